@@ -1,0 +1,400 @@
+/**
+ * Measures effects: how long they run, how often they fail, how many are in progress.
+ *
+ * A combinator takes an effect and a metric and gives back the same effect, measured: its value, its error and its
+ * requirements come out as they went in. The metric is the caller's own; anything that can `observe`, `inc` or `dec`
+ * will do.
+ *
+ * @example
+ * import { Metrics } from "effect-prometheus"
+ * import { Effect } from "effect"
+ * import { Histogram } from "prom-client"
+ *
+ * const requestSeconds = new Histogram({ name: "request_seconds", help: "Time spent in requests, in seconds." })
+ *
+ * export const handler = Effect.sleep("10 millis").pipe(Metrics.timed(requestSeconds))
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type {
+  CheckEntry,
+  Counter,
+  ExactLabels,
+  Gauge,
+  Labels,
+  LabelsFrom,
+  LabelsOf,
+  Observer,
+  Whole,
+  WithLabels,
+  WithoutLabels
+} from "./internal/labels.js"
+import type { OnlyErrors } from "./internal/only.js"
+import { matching } from "./internal/only.js"
+import type { Plan, Instruments as PlanInstruments, Report } from "./internal/plan.js"
+import { begin, end, planned } from "./internal/plan.js"
+import { warningFor } from "./internal/warnings.js"
+import { Registry, unsafeCountError } from "./Registry.js"
+
+export type {
+  CheckEntry,
+  Counter,
+  ExactLabels,
+  Gauge,
+  LabelNames,
+  Labels,
+  LabelsFrom,
+  LabelsOf,
+  Observer,
+  Whole,
+  WithLabels,
+  WithoutLabels
+} from "./internal/labels.js"
+export type { ErrorClass, OnlyErrors } from "./internal/only.js"
+
+/**
+ * Which unsuccessful exits are counted.
+ *
+ * An error class, a list of them, a `_tag` or a predicate looks at each failure and each defect of the cause. `exit`
+ * looks at the cause as a whole: `"failure"` and `"defect"` if it holds at least one, `"interrupt"` if it holds an
+ * interruption, `"any"` whatever it holds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Only = OnlyErrors | { readonly exit: "failure" | "defect" | "interrupt" | "any" }
+
+/**
+ * How `timed` and `countExceptions` record.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Recording<A, E> {
+  /** The labels of the sample, whole. A metric that has labels needs them. */
+  readonly labels?: LabelsFrom<Exit.Exit<A, E>> | undefined
+  /**
+   * Puts `trace_id` and `span_id` of the current span on the sample, if that span is sampled. It works on a histogram or
+   * counter that was made with `enableExemplars` and is passed whole; exemplars appear in OpenMetrics expositions only.
+   */
+  readonly exemplar?: "currentSpan" | undefined
+}
+
+/**
+ * What `countExceptions` counts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Counting {
+  /** Which unsuccessful exits are counted. Default: those whose cause holds at least one failure or defect. */
+  readonly only?: Only | undefined
+}
+
+/**
+ * A combinator that records on a `Metric` when the effect has ended: applied to an effect, or in its pipe.
+ *
+ * The compiler asks for labels where the metric has them, and for no others. In a pipe, a function of labels sees the
+ * exit with the types of the effect before it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Combinator<Metric, Options> {
+  <A, E, R, M extends Metric>(
+    self: Effect.Effect<A, E, R>,
+    metric: M & WithoutLabels<M>,
+    options?: Options & Unlabelled & Exemplar<M>
+  ): Effect.Effect<A, E, R>
+  <A, E, R, M extends Metric, O extends LabelsOf<M>>(
+    self: Effect.Effect<A, E, R>,
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
+  ): Effect.Effect<A, E, R>
+  <A, E, R, M extends Metric, O extends LabelsOf<M>>(
+    self: Effect.Effect<A, E, R>,
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<(exit: Exit.Exit<A, E>) => O & ExactLabels<M, O>> & Exemplar<M>
+  ): Effect.Effect<A, E, R>
+  <M extends Metric>(
+    metric: M & WithoutLabels<M>,
+    options?: Options & Unlabelled & Exemplar<M>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <M extends Metric, O extends LabelsOf<M>, A, E>(
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<(exit: Exit.Exit<A, E>) => O & ExactLabels<M, O>> & Exemplar<M>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+type Unlabelled = { readonly labels?: undefined }
+type Labelled<L> = { readonly labels: L }
+type Exemplar<M> = { readonly exemplar?: undefined } | ({ readonly exemplar: "currentSpan" } & Whole<M>)
+
+/**
+ * What `instrumented` records: any of the three, each as a metric or as `{ metric, …options }`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Instruments<A, E> {
+  /** The run time, in seconds, as by `timed`. */
+  readonly duration?: Observer | ({ readonly metric: Observer } & Recording<A, E>) | undefined
+  /** The unsuccessful exits, as by `countExceptions`. */
+  readonly exceptions?: Counter | ({ readonly metric: Counter } & Recording<A, E> & Counting) | undefined
+  /** How many are running, as by `trackInprogress`. */
+  readonly inprogress?: Gauge | ({ readonly metric: Gauge } & { readonly labels?: Labels | undefined }) | undefined
+}
+
+/**
+ * The compiler's check of the entries of `instrumented` against their metrics.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CheckInstruments<I> = {
+  readonly [K in keyof I]: CheckEntry<
+    I[K],
+    K extends "duration" ? "labels" | "exemplar" : K extends "exceptions" ? "labels" | "exemplar" | "only" : "labels"
+  >
+}
+
+/**
+ * Observes the run time of an effect, in **seconds**, once per run and on every exit: success, failure, defect and
+ * interruption.
+ *
+ * The clock starts when the effect starts to run, not when it is built; each repetition and each retry is a run of its
+ * own. Time is read from Effect's `Clock`, which is monotonic.
+ *
+ * An observer that throws changes nothing in the effect: it is logged as a warning once per metric and counted in
+ * `effect_prometheus_errors_total{operation="observe"}` of the registry in context. The same holds for a function of
+ * labels that throws.
+ *
+ * @example
+ * import { Metrics } from "effect-prometheus"
+ * import { Effect, Exit } from "effect"
+ * import { Histogram } from "prom-client"
+ *
+ * const seconds = new Histogram({
+ *   name: "job_seconds",
+ *   help: "Time spent in a job, in seconds.",
+ *   labelNames: ["queue", "outcome"]
+ * })
+ *
+ * export const job = Effect.sleep("1 second").pipe(
+ *   Metrics.timed(seconds, {
+ *     labels: (exit) => ({ queue: "mail", outcome: Exit.isSuccess(exit) ? "sent" : "lost" })
+ *   })
+ * )
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
+  duration: { ...options, metric }
+}))
+
+/**
+ * Counts the unsuccessful exits of an effect: +1 for each run whose cause holds at least one failure or defect. An
+ * interruption alone is not an exception. `only` narrows or widens what is counted.
+ *
+ * The exit itself passes through unchanged. A counter (or a predicate) that throws changes nothing in the effect: it is
+ * logged as a warning once per metric and counted in `effect_prometheus_errors_total{operation="inc"}`.
+ *
+ * @example
+ * import { Metrics } from "effect-prometheus"
+ * import { Effect } from "effect"
+ * import { Counter } from "prom-client"
+ *
+ * const failures = new Counter({ name: "payment_failures_total", help: "Payments that failed." })
+ *
+ * export const pay = Effect.fail(new RangeError("too much")).pipe(
+ *   Metrics.countExceptions(failures, { only: RangeError })
+ * )
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
+  exceptions: { ...options, metric }
+}))
+
+/**
+ * Keeps the number of runs in progress: +1 when the effect starts to run, −1 on every exit.
+ *
+ * It never drifts, at whichever operation an interruption arrives. If the +1 itself fails, no −1 follows. A gauge that
+ * throws changes nothing in the effect: it is logged as a warning once per metric and counted in
+ * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
+ *
+ * @example
+ * import { Metrics } from "effect-prometheus"
+ * import { Effect } from "effect"
+ * import { Gauge } from "prom-client"
+ *
+ * const inProgress = new Gauge({ name: "jobs_in_progress", help: "Jobs that run now.", labelNames: ["queue"] })
+ *
+ * export const job = Effect.sleep("1 second").pipe(
+ *   Metrics.trackInprogress(inProgress, { labels: { queue: "mail" } })
+ * )
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const trackInprogress: {
+  <A, E, R, M extends Gauge>(
+    self: Effect.Effect<A, E, R>,
+    gauge: M & WithoutLabels<M>,
+    options?: Unlabelled
+  ): Effect.Effect<A, E, R>
+  <A, E, R, M extends Gauge, O extends LabelsOf<M>>(
+    self: Effect.Effect<A, E, R>,
+    gauge: M & WithLabels<M>,
+    options: Labelled<O & ExactLabels<M, O>>
+  ): Effect.Effect<A, E, R>
+  <M extends Gauge>(
+    gauge: M & WithoutLabels<M>,
+    options?: Unlabelled
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <M extends Gauge, O extends LabelsOf<M>>(
+    gauge: M & WithLabels<M>,
+    options: Labelled<O & ExactLabels<M, O>>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+} = combinator((metric: Gauge, options?: object) => ({
+  inprogress: { ...options, metric }
+}))
+
+/**
+ * Any of `timed`, `countExceptions` and `trackInprogress` in one pass over the effect, cheaper than the three nested.
+ *
+ * Each entry is a metric, or `{ metric, …options }` with the options of the combinator that it stands for. Whatever is
+ * started is observed and taken back, as by each of them alone; one metric that throws does not keep the others from
+ * being recorded.
+ *
+ * @example
+ * import { Metrics } from "effect-prometheus"
+ * import { Effect } from "effect"
+ * import { Counter, Gauge, Histogram } from "prom-client"
+ *
+ * const duration = new Histogram({ name: "query_seconds", help: "Query time, in seconds.", labelNames: ["table"] })
+ * const exceptions = new Counter({ name: "query_failures_total", help: "Queries that failed." })
+ * const inprogress = new Gauge({ name: "queries_in_progress", help: "Queries that run now." })
+ *
+ * export const query = Effect.sleep("5 millis").pipe(
+ *   Metrics.instrumented({ duration: { metric: duration, labels: { table: "users" } }, exceptions, inprogress })
+ * )
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const instrumented: {
+  <A, E, R, const I extends Instruments<A, E>>(
+    self: Effect.Effect<A, E, R>,
+    instruments: I & CheckInstruments<I>
+  ): Effect.Effect<A, E, R>
+  <A, E, const I extends Instruments<A, E>>(
+    instruments: I & CheckInstruments<I>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+} = combinator((instruments: AnyInstruments) => instruments)
+
+// One combinator in its two forms. The plan is made where the metric is given, not once per effect or run.
+function combinator<Metric>(instruments: (metric: Metric, options: object | undefined) => AnyInstruments) {
+  return (...args: ReadonlyArray<unknown>): never => {
+    const dataFirst = Effect.isEffect(args[0])
+    const [metric, options] = dataFirst ? args.slice(1) : args
+    const plan = planned(instruments(metric as Metric, options as object | undefined), counting)
+    const apply = (self: Effect.Effect<unknown, unknown, unknown>) => measured(self, plan)
+    return (dataFirst ? apply(args[0] as Effect.Effect<unknown, unknown, unknown>) : apply) as never
+  }
+}
+
+type AnyExit = Exit.Exit<unknown, unknown>
+type AnyInstruments = PlanInstruments<AnyExit, Only>
+
+const counting = (only: Only | undefined): ((exit: AnyExit) => boolean) => {
+  const counts = countingCauses(only)
+  return (exit) => Exit.isFailure(exit) && counts(exit.cause)
+}
+
+const countingCauses = (only: Only | undefined): ((cause: Cause.Cause<unknown>) => boolean) => {
+  if (only === undefined) return (cause) => !Cause.isInterruptedOnly(cause)
+  if (typeof only === "object" && "exit" in only) {
+    switch (only.exit) {
+      case "failure":
+        return Cause.isFailure
+      case "defect":
+        return Cause.isDie
+      case "interrupt":
+        return Cause.isInterrupted
+      case "any":
+        return () => true
+    }
+  }
+  const matches = matching(only)
+  return (cause) => Chunk.some(Cause.failures(cause), matches) || Chunk.some(Cause.defects(cause), matches)
+}
+
+// The +1 stands inside the mask: before it, an interruption between the two would leave the gauge up for good. And the
+// end is recorded in the handler of the masked body, which no interruption can skip.
+const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime<A, E, R>((fiber) => {
+      const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+      const exemplar = plan.exemplars ? currentSpan(fiber) : undefined
+      const warnings = new Warnings(fiber)
+      const gauge = begin(plan, warnings.report)
+      const start = clock.unsafeCurrentTimeNanos()
+      const ended = (exit: Exit.Exit<A, E>) => {
+        const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
+        end(plan, { gauge, seconds, exit, succeeded: Exit.isSuccess(exit), exemplar }, warnings.report)
+        return warnings.before(exit)
+      }
+      return warnings.before(
+        Effect.matchCauseEffect(restore(self), {
+          onFailure: (cause) => ended(Exit.failCause(cause)),
+          onSuccess: (value) => ended(Exit.succeed(value))
+        })
+      )
+    })
+  )
+
+// What the metrics of one run did wrong: counted at once, logged as soon as the fiber can.
+class Warnings {
+  private pending: Effect.Effect<void> | undefined
+
+  constructor(private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>) {}
+
+  readonly report: Report = (operation, metric, error) => {
+    unsafeCountError(Context.get(this.fiber.currentContext, Registry), operation)
+    const warning = warningFor(metric, operation, error)
+    if (warning === undefined) return
+    const log = Effect.logWarning(warning, Cause.die(error))
+    this.pending = this.pending === undefined ? log : Effect.zipRight(this.pending, log)
+  }
+
+  before<A, E, R>(next: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const { pending } = this
+    if (pending === undefined) return next
+    this.pending = undefined
+    // A logger that dies must not change the outcome either.
+    return Effect.zipRight(
+      Effect.catchAllCause(pending, () => Effect.void),
+      next
+    )
+  }
+}
+
+// The names that OpenTelemetry gives them in exemplars ("Prometheus and OpenMetrics Compatibility", Exemplars).
+const currentSpan = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Labels | undefined => {
+  const span = fiber.currentSpan
+  return span?.sampled === true ? { trace_id: span.traceId, span_id: span.spanId } : undefined
+}

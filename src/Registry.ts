@@ -1,0 +1,86 @@
+/**
+ * The registry whose metrics are exposed, and on which the library creates what it counts itself.
+ *
+ * By default that is prom-client's global `register`, so an application that never names a registry needs nothing of
+ * this module. This is also the only module that imports `prom-client`: with
+ * `"prom-client": "npm:@prometheus-io/client@…"` in its dependencies an application puts the newer client in its place.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Layer from "effect/Layer"
+import { Counter, register } from "prom-client"
+import type { Operation } from "./internal/warnings.js"
+import { operations } from "./internal/warnings.js"
+
+/**
+ * What is asked of a registry. A `Registry` of prom-client 15 and of `@prometheus-io/client` fits, whichever content
+ * type it was made for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MetricRegistry {
+  getMetricsAsArray(): ReadonlyArray<{ readonly name: string; readonly help: string; readonly type: unknown }>
+  registerMetric(metric: never): void
+  getSingleMetric(name: string): unknown
+}
+
+/**
+ * The registry in context. Its default is prom-client's global `register`.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Registry extends Context.Reference<Registry>()("effect-prometheus/Registry", {
+  defaultValue: (): MetricRegistry => register
+}) {}
+
+/**
+ * Puts `registry` in the place of prom-client's global one, for every layer and effect that it is provided to.
+ *
+ * @example
+ * import { MetricsServer, Registry } from "effect-prometheus"
+ * import { Layer } from "effect"
+ * import * as Prometheus from "prom-client"
+ *
+ * const registry = new Prometheus.Registry()
+ * export const Metrics = MetricsServer.layer({ port: 9464 }).pipe(Layer.provide(Registry.layer(registry)))
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.succeed(Registry, registry)
+
+const errorsTotal = {
+  name: "effect_prometheus_errors_total",
+  help: "Operations on a metric that failed and were left out, by operation.",
+  labelNames: ["operation"] as const
+}
+
+/**
+ * The counter of failed operations on that registry, made with all its series at 0 if it is not there yet.
+ *
+ * @internal
+ */
+export const unsafeErrors = (registry: MetricRegistry): Counter<"operation"> => {
+  const existing = registry.getSingleMetric(errorsTotal.name)
+  if (existing !== undefined) return existing as Counter<"operation">
+  const counter = new Counter({ ...errorsTotal, registers: [] })
+  registry.registerMetric(counter as never)
+  for (const operation of operations) counter.inc({ operation }, 0)
+  return counter
+}
+
+/**
+ * Counts a failed operation. It is called where a metric has just misbehaved, so it swallows what the registry throws.
+ *
+ * @internal
+ */
+export const unsafeCountError = (registry: MetricRegistry, operation: Operation): void => {
+  try {
+    unsafeErrors(registry).inc({ operation })
+  } catch {
+    // A registry that cannot count its own failures has nothing left to tell them with; the log still does.
+  }
+}

@@ -1,0 +1,96 @@
+/** How one observation is written to a metric: the same on the Effect and on the Promise side. */
+import type { Counter, Gauge, Labels, LabelsFrom, Observer } from "./labels.js"
+
+/** One observation. Whatever the metric, its labels or their function throw comes out of it. */
+export type Observe<X> = (seconds: number, exit: X, exemplar: Labels | undefined) => void
+
+/** One increment. Whatever the metric, its labels or their function throw comes out of it. */
+export type Increment<X> = (exit: X, exemplar: Labels | undefined) => void
+
+interface Labelled<Child> {
+  labels(labels: Labels): Child
+}
+
+interface WithExemplars {
+  observe(data: { value: number; labels: Labels | undefined; exemplarLabels: Labels | undefined }): void
+  inc(data: { value: number; labels: Labels | undefined; exemplarLabels: Labels | undefined }): void
+}
+
+/**
+ * Whether `observe` and `inc` want one object instead of labels and a value. Both clients replace the methods of a
+ * histogram and a counter that were made with `enableExemplars`; on a gauge or a summary the flag changes nothing.
+ */
+const takesExemplars = (metric: object): metric is WithExemplars => {
+  const { enableExemplars, type } = metric as { enableExemplars?: unknown; type?: unknown }
+  return enableExemplars === true && (type === "histogram" || type === "counter")
+}
+
+/** A metric that cannot do what it is asked for is a mistake in the program, told where it was made. */
+const requires = (metric: unknown, method: "observe" | "inc" | "dec", expected: string): void => {
+  const known = metric as
+    | { readonly observe?: unknown; readonly inc?: unknown; readonly dec?: unknown; readonly name?: unknown }
+    | null
+    | undefined
+  if (typeof known?.[method] === "function") return
+  const name = typeof known?.name === "string" ? ` (${known.name})` : ""
+  throw new TypeError(`expected ${expected}, got a value without ${method}()${name}`)
+}
+
+/** How a duration in seconds is written to `metric`. Static labels are looked up once. */
+export const observing = <X>(metric: Observer, labels: LabelsFrom<X> | undefined): Observe<X> => {
+  requires(metric, "observe", "a histogram or a summary")
+  if (takesExemplars(metric)) {
+    const labelsOf = resolving(labels)
+    return (value, exit, exemplarLabels) => metric.observe({ value, labels: labelsOf(exit), exemplarLabels })
+  }
+  const target = targeting<X, Observer>(metric, labels)
+  return (seconds, exit) => target(exit).observe(seconds)
+}
+
+/** How an event is counted on `metric`. Static labels are looked up once. */
+export const incrementing = <X>(metric: Counter, labels: LabelsFrom<X> | undefined): Increment<X> => {
+  requires(metric, "inc", "a counter")
+  if (takesExemplars(metric)) {
+    const labelsOf = resolving(labels)
+    return (exit, exemplarLabels) => metric.inc({ value: 1, labels: labelsOf(exit), exemplarLabels })
+  }
+  // A child of such a counter is the counter's own `inc` bound to the wrong arguments: it would count, without an
+  // error, the series that has no labels.
+  if (metric.inc.name === "bound incWithExemplar") {
+    return () => {
+      throw new Error(
+        "a child of a counter with enableExemplars counts the series without labels: pass the counter whole, with { labels }"
+      )
+    }
+  }
+  const target = targeting<X, Counter>(metric, labels)
+  return (exit) => target(exit).inc()
+}
+
+/** The gauge, or its child for the labels. They cannot depend on the exit: there is none yet. */
+export const tracking = (metric: Gauge, labels: Labels | undefined): (() => Gauge) => {
+  requires(metric, "inc", "a gauge")
+  requires(metric, "dec", "a gauge")
+  const target = targeting<undefined, Gauge>(metric, labels)
+  return () => target(undefined)
+}
+
+const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: X) => M) => {
+  if (labels === undefined) return () => metric
+  const labelled = metric as Labelled<M>
+  if (typeof labels === "function") return (exit) => labelled.labels({ ...labels(exit) })
+  // Looked up at the first use, because a lookup can throw, and a throw belongs to the observation it spoils. The copy
+  // is the series' own: a client keeps the object, and the caller may change theirs.
+  const own = Object.freeze({ ...labels })
+  let child: M | undefined
+  return () => {
+    child ??= labelled.labels(own)
+    return child
+  }
+}
+
+const resolving = <X>(labels: LabelsFrom<X> | undefined): ((exit: X) => Labels | undefined) => {
+  if (typeof labels === "function") return (exit) => ({ ...labels(exit) })
+  const own = labels && Object.freeze({ ...labels })
+  return () => own
+}

@@ -1,0 +1,36 @@
+/** Which errors count as exceptions: what both sides make of `only`. */
+
+/**
+ * A class of errors, tested with `instanceof`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ErrorClass = abstract new (...args: never) => unknown
+
+/**
+ * Which errors are counted: instances of a class or of one of several, errors with a `_tag`, or those for which a
+ * predicate holds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OnlyErrors =
+  | ErrorClass
+  | ReadonlyArray<ErrorClass>
+  | { readonly tag: string | ReadonlyArray<string> }
+  | { readonly when: (error: unknown) => boolean }
+
+/** Whether an error is one of those. What the predicate throws comes out of it. */
+export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
+  if (typeof only === "function") return (error) => error instanceof only
+  if ("when" in only) return only.when
+  if ("tag" in only) {
+    const tags = new Set(typeof only.tag === "string" ? [only.tag] : only.tag)
+    return (error) => {
+      const tag = (error as { readonly _tag?: unknown } | null | undefined)?._tag
+      return typeof tag === "string" && tags.has(tag)
+    }
+  }
+  return (error) => only.some((errorClass) => error instanceof errorClass)
+}

@@ -1,0 +1,111 @@
+/**
+ * What is done around one run, on the Effect and on the Promise side alike: each side brings its clock, its exits and
+ * its way to report a metric that failed.
+ */
+import type { Counter, Gauge, Labels, LabelsFrom, Observer } from "./labels.js"
+import type { Increment, Observe } from "./metric.js"
+import { incrementing, observing, tracking } from "./metric.js"
+import type { Operation } from "./warnings.js"
+
+/** The instruments as they are at run time; `X` is how a run ended, `Only` what narrows the exceptions. */
+export interface Instruments<X, Only> {
+  readonly duration?: Observer | Entry<Observer, Recording<X>> | undefined
+  readonly exceptions?: Counter | Entry<Counter, Recording<X> & { readonly only?: Only | undefined }> | undefined
+  readonly inprogress?: Gauge | Entry<Gauge, { readonly labels?: Labels | undefined }> | undefined
+}
+
+type Entry<Metric, Options> = Options & { readonly metric: Metric }
+
+interface Recording<X> {
+  readonly labels?: LabelsFrom<X> | undefined
+  readonly exemplar?: "currentSpan" | undefined
+}
+
+/** The instruments, made ready as far as they can be known before a run. */
+export interface Plan<X> {
+  readonly duration: { readonly metric: Observer; readonly observe: Observe<X> } | undefined
+  readonly exceptions:
+    | { readonly metric: Counter; readonly counts: (exit: X) => boolean; readonly increment: Increment<X> }
+    | undefined
+  readonly inprogress: { readonly metric: Gauge; readonly child: () => Gauge } | undefined
+  /** Whether one of them wants the current span. */
+  readonly exemplars: boolean
+}
+
+/** Told of each metric that failed. It must not throw. */
+export type Report = (operation: Operation, metric: object, error: unknown) => void
+
+/** Makes a plan. `counting` says which ends of a run are exceptions. */
+export const planned = <X, Only>(
+  instruments: Instruments<X, Only>,
+  counting: (only: Only | undefined) => (exit: X) => boolean
+): Plan<X> => {
+  const duration = entry(instruments.duration)
+  const exceptions = entry(instruments.exceptions)
+  const inprogress = entry(instruments.inprogress)
+  return {
+    duration: duration && { metric: duration.metric, observe: observing(duration.metric, duration.labels) },
+    exceptions: exceptions && {
+      metric: exceptions.metric,
+      counts: counting(exceptions.only),
+      increment: incrementing(exceptions.metric, exceptions.labels)
+    },
+    inprogress: inprogress && { metric: inprogress.metric, child: tracking(inprogress.metric, inprogress.labels) },
+    exemplars: duration?.exemplar !== undefined || exceptions?.exemplar !== undefined
+  }
+}
+
+const entry = <Metric extends object, Options>(
+  given: Metric | Entry<Metric, Options> | undefined
+): Entry<Metric, Partial<Options>> | undefined =>
+  given === undefined || "metric" in given
+    ? (given as Entry<Metric, Options> | undefined)
+    : ({ metric: given } as Entry<Metric, Partial<Options>>)
+
+/** Counts the start of a run. What it gives back is what must be taken back at its end. */
+export const begin = <X>({ inprogress }: Plan<X>, report: Report): Gauge | undefined => {
+  if (inprogress === undefined) return undefined
+  try {
+    const gauge = inprogress.child()
+    gauge.inc()
+    return gauge
+  } catch (error) {
+    report("inc", inprogress.metric, error)
+    return undefined
+  }
+}
+
+/** Records the end of a run. A metric that fails does not keep the others from being recorded, and is not tried again. */
+export const end = <X>(
+  { duration, exceptions, inprogress }: Plan<X>,
+  run: {
+    readonly gauge: Gauge | undefined
+    readonly seconds: number
+    readonly exit: X
+    readonly succeeded: boolean
+    readonly exemplar: Labels | undefined
+  },
+  report: Report
+): void => {
+  if (duration !== undefined) {
+    try {
+      duration.observe(run.seconds, run.exit, run.exemplar)
+    } catch (error) {
+      report("observe", duration.metric, error)
+    }
+  }
+  if (exceptions !== undefined && !run.succeeded) {
+    try {
+      if (exceptions.counts(run.exit)) exceptions.increment(run.exit, run.exemplar)
+    } catch (error) {
+      report("inc", exceptions.metric, error)
+    }
+  }
+  if (inprogress !== undefined && run.gauge !== undefined) {
+    try {
+      run.gauge.dec()
+    } catch (error) {
+      report("dec", inprogress.metric, error)
+    }
+  }
+}
