@@ -1,0 +1,374 @@
+/**
+ * The registry as text, and the ways to serve it inside an application that has a server already.
+ *
+ * Both formats, Prometheus' text 0.0.4 and OpenMetrics 1.0.0, are written by this library's own encoder: a render
+ * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other.
+ *
+ * @example
+ * import { HttpRouter, HttpServer } from "@effect/platform"
+ * import { Exposition } from "effect-prometheus"
+ *
+ * export const app = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/metrics", Exposition.httpApp()),
+ *   HttpServer.serve(),
+ *   Exposition.withTracerDisabled()
+ * )
+ *
+ * @since 0.1.0
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
+import type * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
+import { epilogues } from "./internal/encoder.js"
+import type { Ask, Endpoint, Scraped } from "./internal/endpoint.js"
+import { answer } from "./internal/endpoint.js"
+import { listener } from "./internal/listener.js"
+import { contentTypes, negotiate } from "./internal/negotiation.js"
+import type { Failure, Rendered } from "./internal/render.js"
+import { render as renderFamilies } from "./internal/render.js"
+import { messageOf } from "./internal/warnings.js"
+import type { MetricRegistry } from "./Registry.js"
+import { Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
+
+/**
+ * There is no exposition, because metrics could not be read (`reason: "Collect"`, and `metrics` names them) or because
+ * the registry itself could not (`reason: "Registry"`).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ExpositionError extends Data.TaggedError("ExpositionError")<{
+  readonly reason: "Collect" | "Registry"
+  readonly metrics: ReadonlyArray<string>
+  readonly message: string
+  readonly cause: unknown
+}> {}
+
+/**
+ * A registry as text, with the exact `Content-Type` of that text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Exposition {
+  readonly contentType: string
+  readonly body: string
+}
+
+/**
+ * What becomes of an exposition when a metric cannot be read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ErrorPolicy {
+  /**
+   * `"fail"` (default): there is no exposition, a scrape is answered with 500, and the metric is named. `"continue"`: the
+   * metric is left out and the others are exposed. Either way it is counted in
+   * `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when it begins to fail.
+   */
+  readonly onError?: "fail" | "continue" | undefined
+}
+
+/**
+ * What to render.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RenderOptions extends ErrorPolicy {
+  /** An `Accept` header. It gets OpenMetrics 1.0.0 if it prefers that, and text 0.0.4 in every other case. */
+  readonly accept?: string | undefined
+  /** The families to render, by the names that they are registered by. Default: all. */
+  readonly names?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * How to serve the exposition.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServeOptions extends ErrorPolicy {
+  /** Whether a body of 1 KiB or more is sent with gzip when the request accepts it. Default: `true`. */
+  readonly compression?: boolean | undefined
+}
+
+/**
+ * Where to mount the exposition in a router.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MountOptions {
+  /** Default: `/metrics`. */
+  readonly path?: `/${string}` | undefined
+}
+
+/**
+ * Renders the registry in context.
+ *
+ * It fails with an `ExpositionError` if a metric cannot be read, unless `onError` is `"continue"`.
+ *
+ * @example
+ * import { Exposition } from "effect-prometheus"
+ * import { Effect } from "effect"
+ *
+ * export const program = Exposition.render({ names: ["process_cpu_seconds_total"] }).pipe(
+ *   Effect.flatMap(({ body }) => Effect.log(body))
+ * )
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
+export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, ExpositionError> =>
+  Effect.gen(function* () {
+    const format = negotiate(options.accept)
+    const { families } = yield* read({ format, names: options.names }, options)
+    const texts = families.map(({ text }) => text)
+    return { contentType: contentTypes[format], body: `${texts.join("")}${epilogues[format]}` }
+  })
+
+/**
+ * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
+ * HEAD on whatever path it is mounted, and anything else with 405. It keeps itself out of the access log of
+ * `HttpMiddleware.logger`; to keep it out of the traces see `withTracerDisabled`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const httpApp = (options: ServeOptions = {}): HttpApp.Default =>
+  Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const served = yield* endpoint(options)
+    const { status, headers, body } = yield* Effect.promise(() =>
+      answer(served, {
+        method: request.method,
+        target: request.url,
+        accept: request.headers["accept"],
+        acceptEncoding: request.headers["accept-encoding"]
+      })
+    )
+    const contentType = headers["content-type"]
+    return HttpServerResponse.uint8Array(body, { status, headers, contentType })
+  }).pipe(HttpMiddleware.withLoggerDisabled)
+
+/**
+ * Mounts the exposition in a router of `@effect/platform`, under `path` (default: `/metrics`), with the registry that is
+ * provided to this layer.
+ *
+ * The router is given by its tag: `HttpLayerRouter.HttpRouter`, `HttpRouter.Default`, or `HttpApiBuilder.Router`.
+ *
+ * @example
+ * import { HttpRouter } from "@effect/platform"
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { Exposition } from "effect-prometheus"
+ * import { Layer } from "effect"
+ * import { createServer } from "node:http"
+ *
+ * export const server = HttpRouter.Default.serve().pipe(
+ *   Layer.provide(Exposition.layerRouter(HttpRouter.Default)),
+ *   Exposition.withTracerDisabled(),
+ *   Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 }))
+ * )
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerRouter: {
+  <Self, Name extends string, E, R>(
+    router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
+    options?: ServeOptions & MountOptions
+  ): Layer.Layer<never>
+  <Self>(
+    router: Context.Tag<Self, HttpLayerRouter.HttpRouter>,
+    options?: ServeOptions & MountOptions
+  ): Layer.Layer<never, never, Self>
+} = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never> => {
+  const path = options.path ?? "/metrics"
+  const app = (registry: MetricRegistry) => Effect.provideService(httpApp(options), Registry, registry)
+  return isTagClass(router)
+    ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
+    : Layer.effectDiscard(
+        Effect.flatMap(
+          Effect.all([router as Context.Tag<never, HttpLayerRouter.HttpRouter>, Registry]),
+          ([routes, registry]) => routes.add("*", path, app(registry)) as Effect.Effect<void>
+        )
+      )
+}
+
+const isTagClass = (router: unknown): router is HttpRouter.HttpRouter.TagClass<never, string, never, never> =>
+  typeof (router as { readonly use?: unknown }).use === "function"
+
+/**
+ * Keeps `path` (default: `/metrics`), with any query, out of the traces of the `@effect/platform` server that `self`
+ * serves. A mounted handler cannot do this: the tracer decides before it runs. What the application disabled itself
+ * stays disabled.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withTracerDisabled: {
+  (path?: string): <A, E, R>(self: Layer.Layer<A, E, R>) => Layer.Layer<A, E, R>
+  <A, E, R>(self: Layer.Layer<A, E, R>, path?: string): Layer.Layer<A, E, R>
+} = dual(
+  (args) => Layer.isLayer(args[0]),
+  <A, E, R>(self: Layer.Layer<A, E, R>, path = "/metrics"): Layer.Layer<A, E, R> =>
+    Layer.locallyWith(self, HttpMiddleware.currentTracerDisabledWhen, (disabled) => (request) => {
+      const [pathname] = request.url.split("?")
+      return pathname === path || disabled(request)
+    })
+)
+
+/**
+ * The exposition as a listener for `node:http`, and so for Express, Koa and Fastify, of the registry in context. It
+ * answers GET and HEAD on whatever path it is mounted, and anything else with 405.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const nodeListener = (
+  options: ServeOptions = {}
+): Effect.Effect<(request: IncomingMessage, response: ServerResponse) => void> =>
+  Effect.map(endpoint(options), (served) => listener(served))
+
+/**
+ * The exposition as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them, of
+ * the registry in context. It answers GET and HEAD on whatever path it is mounted, and anything else with 405.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: Request) => Promise<Response>> =>
+  Effect.map(endpoint(options), (served) => async (request) => {
+    const { status, headers, body } = await answer(served, {
+      method: request.method,
+      target: request.url,
+      accept: request.headers.get("accept") ?? undefined,
+      acceptEncoding: request.headers.get("accept-encoding") ?? undefined
+    })
+    return new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
+  })
+
+/**
+ * The endpoint of the registry in context, for whoever serves it.
+ *
+ * @internal
+ */
+export const endpoint = (options: ServeOptions & { readonly path?: string | undefined }): Effect.Effect<Endpoint> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => ({
+    path: options.path,
+    compression: options.compression ?? true,
+    scrape: (ask) => Runtime.runPromise(runtime)(scrape(ask, options))
+  }))
+
+const encoder = new TextEncoder()
+
+const scrape = (ask: Ask, options: ErrorPolicy): Effect.Effect<Scraped> =>
+  Effect.map(scrapeFamilies(ask, options), (scraped) => {
+    if ("status" in scraped) return scraped
+    const texts = scraped.families.map(({ text }) => text)
+    const body = encoder.encode(`${texts.join("")}${epilogues[ask.format]}`)
+    return { contentType: contentTypes[ask.format], body }
+  })
+
+/**
+ * A scrape of the registry in context that cannot fail, only say why there is no exposition. The counter of failures is
+ * on the registry from the first scrape on.
+ *
+ * @internal
+ */
+export const scrapeFamilies = (
+  ask: Ask,
+  options: ErrorPolicy,
+  onRead?: () => void
+): Effect.Effect<Rendered | { readonly status: 500; readonly message: string }> =>
+  Effect.zipRight(
+    Effect.flatMap(Registry, (registry) => Effect.ignore(Effect.try(() => unsafeErrors(registry)))),
+    Effect.catchTag(read(ask, options, onRead), "ExpositionError", ({ message }) =>
+      Effect.succeed({ status: 500 as const, message })
+    )
+  )
+
+const read = (ask: Ask, options: ErrorPolicy, onRead?: () => void): Effect.Effect<Rendered, ExpositionError> =>
+  Effect.gen(function* () {
+    const registry = yield* Registry
+    const rendered = yield* Effect.tryPromise({
+      try: () => renderFamilies(registry, ask, onRead),
+      catch: (cause) =>
+        new ExpositionError({
+          reason: "Registry",
+          metrics: [],
+          message: `the registry could not be read: ${messageOf(cause)}`,
+          cause
+        })
+    })
+    yield* tellFailures(registry, rendered)
+    if (ask.format === "openmetrics") yield* tellClashes(registry, rendered.clashes)
+    const [failure] = rendered.failures
+    if (failure !== undefined && options.onError !== "continue") {
+      const metrics = rendered.failures.map(({ name }) => name)
+      return yield* new ExpositionError({
+        reason: "Collect",
+        metrics,
+        message: `collecting ${metrics.join(", ")} failed`,
+        cause: failure.error
+      })
+    }
+    return rendered
+  })
+
+// What has been told of a registry: the metrics that fail now, and the families that clash.
+interface Told {
+  readonly failing: Set<string>
+  readonly clashes: Set<string>
+}
+
+const told = new WeakMap<MetricRegistry, Told>()
+
+const toldOf = (registry: MetricRegistry): Told => {
+  const known = told.get(registry) ?? { failing: new Set(), clashes: new Set() }
+  told.set(registry, known)
+  return known
+}
+
+// A metric that fails is counted every time, and logged when it begins to.
+const tellFailures = (registry: MetricRegistry, { families, failures }: Rendered): Effect.Effect<void> => {
+  const { failing } = toldOf(registry)
+  for (const { name } of families) failing.delete(name)
+  const fresh = failures.filter(({ name }) => !failing.has(name))
+  for (const { name } of failures) {
+    failing.add(name)
+    unsafeCountError(registry, "collect")
+  }
+  return Effect.forEach(fresh, logFailure, { discard: true })
+}
+
+const logFailure = ({ name, error }: Failure): Effect.Effect<void> =>
+  Effect.logError(`collecting ${name} failed: ${messageOf(error)}`, Cause.die(error))
+
+const tellClashes = (registry: MetricRegistry, clashes: ReadonlySet<string>): Effect.Effect<void> => {
+  const known = toldOf(registry).clashes
+  const fresh = [...clashes].filter((name) => !known.has(name))
+  for (const name of fresh) known.add(name)
+  return Effect.forEach(
+    fresh,
+    (name) =>
+      Effect.logWarning(
+        `in OpenMetrics the family of the counter ${name} would clash with the metric ${name.replace(/_total$/, "")}: ` +
+          "it is exposed there with type unknown"
+      ),
+    { discard: true }
+  )
+}
