@@ -1,0 +1,375 @@
+/**
+ * An HTTP or HTTPS server for the metrics alone, as a Layer.
+ *
+ * It serves the registry in context on `/metrics`, and on `/` a small page for health checks. With a `ServiceDiscovery`
+ * provided to it, it is registered while it serves.
+ *
+ * @example
+ * import { ConsulAgent, MetricsServer } from "effect-prometheus"
+ * import { Layer } from "effect"
+ *
+ * export const Metrics = MetricsServer.layer({ port: 9464 }).pipe(
+ *   Layer.provide(ConsulAgent.layer({ name: "checkout" }))
+ * )
+ *
+ * @since 0.1.0
+ */
+import { isIPv6 } from "node:net"
+import { pathToFileURL } from "node:url"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Ref from "effect/Ref"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import type { ServeOptions } from "./Exposition.js"
+import { endpoint, scrapeFamilies } from "./Exposition.js"
+import { bounded } from "./internal/bounded.js"
+import type { Ask } from "./internal/endpoint.js"
+import type { Exposed } from "./internal/protocol.js"
+import type { ListenOptions, Running } from "./internal/server.js"
+import { listen } from "./internal/server.js"
+import { startThread, WorkerStartError } from "./internal/thread.js"
+import { loadTls } from "./internal/tls.js"
+import { messageOf } from "./internal/warnings.js"
+import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
+import { ServiceDiscovery } from "./ServiceDiscovery.js"
+
+/**
+ * The server could not be started. `message` names the host and the port, the file, or the option to look at.
+ *
+ * `reason` is `"AddressInUse"`, `"Listen"` (any other failure to listen), `"Tls"` (the key or the certificate),
+ * `"Worker"` (the worker thread did not start), or `"InvalidOptions"`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class MetricsServerError extends Data.TaggedError("MetricsServerError")<{
+  readonly reason: "AddressInUse" | "Listen" | "Tls" | "Worker" | "InvalidOptions"
+  readonly host: string
+  readonly port: number
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+/**
+ * A metrics server that runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunningServer extends Server {
+  /** Whether it is registered with a service discovery at this moment. */
+  readonly isRegistered: Effect.Effect<boolean>
+}
+
+/**
+ * The metrics server.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class MetricsServer extends Context.Tag("effect-prometheus/MetricsServer")<MetricsServer, RunningServer>() {}
+
+/**
+ * Key and certificate for HTTPS, each as PEM text or as the path of a PEM file. TLS 1.2 is the lowest version.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TlsOptions {
+  readonly key: string | Redacted.Redacted<string>
+  /** The certificate, followed by those of intermediate authorities, if any. */
+  readonly cert: string
+  /** What the key is encrypted with, if it is. */
+  readonly passphrase?: string | Redacted.Redacted<string> | undefined
+}
+
+/**
+ * How to serve.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends ServeOptions {
+  /** The name or address to listen on. Default: all interfaces. */
+  readonly host?: string | undefined
+  /** Default: 0, any free one. */
+  readonly port?: number | undefined
+  /** Where the metrics are. It begins with `/` and is not `/` itself. Default: `/metrics`. */
+  readonly path?: string | undefined
+  /** Default: plain HTTP. */
+  readonly tls?: TlsOptions | undefined
+  /**
+   * How long each step of the shutdown may take: to take the registration back, and to let running scrapes finish before
+   * they are cut. Idle connections hold nothing up. Default: 5 seconds.
+   */
+  readonly shutdownTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * How to serve from a worker thread.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WorkerOptions extends Options {
+  /**
+   * How long the main thread may show no sign of life before the worker serves the last exposition. An answer comes
+   * within twice this time. Default: 100 milliseconds.
+   */
+  readonly grace?: Duration.DurationInput | undefined
+  /** How old the last exposition may be; an older one is answered with 503. Default: 30 seconds. */
+  readonly staleFor?: Duration.DurationInput | undefined
+  /**
+   * The entry file of the worker, as a path or a URL, for an application that was bundled: bundlers leave the file
+   * behind. It is `dist/internal/worker.js` of this package, and it needs its neighbours there. Default: that file.
+   */
+  readonly workerUrl?: string | URL | undefined
+}
+
+/**
+ * Starts the server, and registers it with the service discovery in context, if there is one.
+ *
+ * When the scope closes it shuts down in this order, each step bounded by `shutdownTimeout` and done even if the one
+ * before failed: it takes the registration back, stops accepting, lets running scrapes finish, and cuts what is left.
+ *
+ * It fails with a `MetricsServerError` that names host and port, or with the `ServiceDiscoveryError` of the registration;
+ * nothing listens any more then.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
+  serving(options, (listenOptions, { path }) =>
+    Effect.flatMap(endpoint({ ...options, path }), (served) => Effect.tryPromise(() => listen(listenOptions, served)))
+  )
+
+/**
+ * The server as a layer: see `make`. Provide a `ServiceDiscovery` to it (`Layer.provide`) to have it registered, and
+ * `Registry.layer` to have it serve another registry than prom-client's global one.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<MetricsServer, MetricsServerError | ServiceDiscoveryError> =>
+  Layer.scoped(MetricsServer, make(options))
+
+/**
+ * The server as a layer, its options read from configuration.
+ *
+ * @example
+ * import { MetricsServer } from "effect-prometheus"
+ * import { Config } from "effect"
+ *
+ * export const Metrics = MetricsServer.layerConfig({
+ *   host: Config.withDefault(Config.string("METRICS_HOST"), "127.0.0.1"),
+ *   port: Config.withDefault(Config.port("METRICS_PORT"), 9464)
+ * })
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
+  Layer.scoped(MetricsServer, Effect.flatMap(Config.unwrap(options), make))
+
+/**
+ * The same server from a worker thread: HTTP, TLS and compression leave the application's event loop.
+ *
+ * The worker asks the main thread for each scrape. While that thread is stuck, the worker serves the last exposition, cut
+ * to `name[]`, for up to `staleFor`; how old the numbers are is a metric of its own in every answer,
+ * `effect_prometheus_exposition_age_seconds`. If the format asked for is not at hand then, text is served under its own
+ * content type. A worker that dies is started anew on the same port, and that is logged as an error.
+ *
+ * It fails as `make` does, and with `reason: "Worker"` and the name of the file if the worker cannot be started.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeWorker = (
+  options: WorkerOptions = {}
+): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
+  serving(options, (listenOptions, { path }) =>
+    Effect.gen(function* () {
+      const runtime = yield* Effect.runtime<never>()
+      const run = Runtime.runPromise(runtime)
+      const first = yield* expose({ format: "text", names: undefined }, { onError: "continue" })
+      return yield* Effect.tryPromise(() =>
+        startThread({
+          url: workerUrl(options.workerUrl),
+          options: {
+            listen: listenOptions,
+            path,
+            compression: options.compression ?? true,
+            grace: Duration.toMillis(options.grace ?? defaults.grace),
+            staleFor: Duration.toMillis(options.staleFor ?? defaults.staleFor),
+            first: "status" in first ? { format: "text", names: [], lengths: [], bytes: new Uint8Array() } : first
+          },
+          scrape: (ask, encoding) => run(expose(ask, options, encoding)),
+          onCrash: (message) => Runtime.runFork(runtime)(Effect.logError(`${message}; it is started anew`))
+        })
+      )
+    })
+  )
+
+/**
+ * The server of `makeWorker` as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWorker = (
+  options: WorkerOptions = {}
+): Layer.Layer<MetricsServer, MetricsServerError | ServiceDiscoveryError> =>
+  Layer.scoped(MetricsServer, makeWorker(options))
+
+const defaults = {
+  path: "/metrics",
+  shutdownTimeout: "5 seconds",
+  grace: "100 millis",
+  staleFor: "30 seconds"
+} as const
+
+const workerUrl = (given: string | URL | undefined): URL => {
+  if (given === undefined) return new URL("./internal/worker.js", import.meta.url)
+  return typeof given === "string" && !given.startsWith("file:") ? pathToFileURL(given) : new URL(given)
+}
+
+const encoder = new TextEncoder()
+
+// An exposition for the worker: where each family ends, so that it can be cut to `name[]`.
+const expose = (
+  ask: Ask,
+  options: ServeOptions,
+  encoding?: () => void
+): Effect.Effect<Exposed | { readonly status: 500; readonly message: string }> =>
+  Effect.map(scrapeFamilies(ask, options, encoding), (scraped) => {
+    if ("status" in scraped) return scraped
+    const families = scraped.families.map(({ name, text }) => ({ name, bytes: encoder.encode(text) }))
+    return {
+      format: ask.format,
+      names: families.map(({ name }) => name),
+      lengths: families.map(({ bytes }) => bytes.byteLength),
+      bytes: concat(families.map(({ bytes }) => bytes))
+    }
+  })
+
+const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.byteLength
+  }
+  return whole
+}
+
+// What both kinds of server have in common: checked options, a bounded close, addresses, the registration, the line.
+const serving = <E>(
+  options: Options,
+  start: (listenOptions: ListenOptions, settings: { readonly path: string }) => Effect.Effect<Running, E>
+): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { host, port = 0, path = defaults.path } = options
+    const failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) =>
+      new MetricsServerError({ reason, host: host ?? "", port, message, cause })
+
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+      return yield* failed("InvalidOptions", `port must be a whole number from 0 to 65535, not ${port}`)
+    }
+    if (!/^\/[\w\-.~/]+$/.test(path)) {
+      return yield* failed(
+        "InvalidOptions",
+        `path must begin with / and hold letters, digits, and - . _ ~ / only, and not be / itself, not ${JSON.stringify(path)}`
+      )
+    }
+    const tls = yield* loadedTls(options.tls, failed)
+    const shutdownTimeout = Duration.toMillis(options.shutdownTimeout ?? defaults.shutdownTimeout)
+    const running = yield* Effect.acquireRelease(
+      Effect.catchAll(start({ host, port, tls }, { path }), (error) => startError(error, host, port, failed)),
+      ({ close }) => Effect.promise(() => close(shutdownTimeout))
+    )
+    const server = described(running, tls !== undefined, path)
+    const registration = yield* register(server, shutdownTimeout)
+    yield* Effect.logInfo(`metrics at ${server.url}, ${yield* registration.told}`)
+    return { ...server, isRegistered: registration.isRegistered }
+  })
+
+type Failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) => MetricsServerError
+
+const loadedTls = (options: TlsOptions | undefined, failed: Failed) => {
+  if (options === undefined) return Effect.succeed(undefined)
+  const { key, cert, passphrase } = options
+  return Effect.tryPromise({
+    try: () => loadTls({ key: plain(key), cert, passphrase: passphrase === undefined ? undefined : plain(passphrase) }),
+    catch: (cause) => failed("Tls", messageOf(cause), cause)
+  })
+}
+
+const plain = (secret: string | Redacted.Redacted<string>): string =>
+  Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
+
+const startError = (error: unknown, host: string | undefined, port: number, failed: Failed) => {
+  const cause = (error as { readonly error?: unknown }).error ?? error
+  if (cause instanceof WorkerStartError) return failed("Worker", cause.message, cause)
+  const { code } = cause as NodeJS.ErrnoException
+  const address = `${host === undefined ? "all interfaces, port " : `${bracketed(host)}:`}${port}`
+  return failed(
+    code === "EADDRINUSE" ? "AddressInUse" : "Listen",
+    `cannot listen on ${address}: ${messageOf(cause)}`,
+    cause
+  )
+}
+
+const bracketed = (host: string): string => (isIPv6(host) ? `[${host}]` : host)
+
+const described = ({ hostname, port }: Running, https: boolean, path: string): Server => {
+  const isWildcard = hostname === "0.0.0.0" || hostname === "::"
+  const origin = `${https ? "https" : "http"}://${isWildcard ? "127.0.0.1" : bracketed(hostname)}:${port}`
+  return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/` }
+}
+
+// The registration has a scope of its own, closed before the server stops accepting, and given up on in time.
+const register = (server: Server, shutdownTimeout: number) =>
+  Effect.gen(function* () {
+    const given = yield* Effect.serviceOption(ServiceDiscovery)
+    if (Option.isNone(given)) {
+      return {
+        isRegistered: Effect.succeed(false),
+        told: Effect.succeed("not registered: no service discovery was provided to it")
+      }
+    }
+    const discovery = given.value
+    const name = discovery.name ?? "service discovery"
+    const registered = yield* Ref.make(false)
+    const scope = yield* Scope.make()
+    yield* Effect.addFinalizer((exit) =>
+      Effect.zipRight(Ref.set(registered, false), closedInTime(scope, exit, shutdownTimeout, name))
+    )
+    yield* Scope.extend(discovery.register(server), scope)
+    yield* Ref.set(registered, true)
+    const current = discovery.isRegistered?.(server) ?? Effect.succeed(true)
+    const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
+    const told = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
+    return { isRegistered, told }
+  })
+
+const closedInTime = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>, timeout: number, name: string) =>
+  Effect.flatMap(bounded(Scope.close(scope, exit), timeout), (closed) => {
+    if (closed === undefined)
+      return Effect.logWarning(`${name} did not take the registration back within ${timeout} ms`)
+    return Exit.isFailure(closed)
+      ? Effect.logWarning(`${name} could not take the registration back`, closed.cause)
+      : Effect.void
+  })

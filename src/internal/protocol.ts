@@ -1,0 +1,45 @@
+/** What the main thread and the worker say to each other. */
+import type { Ask } from "./endpoint.js"
+import type { Format } from "./negotiation.js"
+import type { ListenOptions } from "./server.js"
+
+/** What the worker is started with. Times are in milliseconds. */
+export interface WorkerOptions {
+  readonly listen: ListenOptions
+  readonly path: string
+  readonly compression: boolean
+  /** How long the main thread may take to show any sign of life before the last exposition is served. */
+  readonly grace: number
+  /** How old the last exposition may be. */
+  readonly staleFor: number
+  /** The exposition to begin with. */
+  readonly first: Exposed
+}
+
+/** An exposition: its families one after the other, and where each of them ends. */
+export interface Exposed {
+  readonly format: Format
+  readonly names: ReadonlyArray<string>
+  readonly lengths: ReadonlyArray<number>
+  readonly bytes: Uint8Array
+}
+
+/** What the worker says. */
+export type FromWorker =
+  | { readonly tag: "Listening"; readonly hostname: string; readonly port: number }
+  | { readonly tag: "Failed"; readonly code: string | undefined; readonly message: string }
+  | { readonly tag: "Scrape"; readonly id: number; readonly ask: Ask }
+  | { readonly tag: "Ping"; readonly id: number }
+  /** Nobody waits for that scrape any more. */
+  | { readonly tag: "Forget"; readonly id: number }
+  | { readonly tag: "Closed" }
+
+/** What the main thread says. */
+export type ToWorker =
+  /** It is there, and at it. */
+  | { readonly tag: "Alive"; readonly id: number }
+  /** All has been read; what follows is one piece of work, during which it cannot answer. */
+  | { readonly tag: "Encoding"; readonly id: number }
+  | { readonly tag: "Scraped"; readonly id: number; readonly exposed: Exposed }
+  | { readonly tag: "NotScraped"; readonly id: number; readonly status: 500 | 503; readonly message: string }
+  | { readonly tag: "Close"; readonly deadline: number }
