@@ -1,0 +1,479 @@
+/**
+ * The same measurements, and the same server, for code that is not Effect: functions, methods and promises. Nothing
+ * here asks its user to know Effect.
+ *
+ * @example
+ * import { startHttpServer, timed } from "effect-prometheus/Promises"
+ * import { Histogram } from "prom-client"
+ *
+ * const requestSeconds = new Histogram({ name: "request_seconds", help: "Time spent in requests, in seconds." })
+ *
+ * export const handler = timed(requestSeconds)(async (id: string) => ({ id }))
+ *
+ * export const server = startHttpServer({ port: 9464 })
+ *
+ * @since 0.1.0
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as ConsulAgent from "./ConsulAgent.js"
+import type { ServeOptions } from "./Exposition.js"
+import { nodeListener as nodeListenerEffect, webHandler as webHandlerEffect } from "./Exposition.js"
+import type { ExactLabels, Labels, LabelsFrom, LabelsOf, WithLabels, WithoutLabels } from "./internal/labels.js"
+import type { OnlyErrors } from "./internal/only.js"
+import { matching } from "./internal/only.js"
+import type { Instruments as PlanInstruments, Report } from "./internal/plan.js"
+import { planned } from "./internal/plan.js"
+import { warningFor } from "./internal/warnings.js"
+import { isThenable, measuredPromise, wrapper } from "./internal/wrap.js"
+import type { CheckInstruments, Counter, Gauge, Observer } from "./Metrics.js"
+import * as MetricsServer from "./MetricsServer.js"
+import type { MetricRegistry } from "./Registry.js"
+import { Registry, unsafeCountError } from "./Registry.js"
+import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
+import { ServiceDiscovery } from "./ServiceDiscovery.js"
+
+/**
+ * How a measured call ended, for labels that depend on it: `{ status: "fulfilled", value }` or
+ * `{ status: "rejected", reason }`. A function that returns or throws at once ends in the same two ways.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Settled<A> = PromiseSettledResult<A>
+
+/**
+ * What every combinator takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Where failures of the metric itself are counted, in `effect_prometheus_errors_total{operation}`. Default:
+   * prom-client's global registry.
+   */
+  readonly registry?: MetricRegistry | undefined
+}
+
+/**
+ * What `countExceptions` counts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Counting {
+  /**
+   * Which errors are counted: instances of a class or of one of several, those with a `_tag`, or those for which a
+   * predicate holds. Default: all.
+   */
+  readonly only?: OnlyErrors | undefined
+}
+
+/**
+ * What `instrumented` records: any of the three, each as a metric or as `{ metric, …options }`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Instruments<A> {
+  /** The run time, in seconds, as by `timed`. */
+  readonly duration?: Observer | { readonly metric: Observer; readonly labels?: LabelsFrom<Settled<A>> } | undefined
+  /** The errors and rejections, as by `countExceptions`. */
+  readonly exceptions?:
+    | Counter
+    | ({ readonly metric: Counter; readonly labels?: LabelsFrom<Settled<A>> } & Counting)
+    | undefined
+  /** How many are running, as by `trackInprogress`. */
+  readonly inprogress?: Gauge | { readonly metric: Gauge; readonly labels?: Labels } | undefined
+}
+
+/**
+ * Takes a function, or decorates a method, and gives back the same function, measured: its parameters, `this`, `name`,
+ * `length` and types stay; a function that is not async stays so; results, errors and rejections come through as the
+ * same object.
+ *
+ * A call is over when the function returns or throws, or, if it returned a promise, when that settles. A returned
+ * promise keeps its class; any other thenable is followed by a `Promise`, and its `then` is called once. An iterator is
+ * over when it is returned, not when it has been read.
+ *
+ * As a decorator it serves both the standard (TC39) kind and `experimentalDecorators`, for methods only; on anything
+ * else it throws a `TypeError`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Wrapper {
+  <F extends (...args: never) => unknown>(method: F, context: ClassMethodDecoratorContext): F
+  <F extends (...args: never) => unknown>(
+    target: object,
+    key: string | symbol,
+    descriptor: TypedPropertyDescriptor<F>
+  ): TypedPropertyDescriptor<F>
+  <F extends (...args: never) => unknown>(fn: F): F
+}
+
+/**
+ * Records on a `Metric`: given the metric alone it is a `Wrapper`; given a promise as well, it measures that promise
+ * and gives back the one that follows it.
+ *
+ * The compiler asks for labels where the metric has them, and for no others.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Combinator<Metric, Extra> {
+  <M extends Metric>(metric: M & WithoutLabels<M>, options?: Options & Extra & Unlabelled): Wrapper
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
+  ): Wrapper
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<(exit: Settled<unknown>) => O & ExactLabels<M, O>>
+  ): Wrapper
+  <A, M extends Metric>(
+    metric: M & WithoutLabels<M>,
+    promise: PromiseLike<A>,
+    options?: Options & Extra & Unlabelled
+  ): Promise<A>
+  <A, M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    promise: PromiseLike<A>,
+    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
+  ): Promise<A>
+  <A, M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    promise: PromiseLike<A>,
+    options: Options & Extra & Labelled<(exit: Settled<A>) => O & ExactLabels<M, O>>
+  ): Promise<A>
+}
+
+type Unlabelled = { readonly labels?: undefined }
+type Labelled<L> = { readonly labels: L }
+
+/**
+ * Observes the run time in **seconds**, once per call, whether it returns, throws, resolves or rejects. Of a promise it
+ * observes the time from now until it settles. Time is read from `performance.now()`, which is monotonic.
+ *
+ * An observer that throws changes nothing in the call: it is told as a process warning (`process.on("warning")`) once
+ * per metric and counted in `effect_prometheus_errors_total{operation="observe"}`.
+ *
+ * @example
+ * import { timed } from "effect-prometheus/Promises"
+ * import { Histogram } from "prom-client"
+ *
+ * const seconds = new Histogram({ name: "fetch_seconds", help: "Fetch time, in seconds.", labelNames: ["outcome"] })
+ *
+ * export const load = timed(seconds, { labels: (exit) => ({ outcome: exit.status }) })(
+ *   async (url: string): Promise<string> => (await fetch(url)).text()
+ * )
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options) => ({
+  duration: { ...options, metric }
+}))
+
+/**
+ * Counts errors: +1 for each call that throws or rejects, and for each promise that rejects. `only` narrows which. The
+ * error comes through as the same object.
+ *
+ * A counter (or a predicate) that throws changes nothing in the call: it is told as a process warning once per metric
+ * and counted in `effect_prometheus_errors_total{operation="inc"}`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options) => ({
+  exceptions: { ...options, metric }
+}))
+
+/**
+ * Keeps the number of calls in progress: +1 before the function is called, −1 when it has returned or thrown, or when
+ * its promise has settled. If the +1 itself fails, no −1 follows.
+ *
+ * A gauge that throws changes nothing in the call: it is told as a process warning once per metric and counted in
+ * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const trackInprogress: {
+  <M extends Gauge>(gauge: M & WithoutLabels<M>, options?: Options & Unlabelled): Wrapper
+  <M extends Gauge, O extends LabelsOf<M>>(
+    gauge: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>>
+  ): Wrapper
+  <A, M extends Gauge>(gauge: M & WithoutLabels<M>, promise: PromiseLike<A>, options?: Options & Unlabelled): Promise<A>
+  <A, M extends Gauge, O extends LabelsOf<M>>(
+    gauge: M & WithLabels<M>,
+    promise: PromiseLike<A>,
+    options: Options & Labelled<O & ExactLabels<M, O>>
+  ): Promise<A>
+} = combinator((metric: Gauge, options) => ({ inprogress: { ...options, metric } }))
+
+/**
+ * Any of `timed`, `countExceptions` and `trackInprogress` at once. Each entry is a metric, or `{ metric, …options }` with
+ * the options of the combinator that it stands for.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const instrumented: {
+  <const I extends Instruments<unknown>>(instruments: I & CheckInstruments<I>, options?: Options): Wrapper
+  <A, const I extends Instruments<A>>(
+    instruments: I & CheckInstruments<I>,
+    promise: PromiseLike<A>,
+    options?: Options
+  ): Promise<A>
+} = combinator((instruments: AnyInstruments) => instruments)
+
+/**
+ * How to register a server for `startHttpServer`: `consulAgent(…)`, or one's own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Discovery {
+  /**
+   * Registers `server`. It resolves to the function that takes the registration back, called before the server stops
+   * listening, or to nothing if there is nothing to take back. If it rejects, the server is closed again and
+   * `startHttpServer` rejects with the same error.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: an async function that returns nothing is one of the two
+  readonly register: (server: Server) => PromiseLike<(() => unknown) | void>
+  /** By whom servers are registered, for the log. Default: `"service discovery"`. */
+  readonly name?: string | undefined
+  /** Whether `server` is registered at this moment. Default: it is once `register` has resolved. */
+  readonly isRegistered?: ((server: Server) => boolean) | undefined
+}
+
+/**
+ * How to serve.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServerOptions extends MetricsServer.Options, Options {
+  /** The registry that is served. Default: prom-client's global registry. */
+  readonly registry?: MetricRegistry | undefined
+  /** Default: the server is not registered. */
+  readonly serviceDiscovery?: Discovery | undefined
+}
+
+/**
+ * How to serve from a worker thread.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ThreadOptions extends ServerOptions, MetricsServer.WorkerOptions {}
+
+/**
+ * A metrics server that runs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServerHandle extends Server {
+  /** Whether it is registered with a service discovery at this moment. */
+  readonly isRegistered: boolean
+  /**
+   * Shuts down: takes the registration back, stops accepting, lets running scrapes finish, and cuts what is left, each
+   * step within `shutdownTimeout`. The port is free then, whatever the service discovery answers. It can be called twice.
+   */
+  readonly close: () => Promise<void>
+  readonly [Symbol.asyncDispose]: () => Promise<void>
+}
+
+/**
+ * Starts a server for the metrics alone: `/metrics`, and `/` for health checks.
+ *
+ * It rejects with a `MetricsServerError` that names host and port, or with the error of the registration; nothing
+ * listens any more then.
+ *
+ * @example
+ * import { startHttpServer } from "effect-prometheus/Promises"
+ *
+ * const server = await startHttpServer({ host: "127.0.0.1" })
+ * console.log(`metrics at ${server.url}`)
+ * await server.close()
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const startHttpServer = (options: ServerOptions = {}): Promise<ServerHandle> =>
+  started(MetricsServer.make(options), options)
+
+/**
+ * Starts the same server in a worker thread: HTTP, TLS and compression leave the application's event loop, and while
+ * that loop is stuck the last exposition is served. See `MetricsServer.makeWorker`.
+ *
+ * It rejects as `startHttpServer` does, also with a `MetricsServerError` that names the file if the worker cannot be
+ * started.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<ServerHandle> =>
+  started(MetricsServer.makeWorker(options), options)
+
+/**
+ * Registers with the local Consul agent; see `ConsulAgent.Options`. `register` rejects with a `ServiceDiscoveryError`
+ * that names the agent's address, with the status and the body of its answer if there was one.
+ *
+ * @example
+ * import { consulAgent, startHttpServer } from "effect-prometheus/Promises"
+ *
+ * export const server = startHttpServer({ port: 9464, serviceDiscovery: consulAgent({ name: "checkout" }) })
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const consulAgent = (options: ConsulAgent.Options = {}): Discovery =>
+  registeringWith(ConsulAgent.make(options), ConsulAgent.describe(options))
+
+/**
+ * The same, its connection to the agent read from the environment variables of Consul's own tools (`CONSUL_HTTP_ADDR`,
+ * `CONSUL_HTTP_TOKEN`, …); what `options` give goes before them. See `ConsulAgent.fromEnv`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const consulAgentFromEnv = (options: ConsulAgent.Options = {}): Discovery =>
+  registeringWith(
+    Effect.flatMap(ConsulAgent.fromEnv, (connection) => ConsulAgent.make({ ...connection, ...options })),
+    ConsulAgent.describe({ address: "the address in the environment", ...options })
+  )
+
+/**
+ * The metrics as a listener for `node:http`, Express, Koa and Fastify. It answers GET and HEAD on whatever path it is
+ * mounted, and anything else with 405.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const nodeListener = (
+  options: ServeOptions & Options = {}
+): ((request: IncomingMessage, response: ServerResponse) => void) =>
+  Effect.runSync(onRegistry(nodeListenerEffect(options), options))
+
+/**
+ * The metrics as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them. It
+ * answers GET and HEAD on whatever path it is mounted, and anything else with 405.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const webHandler = (options: ServeOptions & Options = {}): ((request: Request) => Promise<Response>) =>
+  Effect.runSync(onRegistry(webHandlerEffect(options), options))
+
+const onRegistry = <A, E, R>(effect: Effect.Effect<A, E, R>, { registry }: Options): Effect.Effect<A, E, R> =>
+  registry === undefined ? effect : Effect.provideService(effect, Registry, registry)
+
+const started = async <E>(
+  make: Effect.Effect<MetricsServer.RunningServer, E, Scope.Scope>,
+  options: ServerOptions
+): Promise<ServerHandle> => {
+  const { serviceDiscovery } = options
+  const { value: server, close } = await running(
+    onRegistry(
+      serviceDiscovery === undefined
+        ? make
+        : Effect.provideService(make, ServiceDiscovery, asService(serviceDiscovery)),
+      options
+    )
+  )
+  const { address, https, url, healthUrl } = server
+  return {
+    address,
+    https,
+    url,
+    healthUrl,
+    get isRegistered() {
+      return Effect.runSync(server.isRegistered)
+    },
+    close,
+    [Symbol.asyncDispose]: close
+  }
+}
+
+// A value with the scope that it lives in. Errors are thrown as they are, not wrapped in what a fiber says of them.
+const running = async <A, E>(
+  effect: Effect.Effect<A, E, Scope.Scope>
+): Promise<{ readonly value: A; readonly close: () => Promise<void> }> => {
+  const scope = Effect.runSync(Scope.make())
+  const exit = await Effect.runPromiseExit(Scope.extend(effect, scope))
+  if (Exit.isFailure(exit)) {
+    await Effect.runPromise(Scope.close(scope, exit))
+    throw Cause.squash(exit.cause)
+  }
+  let closed: Promise<void> | undefined
+  const close = (): Promise<void> => {
+    closed ??= Effect.runPromise(Scope.close(scope, Exit.void))
+    return closed
+  }
+  return { value: exit.value, close }
+}
+
+const asService = ({ name, register, isRegistered }: Discovery): ServiceDiscovery["Type"] => ({
+  name,
+  isRegistered: isRegistered && ((server) => Effect.sync(() => isRegistered(server))),
+  register: (server) =>
+    Effect.acquireRelease(
+      Effect.tryPromise({ try: async () => register(server), catch: (error) => error as ServiceDiscoveryError }),
+      (takeBack) => Effect.promise(async () => takeBack?.())
+    )
+})
+
+const registeringWith = (
+  make: Effect.Effect<ServiceDiscovery["Type"], unknown, Scope.Scope>,
+  name: string
+): Discovery => {
+  const registered = new WeakMap<Server, ServiceDiscovery["Type"]>()
+  return {
+    name,
+    register: async (server) => {
+      const { close } = await running(
+        Effect.tap(make, (discovery) => {
+          registered.set(server, discovery)
+          return discovery.register(server)
+        })
+      )
+      return close
+    },
+    isRegistered: (server) => Effect.runSync(registered.get(server)?.isRegistered?.(server) ?? Effect.succeed(false))
+  }
+}
+
+type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>
+
+function combinator<Metric>(instruments: (metric: Metric, options: Options | undefined) => AnyInstruments) {
+  return (metric: Metric, ...rest: ReadonlyArray<unknown>): never => {
+    const [promise, options] = isThenable(rest[0]) ? rest : [undefined, rest[0]]
+    const given = options as Options | undefined
+    const plan = planned(instruments(metric, given), counting)
+    const report = reporting(given?.registry)
+    const applied = isThenable(promise) ? measuredPromise(promise, plan, report) : wrapper(plan, report)
+    return applied as never
+  }
+}
+
+const counting = (only: OnlyErrors | undefined): ((exit: Settled<unknown>) => boolean) => {
+  const matches = only === undefined ? () => true : matching(only)
+  return (exit) => exit.status === "rejected" && matches(exit.reason)
+}
+
+const reporting =
+  (registry: MetricRegistry | undefined): Report =>
+  (operation, metric, error) => {
+    unsafeCountError(registry ?? Context.get(Context.empty(), Registry), operation)
+    const warning = warningFor(metric, operation, error)
+    if (warning !== undefined) process.emitWarning(warning, "EffectPrometheusWarning")
+  }

@@ -1,0 +1,13 @@
+/**
+ * One namespace a module. Each can also be imported by itself: `import * as Metrics from "effect-prometheus/Metrics"`.
+ *
+ * @since 0.1.0
+ */
+
+export * as ConsulAgent from "./ConsulAgent.js"
+export * as Exposition from "./Exposition.js"
+export * as Metrics from "./Metrics.js"
+export * as MetricsServer from "./MetricsServer.js"
+export * as Promises from "./Promises.js"
+export * as Registry from "./Registry.js"
+export * as ServiceDiscovery from "./ServiceDiscovery.js"

@@ -1,0 +1,92 @@
+/** Measures functions, methods and promises: the hot path of the Promise side, where no effect runs. */
+import type { Plan, Report } from "./plan.js"
+import { begin, end } from "./plan.js"
+
+/** How a call or a promise ended. */
+export type Settled = PromiseSettledResult<unknown>
+
+type AnyFunction = (this: unknown, ...args: ReadonlyArray<unknown>) => unknown
+
+/** The same function, measured from its call until it returns, throws, or what it returned has settled. */
+export const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, report: Report): AnyFunction => {
+  const measured: AnyFunction = function (...args) {
+    const ended = started(plan, report)
+    let result: unknown
+    try {
+      result = Reflect.apply(fn, this, args)
+    } catch (reason) {
+      ended({ status: "rejected", reason })
+      throw reason
+    }
+    if (isThenable(result)) return settling(result, ended)
+    ended({ status: "fulfilled", value: result })
+    return result
+  }
+  // Its name, its length and whatever else it carries; a strict function has no place for the two legacy ones.
+  const { arguments: _, caller: __, ...own } = Object.getOwnPropertyDescriptors(fn)
+  return Object.defineProperties(measured, own)
+}
+
+/** The promise that follows `thenable`, measured from now on. `then` is called once, on what was given. */
+export const measuredPromise = (
+  thenable: PromiseLike<unknown>,
+  plan: Plan<Settled>,
+  report: Report
+): Promise<unknown> => settling(thenable, started(plan, report))
+
+/**
+ * What `timed(…)` and its like give back: a wrapper of functions, which is also a decorator of methods, both the
+ * standard (TC39) one and that of `experimentalDecorators`.
+ */
+export const wrapper =
+  (plan: Plan<Settled>, report: Report) =>
+  (...args: ReadonlyArray<unknown>): unknown => {
+    const [target, second, third] = args
+    // Three arguments of these shapes come from `experimentalDecorators`. The target of a static method is a function.
+    if ((typeof second === "string" || typeof second === "symbol") && args.length > 1) {
+      const descriptor = third as PropertyDescriptor | undefined
+      if (typeof descriptor?.value !== "function") throw notAMethod(String(second))
+      return { ...descriptor, value: measuredFunction(descriptor.value, plan, report) }
+    }
+    const context = second as Partial<DecoratorContext> | undefined
+    if (typeof context === "object" && typeof context.kind === "string" && context.kind !== "method") {
+      throw notAMethod(`${context.kind} ${String(context.name)}`)
+    }
+    if (typeof target !== "function") throw new TypeError(`expected a function or a method, got ${typeof target}`)
+    return measuredFunction(target as AnyFunction, plan, report)
+  }
+
+/** Whether `await` would wait for it. */
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false
+  try {
+    return typeof (value as { readonly then?: unknown }).then === "function"
+  } catch {
+    return false
+  }
+}
+
+const notAMethod = (what: string) => new TypeError(`only methods and functions can be measured, not ${what}`)
+
+const started = (plan: Plan<Settled>, report: Report): ((exit: Settled) => void) => {
+  const gauge = begin(plan, report)
+  const start = performance.now()
+  return (exit) => {
+    const seconds = (performance.now() - start) / 1e3
+    end(plan, { gauge, seconds, exit, succeeded: exit.status === "fulfilled", exemplar: undefined }, report)
+  }
+}
+
+// A promise keeps its class. Any other thenable is followed by a promise, which calls its `then` once and believes only
+// the first of its answers.
+const settling = (thenable: PromiseLike<unknown>, ended: (exit: Settled) => void): Promise<unknown> =>
+  (thenable instanceof Promise ? thenable : Promise.resolve(thenable)).then(
+    (value) => {
+      ended({ status: "fulfilled", value })
+      return value
+    },
+    (reason) => {
+      ended({ status: "rejected", reason })
+      throw reason
+    }
+  )
