@@ -13,6 +13,7 @@
  * )
  *
  * @since 0.1.0
+ * @module
  */
 import type { AgentOptions } from "node:https"
 import * as HttpClient from "@effect/platform/HttpClient"

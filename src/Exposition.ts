@@ -15,6 +15,7 @@
  * )
  *
  * @since 0.1.0
+ * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type * as HttpApp from "@effect/platform/HttpApp"

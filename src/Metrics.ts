@@ -15,6 +15,7 @@
  * export const handler = Effect.sleep("10 millis").pipe(Metrics.timed(requestSeconds))
  *
  * @since 0.1.0
+ * @module
  */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
@@ -77,9 +78,9 @@ export type Only = OnlyErrors | { readonly exit: "failure" | "defect" | "interru
  * @since 0.1.0
  * @category models
  */
-export interface Recording<A, E> {
+export interface Recording<L> {
   /** The labels of the sample, whole. A metric that has labels needs them. */
-  readonly labels?: LabelsFrom<Exit.Exit<A, E>> | undefined
+  readonly labels?: L | undefined
   /**
    * Puts `trace_id` and `span_id` of the current span on the sample, if that span is sampled. It works on a histogram or
    * counter that was made with `enableExemplars` and is passed whole; exemplars appear in OpenMetrics expositions only.
@@ -144,14 +145,17 @@ type Exemplar<M> = { readonly exemplar?: undefined } | ({ readonly exemplar: "cu
 /**
  * What `instrumented` records: any of the three, each as a metric or as `{ metric, …options }`.
  *
+ * `L` is what labels may be: with `Labels` they stand still, and the instruments fit effects of every type; with
+ * `LabelsFrom<Exit<A, E>>` they may be worked out from the exit.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface Instruments<A, E> {
+export interface Instruments<L> {
   /** The run time, in seconds, as by `timed`. */
-  readonly duration?: Observer | ({ readonly metric: Observer } & Recording<A, E>) | undefined
+  readonly duration?: Observer | ({ readonly metric: Observer } & Recording<L>) | undefined
   /** The unsuccessful exits, as by `countExceptions`. */
-  readonly exceptions?: Counter | ({ readonly metric: Counter } & Recording<A, E> & Counting) | undefined
+  readonly exceptions?: Counter | ({ readonly metric: Counter } & Recording<L> & Counting) | undefined
   /** How many are running, as by `trackInprogress`. */
   readonly inprogress?: Gauge | ({ readonly metric: Gauge } & { readonly labels?: Labels | undefined }) | undefined
 }
@@ -297,11 +301,14 @@ export const trackInprogress: {
  * @category combinators
  */
 export const instrumented: {
-  <A, E, R, const I extends Instruments<A, E>>(
+  <A, E, R, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(
     self: Effect.Effect<A, E, R>,
     instruments: I & CheckInstruments<I>
   ): Effect.Effect<A, E, R>
-  <A, E, const I extends Instruments<A, E>>(
+  <const I extends Instruments<Labels>>(
+    instruments: I & CheckInstruments<I>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 } = combinator((instruments: AnyInstruments) => instruments)

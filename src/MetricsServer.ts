@@ -13,6 +13,7 @@
  * )
  *
  * @since 0.1.0
+ * @module
  */
 import { isIPv6 } from "node:net"
 import { pathToFileURL } from "node:url"

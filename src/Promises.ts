@@ -13,6 +13,7 @@
  * export const server = startHttpServer({ port: 9464 })
  *
  * @since 0.1.0
+ * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Cause from "effect/Cause"
@@ -289,6 +290,7 @@ export interface ServerHandle extends Server {
    * step within `shutdownTimeout`. The port is free then, whatever the service discovery answers. It can be called twice.
    */
   readonly close: () => Promise<void>
+  /** `close`, for `await using`. */
   readonly [Symbol.asyncDispose]: () => Promise<void>
 }
 

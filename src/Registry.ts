@@ -6,6 +6,7 @@
  * `"prom-client": "npm:@prometheus-io/client@…"` in its dependencies an application puts the newer client in its place.
  *
  * @since 0.1.0
+ * @module
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
@@ -21,8 +22,11 @@ import { operations } from "./internal/warnings.js"
  * @category models
  */
 export interface MetricRegistry {
+  /** The metrics themselves, in the order of the exposition; each has a `get()`. */
   getMetricsAsArray(): ReadonlyArray<{ readonly name: string; readonly help: string; readonly type: unknown }>
+  /** Takes in what the library counts itself. */
   registerMetric(metric: never): void
+  /** The metric of that name, if there is one. */
   getSingleMetric(name: string): unknown
 }
 

@@ -26,6 +26,7 @@
  * export const Metrics = MetricsServer.layer({ host: "10.0.0.7", port: 9464 }).pipe(Layer.provide(FileDiscovery))
  *
  * @since 0.1.0
+ * @module
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"

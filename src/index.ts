@@ -2,6 +2,7 @@
  * One namespace a module. Each can also be imported by itself: `import * as Metrics from "effect-prometheus/Metrics"`.
  *
  * @since 0.1.0
+ * @module
  */
 
 export * as ConsulAgent from "./ConsulAgent.js"

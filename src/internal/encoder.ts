@@ -42,7 +42,9 @@ export const clashing = (names: Iterable<{ readonly name: string; readonly type:
   const metrics = [...names]
   const taken = new Set(metrics.map(({ name }) => name))
   return new Set(
-    metrics.filter(({ name, type }) => type === "counter" && taken.has(withoutTotal(name))).map(({ name }) => name)
+    metrics
+      .filter(({ name, type }) => type === "counter" && isTotal(name) && taken.has(withoutTotal(name)))
+      .map(({ name }) => name)
   )
 }
 
@@ -59,8 +61,8 @@ export const encode = (
   clashes: ReadonlySet<string>
 ): string => {
   const openmetrics = format === "openmetrics"
-  const isTotal = family.name.endsWith("_total") && !clashes.has(family.name)
-  const type = openmetrics ? openMetricsType(family.type, isTotal) : textType(family.type)
+  const canCount = isTotal(family.name) && !clashes.has(family.name)
+  const type = openmetrics ? openMetricsType(family.type, canCount) : textType(family.type)
   const name = openmetrics && type === "counter" ? withoutTotal(family.name) : family.name
   const help = openmetrics ? escapeQuoted(family.help) : escapeHelp(family.help)
   let text = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
@@ -77,12 +79,14 @@ export const encode = (
 export const someLabels = (labels: unknown): SampleLabels | undefined =>
   typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as SampleLabels) : undefined
 
-const withoutTotal = (name: string): string => (name.endsWith("_total") ? name.slice(0, -"_total".length) : name)
+const isTotal = (name: string): boolean => name.endsWith("_total")
+
+const withoutTotal = (name: string): string => name.slice(0, -"_total".length)
 
 const textType = (type: unknown): string => (isKnown(type) ? type : "untyped")
 
-const openMetricsType = (type: unknown, isTotal: boolean): string =>
-  isKnown(type) && (type !== "counter" || isTotal) ? type : "unknown"
+const openMetricsType = (type: unknown, canCount: boolean): string =>
+  isKnown(type) && (type !== "counter" || canCount) ? type : "unknown"
 
 const isKnown = (type: unknown): type is string =>
   type === "counter" || type === "gauge" || type === "histogram" || type === "summary"

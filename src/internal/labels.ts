@@ -13,6 +13,7 @@
  * @category models
  */
 export interface Observer {
+  /** Records a run time, in seconds. */
   observe(seconds: number): void
 }
 
@@ -23,6 +24,7 @@ export interface Observer {
  * @category models
  */
 export interface Counter {
+  /** Counts one. */
   inc(): void
 }
 
@@ -33,7 +35,9 @@ export interface Counter {
  * @category models
  */
 export interface Gauge {
+  /** One more. */
   inc(): void
+  /** One less. */
   dec(): void
 }
 

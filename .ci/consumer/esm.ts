@@ -1,0 +1,27 @@
+import { Metrics, MetricsServer, Registry } from "effect-prometheus"
+import { timed } from "effect-prometheus/Promises"
+import { Effect, Layer } from "effect"
+import * as Prometheus from "prom-client"
+
+const registry = new Prometheus.Registry()
+const seconds = new Prometheus.Histogram({
+  name: "job_seconds",
+  help: "Jobs.",
+  labelNames: ["kind"],
+  registers: [registry]
+})
+
+const program = Effect.gen(function* () {
+  yield* Effect.sleep("1 millis").pipe(Metrics.timed(seconds, { labels: { kind: "effect" } }))
+  yield* Effect.promise(timed(seconds, { labels: { kind: "promise" } })(async () => "done"))
+  const { url } = yield* MetricsServer.MetricsServer
+  const body = yield* Effect.promise(async () => (await fetch(url)).text())
+  for (const kind of ["effect", "promise"]) {
+    if (!body.includes(`job_seconds_count{kind="${kind}"} 1`)) return yield* Effect.dieMessage(body)
+  }
+  console.log("ESM: measured, served from the worker and scraped")
+})
+
+const server = MetricsServer.layerWorker({ host: "127.0.0.1" }).pipe(Layer.provide(Registry.layer(registry)))
+
+await Effect.runPromise(Effect.provide(program, server))

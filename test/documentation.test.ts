@@ -1,0 +1,206 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import ts from "typescript"
+import { selfSigned } from "./support/certificate.js"
+import { freePorts } from "./support/services.js"
+import { diagnostics, fenced, type Running, root, run, written } from "./support/snippets.js"
+
+const modules = readdirSync(join(root, "src"))
+  .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+  .map((file) => file.replace(".ts", ""))
+
+const categories = [
+  "models",
+  "tags",
+  "errors",
+  "constructors",
+  "layers",
+  "config",
+  "combinators",
+  "encoding",
+  "getters",
+  "predicates"
+]
+
+const program = ts.createProgram(
+  modules.map((name) => join(root, "src", `${name}.ts`)),
+  { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, target: ts.ScriptTarget.ES2022 }
+)
+const checker = program.getTypeChecker()
+
+interface Documented {
+  readonly name: string
+  readonly text: string
+  readonly tags: ReadonlyMap<string, ReadonlyArray<string>>
+}
+
+const exportsOf = (module: string): ReadonlyArray<Documented> => {
+  const source = program.getSourceFile(join(root, "src", `${module}.ts`))
+  const symbol = source && checker.getSymbolAtLocation(source)
+  assert.isDefined(symbol, module)
+  return checker.getExportsOfModule(symbol).flatMap((exported) => {
+    const target = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported
+    const tags = new Map<string, Array<string>>()
+    for (const { name, text } of target.getJsDocTags(checker)) {
+      tags.set(name, [...(tags.get(name) ?? []), ts.displayPartsToString(text)])
+    }
+    if (tags.has("internal")) return []
+    const text = ts.displayPartsToString(target.getDocumentationComment(checker))
+    return [{ name: `${module}.${exported.name}`, text, tags }]
+  })
+}
+
+const headers = modules.map((module) => {
+  const [header = ""] = /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(join(root, "src", `${module}.ts`), "utf8")) ?? []
+  return { module, header }
+})
+
+const exampleIn = (comment: string): ReadonlyArray<string> =>
+  [...comment.matchAll(/@example\n([\s\S]*?)(?=\n \* @|\n \*\/)/g)].map(([, code = ""]) => code.replace(/^ \* ?/gm, ""))
+
+describe("Every module", () => {
+  for (const { module, header } of headers) {
+    it(`${module} begins with what it is for, and an example where somebody starts with it`, () => {
+      assert.match(header, /@since \d/)
+      if (module !== "Registry") assert.isNotEmpty(exampleIn(header))
+    })
+  }
+
+  it("is in the barrel and in the package's exports, and nothing else is", () => {
+    const barrel = readFileSync(join(root, "src", "index.ts"), "utf8")
+    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+      readonly exports: Readonly<Record<string, unknown>>
+    }
+    assert.sameMembers(
+      [...barrel.matchAll(/export \* as (\w+)/g)].map(([, name]) => name),
+      modules
+    )
+    const others = [".", "./internal/*", "./package.json"]
+    assert.sameMembers(Object.keys(exports), [...others, ...modules.map((name) => `./${name}`)])
+    assert.isNull(exports["./internal/*"])
+  })
+})
+
+describe("Every export", () => {
+  for (const module of modules) {
+    it(`of ${module} says what it does, since when, and in which category`, () => {
+      for (const { name, text, tags } of exportsOf(module)) {
+        assert.match(text, /^[A-Z].*\./s, name)
+        assert.match(tags.get("since")?.[0] ?? "", /^\d+\.\d+\.\d+$/, name)
+        assert.include(categories, tags.get("category")?.[0], name)
+      }
+    })
+  }
+})
+
+describe("Every example in the documentation of the code", () => {
+  it("compiles", () => {
+    const sources = headers.flatMap(({ module }) =>
+      exampleIn(readFileSync(join(root, "src", `${module}.ts`), "utf8")).map((code) => ({ title: module, code }))
+    )
+    assert.isAbove(sources.length, 10)
+    assert.deepEqual(diagnostics(written("examples", sources)), [])
+  }, 60_000)
+})
+
+describe("Every snippet of the README", () => {
+  const snippets = fenced("README.md", "ts")
+  const started: Array<Running> = []
+  afterAll(() => {
+    for (const { child } of started) if (child.exitCode === null) child.kill("SIGKILL")
+  })
+
+  it("compiles", () => {
+    assert.deepEqual(diagnostics(written("readme", snippets)), [])
+  }, 60_000)
+
+  /** Runs the snippet under that heading, with free ports in place of the printed ones. */
+  const running = async (title: string, environment: Readonly<Record<string, string>> = {}) => {
+    const snippet = snippets.find((candidate) => candidate.title === title)
+    assert.isDefined(snippet, `no snippet under "${title}"`)
+    const [application = 0, metrics = 0] = await Effect.runPromise(freePorts(2))
+    const code = snippet.code.replaceAll("3000", String(application)).replaceAll("9464", String(metrics))
+    const [file = ""] = written(`readme-${title.toLowerCase().replaceAll(" ", "-")}`, [{ title, code }])
+    const program = run(file, environment)
+    started.push(program)
+    return { ...program, application: `http://127.0.0.1:${application}`, metrics: `127.0.0.1:${metrics}` }
+  }
+
+  const eventually = async (url: string, { output, exited }: Running): Promise<string> => {
+    let over = false
+    exited.then(() => {
+      over = true
+    })
+    for (const deadline = Date.now() + 20_000; Date.now() < deadline && !over; ) {
+      const response = await fetch(url).catch(() => undefined)
+      if (response?.status === 200) return response.text()
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    return assert.fail(`${url} did not answer: ${output()}`)
+  }
+
+  const said = async (text: string, { output }: Running): Promise<void> => {
+    for (const deadline = Date.now() + 20_000; Date.now() < deadline && !output().includes(text); ) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    assert.include(output(), text)
+  }
+
+  const ended = async ({ child, exited, output }: Running): Promise<void> => {
+    child.kill("SIGTERM")
+    assert.strictEqual(await exited, 0, output())
+  }
+
+  it("is run by one of these tests, or by the one that needs Consul", () => {
+    const titles = [
+      "A complete example",
+      "With labels",
+      "With plain promises",
+      "TLS",
+      "In a server that is there already",
+      "Consul and Prometheus"
+    ]
+    assert.deepEqual(
+      snippets.map(({ title }) => title),
+      titles
+    )
+  })
+
+  it("A complete example: measures its requests", async () => {
+    const program = await running("A complete example")
+    const body = await eventually(`${program.application}/checkout`, program)
+    assert.strictEqual(body, "thank you\n")
+    assert.include(await eventually(`http://${program.metrics}/metrics`, program), "checkout_seconds_count 1\n")
+    await ended(program)
+  }, 60_000)
+
+  it("With labels: runs", async () => {
+    const { exited, output } = await running("With labels")
+    assert.strictEqual(await exited, 0, output())
+  }, 60_000)
+
+  it("With plain promises: measures a function, a method and a promise", async () => {
+    const program = await running("With plain promises")
+    const body = await eventually(`http://${program.metrics}/metrics`, program)
+    assert.include(body, "request_seconds_count")
+    await said("order 7", program)
+    await ended(program)
+  }, 60_000)
+
+  it("TLS: serves HTTPS", async () => {
+    const { key, cert } = await selfSigned()
+    const environment = { METRICS_TLS_KEY: key, METRICS_TLS_CERT: cert, NODE_EXTRA_CA_CERTS: "" }
+    const program = await running("TLS", environment)
+    await said(`metrics at https://${program.metrics}/metrics`, program)
+    await ended(program)
+  }, 60_000)
+
+  it("In a server that is there already: mounts the metrics", async () => {
+    const program = await running("In a server that is there already")
+    assert.strictEqual(await eventually(program.application, program), "hello\n")
+    assert.include(await eventually(`${program.application}/metrics`, program), "effect_prometheus_errors_total")
+    await ended(program)
+  }, 60_000)
+})

@@ -1,0 +1,40 @@
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { describeWith } from "../support/binaries.js"
+import { consul, freePorts, prometheus, until } from "../support/services.js"
+import { fenced, run, written } from "../support/snippets.js"
+
+describeWith(["consul", "prometheus"], "The README's way through Consul to Prometheus", () => {
+  it.scopedLive(
+    "works as printed, but for the ports",
+    () =>
+      Effect.gen(function* () {
+        const title = "Consul and Prometheus"
+        const snippet = fenced("README.md", "ts").find((candidate) => candidate.title === title)
+        const [scrapeConfigs] = fenced("README.md", "yaml")
+        assert.isDefined(snippet)
+        assert.isDefined(scrapeConfigs)
+
+        const agent = yield* consul()
+        const [port] = yield* freePorts(1)
+        const code = snippet.code
+          .replace("9464", String(port))
+          .replace("ConsulAgent.layer({", `ConsulAgent.layer({ address: "${agent.address}",`)
+        const [file = ""] = written("readme-consul", [{ title, code }])
+        const program = yield* Effect.acquireRelease(
+          Effect.sync(() => run(file)),
+          ({ child }) => Effect.sync(() => child.exitCode ?? child.kill("SIGKILL"))
+        )
+        const registered = Effect.map(agent.services, (services) => "checkout" in services)
+        yield* until("the service is registered", registered, (is) => is)
+        const host = agent.address.replace("http://", "")
+        const { query } = yield* prometheus("prometheus", scrapeConfigs.code.replace("127.0.0.1:8500", host))
+        // Consul gives the node's address, 127.0.0.1 here, to a service that was bound to all interfaces.
+        yield* until("it is up", query('up{service="checkout"}'), (up) => up === 1, 40)
+        program.child.kill("SIGTERM")
+        assert.strictEqual(yield* Effect.promise(() => program.exited), 0)
+        assert.deepEqual(yield* agent.services, {})
+      }),
+    90_000
+  )
+})

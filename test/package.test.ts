@@ -1,0 +1,136 @@
+import { spawnSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { root } from "./support/snippets.js"
+
+/** Runs a program in a process of its own, where the package resolves by its name, and gives what it printed as JSON. */
+const evaluated = (kind: "module" | "commonjs", code: string): unknown => {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [`--input-type=${kind}`, "-e", code], {
+    cwd: root,
+    encoding: "utf8"
+  })
+  assert.strictEqual(status, 0, stderr)
+  return JSON.parse(stdout)
+}
+
+describe("The built package", () => {
+  it("has no side effect when it is imported: no timer, no socket, no metric, no process listener", () => {
+    const seen = evaluated(
+      "module",
+      `import { register } from "prom-client"
+       // Whoever looks at them opens the pipes of standard output and error; that is not what is meant.
+       void [process.stdout, process.stderr]
+       const before = process.getActiveResourcesInfo()
+       const listeners = process.eventNames()
+       await import("effect-prometheus")
+       const after = process.getActiveResourcesInfo()
+       console.log(JSON.stringify({
+         resources: after.filter((kind) => !before.includes(kind)),
+         metrics: register.getMetricsAsArray().length,
+         listeners: process.eventNames().filter((name) => !listeners.includes(name)).map(String)
+       }))`
+    )
+    assert.deepEqual(seen, { resources: [], metrics: 0, listeners: [] })
+  })
+
+  it("can be required by a CommonJS application", () => {
+    const names = evaluated(
+      "commonjs",
+      `const all = require("effect-prometheus")
+       const { timed } = require("effect-prometheus/Promises")
+       console.log(JSON.stringify({ all: Object.keys(all), timed: typeof timed }))`
+    )
+    const all = ["ConsulAgent", "Exposition", "Metrics", "MetricsServer", "Promises", "Registry", "ServiceDiscovery"]
+    assert.deepEqual(names, { all, timed: "function" })
+  })
+
+  it("keeps its internal modules to itself", () => {
+    const code = evaluated(
+      "module",
+      `const code = await import("effect-prometheus/internal/encoder").catch((error) => error.code)
+       console.log(JSON.stringify(code))`
+    )
+    assert.strictEqual(code, "ERR_PACKAGE_PATH_NOT_EXPORTED")
+  })
+
+  it("loads nothing of @effect/platform for the combinators alone", () => {
+    const loaded = evaluated(
+      "module",
+      `import { register } from "node:module"
+       const loader = "data:text/javascript," + encodeURIComponent(
+         "let port; export const initialize = (data) => { port = data };" +
+         "export const load = async (url, context, next) => { port.postMessage(url); return next(url, context) }"
+       )
+       const { MessageChannel, receiveMessageOnPort } = await import("node:worker_threads")
+       const { port1, port2 } = new MessageChannel()
+       register(loader, { data: port2, transferList: [port2] })
+       await import("effect-prometheus/Metrics")
+       const urls = []
+       for (let message; (message = receiveMessageOnPort(port1)); ) urls.push(message.message)
+       port1.close()
+       console.log(JSON.stringify({ metrics: urls.some((url) => url.endsWith("/dist/Metrics.js")), platform: urls.filter((url) => url.includes("@effect/platform")) }))`
+    )
+    assert.deepEqual(loaded, { metrics: true, platform: [] })
+  })
+})
+
+describe("The sources", () => {
+  const importsOf = (file: string): ReadonlyArray<string> =>
+    [
+      ...readFileSync(join(root, "src", file), "utf8").matchAll(
+        /^(?:import|export)[^"]*? from "([^"]+)"|^import "([^"]+)"/gm
+      )
+    ].map(([, from, bare]) => from ?? bare ?? "")
+  const sources = (folder: string): ReadonlyArray<string> =>
+    readdirSync(join(root, "src", folder))
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => join(folder, file))
+
+  // What stands before a module may be imported by it, in this order.
+  const order = ["Registry", "Metrics", "Exposition", "ServiceDiscovery", "MetricsServer", "ConsulAgent", "Promises"]
+
+  it("depend on each other in one direction only", () => {
+    for (const file of sources("").filter((name) => name !== "index.ts")) {
+      const position = order.indexOf(file.replace(".ts", ""))
+      assert.isAtLeast(position, 0, file)
+      for (const imported of importsOf(file)) {
+        const name = /^\.\/(\w+)\.js$/.exec(imported)?.[1]
+        if (name !== undefined) assert.include(order.slice(0, position), name, `${file} imports ${imported}`)
+      }
+    }
+    for (const file of sources("internal")) {
+      for (const imported of importsOf(file)) assert.notMatch(imported, /^\.\.\//, `${file} imports ${imported}`)
+    }
+  })
+
+  it("import prom-client in one module, and never a barrel", () => {
+    const files = [...sources(""), ...sources("internal")]
+    assert.deepEqual(
+      files.filter((file) => importsOf(file).includes("prom-client")),
+      ["Registry.ts"]
+    )
+    for (const barrel of ["effect", "@effect/platform", "@effect/platform-node", "./index.js"]) {
+      assert.deepEqual(
+        files.filter((file) => importsOf(file).includes(barrel)),
+        [],
+        barrel
+      )
+    }
+  })
+
+  it("load nothing but Node.js and their neighbours in the worker thread", () => {
+    const seen = new Set<string>()
+    const walk = (file: string): void => {
+      if (seen.has(file)) return
+      seen.add(file)
+      const text = readFileSync(join(root, "dist", "internal", file), "utf8")
+      for (const [, from = ""] of text.matchAll(/from "([^"]+)"/g)) {
+        if (from.startsWith("./")) walk(from.slice(2))
+        else assert.match(from, /^node:/, `${file} imports ${from}`)
+      }
+    }
+    walk("worker.js")
+    assert.isAbove(seen.size, 4)
+  })
+})

@@ -1,0 +1,75 @@
+/** The real services that the integration tests run against, where this machine has them. */
+import { accessSync, constants, statSync } from "node:fs"
+import { delimiter, join, resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+
+/** A program that an integration test needs. */
+export type Binary = "consul" | "prometheus" | "prometheus3" | "promtool"
+
+interface Place {
+  readonly variable: string
+  /** What it is called on PATH. Two versions of Prometheus cannot both be `prometheus`. */
+  readonly command: string | undefined
+}
+
+const places: { readonly [B in Binary]: Place } = {
+  consul: { variable: "CONSUL_BIN", command: "consul" },
+  prometheus: { variable: "PROMETHEUS_BIN", command: "prometheus" },
+  prometheus3: { variable: "PROMETHEUS3_BIN", command: undefined },
+  promtool: { variable: "PROMTOOL_BIN", command: "promtool" }
+}
+
+const isExecutable = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK)
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+const onPath = (command: string): string | undefined =>
+  (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .filter((folder) => folder !== "")
+    .map((folder) => join(folder, command))
+    .find(isExecutable)
+
+/** Where a program is: what its variable says, else the one on PATH. A variable that names no program finds none. */
+export const binary = (name: Binary): string | undefined => {
+  const { variable, command } = places[name]
+  const named = process.env[variable]
+  if (named !== undefined && named !== "") return isExecutable(named) ? resolve(named) : undefined
+  return command === undefined ? undefined : onPath(command)
+}
+
+const missing = (name: Binary): string => {
+  const { variable, command } = places[name]
+  const named = process.env[variable]
+  if (named !== undefined && named !== "") return `${variable} names no program (${named})`
+  return command === undefined ? `${variable} is not set` : `no ${command} in ${variable} or on PATH`
+}
+
+/**
+ * A suite that needs those programs. Where one is not found, a single test stands for the suite and says why: it is
+ * skipped, or fails if REQUIRE_SERVICES=1.
+ */
+export const describeWith = <Name extends Binary>(
+  names: ReadonlyArray<Name>,
+  title: string,
+  suite: (found: { readonly [N in Name]: string }) => void
+): void => {
+  const found = names.map((name) => [name, binary(name)] as const)
+  const reasons = found.filter(([, path]) => path === undefined).map(([name]) => missing(name))
+  if (reasons.length === 0) {
+    describe(title, () => suite(Object.fromEntries(found) as { readonly [N in Name]: string }))
+    return
+  }
+  const leftOut = `left out: ${title} (${reasons.join("; ")})`
+  if (process.env["REQUIRE_SERVICES"] === "1") {
+    it(leftOut, () => assert.fail(`REQUIRE_SERVICES=1, but ${reasons.join("; ")}`))
+    return
+  }
+  console.warn(leftOut)
+  it.skip(leftOut, () => {})
+}

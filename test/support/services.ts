@@ -1,0 +1,172 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { Scope } from "effect"
+import { Effect } from "effect"
+import { binary } from "./binaries.js"
+
+/** A Consul agent of the test's own, in memory, on 127.0.0.1. */
+export interface Consul {
+  readonly address: string
+  readonly get: <A>(path: string, token?: string) => Effect.Effect<A>
+  readonly put: <A>(path: string, body: unknown, token?: string) => Effect.Effect<A>
+  /** The services that the agent knows now, by id. */
+  readonly services: Effect.Effect<Readonly<Record<string, AgentService>>>
+}
+
+/** A service as `/v1/agent/services` lists it. */
+export interface AgentService {
+  readonly ID: string
+  readonly Service: string
+  readonly Tags: ReadonlyArray<string>
+  readonly Address: string
+  readonly Port: number
+}
+
+/** Starts a Consul agent. With a master token its ACLs are on and deny by default. */
+export const consul = (
+  options: { readonly masterToken?: string; readonly socket?: string; readonly port?: number } = {}
+) =>
+  Effect.gen(function* () {
+    const [free, server, serf] = yield* freePorts(3)
+    const http = options.port ?? free
+    const acl = `acl { enabled = true default_policy = "deny" tokens { master = "${options.masterToken}" } }`
+    const sockets = `addresses { http = "127.0.0.1 unix://${options.socket}" }`
+    yield* run("consul", [
+      "agent",
+      "-dev",
+      "-bind=127.0.0.1",
+      "-client=127.0.0.1",
+      "-log-level=err",
+      `-http-port=${http}`,
+      `-server-port=${server}`,
+      `-serf-lan-port=${serf}`,
+      "-serf-wan-port=-1",
+      "-dns-port=-1",
+      "-grpc-port=-1",
+      ...(options.masterToken === undefined ? [] : [`-hcl=${acl}`]),
+      ...(options.socket === undefined ? [] : [`-hcl=${sockets}`])
+    ])
+    const address = `http://127.0.0.1:${http}`
+    const call = <A>(path: string, token: string | undefined, init?: RequestInit) =>
+      Effect.promise(async () => {
+        const headers = token === undefined ? {} : { "x-consul-token": token }
+        const response = await fetch(`${address}${path}`, { ...init, headers })
+        if (response.status !== 200) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+        return (await response.json()) as A
+      })
+    const agent: Consul = {
+      address,
+      get: (path, token) => call(path, token),
+      put: (path, body, token) => call(path, token, { method: "PUT", body: JSON.stringify(body) }),
+      services: Effect.suspend(() => agent.get("/v1/agent/services", options.masterToken))
+    }
+    yield* until("the Consul agent has a leader", agent.get<string>("/v1/status/leader"), (leader) =>
+      leader.includes(":")
+    )
+    return agent
+  })
+
+/** A Prometheus server of the test's own, on 127.0.0.1. */
+export interface Prometheus {
+  readonly url: string
+  /** The value of an instant query, or `undefined` where it has no result. */
+  readonly query: (promql: string) => Effect.Effect<number | undefined>
+}
+
+/** Starts Prometheus 2 or 3 with these scrape configurations, or that YAML of them, scraping twice a second. */
+export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: ReadonlyArray<object> | string) =>
+  Effect.gen(function* () {
+    const [port] = yield* freePorts(1)
+    const folder = yield* Effect.acquireRelease(
+      Effect.promise(() => mkdtemp(join(tmpdir(), "prometheus-"))),
+      (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+    )
+    const config = join(folder, "prometheus.yml")
+    const scraping =
+      typeof scrapeConfigs === "string" ? scrapeConfigs : `scrape_configs: ${JSON.stringify(scrapeConfigs)}`
+    const intervals = "global: { scrape_interval: 500ms, scrape_timeout: 400ms }"
+    yield* Effect.promise(() => writeFile(config, `${intervals}\n${scraping}\n`))
+    yield* run(which, [
+      `--config.file=${config}`,
+      `--storage.tsdb.path=${join(folder, "data")}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+      "--log.level=error"
+    ])
+    const url = `http://127.0.0.1:${port}`
+    const query = (promql: string) =>
+      Effect.promise(async () => {
+        const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(promql)}`)
+        const { data } = (await response.json()) as {
+          readonly data: { readonly result: ReadonlyArray<{ readonly value: readonly [number, string] }> }
+        }
+        const value = data.result[0]?.value[1]
+        return value === undefined ? undefined : Number(value.replace("Inf", "Infinity"))
+      })
+    const ready = Effect.promise(async () => (await fetch(`${url}/-/ready`)).status)
+    yield* until("Prometheus is ready", ready, (status) => status === 200)
+    return { url, query } satisfies Prometheus
+  })
+
+/** Asks again and again, until `holds` or the deadline; what was last seen is in the failure. */
+export const until = <A>(
+  what: string,
+  ask: Effect.Effect<A>,
+  holds: (value: A) => boolean,
+  seconds = 20
+): Effect.Effect<A> =>
+  Effect.suspend(() => {
+    const deadline = Date.now() + seconds * 1_000
+    let last: unknown
+    const attempt: Effect.Effect<A> = Effect.flatMap(Effect.exit(ask), (exit) => {
+      if (exit._tag === "Success" && holds(exit.value)) return Effect.succeed(exit.value)
+      last = exit._tag === "Success" ? exit.value : exit.cause
+      if (Date.now() > deadline) {
+        return Effect.dieMessage(`not within ${seconds} s: ${what}; last seen: ${JSON.stringify(last)}`)
+      }
+      return Effect.zipRight(Effect.sleep("50 millis"), attempt)
+    })
+    return attempt
+  })
+
+/** Ports that were free a moment ago, for programs that do not pick one themselves. */
+export const freePorts = (count: number): Effect.Effect<ReadonlyArray<number>> =>
+  Effect.promise(async () => {
+    const servers = await Promise.all(
+      Array.from(
+        { length: count },
+        () =>
+          new Promise<ReturnType<typeof createServer>>((resolve) => {
+            const server = createServer().listen(0, "127.0.0.1", () => resolve(server))
+          })
+      )
+    )
+    const ports = servers.map((server) => (server.address() as { readonly port: number }).port)
+    await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))))
+    return ports
+  })
+
+/** A process of the test's own: ended with the scope, and waited for. */
+const run = (
+  name: "consul" | "prometheus" | "prometheus3",
+  args: ReadonlyArray<string>
+): Effect.Effect<ChildProcess, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(binary(name) ?? name, args, { stdio: ["ignore", "ignore", "inherit"] })
+      child.on("error", (error) => process.stderr.write(`${name}: ${error.message}\n`))
+      return child
+    }),
+    (child) =>
+      Effect.async<void>((resume) => {
+        if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+        const kill = setTimeout(() => child.kill("SIGKILL"), 5_000)
+        child.once("exit", () => {
+          clearTimeout(kill)
+          resume(Effect.void)
+        })
+        child.kill("SIGTERM")
+      })
+  )
