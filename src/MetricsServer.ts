@@ -37,6 +37,7 @@ import type { Ask } from "./internal/endpoint.js"
 import type { Exposed } from "./internal/protocol.js"
 import type { ListenOptions, Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
+import type { NotExposed } from "./internal/thread.js"
 import { startThread, WorkerStartError } from "./internal/thread.js"
 import { loadTls } from "./internal/tls.js"
 import { messageOf } from "./internal/warnings.js"
@@ -205,7 +206,6 @@ export const makeWorker = (
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
-      const first = yield* expose({ format: "text", names: undefined }, { onError: "continue" })
       return yield* Effect.tryPromise(() =>
         startThread({
           url: workerUrl(options.workerUrl),
@@ -214,11 +214,10 @@ export const makeWorker = (
             path,
             compression: options.compression ?? true,
             grace: Duration.toMillis(options.grace ?? defaults.grace),
-            staleFor: Duration.toMillis(options.staleFor ?? defaults.staleFor),
-            first: "status" in first ? { format: "text", names: [], lengths: [], bytes: new Uint8Array() } : first
+            staleFor: Duration.toMillis(options.staleFor ?? defaults.staleFor)
           },
           scrape: (ask, encoding) => run(expose(ask, options, encoding)),
-          onCrash: (message) => Runtime.runFork(runtime)(Effect.logError(`${message}; it is started anew`))
+          onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
       )
     })
@@ -250,11 +249,7 @@ const workerUrl = (given: string | URL | undefined): URL => {
 const encoder = new TextEncoder()
 
 // An exposition for the worker: where each family ends, so that it can be cut to `name[]`.
-const expose = (
-  ask: Ask,
-  options: ServeOptions,
-  encoding?: () => void
-): Effect.Effect<Exposed | { readonly status: 500; readonly message: string }> =>
+const expose = (ask: Ask, options: ServeOptions, encoding?: () => void): Effect.Effect<Exposed | NotExposed> =>
   Effect.map(scrapeFamilies(ask, options, encoding), (scraped) => {
     if ("status" in scraped) return scraped
     const families = scraped.families.map(({ name, text }) => ({ name, bytes: encoder.encode(text) }))

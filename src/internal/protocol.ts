@@ -12,8 +12,8 @@ export interface WorkerOptions {
   readonly grace: number
   /** How old the last exposition may be. */
   readonly staleFor: number
-  /** The exposition to begin with. */
-  readonly first: Exposed
+  /** The exposition to begin with, if there was one to be had. */
+  readonly first: Exposed | undefined
 }
 
 /** An exposition: its families one after the other, and where each of them ends. */

@@ -4,19 +4,23 @@ import { Worker } from "node:worker_threads"
 import type { Ask } from "./endpoint.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
 import type { Running } from "./server.js"
+import { messageOf } from "./warnings.js"
 
 /** What the worker needs of the main thread. */
 export interface ThreadOptions {
   /** The entry file of the worker. */
   readonly url: URL
-  readonly options: WorkerOptions
+  readonly options: Omit<WorkerOptions, "first">
   /** Answers a scrape. It calls `encoding` when all has been read and nothing but encoding is left to do. */
-  readonly scrape: (
-    ask: Ask,
-    encoding: () => void
-  ) => Promise<Exposed | { readonly status: 500; readonly message: string }>
-  /** Told when the worker has died and is started anew. */
-  readonly onCrash: (message: string) => void
+  readonly scrape: (ask: Ask, encoding: () => void) => Promise<Exposed | NotExposed>
+  /** Told when the worker has died, and when it could not be started anew. */
+  readonly onTrouble: (message: string) => void
+}
+
+/** Why there is no exposition. */
+export interface NotExposed {
+  readonly status: 500
+  readonly message: string
 }
 
 /** The worker could not be started: its file is missing, or it did not say that it listens. */
@@ -26,32 +30,43 @@ export class WorkerStartError extends Error {
 
 // A worker takes some tens of milliseconds to listen. One that says nothing for so long is not ours.
 const startTimeout = 10_000
-const restartDelay = 1_000
+const firstTimeout = 2_000
+const firstDelay = 1_000
+const longestDelay = 30_000
 
 /** Starts the worker, and waits until it listens. It rejects with a `WorkerStartError`, or as `listen` does. */
 export const startThread = async (thread: ThreadOptions): Promise<Running> => {
   let closing = false
   let current = await start(thread, thread.options)
+  let reviving: Promise<void> | undefined
   const { hostname, port } = current
-  const revive = async (reason: string): Promise<void> => {
-    if (closing) return
-    thread.onCrash(reason)
-    // The same port as before: it is the one that was registered.
-    const options = { ...thread.options, listen: { ...thread.options.listen, port } }
-    while (!closing) {
+  // The same port as before: it is the one that was registered.
+  const options = { ...thread.options, listen: { ...thread.options.listen, port } }
+
+  const revive = async (): Promise<void> => {
+    for (let delay = firstDelay; !closing; delay = Math.min(2 * delay, longestDelay)) {
       try {
         current = await start(thread, options)
-        current.died.then(revive)
-        if (closing) await current.close(0)
+        watch()
         return
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, restartDelay).unref())
+      } catch (error) {
+        thread.onTrouble(`the worker could not be started anew: ${messageOf(error)}`)
+        await new Promise((resolve) => setTimeout(resolve, delay).unref())
       }
     }
   }
-  current.died.then(revive)
+  const watch = (): void => {
+    current.died.then((reason) => {
+      if (closing) return
+      thread.onTrouble(`${reason}; it is started anew`)
+      reviving = revive()
+    })
+  }
+  watch()
+
   const close = async (deadline: number): Promise<void> => {
     closing = true
+    await Promise.race([reviving, new Promise((resolve) => setTimeout(resolve, deadline).unref())])
     await current.close(deadline)
   }
   return { hostname, port, close }
@@ -61,41 +76,56 @@ interface Started extends Running {
   readonly died: Promise<string>
 }
 
-const start = ({ url, scrape }: ThreadOptions, options: WorkerOptions): Promise<Started> =>
-  new Promise((resolve, reject) => {
-    const file = url.protocol === "file:" ? fileURLToPath(url) : url.href
-    // Not the application's own flags: a preload (instrumentation, a loader) is not meant for this thread.
-    const worker = new Worker(url, { workerData: options, execArgv: [], name: "effect-prometheus" })
-    const post = (message: ToWorker, transfer: ReadonlyArray<ArrayBuffer> = []): void =>
-      worker.postMessage(message, transfer)
-    const answering = answerer(post, scrape)
-    const fail = (reason: string, cause?: unknown): void => {
+const start = async (thread: ThreadOptions, options: Omit<WorkerOptions, "first">): Promise<Started> => {
+  const { url, scrape } = thread
+  const workerData: WorkerOptions = { ...options, first: await firstExposition(scrape) }
+  const file = url.protocol === "file:" ? fileURLToPath(url) : url.href
+  // Not the application's own flags: a preload (instrumentation, a loader) is not meant for this thread.
+  const worker = new Worker(url, { workerData, execArgv: [], name: "effect-prometheus" })
+  const post = (message: ToWorker, transfer: ReadonlyArray<ArrayBuffer> = []): void =>
+    worker.postMessage(message, transfer)
+  const answering = answerer(post, scrape)
+
+  return new Promise((resolve, reject) => {
+    let lastError: Error | undefined
+    const fail = (reason: string): void => {
       clearTimeout(patience)
       void worker.terminate()
-      reject(new WorkerStartError(`the worker ${file} ${reason}`, { cause }))
+      reject(new WorkerStartError(`the worker ${file} ${reason}`, { cause: lastError }))
     }
     const patience = setTimeout(() => fail(`did not listen within ${startTimeout / 1e3} seconds`), startTimeout)
-    let lastError: Error | undefined
     const died = new Promise<string>((over) => {
       worker.once("exit", (code) => {
-        fail(`ended with code ${code} before it listened`, lastError)
+        fail(`ended with code ${code} before it listened`)
         over(`the worker ended with code ${code}${lastError === undefined ? "" : `: ${lastError.message}`}`)
       })
     })
     worker.on("error", (error) => {
       lastError = error
-      fail(`could not be started: ${error.message}`, error)
+      fail(`could not be started: ${error.message}`)
     })
     worker.on("message", (message: FromWorker) => {
       if (message.tag === "Listening") {
         clearTimeout(patience)
-        resolve({ hostname: message.hostname, port: message.port, died, close: closer(worker, post) })
+        resolve({ hostname: message.hostname, port: message.port, died, close: closer(worker, died, post) })
       } else if (message.tag === "Failed") {
         clearTimeout(patience)
         reject(Object.assign(new Error(message.message), { code: message.code }))
       } else answering(message)
     })
   })
+}
+
+// Before the server is ready, so that it has something to serve at once; but a collector that hangs holds nothing up.
+const firstExposition = async (scrape: ThreadOptions["scrape"]): Promise<Exposed | undefined> => {
+  let patience: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    patience = setTimeout(() => resolve(undefined), firstTimeout)
+  })
+  const exposed = await Promise.race([scrape({ format: "text", names: undefined }, () => {}), late])
+  clearTimeout(patience)
+  return exposed === undefined || "status" in exposed ? undefined : exposed
+}
 
 const answerer = (
   post: (message: ToWorker, transfer?: ReadonlyArray<ArrayBuffer>) => void,
@@ -127,20 +157,17 @@ const answerer = (
 
 // A worker that is stuck itself is ended all the same, a moment after its own deadline.
 const closer =
-  (worker: Worker, post: (message: ToWorker) => void) =>
+  (worker: Worker, died: Promise<string>, post: (message: ToWorker) => void) =>
   async (deadline: number): Promise<void> => {
+    let patience: NodeJS.Timeout | undefined
     const closed = new Promise<void>((resolve) => {
-      const patience = setTimeout(resolve, deadline + 500)
-      const done = (): void => {
-        clearTimeout(patience)
-        resolve()
-      }
+      patience = setTimeout(resolve, deadline + 500)
       worker.on("message", (message: FromWorker) => {
-        if (message.tag === "Closed") done()
+        if (message.tag === "Closed") resolve()
       })
-      worker.once("exit", done)
     })
     post({ tag: "Close", deadline })
-    await closed
+    await Promise.race([closed, died])
+    clearTimeout(patience)
     await worker.terminate()
   }

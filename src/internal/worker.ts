@@ -22,30 +22,45 @@ interface CachedFamily {
   readonly receivedAt: number
 }
 
+interface Cached {
+  readonly format: Format
+  readonly families: ReadonlyArray<Uint8Array>
+  /** When the oldest of the families was received, in milliseconds of `performance.now()`. */
+  readonly receivedAt: number
+}
+
 /** The families as they were last seen in each format. */
 class Cache {
-  private readonly formats = new Map<Format, Map<string, CachedFamily>>()
+  private readonly formats = new Map<Format, { readonly at: number; readonly families: Map<string, CachedFamily> }>()
 
   /** Takes in an exposition. One of all families replaces what was known; one of some replaces those. */
   put({ format, names, lengths, bytes }: Exposed, asked: ReadonlyArray<string> | undefined): void {
-    const known = asked === undefined ? new Map<string, CachedFamily>() : (this.formats.get(format) ?? new Map())
-    for (const name of asked ?? []) known.delete(name)
     const receivedAt = performance.now()
+    const known = asked === undefined ? undefined : this.formats.get(format)
+    const families = known?.families ?? new Map<string, CachedFamily>()
+    for (const name of asked ?? []) families.delete(name)
     let start = 0
     names.forEach((name, index) => {
       const end = start + (lengths[index] ?? 0)
-      known.set(name, { bytes: bytes.subarray(start, end), receivedAt })
+      families.set(name, { bytes: bytes.subarray(start, end), receivedAt })
       start = end
     })
-    this.formats.set(format, known)
+    this.formats.set(format, { at: known?.at ?? receivedAt, families })
   }
 
   /** The families asked for, in that format or else as text. */
-  get({ format, names }: Ask): { readonly format: Format; readonly families: ReadonlyArray<CachedFamily> } {
+  get({ format, names }: Ask): Cached | undefined {
     const at = this.formats.has(format) ? format : "text"
-    const known = this.formats.get(at) ?? new Map<string, CachedFamily>()
-    const families = [...known].filter(([name]) => names === undefined || names.includes(name))
-    return { format: at, families: families.map(([, family]) => family) }
+    const known = this.formats.get(at)
+    if (known === undefined) return undefined
+    const families = [...known.families]
+      .filter(([name]) => names === undefined || names.includes(name))
+      .map(([, family]) => family)
+    return {
+      format: at,
+      families: families.map(({ bytes }) => bytes),
+      receivedAt: families.length === 0 ? known.at : Math.min(...families.map(({ receivedAt }) => receivedAt))
+    }
   }
 }
 
@@ -107,22 +122,25 @@ const scraping =
     const answered = await main.scrape(ask)
     if (answered?.tag === "NotScraped") return { status: answered.status, message: answered.message }
     if (answered !== undefined) cache.put(answered.exposed, ask.names)
-    const { format, families } = cache.get(ask)
-    const oldest = families.reduce((at, { receivedAt }) => Math.min(at, receivedAt), performance.now())
-    const age = answered === undefined ? performance.now() - oldest : 0
+    const cached = cache.get(ask)
+    if (cached === undefined) {
+      return { status: 503, message: "the application does not answer, and has given no numbers yet" }
+    }
+    const { format, families, receivedAt } = cached
+    const age = answered === undefined ? performance.now() - receivedAt : 0
     if (age > staleFor) {
       const seconds = (age / 1e3).toFixed(0)
       return { status: 503, message: `the application does not answer, and its last numbers are ${seconds} s old` }
     }
     const own = encode({ ...ageMetric, values: [{ value: age / 1e3 }] }, format, undefined, new Set())
-    const body = Buffer.concat([...families.map(({ bytes }) => bytes), Buffer.from(`${own}${epilogues[format]}`)])
+    const body = Buffer.concat([...families, Buffer.from(`${own}${epilogues[format]}`)])
     return { contentType: contentTypes[format], body }
   }
 
 const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>): Promise<void> => {
   const post = (message: FromWorker): void => port.postMessage(message)
   const cache = new Cache()
-  cache.put(options.first, undefined)
+  if (options.first !== undefined) cache.put(options.first, undefined)
   const main = new MainThread(post, options.grace)
   let running: Running
   try {
