@@ -1,0 +1,115 @@
+/**
+ * A service that is measured, with traffic of its own: `npm run demo`
+ *
+ * `npm run demo -- --for "10 seconds"` ends by itself; `npm run demo -- --consul` registers the metrics with the Consul
+ * agent of this machine, or the one in `CONSUL_HTTP_ADDR`.
+ */
+import { HttpServer } from "@effect/platform"
+import { NodeHttpClient, NodeRuntime } from "@effect/platform-node"
+import { Cause, ConfigError, Console, Duration, Effect, Layer, Option, Ref } from "effect"
+import { ConsulAgent, MetricsServer, ServiceDiscovery } from "effect-prometheus"
+import { collectDefaultMetrics } from "prom-client"
+import { readArguments } from "./demo/arguments.js"
+import { host, localServer, preferring, sayingAtTheEnd, sayingWhenClosed } from "./demo/layers.js"
+import { shop } from "./demo/shop.js"
+import { visitors } from "./demo/visitors.js"
+
+const preferred = { application: 3000, metrics: 9464 }
+
+const Application = HttpServer.serve(shop).pipe(
+  Layer.provideMerge(
+    preferring(
+      preferred.application,
+      localServer,
+      ({ cause }) => (cause as NodeJS.ErrnoException).code === "EADDRINUSE"
+    )
+  ),
+  sayingWhenClosed("  the application is closed")
+)
+
+const Metrics = preferring(
+  preferred.metrics,
+  (port) => MetricsServer.layer({ host, port }),
+  (error) => error._tag === "MetricsServerError" && error.reason === "AddressInUse"
+).pipe(sayingWhenClosed("  the metrics server is closed"))
+
+const serviceId = `effect-prometheus-demo-${process.pid}`
+
+// The agent's own discovery, and a line when the registration has been taken back.
+const Consul = Layer.effect(
+  ServiceDiscovery.ServiceDiscovery,
+  Effect.map(ServiceDiscovery.ServiceDiscovery, (agent) => ({
+    ...agent,
+    register: (server: ServiceDiscovery.Server) =>
+      Effect.zipRight(
+        sayingAtTheEnd(Effect.succeed("  Consul was asked to forget the metrics")),
+        agent.register(server)
+      )
+  }))
+).pipe(Layer.provide(ConsulAgent.layerEnv({ name: "effect-prometheus-demo", serviceId })))
+
+const originOf = ({ address }: HttpServer.HttpServer) =>
+  address._tag === "TcpAddress" ? `http://${address.hostname}:${address.port}` : address.path
+
+const inUse = (port: number, url: string) => {
+  const { port: used } = new URL(url)
+  return used === String(port) ? [] : [`port ${port} is in use, using ${used}`]
+}
+
+const welcome = (application: string, metrics: string, duration: Duration.Duration | undefined) =>
+  `
+  application  ${application}
+  metrics      ${metrics}
+
+See the numbers move:
+  curl -s ${metrics} | grep ^shop_
+  curl -gs '${metrics}?name[]=shop_requests_in_progress'
+  curl -s -H 'Accept: application/openmetrics-text' ${metrics} | head
+
+Ask Prometheus, once it scrapes ${new URL(metrics).host}:
+  sum by (route, outcome) (rate(shop_request_seconds_count[1m]))
+  histogram_quantile(0.95, sum by (route, le) (rate(shop_request_seconds_bucket[1m])))
+
+${duration === undefined ? "Ctrl-C ends it." : `It ends by itself after ${Duration.format(duration)}, or with Ctrl-C.`}
+`
+
+const running = (duration: Duration.Duration | undefined) =>
+  Effect.gen(function* () {
+    const application = originOf(yield* HttpServer.HttpServer)
+    const { url } = yield* MetricsServer.MetricsServer
+    yield* Effect.forEach([...inUse(preferred.application, application), ...inUse(preferred.metrics, url)], (line) =>
+      Console.log(line)
+    )
+    yield* Console.log(welcome(application, url, duration))
+
+    // Finalizers run last in, first out: the visitors go, and then there is a word about it.
+    const sent = yield* Ref.make(0)
+    yield* sayingAtTheEnd(Effect.map(Ref.get(sent), (count) => `  the visitors have gone, after ${count} requests`))
+    yield* Effect.forkScoped(visitors(application, sent))
+    yield* sayingAtTheEnd(Effect.succeed("\nshutting down"))
+    yield* duration === undefined ? Effect.never : Effect.sleep(duration)
+  }).pipe(Effect.scoped, Effect.provide(NodeHttpClient.layer))
+
+const demo = Effect.gen(function* () {
+  const { duration, consul } = yield* readArguments(process.argv.slice(2))
+  // The application is closed before the metrics, so that its last numbers can still be had.
+  const servers = Layer.provideMerge(Application, consul ? Layer.provide(Metrics, Consul) : Metrics)
+  collectDefaultMetrics()
+  yield* Effect.provide(running(duration), servers)
+})
+
+const messageOf = (error: Effect.Effect.Error<typeof demo>): string => {
+  // A ConfigError names its variable only when it is printed whole.
+  if (ConfigError.isConfigError(error)) return String(error)
+  return error._tag === "ServeError" ? String(error.cause) : error.message
+}
+
+// What went wrong is told in the words of the error; only a bug is worth its stack.
+const told = Effect.tapErrorCause(demo, (cause) =>
+  Option.match(Cause.failureOption(cause), {
+    onNone: () => (Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logError(cause)),
+    onSome: (error) => Console.error(messageOf(error))
+  })
+)
+
+NodeRuntime.runMain(told, { disableErrorReporting: true })

@@ -1,0 +1,42 @@
+/**
+ * The metrics as one route of an application that has a server already: `npx tsx examples/mounted-in-an-application.ts`
+ */
+import { createServer } from "node:http"
+import { HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import { Config, Effect, Layer, Tracer } from "effect"
+import { Exposition, Metrics } from "effect-prometheus"
+import { Gauge } from "prom-client"
+
+const visitors = new Gauge({ name: "visitors_in_progress", help: "Requests that are being answered." })
+
+// It stands for the exporter of an application that is traced.
+const PrintedSpans = Layer.unwrapEffect(
+  Effect.map(Effect.tracer, (tracer) => {
+    const span: Tracer.Tracer["span"] = (...args) => {
+      console.log(`span: ${args[0]}`)
+      return tracer.span(...args)
+    }
+    return Layer.setTracer(Tracer.make({ context: tracer.context, span }))
+  })
+)
+
+const Application = HttpRouter.empty.pipe(
+  HttpRouter.get("/hello", Metrics.trackInprogress(HttpServerResponse.text("hello\n"), visitors)),
+  // It keeps itself out of the access log of HttpMiddleware.logger.
+  HttpRouter.get("/metrics", Exposition.httpApp()),
+  HttpServer.serve(HttpMiddleware.logger),
+  HttpServer.withLogAddress,
+  // Out of the traces it can be kept from outside only: the span of a request begins before any handler runs. A scrape
+  // every 15 seconds would be most of what a quiet service has traced.
+  Exposition.withTracerDisabled(),
+  Layer.provide(
+    NodeHttpServer.layerConfig(createServer, {
+      host: Config.succeed("127.0.0.1"),
+      port: Config.withDefault(Config.integer("PORT"), 0)
+    })
+  ),
+  Layer.provide(PrintedSpans)
+)
+
+NodeRuntime.runMain(Layer.launch(Application))

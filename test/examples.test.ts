@@ -1,0 +1,290 @@
+import type { ChildProcess } from "node:child_process"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { existsSync } from "node:fs"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { afterEach, assert, describe, it } from "@effect/vitest"
+
+const patience = 20_000
+const root = fileURLToPath(new URL("..", import.meta.url))
+const running = new Set<ChildProcess>()
+
+// Also when a test has failed or run out of time.
+afterEach(() => {
+  for (const child of running) child.kill("SIGKILL")
+})
+
+/** Waits for what `probe` finds. It looks again and again, but not for ever. */
+const until = async <A>(what: string, probe: () => A | undefined | Promise<A | undefined>): Promise<A> => {
+  const deadline = performance.now() + patience
+  while (performance.now() < deadline) {
+    const found = await probe()
+    if (found !== undefined) return found
+    await sleep(20)
+  }
+  throw new Error(`waited in vain for ${what}`)
+}
+
+/** An example that runs in a process of its own, with all that it has printed so far. */
+class Example {
+  stdout = ""
+  stderr = ""
+  private readonly child: ChildProcess
+  private code: number | undefined
+
+  constructor(file: string, args: ReadonlyArray<string> = [], env: Record<string, string> = {}) {
+    this.child = spawn(process.execPath, ["--import", "tsx", `examples/${file}`, ...args], {
+      cwd: root,
+      env: { ...process.env, PORT: "0", METRICS_PORT: "0", ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    running.add(this.child)
+    this.child.stdout?.on("data", (chunk) => (this.stdout += chunk))
+    this.child.stderr?.on("data", (chunk) => (this.stderr += chunk))
+    this.child.on("close", (code, signal) => {
+      running.delete(this.child)
+      this.code = code ?? -1
+      if (signal !== null) this.stderr += `\nended by ${signal}`
+    })
+  }
+
+  get output(): string {
+    return `${this.stdout}\n${this.stderr}`
+  }
+
+  /** What the pattern captures, once a whole line that it matches has been printed. */
+  printed(pattern: RegExp): Promise<string> {
+    return until(`${pattern} in the output`, () => {
+      const found = pattern.exec(this.stdout.slice(0, this.stdout.lastIndexOf("\n") + 1))?.[1]
+      if (found === undefined && this.code !== undefined) {
+        throw new Error(`ended with ${this.code} before it printed ${pattern}:${this.output}`)
+      }
+      return found
+    })
+  }
+
+  exitCode(): Promise<number> {
+    return until(`the end of the example, which printed:${this.output}`, () => this.code)
+  }
+
+  stop(signal: "SIGTERM" | "SIGINT" = "SIGTERM"): Promise<number> {
+    this.child.kill(signal)
+    return this.exitCode()
+  }
+}
+
+const get = async (url: string): Promise<{ readonly status: number; readonly body: string }> => {
+  const response = await fetch(url, { signal: AbortSignal.timeout(patience) })
+  return { status: response.status, body: await response.text() }
+}
+
+/** The value of a series, the sum of those that begin so, or `undefined` where there is none. */
+const sampleOf = (exposition: string, series: string): number | undefined => {
+  const values = exposition
+    .split("\n")
+    .filter((line) => line.startsWith(series))
+    .map((line) => Number(line.slice(line.lastIndexOf(" "))))
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0)
+}
+
+const scraped = async (url: string, series: string): Promise<number | undefined> =>
+  sampleOf((await get(url)).body, series)
+
+const listening = /Listening on (http:\/\/[\d.:]+)/
+const metricsAt = /metrics at (http:\/\/[\d.:]+\/metrics)/
+
+describe("examples", () => {
+  it("timed-request-handler.ts observes each request, for as long as it took", async () => {
+    const example = new Example("timed-request-handler.ts")
+    const url = await example.printed(listening)
+    const answers = await Promise.all([get(url), get(url)])
+    assert.deepStrictEqual(answers, [
+      { status: 200, body: "hello\n" },
+      { status: 200, body: "hello\n" }
+    ])
+    const { body } = await get(`${url}/metrics`)
+    assert.strictEqual(sampleOf(body, "req_time_seconds_count"), 2)
+    assert.isAtLeast(sampleOf(body, "req_time_seconds_sum") ?? 0, 1.99)
+    assert.strictEqual(await example.stop(), 0)
+  })
+
+  it("server-in-the-application.ts serves on a port of its own what the application counted", async () => {
+    const example = new Example("server-in-the-application.ts")
+    const [application, metrics] = await Promise.all([example.printed(listening), example.printed(metricsAt)])
+    assert.notStrictEqual(new URL(application).port, new URL(metrics).port)
+    assert.strictEqual(await scraped(metrics, "orders_refused_total"), 0)
+    assert.deepStrictEqual(await get(`${application}/tea`), { status: 503, body: "no tea today\n" })
+    assert.strictEqual(await scraped(metrics, "orders_refused_total"), 1)
+    assert.strictEqual((await get(`${application}/metrics`)).status, 404)
+    assert.strictEqual(await example.stop(), 0)
+  })
+
+  it("server-in-a-thread.ts answers while the application is blocked, and tells the age of its numbers", async () => {
+    const example = new Example("server-in-a-thread.ts")
+    const report = await example.printed(/(http:\/\/[\d.:]+\/report)/)
+    const metrics = await example.printed(/(http:\/\/[\d.:]+\/metrics)/)
+    let blocked = true
+    const answer = get(`${report}?seconds=3`).finally(() => (blocked = false))
+    const age = await until("a scrape that was answered with older numbers", async () => {
+      const found = await scraped(metrics, "effect_prometheus_exposition_age_seconds")
+      assert.isTrue(blocked, "the scrapes were to be answered before the application was")
+      return found === 0 ? undefined : found
+    })
+    assert.isAbove(age, 0)
+    assert.deepStrictEqual(await answer, { status: 200, body: "computed for 3 seconds\n" })
+    const { body } = await get(metrics)
+    assert.strictEqual(sampleOf(body, "effect_prometheus_exposition_age_seconds"), 0)
+    assert.strictEqual(sampleOf(body, "report_seconds_count"), 1)
+    assert.isAtLeast(sampleOf(body, "report_seconds_sum") ?? 0, 3)
+    assert.strictEqual(await example.stop(), 0)
+  })
+
+  it("mounted-in-an-application.ts keeps scrapes out of the traces and the access log", async () => {
+    const example = new Example("mounted-in-an-application.ts")
+    const url = await example.printed(listening)
+    await get(`${url}/hello`)
+    assert.strictEqual(await scraped(`${url}/metrics`, "visitors_in_progress"), 0)
+    assert.strictEqual(await scraped(`${url}/metrics?name[]=visitors_in_progress`, "visitors_in_progress"), 0)
+    await get(`${url}/hello`)
+    const told = await until("the access log of two requests", () => {
+      const lines = example.stdout.split("\n").filter((line) => /^span|http\.url/.test(line))
+      return lines.filter((line) => line.includes("/hello")).length === 2 ? lines : undefined
+    })
+    assert.lengthOf(
+      told.filter((line) => line === "span: http.server GET"),
+      2
+    )
+    assert.lengthOf(told, 4)
+    assert.strictEqual(await example.stop(), 0)
+  })
+
+  it("delayed-resource.ts observes the time until the answer, not until its handler returned", async () => {
+    const example = new Example("delayed-resource.ts")
+    const application = await example.printed(/application: (\S+)/)
+    const metrics = await example.printed(/metrics: (\S+)/)
+    assert.include((await get(application)).body, "Sorry to keep you waiting.")
+    const { body } = await get(metrics)
+    assert.strictEqual(sampleOf(body, "req_time_seconds_count"), 1)
+    // Timers are kept in whole milliseconds, so one may be early by a fraction of one.
+    assert.isAtLeast(sampleOf(body, "req_time_seconds_sum") ?? 0, 0.999)
+    assert.strictEqual(await example.stop(), 0)
+  })
+
+  it("express-inbound-requests.ts counts by the pattern of the route, and times what fails as well", async () => {
+    const example = new Example("express-inbound-requests.ts")
+    const hello = await example.printed(/application: (\S+)/)
+    const metrics = await example.printed(/metrics: (\S+)/)
+    assert.deepStrictEqual(await get(hello), { status: 200, body: "hello world\n" })
+    assert.strictEqual((await get(new URL("you", hello).href)).status, 200)
+    assert.deepStrictEqual(await get(new URL("nobody", hello).href), {
+      status: 500,
+      body: "there is nobody to greet\n"
+    })
+    assert.strictEqual((await get(new URL("/made/up", hello).href)).status, 404)
+    const { body } = await get(metrics)
+    assert.strictEqual(sampleOf(body, `inbound_requests_total{endpoint="/hello/:name",method="GET"}`), 3)
+    assert.strictEqual(sampleOf(body, `inbound_requests_total{endpoint="unmatched",method="any"}`), 1)
+    assert.strictEqual(sampleOf(body, `hello_seconds_count{outcome="fulfilled"}`), 2)
+    assert.strictEqual(sampleOf(body, `hello_seconds_count{outcome="rejected"}`), 1)
+    assert.strictEqual(await scraped(metrics, `inbound_requests_total{endpoint="/metrics",method="GET"}`), 1)
+    assert.strictEqual(await example.stop(), 0)
+  })
+
+  for (const { form, args } of [
+    { form: "as a layer", args: [] },
+    { form: "for promises", args: ["--promises"] }
+  ]) {
+    it(`custom-service-discovery.ts keeps a file of targets while it serves, ${form}`, async () => {
+      const folder = await mkdtemp(join(tmpdir(), "effect-prometheus-"))
+      const file = join(folder, "targets.json")
+      try {
+        const example = new Example("custom-service-discovery.ts", args, { TARGETS_FILE: file })
+        const metrics = await example.printed(metricsAt)
+        assert.include(example.stdout, `registered by the file ${file}`)
+        assert.deepStrictEqual(JSON.parse(await readFile(file, "utf8")), [
+          { targets: [new URL(metrics).host], labels: { service: "checkout" } }
+        ])
+        assert.strictEqual((await get(metrics)).status, 200)
+        assert.strictEqual(await example.stop(), 0)
+        assert.isFalse(existsSync(file))
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+  }
+})
+
+describe("the demo", () => {
+  const application = /application {2}(http:\/\/127\.0\.0\.1:\d+)/
+  const metrics = /metrics {6}(http:\/\/127\.0\.0\.1:\d+\/metrics)/
+  const inOrder =
+    /shutting down\n +the visitors have gone.*\n +the application is closed\n +the metrics server is closed/
+
+  it("names what to open, serves numbers that move, and ends by itself after the time that it was given", async () => {
+    const demo = new Example("demo.ts", ["--for", "3 seconds"])
+    const url = await demo.printed(metrics)
+    const first = (await scraped(url, "shop_request_seconds_count")) ?? 0
+    await until("more requests in the numbers", async () => {
+      const next = (await scraped(url, "shop_request_seconds_count")) ?? 0
+      return next > first ? next : undefined
+    })
+    const { body } = await get(url)
+    assert.include(body, "process_cpu_seconds_total")
+    assert.strictEqual(sampleOf(body, `shop_request_failures_total{route="/"}`), 0)
+    assert.strictEqual((await get(await demo.printed(application))).status, 200)
+    assert.strictEqual(await demo.exitCode(), 0)
+    assert.match(demo.stdout, inOrder)
+  })
+
+  it("avoids preferred ports that are in use, and names them", async () => {
+    const taken = [3000, 9464].map((port) => createServer().listen(port, "127.0.0.1"))
+    // Where one is in use already, that is just as well.
+    await Promise.all(taken.map((server) => once(server, "listening").catch(() => undefined)))
+    try {
+      const demo = new Example("demo.ts")
+      for (const [pattern, port] of [
+        [application, 3000],
+        [metrics, 9464]
+      ] as const) {
+        const url = new URL(await demo.printed(pattern))
+        assert.notStrictEqual(url.port, String(port))
+        assert.include(demo.stdout, `port ${port} is in use, using ${url.port}`)
+        assert.strictEqual((await get(url.href)).status, 200)
+      }
+      assert.strictEqual(await demo.stop(), 0)
+    } finally {
+      for (const server of taken) server.close()
+    }
+  })
+
+  it("shuts down in order on Ctrl-C, says so, and exits with 0", async () => {
+    const demo = new Example("demo.ts")
+    const url = await demo.printed(metrics)
+    await until("a first request", () => scraped(url, "shop_request_seconds_count"))
+    assert.strictEqual(await demo.stop("SIGINT"), 0)
+    assert.match(demo.stdout, inOrder)
+  })
+
+  it.each([
+    [["--for", "nonsense"], `--for takes a duration such as "10 seconds" or "2 minutes", not "nonsense"`],
+    [["--colour"], "Unknown option '--colour'"],
+    [["--for"], "Option '--for <value>' argument missing"]
+  ])("refuses %j with a clear message", async (args, message) => {
+    const demo = new Example("demo.ts", args)
+    assert.strictEqual(await demo.exitCode(), 1)
+    assert.strictEqual(demo.stderr, `${message}\nusage: npm run demo -- [--for "10 seconds"] [--consul]\n`)
+    assert.strictEqual(demo.stdout, "")
+  })
+
+  it("names the Consul agent that does not answer, without a stack", async () => {
+    const demo = new Example("demo.ts", ["--consul"], { CONSUL_HTTP_ADDR: "127.0.0.1:1", CONSUL_HTTP_SSL: "false" })
+    assert.strictEqual(await demo.exitCode(), 1)
+    assert.match(demo.stderr, /^the Consul agent at 127\.0\.0\.1:1 cannot be reached: connect ECONNREFUSED.*\n$/)
+    assert.strictEqual(demo.stdout, "")
+  })
+})
