@@ -130,8 +130,8 @@ export interface Options extends AgentConnection {
 }
 
 /**
- * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if the address is none or
- * a TLS file cannot be read.
+ * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if the address or a
+ * duration is none, or a TLS file cannot be read.
  *
  * Its `register` fails with `reason: "Refused"` on any answer but 200, with `status` and `body`; `"Unreachable"` if
  * nobody answers; `"Timeout"` if nobody answers in time. Each message names the agent's address.
@@ -239,7 +239,11 @@ const connect = (options: Options): Effect.Effect<Agent, ServiceDiscoveryError, 
       yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
       () => true
     )
-    const timeout = Duration.toMillis(options.timeout ?? defaultTimeout)
+    const timeout = Duration.toMillis(yield* durationOf("timeout", options.timeout ?? defaultTimeout))
+    const check = options.check === false ? {} : (options.check ?? {})
+    for (const name of ["interval", "timeout", "deregisterCriticalServiceAfter"] as const) {
+      if (check[name] !== undefined) yield* durationOf(`check.${name}`, check[name])
+    }
     const headers = headersOf(options)
 
     const call = (path: string, body?: unknown): Effect.Effect<void, ServiceDiscoveryError> => {
@@ -313,6 +317,16 @@ const targetOf = (address: string): Effect.Effect<Target, ServiceDiscoveryError>
       })
   })
 }
+
+const durationOf = (name: string, given: unknown): Effect.Effect<Duration.Duration, ServiceDiscoveryError> =>
+  Effect.mapError(
+    Duration.decodeUnknown(given),
+    () =>
+      new ServiceDiscoveryError({
+        reason: "InvalidOptions",
+        message: `${name} of the Consul agent must be a duration such as "5 seconds", not ${String(given)}`
+      })
+  )
 
 const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, ServiceDiscoveryError> =>
   Effect.gen(function* () {

@@ -9,7 +9,7 @@
  * import { Exposition } from "effect-prometheus"
  *
  * export const app = HttpRouter.empty.pipe(
- *   HttpRouter.get("/metrics", Exposition.httpApp()),
+ *   HttpRouter.all("/metrics", Exposition.httpApp()),
  *   HttpServer.serve(),
  *   Exposition.withTracerDisabled()
  * )

@@ -103,7 +103,8 @@ export interface Counting {
  * A combinator that records on a `Metric` when the effect has ended: applied to an effect, or in its pipe.
  *
  * The compiler asks for labels where the metric has them, and for no others. In a pipe, a function of labels sees the
- * exit with the types of the effect before it.
+ * exit with the types of the effect before it. Stored outside of one, a combinator with such a function fits no effect
+ * in particular; write `(self) => timed(self, metric, options)` instead.
  *
  * @since 0.1.0
  * @category models

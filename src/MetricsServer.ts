@@ -202,7 +202,7 @@ export const layerConfig = (
 export const makeWorker = (
   options: WorkerOptions = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  serving(options, (listenOptions, { path }) =>
+  serving(options, (listenOptions, settings) =>
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
@@ -210,11 +210,9 @@ export const makeWorker = (
         startThread({
           url: workerUrl(options.workerUrl),
           options: {
+            ...settings,
             listen: listenOptions,
-            path,
-            compression: options.compression ?? true,
-            grace: Duration.toMillis(options.grace ?? defaults.grace),
-            staleFor: Duration.toMillis(options.staleFor ?? defaults.staleFor)
+            compression: options.compression ?? true
           },
           scrape: (ask, encoding) => run(expose(ask, options, encoding)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
@@ -271,10 +269,16 @@ const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   return whole
 }
 
+interface Settings {
+  readonly path: string
+  readonly grace: number
+  readonly staleFor: number
+}
+
 // What both kinds of server have in common: checked options, a bounded close, addresses, the registration, the line.
 const serving = <E>(
-  options: Options,
-  start: (listenOptions: ListenOptions, settings: { readonly path: string }) => Effect.Effect<Running, E>
+  options: WorkerOptions,
+  start: (listenOptions: ListenOptions, settings: Settings) => Effect.Effect<Running, E>
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
   Effect.gen(function* () {
     const { host, port = 0, path = defaults.path } = options
@@ -291,9 +295,18 @@ const serving = <E>(
       )
     }
     const tls = yield* loadedTls(options.tls, failed)
-    const shutdownTimeout = Duration.toMillis(options.shutdownTimeout ?? defaults.shutdownTimeout)
+    const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) =>
+      Option.match(Duration.decodeUnknown(given ?? defaults[name]), {
+        onNone: () => failed("InvalidOptions", `${name} must be a duration such as "5 seconds", not ${String(given)}`),
+        onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
+      })
+    const shutdownTimeout = yield* millis("shutdownTimeout", options.shutdownTimeout)
+    const grace = yield* millis("grace", options.grace)
+    const staleFor = yield* millis("staleFor", options.staleFor)
     const running = yield* Effect.acquireRelease(
-      Effect.catchAll(start({ host, port, tls }, { path }), (error) => startError(error, host, port, failed)),
+      Effect.catchAll(start({ host, port, tls }, { path, grace, staleFor }), (error) =>
+        startError(error, host, port, failed)
+      ),
       ({ close }) => Effect.promise(() => close(shutdownTimeout))
     )
     const server = described(running, tls !== undefined, path)

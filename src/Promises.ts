@@ -16,14 +16,14 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as ConsulAgent from "./ConsulAgent.js"
 import type { ServeOptions } from "./Exposition.js"
 import { nodeListener as nodeListenerEffect, webHandler as webHandlerEffect } from "./Exposition.js"
+import type { Log } from "./internal/edge.js"
+import { running, toLog } from "./internal/edge.js"
 import type { ExactLabels, Labels, LabelsFrom, LabelsOf, WithLabels, WithoutLabels } from "./internal/labels.js"
 import type { OnlyErrors } from "./internal/only.js"
 import { matching } from "./internal/only.js"
@@ -37,6 +37,8 @@ import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError } from "./Registry.js"
 import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { ServiceDiscovery } from "./ServiceDiscovery.js"
+
+export type { Log } from "./internal/edge.js"
 
 /**
  * How a measured call ended, for labels that depend on it: `{ status: "fulfilled", value }` or
@@ -266,6 +268,11 @@ export interface ServerOptions extends MetricsServer.Options, Options {
   readonly registry?: MetricRegistry | undefined
   /** Default: the server is not registered. */
   readonly serviceDiscovery?: Discovery | undefined
+  /**
+   * Where the server says where it is and by whom it is registered, and what goes wrong later; `false` for nowhere.
+   * Default: the method of `console` that is called like the level.
+   */
+  readonly log?: Log | false | undefined
 }
 
 /**
@@ -390,7 +397,8 @@ const started = async <E>(
         ? make
         : Effect.provideService(make, ServiceDiscovery, asService(serviceDiscovery)),
       options
-    )
+    ),
+    toLog(options.log)
   )
   const { address, https, url, healthUrl } = server
   return {
@@ -404,24 +412,6 @@ const started = async <E>(
     close,
     [Symbol.asyncDispose]: close
   }
-}
-
-// A value with the scope that it lives in. Errors are thrown as they are, not wrapped in what a fiber says of them.
-const running = async <A, E>(
-  effect: Effect.Effect<A, E, Scope.Scope>
-): Promise<{ readonly value: A; readonly close: () => Promise<void> }> => {
-  const scope = Effect.runSync(Scope.make())
-  const exit = await Effect.runPromiseExit(Scope.extend(effect, scope))
-  if (Exit.isFailure(exit)) {
-    await Effect.runPromise(Scope.close(scope, exit))
-    throw Cause.squash(exit.cause)
-  }
-  let closed: Promise<void> | undefined
-  const close = (): Promise<void> => {
-    closed ??= Effect.runPromise(Scope.close(scope, Exit.void))
-    return closed
-  }
-  return { value: exit.value, close }
 }
 
 const asService = ({ name, register, isRegistered }: Discovery): ServiceDiscovery["Type"] => ({
@@ -446,7 +436,8 @@ const registeringWith = (
         Effect.tap(make, (discovery) => {
           registered.set(server, discovery)
           return discovery.register(server)
-        })
+        }),
+        toLog(undefined)
       )
       return close
     },
