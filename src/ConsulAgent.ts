@@ -21,16 +21,20 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { isWildcard } from "./internal/address.js"
 import { bounded } from "./internal/bounded.js"
+import { timerMillis } from "./internal/duration.js"
+import { plain } from "./internal/secret.js"
 import { textOrFile } from "./internal/tls.js"
 import { messageOf } from "./internal/warnings.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
@@ -174,7 +178,7 @@ export const layerEnv = (
 ): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
   Layer.scoped(
     ServiceDiscovery,
-    Effect.flatMap(fromEnv, (connection) => make({ ...connection, ...options }))
+    Effect.flatMap(fromEnv, (connection) => make(withDefaults(options, connection)))
   )
 
 /**
@@ -204,21 +208,51 @@ export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | S
   }
 )
 
-const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
-  Config.map(Config.option(config), Option.getOrUndefined)
+/**
+ * `options`, and what `connection` says of those that are not given.
+ *
+ * @internal
+ */
+export const withDefaults = (options: Options, connection: AgentConnection): Options => ({
+  ...options,
+  address: options.address ?? connection.address,
+  token: options.token ?? connection.token,
+  auth: options.auth ?? connection.auth,
+  namespace: options.namespace ?? connection.namespace,
+  tls: {
+    ...connection.tls,
+    ...Object.fromEntries(Object.entries(options.tls ?? {}).filter(([, value]) => value !== undefined))
+  }
+})
+
+// A variable that is empty counts as one that is not set, as with Consul's own tools.
+const variable = (name: string): Config.Config<string | undefined> =>
+  Config.map(Config.option(Config.string(name)), (value) => Option.getOrUndefined(value) || undefined)
+
+const secret = (name: string): Config.Config<Redacted.Redacted<string> | undefined> =>
+  Config.map(variable(name), (value) => (value === undefined ? undefined : Redacted.make(value)))
+
+// The words that Go's strconv.ParseBool takes.
+const flag = (name: string, fallback: boolean): Config.Config<boolean> =>
+  Config.mapOrFail(variable(name), (value) => {
+    if (value === undefined) return Either.right(fallback)
+    if (/^(1|t|true)$/i.test(value)) return Either.right(true)
+    if (/^(0|f|false)$/i.test(value)) return Either.right(false)
+    return Either.left(ConfigError.InvalidData([name], `${name} must be true or false, not ${value}`))
+  })
 
 const environment = Config.all({
-  address: optional(Config.nonEmptyString("CONSUL_HTTP_ADDR")),
-  token: optional(Config.redacted("CONSUL_HTTP_TOKEN")),
-  tokenFile: optional(Config.nonEmptyString("CONSUL_HTTP_TOKEN_FILE")),
-  auth: optional(Config.redacted("CONSUL_HTTP_AUTH")),
-  ssl: Config.withDefault(Config.boolean("CONSUL_HTTP_SSL"), false),
-  verify: Config.withDefault(Config.boolean("CONSUL_HTTP_SSL_VERIFY"), true),
-  ca: optional(Config.nonEmptyString("CONSUL_CACERT")),
-  cert: optional(Config.nonEmptyString("CONSUL_CLIENT_CERT")),
-  key: optional(Config.nonEmptyString("CONSUL_CLIENT_KEY")),
-  serverName: optional(Config.nonEmptyString("CONSUL_TLS_SERVER_NAME")),
-  namespace: optional(Config.nonEmptyString("CONSUL_NAMESPACE"))
+  address: variable("CONSUL_HTTP_ADDR"),
+  token: secret("CONSUL_HTTP_TOKEN"),
+  tokenFile: variable("CONSUL_HTTP_TOKEN_FILE"),
+  auth: secret("CONSUL_HTTP_AUTH"),
+  ssl: flag("CONSUL_HTTP_SSL", false),
+  verify: flag("CONSUL_HTTP_SSL_VERIFY", true),
+  ca: variable("CONSUL_CACERT"),
+  cert: variable("CONSUL_CLIENT_CERT"),
+  key: variable("CONSUL_CLIENT_KEY"),
+  serverName: variable("CONSUL_TLS_SERVER_NAME"),
+  namespace: variable("CONSUL_NAMESPACE")
 })
 
 const defaultAddress = "http://127.0.0.1:8500"
@@ -239,12 +273,16 @@ const connect = (options: Options): Effect.Effect<Agent, ServiceDiscoveryError, 
       yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
       () => true
     )
-    const timeout = Duration.toMillis(yield* durationOf("timeout", options.timeout ?? defaultTimeout))
+    const timeout = yield* millisOf("timeout", options.timeout ?? defaultTimeout)
     const check = options.check === false ? {} : (options.check ?? {})
     for (const name of ["interval", "timeout", "deregisterCriticalServiceAfter"] as const) {
-      if (check[name] !== undefined) yield* durationOf(`check.${name}`, check[name])
+      if (check[name] !== undefined) yield* millisOf(`check.${name}`, check[name])
     }
     const headers = headersOf(options)
+    for (const [name, value] of Object.entries(headers)) {
+      if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
+        return yield* invalid(`${name} holds a character that no header can`)
+    }
 
     const call = (path: string, body?: unknown): Effect.Effect<void, ServiceDiscoveryError> => {
       const empty = HttpClientRequest.put(`${target.origin}${path}`, { headers })
@@ -260,10 +298,11 @@ const connect = (options: Options): Effect.Effect<Agent, ServiceDiscoveryError, 
           })
         }
         if (Exit.isFailure(exit)) {
+          const cause = rootOf(exit.cause)
           return new ServiceDiscoveryError({
             reason: "Unreachable",
-            message: `the Consul agent at ${address} cannot be reached: ${rootMessage(exit.cause)}`,
-            cause: exit.cause
+            message: `the Consul agent at ${address} cannot be reached: ${reasonOf(cause)}`,
+            cause
           })
         }
         const { status, text } = exit.value
@@ -279,21 +318,21 @@ const connect = (options: Options): Effect.Effect<Agent, ServiceDiscoveryError, 
     return { call }
   })
 
-// The client wraps the error of Node.js; a name with several addresses fails once for each.
-const rootMessage = (cause: Cause.Cause<unknown>): string => {
+// The client wraps the error of Node.js together with the request, and that holds the token: only the root goes on.
+const rootOf = (cause: Cause.Cause<unknown>): unknown => {
   const error = Cause.squash(cause)
-  const root = (error as { readonly cause?: unknown }).cause ?? error
-  return root instanceof AggregateError ? root.errors.map(messageOf).join(", ") : messageOf(root)
+  return (error as { readonly cause?: unknown }).cause ?? messageOf(error)
 }
+
+// A name with several addresses fails once for each.
+const reasonOf = (root: unknown): string =>
+  root instanceof AggregateError ? root.errors.map(messageOf).join(", ") : messageOf(root)
 
 const headersOf = ({ token, auth, namespace }: Options): Record<string, string> => ({
   ...(token === undefined ? {} : { "x-consul-token": plain(token) }),
   ...(auth === undefined ? {} : { authorization: `Basic ${Buffer.from(plain(auth)).toString("base64")}` }),
   ...(namespace === undefined ? {} : { "x-consul-namespace": namespace })
 })
-
-const plain = (secret: string | Redacted.Redacted<string>): string =>
-  Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
 
 interface Target {
   readonly origin: string
@@ -310,23 +349,19 @@ const targetOf = (address: string): Effect.Effect<Target, ServiceDiscoveryError>
       return { origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socket: {} }
     },
     catch: (cause) =>
-      new ServiceDiscoveryError({
-        reason: "InvalidOptions",
-        message: `the address of the Consul agent must be http://host:port, https://host:port, host:port or unix:///path, not ${address}`,
-        cause
-      })
+      invalid(`address must be http://host:port, https://host:port, host:port or unix:///path, not ${address}`, cause)
   })
 }
 
-const durationOf = (name: string, given: unknown): Effect.Effect<Duration.Duration, ServiceDiscoveryError> =>
-  Effect.mapError(
-    Duration.decodeUnknown(given),
-    () =>
-      new ServiceDiscoveryError({
-        reason: "InvalidOptions",
-        message: `${name} of the Consul agent must be a duration such as "5 seconds", not ${String(given)}`
-      })
-  )
+const millisOf = (name: string, given: unknown): Effect.Effect<number, ServiceDiscoveryError> => {
+  const milliseconds = timerMillis(given)
+  return milliseconds === undefined
+    ? invalid(`${name} must be a duration such as "5 seconds", not ${String(given)}`)
+    : Effect.succeed(milliseconds)
+}
+
+const invalid = (message: string, cause?: unknown) =>
+  new ServiceDiscoveryError({ reason: "InvalidOptions", message: `the options of the Consul agent: ${message}`, cause })
 
 const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, ServiceDiscoveryError> =>
   Effect.gen(function* () {
@@ -344,7 +379,7 @@ const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, ServiceDi
 const readFileOf = (what: string, source: string): Effect.Effect<string, ServiceDiscoveryError> =>
   Effect.tryPromise({
     try: () => textOrFile(what, source),
-    catch: (cause) => new ServiceDiscoveryError({ reason: "InvalidOptions", message: messageOf(cause), cause })
+    catch: (cause) => invalid(messageOf(cause), cause)
   })
 
 const discovery = (agent: Agent, options: Options): Discovery => {
@@ -361,19 +396,24 @@ const discovery = (agent: Agent, options: Options): Discovery => {
   )
   const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> =>
     Effect.gen(function* () {
-      // From the moment that the request is on its way the agent may know the service, whatever we hear of it.
-      let known = false
+      // From the moment that a request is on its way the agent may know the service, whatever we hear of it; only what
+      // proves that it never got there, or that it was refused, leaves things as they were.
+      let mayBeKnown = false
       const attempt = Effect.suspend(() => {
-        known = true
-        return agent.call("/v1/agent/service/register", definition(id, server, options))
-      }).pipe(
-        Effect.tapError(({ reason }) => Effect.sync(() => (known = reason === "Timeout"))),
-        Effect.tap(() => Effect.sync(() => registered.add(server)))
-      )
+        const before = mayBeKnown
+        mayBeKnown = true
+        return agent.call("/v1/agent/service/register", definition(id, server, options)).pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => {
+              if (isWithoutEffect(error)) mayBeKnown = before
+            })
+          )
+        )
+      }).pipe(Effect.tap(() => Effect.sync(() => registered.add(server))))
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
           registered.delete(server)
-          return known && (options.deregister ?? true) ? forget : Effect.void
+          return mayBeKnown && (options.deregister ?? true) ? forget : Effect.void
         })
       )
       if (options.required ?? true) return yield* attempt
@@ -389,6 +429,15 @@ const discovery = (agent: Agent, options: Options): Discovery => {
       )
     })
   return { name, register, isRegistered: (server) => Effect.sync(() => registered.has(server)) }
+}
+
+const isWithoutEffect = ({ reason, status, cause }: ServiceDiscoveryError): boolean => {
+  if (reason === "Refused") return status !== undefined && status >= 400 && status < 500
+  const errors: ReadonlyArray<unknown> = cause instanceof AggregateError ? cause.errors : [cause]
+  return errors.every((error) => {
+    const { code } = (error ?? {}) as NodeJS.ErrnoException
+    return code === "ECONNREFUSED" || code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "ENOENT"
+  })
 }
 
 const defaultName = "app-metrics"
@@ -408,8 +457,7 @@ const retries = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.sp
 // The body of PUT /v1/agent/service/register.
 const definition = (id: string, server: Server, { name = defaultName, tags = [], advertise, check }: Options) => {
   const { hostname, port } = server.address
-  const isWildcard = hostname === "0.0.0.0" || hostname === "::"
-  const address = advertise?.address ?? (isWildcard ? undefined : hostname)
+  const address = advertise?.address ?? (isWildcard(hostname) ? undefined : hostname)
   return {
     Name: name,
     ID: id,

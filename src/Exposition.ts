@@ -36,7 +36,7 @@ import type { Ask, Endpoint, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { listener } from "./internal/listener.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import type { Failure, Rendered } from "./internal/render.js"
+import type { Failure, Progress, Rendered } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import { messageOf } from "./internal/warnings.js"
 import type { MetricRegistry } from "./Registry.js"
@@ -293,20 +293,24 @@ const scrape = (ask: Ask, options: ErrorPolicy): Effect.Effect<Scraped> =>
 export const scrapeFamilies = (
   ask: Ask,
   options: ErrorPolicy,
-  onRead?: () => void
+  onProgress?: (progress: Progress) => void
 ): Effect.Effect<Rendered | { readonly status: 500; readonly message: string }> =>
   Effect.zipRight(
     Effect.flatMap(Registry, (registry) => Effect.ignore(Effect.try(() => unsafeErrors(registry)))),
-    Effect.catchTag(read(ask, options, onRead), "ExpositionError", ({ message }) =>
+    Effect.catchTag(read(ask, options, onProgress), "ExpositionError", ({ message }) =>
       Effect.succeed({ status: 500 as const, message })
     )
   )
 
-const read = (ask: Ask, options: ErrorPolicy, onRead?: () => void): Effect.Effect<Rendered, ExpositionError> =>
+const read = (
+  ask: Ask,
+  options: ErrorPolicy,
+  onProgress?: (progress: Progress) => void
+): Effect.Effect<Rendered, ExpositionError> =>
   Effect.gen(function* () {
     const registry = yield* Registry
     const rendered = yield* Effect.tryPromise({
-      try: () => renderFamilies(registry, ask, onRead),
+      try: () => renderFamilies(registry, ask, onProgress),
       catch: (cause) =>
         new ExpositionError({
           reason: "Registry",

@@ -25,7 +25,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type {
-  CheckEntry,
+  CheckEntries,
   Counter,
   ExactLabels,
   Gauge,
@@ -33,6 +33,7 @@ import type {
   LabelsFrom,
   LabelsOf,
   Observer,
+  SomeLabels,
   Whole,
   WithLabels,
   WithoutLabels
@@ -45,7 +46,7 @@ import { warningFor } from "./internal/warnings.js"
 import { Registry, unsafeCountError } from "./Registry.js"
 
 export type {
-  CheckEntry,
+  CheckEntries,
   Counter,
   ExactLabels,
   Gauge,
@@ -54,6 +55,7 @@ export type {
   LabelsFrom,
   LabelsOf,
   Observer,
+  SomeLabels,
   Whole,
   WithLabels,
   WithoutLabels
@@ -146,7 +148,7 @@ type Exemplar<M> = { readonly exemplar?: undefined } | ({ readonly exemplar: "cu
 /**
  * What `instrumented` records: any of the three, each as a metric or as `{ metric, …options }`.
  *
- * `L` is what labels may be: with `Labels` they stand still, and the instruments fit effects of every type; with
+ * `L` is what labels may be: with `SomeLabels` they stand still, and the instruments fit effects of every type; with
  * `LabelsFrom<Exit<A, E>>` they may be worked out from the exit.
  *
  * @since 0.1.0
@@ -158,21 +160,19 @@ export interface Instruments<L> {
   /** The unsuccessful exits, as by `countExceptions`. */
   readonly exceptions?: Counter | ({ readonly metric: Counter } & Recording<L> & Counting) | undefined
   /** How many are running, as by `trackInprogress`. */
-  readonly inprogress?: Gauge | ({ readonly metric: Gauge } & { readonly labels?: Labels | undefined }) | undefined
+  readonly inprogress?: Gauge | ({ readonly metric: Gauge } & { readonly labels?: SomeLabels | undefined }) | undefined
 }
 
 /**
- * The compiler's check of the entries of `instrumented` against their metrics.
+ * The compiler's check of instruments against their metrics.
  *
  * @since 0.1.0
  * @category models
  */
-export type CheckInstruments<I> = {
-  readonly [K in keyof I]: CheckEntry<
-    I[K],
-    K extends "duration" ? "labels" | "exemplar" : K extends "exceptions" ? "labels" | "exemplar" | "only" : "labels"
-  >
-}
+export type CheckInstruments<I> = CheckEntries<
+  I,
+  { duration: "labels" | "exemplar"; exceptions: "labels" | "exemplar" | "only"; inprogress: "labels" }
+>
 
 /**
  * Observes the run time of an effect, in **seconds**, once per run and on every exit: success, failure, defect and
@@ -306,7 +306,7 @@ export const instrumented: {
     self: Effect.Effect<A, E, R>,
     instruments: I & CheckInstruments<I>
   ): Effect.Effect<A, E, R>
-  <const I extends Instruments<Labels>>(
+  <const I extends Instruments<SomeLabels>>(
     instruments: I & CheckInstruments<I>
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(

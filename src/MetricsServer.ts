@@ -15,26 +15,29 @@
  * @since 0.1.0
  * @module
  */
-import { isIPv6 } from "node:net"
 import { pathToFileURL } from "node:url"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { ServeOptions } from "./Exposition.js"
 import { endpoint, scrapeFamilies } from "./Exposition.js"
+import { isWildcard, urlHost } from "./internal/address.js"
 import { bounded } from "./internal/bounded.js"
+import { timerMillis } from "./internal/duration.js"
 import type { Ask } from "./internal/endpoint.js"
 import type { Exposed } from "./internal/protocol.js"
+import type { Progress } from "./internal/render.js"
+import { plain } from "./internal/secret.js"
 import type { ListenOptions, Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
 import type { NotExposed } from "./internal/thread.js"
@@ -214,7 +217,7 @@ export const makeWorker = (
             listen: listenOptions,
             compression: options.compression ?? true
           },
-          scrape: (ask, encoding) => run(expose(ask, options, encoding)),
+          scrape: (ask, onProgress) => run(expose(ask, options, onProgress)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
       )
@@ -247,12 +250,17 @@ const workerUrl = (given: string | URL | undefined): URL => {
 const encoder = new TextEncoder()
 
 // An exposition for the worker: where each family ends, so that it can be cut to `name[]`.
-const expose = (ask: Ask, options: ServeOptions, encoding?: () => void): Effect.Effect<Exposed | NotExposed> =>
-  Effect.map(scrapeFamilies(ask, options, encoding), (scraped) => {
+const expose = (
+  ask: Ask,
+  options: ServeOptions,
+  onProgress: (progress: Progress) => void
+): Effect.Effect<Exposed | NotExposed> =>
+  Effect.map(scrapeFamilies(ask, options, onProgress), (scraped) => {
     if ("status" in scraped) return scraped
     const families = scraped.families.map(({ name, text }) => ({ name, bytes: encoder.encode(text) }))
     return {
       format: ask.format,
+      asked: ask.names,
       names: families.map(({ name }) => name),
       lengths: families.map(({ bytes }) => bytes.byteLength),
       bytes: concat(families.map(({ bytes }) => bytes))
@@ -286,20 +294,21 @@ const serving = <E>(
       new MetricsServerError({ reason, host: host ?? "", port, message, cause })
 
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      return yield* failed("InvalidOptions", `port must be a whole number from 0 to 65535, not ${port}`)
+      return yield* failed("InvalidOptions", `port must be a whole number from 0 to 65535, not ${JSON.stringify(port)}`)
     }
-    if (!/^\/[\w\-.~/]+$/.test(path)) {
+    if (!isPath(path)) {
       return yield* failed(
         "InvalidOptions",
-        `path must begin with / and hold letters, digits, and - . _ ~ / only, and not be / itself, not ${JSON.stringify(path)}`
+        `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
       )
     }
     const tls = yield* loadedTls(options.tls, failed)
-    const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) =>
-      Option.match(Duration.decodeUnknown(given ?? defaults[name]), {
-        onNone: () => failed("InvalidOptions", `${name} must be a duration such as "5 seconds", not ${String(given)}`),
-        onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
-      })
+    const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) => {
+      const milliseconds = timerMillis(given ?? defaults[name])
+      return milliseconds === undefined
+        ? failed("InvalidOptions", `${name} must be a duration such as "5 seconds", not ${String(given)}`)
+        : Effect.succeed(milliseconds)
+    }
     const shutdownTimeout = yield* millis("shutdownTimeout", options.shutdownTimeout)
     const grace = yield* millis("grace", options.grace)
     const staleFor = yield* millis("staleFor", options.staleFor)
@@ -315,6 +324,10 @@ const serving = <E>(
     return { ...server, isRegistered: registration.isRegistered }
   })
 
+// One that a request for it still has when its URL has been parsed: without . and .. and an empty first segment.
+const isPath = (path: string): boolean =>
+  /^\/[\w\-.~][\w\-.~/]*$/.test(path) && new URL(path, "http://localhost").pathname === path
+
 type Failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) => MetricsServerError
 
 const loadedTls = (options: TlsOptions | undefined, failed: Failed) => {
@@ -326,14 +339,11 @@ const loadedTls = (options: TlsOptions | undefined, failed: Failed) => {
   })
 }
 
-const plain = (secret: string | Redacted.Redacted<string>): string =>
-  Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
-
 const startError = (error: unknown, host: string | undefined, port: number, failed: Failed) => {
   const cause = (error as { readonly error?: unknown }).error ?? error
   if (cause instanceof WorkerStartError) return failed("Worker", cause.message, cause)
   const { code } = cause as NodeJS.ErrnoException
-  const address = `${host === undefined ? "all interfaces, port " : `${bracketed(host)}:`}${port}`
+  const address = `${host === undefined ? "all interfaces, port " : `${urlHost(host)}:`}${port}`
   return failed(
     code === "EADDRINUSE" ? "AddressInUse" : "Listen",
     `cannot listen on ${address}: ${messageOf(cause)}`,
@@ -341,11 +351,8 @@ const startError = (error: unknown, host: string | undefined, port: number, fail
   )
 }
 
-const bracketed = (host: string): string => (isIPv6(host) ? `[${host}]` : host)
-
 const described = ({ hostname, port }: Running, https: boolean, path: string): Server => {
-  const isWildcard = hostname === "0.0.0.0" || hostname === "::"
-  const origin = `${https ? "https" : "http"}://${isWildcard ? "127.0.0.1" : bracketed(hostname)}:${port}`
+  const origin = `${https ? "https" : "http"}://${isWildcard(hostname) ? "127.0.0.1" : urlHost(hostname)}:${port}`
   return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/` }
 }
 

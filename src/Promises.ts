@@ -24,14 +24,22 @@ import type { ServeOptions } from "./Exposition.js"
 import { nodeListener as nodeListenerEffect, webHandler as webHandlerEffect } from "./Exposition.js"
 import type { Log } from "./internal/edge.js"
 import { running, toLog } from "./internal/edge.js"
-import type { ExactLabels, Labels, LabelsFrom, LabelsOf, WithLabels, WithoutLabels } from "./internal/labels.js"
+import type {
+  CheckEntries,
+  ExactLabels,
+  LabelsFrom,
+  LabelsOf,
+  SomeLabels,
+  WithLabels,
+  WithoutLabels
+} from "./internal/labels.js"
 import type { OnlyErrors } from "./internal/only.js"
 import { matching } from "./internal/only.js"
 import type { Instruments as PlanInstruments, Report } from "./internal/plan.js"
 import { planned } from "./internal/plan.js"
 import { warningFor } from "./internal/warnings.js"
 import { isThenable, measuredPromise, wrapper } from "./internal/wrap.js"
-import type { CheckInstruments, Counter, Gauge, Observer } from "./Metrics.js"
+import type { Counter, Gauge, Observer } from "./Metrics.js"
 import * as MetricsServer from "./MetricsServer.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError } from "./Registry.js"
@@ -92,8 +100,19 @@ export interface Instruments<A> {
     | ({ readonly metric: Counter; readonly labels?: LabelsFrom<Settled<A>> } & Counting)
     | undefined
   /** How many are running, as by `trackInprogress`. */
-  readonly inprogress?: Gauge | { readonly metric: Gauge; readonly labels?: Labels } | undefined
+  readonly inprogress?: Gauge | { readonly metric: Gauge; readonly labels?: SomeLabels } | undefined
 }
+
+/**
+ * The compiler's check of instruments against their metrics.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CheckInstruments<I> = CheckEntries<
+  I,
+  { duration: "labels"; exceptions: "labels" | "only"; inprogress: "labels" }
+>
 
 /**
  * Takes a function, or decorates a method, and gives back the same function, measured: its parameters, `this`, `name`,
@@ -101,8 +120,8 @@ export interface Instruments<A> {
  * same object.
  *
  * A call is over when the function returns or throws, or, if it returned a promise, when that settles. A returned
- * promise keeps its class; any other thenable is followed by a `Promise`, and its `then` is called once. An iterator is
- * over when it is returned, not when it has been read.
+ * promise keeps its class; any other thenable is followed by a plain `Promise`, and its `then` is called once: wrap what
+ * awaits a query builder, not what builds it. An iterator is over when it is returned, not when it has been read.
  *
  * As a decorator it serves both the standard (TC39) kind and `experimentalDecorators`, for methods only; on anything
  * else it throws a `TypeError`.
@@ -357,7 +376,9 @@ export const consulAgent = (options: ConsulAgent.Options = {}): Discovery =>
  */
 export const consulAgentFromEnv = (options: ConsulAgent.Options = {}): Discovery =>
   registeringWith(
-    Effect.flatMap(ConsulAgent.fromEnv, (connection) => ConsulAgent.make({ ...connection, ...options })),
+    Effect.flatMap(ConsulAgent.fromEnv, (connection) =>
+      ConsulAgent.make(ConsulAgent.withDefaults(options, connection))
+    ),
     ConsulAgent.describe({ address: "the address in the environment", ...options })
   )
 

@@ -74,7 +74,8 @@ export const answer = async (endpoint: Endpoint, question: Question): Promise<An
 
 const parse = (target: string): URL | undefined => {
   try {
-    return new URL(target, "http://localhost")
+    // A path that begins with two slashes is not the name of a host here.
+    return new URL(target.startsWith("/") ? `http://localhost${target}` : target, "http://localhost")
   } catch {
     return undefined
   }

@@ -70,12 +70,20 @@ type NamesOf<X> = X extends unknown
   : never
 
 /**
+ * Labels of any shape, also of an interface, that are not a function.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SomeLabels = object & { readonly [Symbol.hasInstance]?: never }
+
+/**
  * Labels that stand still, or are worked out from how the run ended.
  *
  * @since 0.1.0
  * @category models
  */
-export type LabelsFrom<X> = Labels | ((exit: X) => Labels)
+export type LabelsFrom<X> = SomeLabels | ((exit: X) => object)
 
 /**
  * Holds for a metric that can be recorded on without labels; for any other it names, in the compiler's message, the
@@ -126,13 +134,17 @@ export type LabelsOf<M> = { readonly [K in LabelNames<M>]: string | number }
 export type ExactLabels<M, O> = LabelsOf<M> & { readonly [K in Exclude<keyof O, LabelNames<M>>]: never }
 
 /**
- * The compiler's check of one entry of `instrumented`: a metric, or `{ metric, …options }` with no other option than
- * `Keys`.
+ * The compiler's check of the entries of `instrumented`. Each is a metric, or `{ metric, …options }` with no other
+ * option than `Options` has for it, and there are no other entries than those of `Options`.
  *
  * @since 0.1.0
  * @category models
  */
-export type CheckEntry<Entry, Keys extends string> = Entry extends { readonly metric: infer M }
+export type CheckEntries<Entries, Options extends { readonly [entry: string]: string }> = {
+  readonly [K in keyof Entries]: K extends keyof Options ? CheckEntry<Entries[K], Options[K]> : never
+}
+
+type CheckEntry<Entry, Keys extends string> = Entry extends { readonly metric: infer M }
   ? CheckLabels<M, Entry> & CheckExemplar<M, Entry> & { readonly [K in Exclude<keyof Entry, Keys | "metric">]: never }
   : WithoutLabels<Entry>
 

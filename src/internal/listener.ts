@@ -1,6 +1,6 @@
 /** An endpoint as a listener for `node:http`. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Endpoint } from "./endpoint.js"
+import type { Answer, Endpoint } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 
 /** Answers each request; `closing` says whether the connection is to end with it. */
@@ -13,19 +13,19 @@ export const listener =
       accept: request.headers.accept,
       acceptEncoding: header(request.headers["accept-encoding"])
     }
-    answer(endpoint, question).then(
-      ({ status, headers, body }) => {
-        if (response.headersSent || response.destroyed) return
-        response.writeHead(status, closing() ? { ...headers, connection: "close" } : headers)
-        response.end(question.method === "HEAD" ? undefined : body)
-      },
-      // What went wrong here is nothing that a scrape could do anything about, and nothing for the application to fall for.
-      () => {
-        if (!response.headersSent) response.writeHead(500)
-        response.end()
-      }
-    )
+    const write = ({ status, headers, body }: Answer): void => {
+      if (response.headersSent || response.destroyed) return
+      response.writeHead(status, closing() ? { ...headers, connection: "close" } : headers)
+      response.end(question.method === "HEAD" ? undefined : body)
+    }
+    // What can still go wrong, here or in what an application has put around the response, is nothing for it to fall for.
+    answer(endpoint, question)
+      .catch(() => failure)
+      .then(write)
+      .catch(() => response.destroy())
   }
+
+const failure: Answer = { status: 500, headers: { "content-length": "0" }, body: new Uint8Array() }
 
 const header = (value: string | ReadonlyArray<string> | undefined): string | undefined =>
   typeof value === "object" ? value.join(",") : value

@@ -1,5 +1,5 @@
 /** How one observation is written to a metric: the same on the Effect and on the Promise side. */
-import type { Counter, Gauge, Labels, LabelsFrom, Observer } from "./labels.js"
+import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
 
 /** One observation. Whatever the metric, its labels or their function throw comes out of it. */
 export type Observe<X> = (seconds: number, exit: X, exemplar: Labels | undefined) => void
@@ -68,17 +68,19 @@ export const incrementing = <X>(metric: Counter, labels: LabelsFrom<X> | undefin
 }
 
 /** The gauge, or its child for the labels. They cannot depend on the exit: there is none yet. */
-export const tracking = (metric: Gauge, labels: Labels | undefined): (() => Gauge) => {
+export const tracking = (metric: Gauge, labels: SomeLabels | undefined): (() => Gauge) => {
   requires(metric, "inc", "a gauge")
   requires(metric, "dec", "a gauge")
   const target = targeting<undefined, Gauge>(metric, labels)
   return () => target(undefined)
 }
 
+const isFunction = <X>(labels: LabelsFrom<X> | undefined): labels is (exit: X) => object => typeof labels === "function"
+
 const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: X) => M) => {
   if (labels === undefined) return () => metric
   const labelled = metric as Labelled<M>
-  if (typeof labels === "function") return (exit) => labelled.labels({ ...labels(exit) })
+  if (isFunction(labels)) return (exit) => labelled.labels({ ...labels(exit) })
   // Looked up at the first use, because a lookup can throw, and a throw belongs to the observation it spoils. The copy
   // is the series' own: a client keeps the object, and the caller may change theirs.
   const own = Object.freeze({ ...labels })
@@ -90,7 +92,7 @@ const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: 
 }
 
 const resolving = <X>(labels: LabelsFrom<X> | undefined): ((exit: X) => Labels | undefined) => {
-  if (typeof labels === "function") return (exit) => ({ ...labels(exit) })
+  if (isFunction(labels)) return (exit) => ({ ...labels(exit) })
   const own = labels && Object.freeze({ ...labels })
   return () => own
 }

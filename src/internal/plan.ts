@@ -2,7 +2,7 @@
  * What is done around one run, on the Effect and on the Promise side alike: each side brings its clock, its exits and
  * its way to report a metric that failed.
  */
-import type { Counter, Gauge, Labels, LabelsFrom, Observer } from "./labels.js"
+import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
 import type { Increment, Observe } from "./metric.js"
 import { incrementing, observing, tracking } from "./metric.js"
 import type { Operation } from "./warnings.js"
@@ -11,7 +11,7 @@ import type { Operation } from "./warnings.js"
 export interface Instruments<X, Only> {
   readonly duration?: Observer | Entry<Observer, Recording<X>> | undefined
   readonly exceptions?: Counter | Entry<Counter, Recording<X> & { readonly only?: Only | undefined }> | undefined
-  readonly inprogress?: Gauge | Entry<Gauge, { readonly labels?: Labels | undefined }> | undefined
+  readonly inprogress?: Gauge | Entry<Gauge, { readonly labels?: SomeLabels | undefined }> | undefined
 }
 
 type Entry<Metric, Options> = Options & { readonly metric: Metric }
@@ -40,6 +40,9 @@ export const planned = <X, Only>(
   instruments: Instruments<X, Only>,
   counting: (only: Only | undefined) => (exit: X) => boolean
 ): Plan<X> => {
+  for (const key of Object.keys(instruments)) {
+    if (!entries.has(key)) throw new TypeError(`there is no instrument ${key}: they are ${[...entries].join(", ")}`)
+  }
   const duration = entry(instruments.duration)
   const exceptions = entry(instruments.exceptions)
   const inprogress = entry(instruments.inprogress)
@@ -54,6 +57,8 @@ export const planned = <X, Only>(
     exemplars: duration?.exemplar !== undefined || exceptions?.exemplar !== undefined
   }
 }
+
+const entries: ReadonlySet<string> = new Set(["duration", "exceptions", "inprogress"])
 
 const entry = <Metric extends object, Options>(
   given: Metric | Entry<Metric, Options> | undefined

@@ -19,6 +19,8 @@ export interface WorkerOptions {
 /** An exposition: its families one after the other, and where each of them ends. */
 export interface Exposed {
   readonly format: Format
+  /** The names that were asked for; undefined: all. */
+  readonly asked: ReadonlyArray<string> | undefined
   readonly names: ReadonlyArray<string>
   readonly lengths: ReadonlyArray<number>
   readonly bytes: Uint8Array
@@ -36,10 +38,10 @@ export type FromWorker =
 
 /** What the main thread says. */
 export type ToWorker =
-  /** It is there, and at it. */
+  /** It is there, and waits for something. */
   | { readonly tag: "Alive"; readonly id: number }
-  /** All has been read; what follows is one piece of work, during which it cannot answer. */
-  | { readonly tag: "Encoding"; readonly id: number }
+  /** It works on that very scrape, and cannot answer meanwhile. */
+  | { readonly tag: "Busy"; readonly id: number }
   | { readonly tag: "Scraped"; readonly id: number; readonly exposed: Exposed }
   | { readonly tag: "NotScraped"; readonly id: number; readonly status: 500 | 503; readonly message: string }
   | { readonly tag: "Close"; readonly deadline: number }

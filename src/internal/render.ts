@@ -14,6 +14,9 @@ interface Named {
   readonly type: unknown
 }
 
+/** What the thread is doing about a scrape. */
+export type Progress = "busy" | "waiting"
+
 /** Families in the order of the registry, and the metrics that could not be read. */
 export interface Rendered {
   readonly families: ReadonlyArray<EncodedFamily>
@@ -37,12 +40,13 @@ export interface Failure {
 
 /**
  * Renders the metrics with those `names`, or all of them. It rejects only if the registry itself cannot be read.
- * `onRead` is called when all has been read and only the encoding is left to do.
+ * `onProgress` is told when this thread begins to work on it without giving way, and when it only waits for metrics that
+ * are collected asynchronously.
  */
 export const render = async (
   registry: Readable,
   { format, names }: { readonly format: Format; readonly names: ReadonlyArray<string> | undefined },
-  onRead: () => void = () => {}
+  onProgress: (progress: Progress) => void = () => {}
 ): Promise<Rendered> => {
   const registered = registry.getMetricsAsArray().map((metric) => ({
     metric,
@@ -56,8 +60,13 @@ export const render = async (
   const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
   const families: Array<EncodedFamily> = []
   const failures: Array<Failure> = []
-  const read = await Promise.all(chosen.map(({ metric }) => settled(metric)))
-  onRead()
+  onProgress("busy")
+  const reading = Promise.all(chosen.map(({ metric }) => settled(metric)))
+  // What the clients read, they read at once; only a `collect` can still be waiting when the event loop goes on.
+  const waiting = setImmediate(() => onProgress("waiting"))
+  const read = await reading
+  clearImmediate(waiting)
+  onProgress("busy")
   chosen.forEach(({ metric, name }, index) => {
     const result = read[index] as PromiseSettledResult<Family>
     try {

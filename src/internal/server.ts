@@ -1,7 +1,7 @@
 /** An HTTP or HTTPS server for an endpoint, on `node:http` alone, so that a worker thread loads nothing else. */
 import { createServer } from "node:http"
 import { createServer as createSecureServer } from "node:https"
-import type { AddressInfo } from "node:net"
+import type { AddressInfo, Socket } from "node:net"
 import type { Endpoint } from "./endpoint.js"
 import { listener } from "./listener.js"
 
@@ -42,6 +42,12 @@ export const listen = ({ host, port, tls }: ListenOptions, endpoint: Endpoint): 
       tls === undefined
         ? createServer(answering)
         : createSecureServer({ ...pem(tls), minVersion: "TLSv1.2" }, answering)
+    // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
+    const sockets = new Set<Socket>()
+    server.on("connection", (socket: Socket) => {
+      sockets.add(socket)
+      socket.on("close", () => sockets.delete(socket))
+    })
     // A connection that ends its last request while the server closes is idle from then on.
     server.on("request", (_, response) => {
       response.on("close", () => {
@@ -51,12 +57,16 @@ export const listen = ({ host, port, tls }: ListenOptions, endpoint: Endpoint): 
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
         closing = true
-        const cut = setTimeout(() => server.closeAllConnections(), deadline)
+        const cut = setTimeout(() => {
+          for (const socket of sockets) socket.destroy()
+        }, deadline)
         server.close(() => {
           clearTimeout(cut)
           closed()
         })
         server.closeIdleConnections()
+        // One that has not said anything yet has nothing to be waited for. (Below TLS, what was said does not show.)
+        for (const socket of sockets) if (tls === undefined && socket.bytesRead === 0) socket.destroy()
       })
     server.once("error", reject)
     server.listen({ host, port }, () => {

@@ -1,8 +1,11 @@
 /** The main thread's end of the worker: starts it, answers its scrapes, starts it anew if it dies, and ends it. */
+
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { Ask } from "./endpoint.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import type { Progress } from "./render.js"
 import type { Running } from "./server.js"
 import { messageOf } from "./warnings.js"
 
@@ -11,8 +14,8 @@ export interface ThreadOptions {
   /** The entry file of the worker. */
   readonly url: URL
   readonly options: Omit<WorkerOptions, "first">
-  /** Answers a scrape. It calls `encoding` when all has been read and nothing but encoding is left to do. */
-  readonly scrape: (ask: Ask, encoding: () => void) => Promise<Exposed | NotExposed>
+  /** Answers a scrape, and tells meanwhile what this thread is doing about it. */
+  readonly scrape: (ask: Ask, onProgress: (progress: Progress) => void) => Promise<Exposed | NotExposed>
   /** Told when the worker has died, and when it could not be started anew. */
   readonly onTrouble: (message: string) => void
 }
@@ -36,28 +39,28 @@ const longestDelay = 30_000
 
 /** Starts the worker, and waits until it listens. It rejects with a `WorkerStartError`, or as `listen` does. */
 export const startThread = async (thread: ThreadOptions): Promise<Running> => {
-  let closing = false
-  let current = await start(thread, thread.options)
+  const closing = new AbortController()
+  let current = await start(thread, thread.options, closing.signal)
   let reviving: Promise<void> | undefined
   const { hostname, port } = current
   // The same port as before: it is the one that was registered.
   const options = { ...thread.options, listen: { ...thread.options.listen, port } }
 
   const revive = async (): Promise<void> => {
-    for (let delay = firstDelay; !closing; delay = Math.min(2 * delay, longestDelay)) {
+    for (let delay = firstDelay; !closing.signal.aborted; delay = Math.min(2 * delay, longestDelay)) {
       try {
-        current = await start(thread, options)
-        watch()
-        return
+        current = await start(thread, options, closing.signal)
+        return watch()
       } catch (error) {
+        if (closing.signal.aborted) return
         thread.onTrouble(`the worker could not be started anew: ${messageOf(error)}`)
-        await new Promise((resolve) => setTimeout(resolve, delay).unref())
+        await sleep(delay, undefined, { signal: closing.signal }).catch(() => {})
       }
     }
   }
   const watch = (): void => {
     current.died.then((reason) => {
-      if (closing) return
+      if (closing.signal.aborted) return
       thread.onTrouble(`${reason}; it is started anew`)
       reviving = revive()
     })
@@ -65,8 +68,8 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
   watch()
 
   const close = async (deadline: number): Promise<void> => {
-    closing = true
-    await Promise.race([reviving, new Promise((resolve) => setTimeout(resolve, deadline).unref())])
+    closing.abort()
+    await reviving
     await current.close(deadline)
   }
   return { hostname, port, close }
@@ -76,54 +79,64 @@ interface Started extends Running {
   readonly died: Promise<string>
 }
 
-const start = async (thread: ThreadOptions, options: Omit<WorkerOptions, "first">): Promise<Started> => {
-  const { url, scrape } = thread
-  const workerData: WorkerOptions = { ...options, first: await firstExposition(scrape) }
+const start = async (
+  { url, scrape }: ThreadOptions,
+  options: Omit<WorkerOptions, "first">,
+  signal: AbortSignal
+): Promise<Started> => {
+  const first = await firstExposition(scrape, signal)
+  signal.throwIfAborted()
+  const workerData: WorkerOptions = { ...options, first }
   const file = url.protocol === "file:" ? fileURLToPath(url) : url.href
   // Not the application's own flags: a preload (instrumentation, a loader) is not meant for this thread.
-  const worker = new Worker(url, { workerData, execArgv: [], name: "effect-prometheus" })
+  const env = { ...process.env, NODE_OPTIONS: "" }
+  const worker = new Worker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
   const post = (message: ToWorker, transfer: ReadonlyArray<ArrayBuffer> = []): void =>
     worker.postMessage(message, transfer)
   const answering = answerer(post, scrape)
 
   return new Promise((resolve, reject) => {
     let lastError: Error | undefined
-    const fail = (reason: string): void => {
+    const listened = (): void => {
       clearTimeout(patience)
-      void worker.terminate()
-      reject(new WorkerStartError(`the worker ${file} ${reason}`, { cause: lastError }))
+      signal.removeEventListener("abort", abort)
     }
-    const patience = setTimeout(() => fail(`did not listen within ${startTimeout / 1e3} seconds`), startTimeout)
+    const fail = (error: Error): void => {
+      listened()
+      void worker.terminate()
+      reject(error)
+    }
+    const failed = (reason: string): void =>
+      fail(new WorkerStartError(`the worker ${file} ${reason}`, { cause: lastError }))
+    const abort = (): void => failed("was not waited for")
+    signal.addEventListener("abort", abort)
+    const patience = setTimeout(() => failed(`did not listen within ${startTimeout / 1e3} seconds`), startTimeout)
     const died = new Promise<string>((over) => {
       worker.once("exit", (code) => {
-        fail(`ended with code ${code} before it listened`)
+        failed(`ended with code ${code} before it listened`)
         over(`the worker ended with code ${code}${lastError === undefined ? "" : `: ${lastError.message}`}`)
       })
     })
     worker.on("error", (error) => {
       lastError = error
-      fail(`could not be started: ${error.message}`)
+      failed(`could not be started: ${error.message}`)
     })
     worker.on("message", (message: FromWorker) => {
-      if (message.tag === "Listening") {
-        clearTimeout(patience)
+      if (message.tag === "Failed") fail(Object.assign(new Error(message.message), { code: message.code }))
+      else if (message.tag === "Listening") {
+        listened()
         resolve({ hostname: message.hostname, port: message.port, died, close: closer(worker, died, post) })
-      } else if (message.tag === "Failed") {
-        clearTimeout(patience)
-        reject(Object.assign(new Error(message.message), { code: message.code }))
       } else answering(message)
     })
   })
 }
 
 // Before the server is ready, so that it has something to serve at once; but a collector that hangs holds nothing up.
-const firstExposition = async (scrape: ThreadOptions["scrape"]): Promise<Exposed | undefined> => {
-  let patience: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    patience = setTimeout(() => resolve(undefined), firstTimeout)
-  })
+const firstExposition = async (scrape: ThreadOptions["scrape"], signal: AbortSignal): Promise<Exposed | undefined> => {
+  const done = new AbortController()
+  const late = sleep(firstTimeout, undefined, { signal: AbortSignal.any([signal, done.signal]) }).catch(() => undefined)
   const exposed = await Promise.race([scrape({ format: "text", names: undefined }, () => {}), late])
-  clearTimeout(patience)
+  done.abort()
   return exposed === undefined || "status" in exposed ? undefined : exposed
 }
 
@@ -133,7 +146,7 @@ const answerer = (
 ): ((message: FromWorker) => void) => {
   const wanted = new Set<number>()
   const answer = async (id: number, ask: Ask): Promise<void> => {
-    const exposed = await scrape(ask, () => post({ tag: "Encoding", id }))
+    const exposed = await scrape(ask, (progress) => post({ tag: progress === "busy" ? "Busy" : "Alive", id }))
     if ("status" in exposed) post({ tag: "NotScraped", id, ...exposed })
     else post({ tag: "Scraped", id, exposed }, [exposed.bytes.buffer as ArrayBuffer])
   }

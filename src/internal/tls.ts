@@ -30,6 +30,11 @@ export const textOrFile = async (what: string, source: string): Promise<string> 
   try {
     return await readFile(source, "utf8")
   } catch (cause) {
+    // A key that was encoded once more is no path, and belongs in no message; the error of Node.js holds it as well.
+    if (/\s/.test(source) || /^[\w+/=-]{80,}$/.test(source)) {
+      const { code } = cause as NodeJS.ErrnoException
+      throw new Error(`the ${what} is neither PEM text nor the path of a file (${code})`)
+    }
     throw new Error(`the ${what} cannot be read: ${messageOf(cause)}`, { cause })
   }
 }

@@ -19,52 +19,64 @@ const ageMetric = {
 
 interface CachedFamily {
   readonly bytes: Uint8Array
+  /** In milliseconds of `performance.now()`. */
   readonly receivedAt: number
 }
 
 interface Cached {
   readonly format: Format
   readonly families: ReadonlyArray<Uint8Array>
-  /** When the oldest of the families was received, in milliseconds of `performance.now()`. */
-  readonly receivedAt: number
+  /** Of the oldest of the families, in milliseconds. */
+  readonly age: number
 }
 
 /** The families as they were last seen in each format. */
 class Cache {
   private readonly formats = new Map<Format, { readonly at: number; readonly families: Map<string, CachedFamily> }>()
 
-  /** Takes in an exposition. One of all families replaces what was known; one of some replaces those. */
-  put({ format, names, lengths, bytes }: Exposed, asked: ReadonlyArray<string> | undefined): void {
+  /** Takes in an exposition. One of all families replaces what was known; one of some replaces those of them. */
+  put(exposed: Exposed): void {
     const receivedAt = performance.now()
-    const known = asked === undefined ? undefined : this.formats.get(format)
-    const families = known?.families ?? new Map<string, CachedFamily>()
-    for (const name of asked ?? []) families.delete(name)
-    let start = 0
-    names.forEach((name, index) => {
-      const end = start + (lengths[index] ?? 0)
-      families.set(name, { bytes: bytes.subarray(start, end), receivedAt })
-      start = end
-    })
-    this.formats.set(format, { at: known?.at ?? receivedAt, families })
+    const known = this.formats.get(exposed.format)
+    // Some families alone would pass for all of them.
+    if (exposed.asked !== undefined && known === undefined) return
+    const families = exposed.asked === undefined || known === undefined ? new Map() : known.families
+    for (const name of exposed.asked ?? []) families.delete(name)
+    for (const [name, bytes] of split(exposed)) families.set(name, { bytes, receivedAt })
+    this.formats.set(exposed.format, { at: exposed.asked === undefined ? receivedAt : (known?.at ?? 0), families })
   }
 
-  /** The families asked for, in that format or else as text. */
-  get({ format, names }: Ask): Cached | undefined {
-    const at = this.formats.has(format) ? format : "text"
-    const known = this.formats.get(at)
+  /** The families asked for: in that format, or else, or if it is too old, as text. */
+  get(ask: Ask, staleFor: number): Cached | undefined {
+    const found = ([ask.format, "text"] as const).flatMap((format) => this.in(format, ask.names) ?? [])
+    return found.find(({ age }) => age <= staleFor) ?? found[0]
+  }
+
+  private in(format: Format, names: ReadonlyArray<string> | undefined): Cached | undefined {
+    const known = this.formats.get(format)
     if (known === undefined) return undefined
-    const families = [...known.families]
-      .filter(([name]) => names === undefined || names.includes(name))
-      .map(([, family]) => family)
-    return {
-      format: at,
-      families: families.map(({ bytes }) => bytes),
-      receivedAt: families.length === 0 ? known.at : Math.min(...families.map(({ receivedAt }) => receivedAt))
-    }
+    const asked = names === undefined ? undefined : new Set(names)
+    const families = [...known.families].filter(([name]) => asked?.has(name) ?? true).map(([, family]) => family)
+    const oldest = families.reduce((at, { receivedAt }) => Math.min(at, receivedAt), Number.POSITIVE_INFINITY)
+    const receivedAt = families.length === 0 ? known.at : oldest
+    return { format, families: families.map(({ bytes }) => bytes), age: performance.now() - receivedAt }
   }
 }
 
+const split = ({ names, lengths, bytes }: Exposed): ReadonlyArray<readonly [string, Uint8Array]> => {
+  let start = 0
+  return names.map((name, index) => {
+    const end = start + (lengths[index] ?? 0)
+    const family = bytes.subarray(start, end)
+    start = end
+    return [name, family]
+  })
+}
+
 type Answered = Extract<ToWorker, { readonly tag: "Scraped" | "NotScraped" }>
+
+// A scrape that keeps the main thread busy for longer is answered with the last exposition, if that is not too old.
+const mostPatience = 1_000
 
 /** Asks the main thread, and notices when it is stuck. */
 class MainThread {
@@ -80,8 +92,11 @@ class MainThread {
     this.waiting.get(message.id)?.(message)
   }
 
-  /** The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`. */
-  scrape(ask: Ask): Promise<Answered | undefined> {
+  /**
+   * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`; or when it is busy
+   * with this scrape for long, and there is something else to serve.
+   */
+  scrape(ask: Ask, hasOther: () => boolean): Promise<Answered | undefined> {
     this.lastId += 1
     const id = this.lastId
     return new Promise((resolve) => {
@@ -99,14 +114,17 @@ class MainThread {
         this.post({ tag: "Forget", id })
         finish(undefined)
       }
-      // It was there, and reads its metrics, which can take time of its own. Is it still there?
+      // It was there, and waits for metrics that take their time. Is it still there?
       const ping = (): void => {
         this.post({ tag: "Ping", id })
         within(this.grace, giveUp)
       }
+      const lookElsewhere = (): void => {
+        if (hasOther()) finish(undefined)
+      }
       this.waiting.set(id, (message) => {
         if (message.tag === "Alive") within(this.grace, ping)
-        else if (message.tag === "Encoding") clearTimeout(timer)
+        else if (message.tag === "Busy") within(mostPatience, lookElsewhere)
         else if (message.tag !== "Close") finish(message)
       })
       this.post({ tag: "Scrape", id, ask })
@@ -119,28 +137,34 @@ class MainThread {
 const scraping =
   (main: MainThread, cache: Cache, staleFor: number) =>
   async (ask: Ask): Promise<Scraped> => {
-    const answered = await main.scrape(ask)
+    const answered = await main.scrape(
+      ask,
+      () => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
+    )
     if (answered?.tag === "NotScraped") return { status: answered.status, message: answered.message }
-    if (answered !== undefined) cache.put(answered.exposed, ask.names)
-    const cached = cache.get(ask)
+    if (answered !== undefined) return exposition(answered.exposed.format, [answered.exposed.bytes], 0)
+    const cached = cache.get(ask, staleFor)
     if (cached === undefined) {
       return { status: 503, message: "the application does not answer, and has given no numbers yet" }
     }
-    const { format, families, receivedAt } = cached
-    const age = answered === undefined ? performance.now() - receivedAt : 0
+    const { format, families, age } = cached
     if (age > staleFor) {
       const seconds = (age / 1e3).toFixed(0)
       return { status: 503, message: `the application does not answer, and its last numbers are ${seconds} s old` }
     }
-    const own = encode({ ...ageMetric, values: [{ value: age / 1e3 }] }, format, undefined, new Set())
-    const body = Buffer.concat([...families, Buffer.from(`${own}${epilogues[format]}`)])
-    return { contentType: contentTypes[format], body }
+    return exposition(format, families, age)
   }
+
+const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, age: number): Scraped => {
+  const own = encode({ ...ageMetric, values: [{ value: age / 1e3 }] }, format, undefined, new Set())
+  const body = Buffer.concat([...families, Buffer.from(`${own}${epilogues[format]}`)])
+  return { contentType: contentTypes[format], body }
+}
 
 const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>): Promise<void> => {
   const post = (message: FromWorker): void => port.postMessage(message)
   const cache = new Cache()
-  if (options.first !== undefined) cache.put(options.first, undefined)
+  if (options.first !== undefined) cache.put(options.first)
   const main = new MainThread(post, options.grace)
   let running: Running
   try {
@@ -155,6 +179,7 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
     return
   }
   port.on("message", (message: ToWorker) => {
+    if (message.tag === "Scraped") cache.put(message.exposed)
     if (message.tag !== "Close") return main.receive(message)
     running.close(message.deadline).then(() => {
       post({ tag: "Closed" })

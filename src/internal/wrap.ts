@@ -79,14 +79,18 @@ const started = (plan: Plan<Settled>, report: Report): ((exit: Settled) => void)
 
 // A promise keeps its class. Any other thenable is followed by a promise, which calls its `then` once and believes only
 // the first of its answers.
-const settling = (thenable: PromiseLike<unknown>, ended: (exit: Settled) => void): Promise<unknown> =>
-  (thenable instanceof Promise ? thenable : Promise.resolve(thenable)).then(
-    (value) => {
+const settling = (thenable: PromiseLike<unknown>, ended: (exit: Settled) => void): Promise<unknown> => {
+  const failed = (reason: unknown): never => {
+    ended({ status: "rejected", reason })
+    throw reason
+  }
+  try {
+    return (thenable instanceof Promise ? thenable : Promise.resolve(thenable)).then((value) => {
       ended({ status: "fulfilled", value })
       return value
-    },
-    (reason) => {
-      ended({ status: "rejected", reason })
-      throw reason
-    }
-  )
+    }, failed)
+  } catch (error) {
+    // The `then` of a class derived from Promise can throw.
+    return Promise.reject(error).catch(failed)
+  }
+}
