@@ -297,8 +297,12 @@ export const scrapeFamilies = (
 ): Effect.Effect<Rendered | { readonly status: 500; readonly message: string }> =>
   Effect.zipRight(
     Effect.flatMap(Registry, (registry) => Effect.ignore(Effect.try(() => unsafeErrors(registry)))),
-    Effect.catchTag(read(ask, options, onProgress), "ExpositionError", ({ message }) =>
-      Effect.succeed({ status: 500 as const, message })
+    Effect.catchTag(read(ask, options, onProgress), "ExpositionError", ({ cause, message, reason }) =>
+      // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
+      Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
+        status: 500 as const,
+        message
+      })
     )
   )
 
@@ -315,7 +319,7 @@ const read = (
         new ExpositionError({
           reason: "Registry",
           metrics: [],
-          message: `the registry could not be read: ${messageOf(cause)}`,
+          message: "the registry could not be read",
           cause
         })
     })

@@ -263,7 +263,8 @@ const expose = (
       asked: ask.names,
       names: families.map(({ name }) => name),
       lengths: families.map(({ bytes }) => bytes.byteLength),
-      bytes: concat(families.map(({ bytes }) => bytes))
+      bytes: concat(families.map(({ bytes }) => bytes)),
+      busyFor: scraped.busyFor
     }
   })
 
@@ -288,41 +289,53 @@ const serving = <E>(
   options: WorkerOptions,
   start: (listenOptions: ListenOptions, settings: Settings) => Effect.Effect<Running, E>
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { host, port = 0, path = defaults.path } = options
-    const failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) =>
-      new MetricsServerError({ reason, host: host ?? "", port, message, cause })
+  closedOnFailure(
+    Effect.gen(function* () {
+      const { host, port = 0, path = defaults.path } = options
+      const failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) =>
+        new MetricsServerError({ reason, host: host ?? "", port, message, cause })
 
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      return yield* failed("InvalidOptions", `port must be a whole number from 0 to 65535, not ${JSON.stringify(port)}`)
-    }
-    if (!isPath(path)) {
-      return yield* failed(
-        "InvalidOptions",
-        `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
+      if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+        return yield* failed(
+          "InvalidOptions",
+          `port must be a whole number from 0 to 65535, not ${typeof port === "string" ? JSON.stringify(port) : String(port)}`
+        )
+      }
+      if (!isPath(path)) {
+        return yield* failed(
+          "InvalidOptions",
+          `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
+        )
+      }
+      const tls = yield* loadedTls(options.tls, failed)
+      const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) => {
+        const milliseconds = timerMillis(given ?? defaults[name])
+        return milliseconds === undefined
+          ? failed("InvalidOptions", `${name} must be a duration such as "5 seconds", not ${String(given)}`)
+          : Effect.succeed(milliseconds)
+      }
+      const shutdownTimeout = yield* millis("shutdownTimeout", options.shutdownTimeout)
+      const grace = yield* millis("grace", options.grace)
+      const staleFor = yield* millis("staleFor", options.staleFor)
+      const running = yield* Effect.acquireRelease(
+        Effect.catchAll(start({ host, port, tls }, { path, grace, staleFor }), (error) =>
+          startError(error, host, port, failed)
+        ),
+        ({ close }) => Effect.promise(() => close(shutdownTimeout))
       )
-    }
-    const tls = yield* loadedTls(options.tls, failed)
-    const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) => {
-      const milliseconds = timerMillis(given ?? defaults[name])
-      return milliseconds === undefined
-        ? failed("InvalidOptions", `${name} must be a duration such as "5 seconds", not ${String(given)}`)
-        : Effect.succeed(milliseconds)
-    }
-    const shutdownTimeout = yield* millis("shutdownTimeout", options.shutdownTimeout)
-    const grace = yield* millis("grace", options.grace)
-    const staleFor = yield* millis("staleFor", options.staleFor)
-    const running = yield* Effect.acquireRelease(
-      Effect.catchAll(start({ host, port, tls }, { path, grace, staleFor }), (error) =>
-        startError(error, host, port, failed)
-      ),
-      ({ close }) => Effect.promise(() => close(shutdownTimeout))
-    )
-    const server = described(running, tls !== undefined, path)
-    const registration = yield* register(server, shutdownTimeout)
-    yield* Effect.logInfo(`metrics at ${server.url}, ${yield* registration.told}`)
-    return { ...server, isRegistered: registration.isRegistered }
-  })
+      const server = described(running, tls !== undefined, path)
+      const registration = yield* register(server, shutdownTimeout)
+      yield* Effect.logInfo(`metrics at ${server.url}, ${yield* registration.told}`)
+      return { ...server, isRegistered: registration.isRegistered }
+    })
+  )
+
+// What fails keeps nothing open, also in a scope that goes on.
+const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit)),
+    (scope) => Effect.onError(Scope.extend(effect, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+  )
 
 // One that a request for it still has when its URL has been parsed: without . and .. and an empty first segment.
 const isPath = (path: string): boolean =>

@@ -435,12 +435,16 @@ const started = async <E>(
   }
 }
 
-const asService = ({ name, register, isRegistered }: Discovery): ServiceDiscovery["Type"] => ({
-  name,
-  isRegistered: isRegistered && ((server) => Effect.sync(() => isRegistered(server))),
+// Called as methods: a discovery may be an instance of a class.
+const asService = (discovery: Discovery): ServiceDiscovery["Type"] => ({
+  name: discovery.name,
+  isRegistered: (server) => Effect.sync(() => discovery.isRegistered?.(server) ?? true),
   register: (server) =>
     Effect.acquireRelease(
-      Effect.tryPromise({ try: async () => register(server), catch: (error) => error as ServiceDiscoveryError }),
+      Effect.tryPromise({
+        try: async () => discovery.register(server),
+        catch: (error) => error as ServiceDiscoveryError
+      }),
       (takeBack) => Effect.promise(async () => takeBack?.())
     )
 })

@@ -25,7 +25,8 @@ export interface Sample {
 /** An exemplar as the clients keep it; the timestamp is in seconds. */
 export interface SampleExemplar {
   readonly labelSet: SampleLabels
-  readonly value: number
+  /** The clients leave it out where they refused the labels. */
+  readonly value: number | null
   readonly timestamp?: number | undefined
 }
 
@@ -35,15 +36,17 @@ type SampleLabels = Readonly<Record<string, unknown>>
 export const epilogues: { readonly [F in Format]: string } = { text: "", openmetrics: "# EOF\n" }
 
 /**
- * The names that clash in OpenMetrics: a counter's family loses `_total` there, and meets a family that is called so.
- * Such a counter is exposed as `unknown`, under the name of its series.
+ * The counters whose names clash in OpenMetrics: their family loses `_total` there and meets one that is called so, or
+ * one that is called like the `_created` that the family reserves (OpenMetrics, "Counter"). Such a counter is exposed as
+ * `unknown`, under the name of its series.
  */
 export const clashing = (names: Iterable<{ readonly name: string; readonly type: unknown }>): ReadonlySet<string> => {
   const metrics = [...names]
   const taken = new Set(metrics.map(({ name }) => name))
   return new Set(
     metrics
-      .filter(({ name, type }) => type === "counter" && isTotal(name) && taken.has(withoutTotal(name)))
+      .filter(({ name, type }) => type === "counter" && isTotal(name))
+      .filter(({ name }) => taken.has(withoutTotal(name)) || taken.has(`${withoutTotal(name)}_created`))
       .map(({ name }) => name)
   )
 }
@@ -67,9 +70,11 @@ export const encode = (
   const help = openmetrics ? escapeQuoted(family.help) : escapeHelp(family.help)
   let text = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
   for (const sample of family.values) {
+    // A bucket up to Infinity that was asked for, beside the one that every histogram has.
+    if (sample.labels?.["le"] === Number.POSITIVE_INFINITY) continue
     const series = sample.metricName ?? family.name
     text += `${series}${labelText(sample.labels, defaults)} ${number(sample.value)}`
-    if (openmetrics && sample.exemplar && takesExemplar(type, series)) text += exemplarText(sample.exemplar)
+    if (openmetrics && takesExemplar(type, series)) text += exemplarText(sample.exemplar)
     text += "\n"
   }
   return text
@@ -79,7 +84,7 @@ export const encode = (
 export const someLabels = (labels: unknown): SampleLabels | undefined =>
   typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as SampleLabels) : undefined
 
-const isTotal = (name: string): boolean => name.endsWith("_total")
+const isTotal = (name: string): boolean => name.endsWith("_total") && name !== "_total"
 
 const withoutTotal = (name: string): string => name.slice(0, -"_total".length)
 
@@ -95,9 +100,15 @@ const isKnown = (type: unknown): type is string =>
 const takesExemplar = (type: string, series: string): boolean =>
   type === "counter" || (type === "histogram" && series.endsWith("_bucket"))
 
-const exemplarText = ({ labelSet, value, timestamp }: SampleExemplar): string => {
-  const time = timestamp === undefined ? "" : ` ${number(timestamp)}`
-  return ` # ${labelText(labelSet, undefined) || "{}"} ${number(value)}${time}`
+// The clients keep what they have refused, and do not look at the names. OpenMetrics, "Exemplars": names and values
+// together MUST NOT have more than 128 characters.
+const exemplarText = (exemplar: SampleExemplar | null | undefined): string => {
+  if (!exemplar || typeof exemplar.value !== "number") return ""
+  const entries = Object.entries(exemplar.labelSet)
+  if (!entries.every(([name]) => /^[a-zA-Z_]\w*$/.test(name))) return ""
+  if ([...entries.flat().join("")].length > 128) return ""
+  const time = exemplar.timestamp === undefined ? "" : ` ${number(exemplar.timestamp)}`
+  return ` # ${labelText(exemplar.labelSet, undefined) || "{}"} ${number(exemplar.value)}${time}`
 }
 
 const labelText = (own: SampleLabels | undefined, defaults: SampleLabels | undefined): string => {

@@ -59,13 +59,17 @@ const preference = (ranges: ReadonlyArray<Range>, format: Format): Range | undef
 
 const parse = (header: string | undefined): ReadonlyArray<Range> => {
   if (header === undefined) return []
-  return header.split(",").flatMap((part, position) => {
-    const [value = "", ...rest] = part.split(";").map((piece) => piece.trim())
+  return split(header, ",").flatMap((part, position) => {
+    const [value = "", ...rest] = split(part, ";").map((piece) => piece.trim())
     const parameters = new Map(rest.map(parameter))
     const quality = parseQuality(parameters.get("q"))
     return quality === undefined ? [] : [{ value: value.toLowerCase(), parameters, quality, position }]
   })
 }
+
+// At each separator that does not stand in a quoted string.
+const split = (text: string, separator: "," | ";"): ReadonlyArray<string> =>
+  text.match(separator === "," ? /(?:"(?:\\.|[^"\\])*"?|[^,"])+/g : /(?:"(?:\\.|[^"\\])*"?|[^;"])+/g) ?? []
 
 const parameter = (text: string): readonly [string, string] => {
   const [name = "", ...value] = text.split("=")

@@ -23,12 +23,17 @@ interface Recording<X> {
 
 /** The instruments, made ready as far as they can be known before a run. */
 export interface Plan<X> {
-  readonly duration: { readonly metric: Observer; readonly observe: Observe<X> } | undefined
+  readonly duration: { readonly metric: Observer; readonly exemplar: boolean; readonly observe: Observe<X> } | undefined
   readonly exceptions:
-    | { readonly metric: Counter; readonly counts: (exit: X) => boolean; readonly increment: Increment<X> }
+    | {
+        readonly metric: Counter
+        readonly exemplar: boolean
+        readonly counts: (exit: X) => boolean
+        readonly increment: Increment<X>
+      }
     | undefined
   readonly inprogress: { readonly metric: Gauge; readonly child: () => Gauge } | undefined
-  /** Whether one of them wants the current span. */
+  /** Whether one of them wants an exemplar. */
   readonly exemplars: boolean
 }
 
@@ -47,9 +52,14 @@ export const planned = <X, Only>(
   const exceptions = entry(instruments.exceptions)
   const inprogress = entry(instruments.inprogress)
   return {
-    duration: duration && { metric: duration.metric, observe: observing(duration.metric, duration.labels) },
+    duration: duration && {
+      metric: duration.metric,
+      exemplar: duration.exemplar !== undefined,
+      observe: observing(duration.metric, duration.labels)
+    },
     exceptions: exceptions && {
       metric: exceptions.metric,
+      exemplar: exceptions.exemplar !== undefined,
       counts: counting(exceptions.only),
       increment: incrementing(exceptions.metric, exceptions.labels)
     },
@@ -94,14 +104,15 @@ export const end = <X>(
 ): void => {
   if (duration !== undefined) {
     try {
-      duration.observe(run.seconds, run.exit, run.exemplar)
+      duration.observe(run.seconds, run.exit, duration.exemplar ? run.exemplar : undefined)
     } catch (error) {
       report("observe", duration.metric, error)
     }
   }
   if (exceptions !== undefined && !run.succeeded) {
     try {
-      if (exceptions.counts(run.exit)) exceptions.increment(run.exit, run.exemplar)
+      const exemplar = exceptions.exemplar ? run.exemplar : undefined
+      if (exceptions.counts(run.exit)) exceptions.increment(run.exit, exemplar)
     } catch (error) {
       report("inc", exceptions.metric, error)
     }

@@ -21,6 +21,8 @@ export type Progress = "busy" | "waiting"
 export interface Rendered {
   readonly families: ReadonlyArray<EncodedFamily>
   readonly failures: ReadonlyArray<Failure>
+  /** How long this thread worked on it without giving way, about, in milliseconds. */
+  readonly busyFor: number
   /** Counters that cannot be a counter in OpenMetrics, because a family has the name that would be theirs there. */
   readonly clashes: ReadonlySet<string>
 }
@@ -61,12 +63,15 @@ export const render = async (
   const families: Array<EncodedFamily> = []
   const failures: Array<Failure> = []
   onProgress("busy")
+  const begun = performance.now()
   const reading = Promise.all(chosen.map(({ metric }) => settled(metric)))
+  const started = performance.now()
   // What the clients read, they read at once; only a `collect` can still be waiting when the event loop goes on.
   const waiting = setImmediate(() => onProgress("waiting"))
   const read = await reading
   clearImmediate(waiting)
   onProgress("busy")
+  const encoding = performance.now()
   chosen.forEach(({ metric, name }, index) => {
     const result = read[index] as PromiseSettledResult<Family>
     try {
@@ -76,7 +81,7 @@ export const render = async (
       failures.push({ name, metric, error })
     }
   })
-  return { families, failures, clashes }
+  return { families, failures, clashes, busyFor: started - begun + (performance.now() - encoding) }
 }
 
 // When prom-client renders OpenMetrics itself, it takes `_total` off the counters for good. The registry still knows

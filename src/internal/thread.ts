@@ -90,7 +90,7 @@ const start = async (
   const file = url.protocol === "file:" ? fileURLToPath(url) : url.href
   // Not the application's own flags: a preload (instrumentation, a loader) is not meant for this thread.
   const env = { ...process.env, NODE_OPTIONS: "" }
-  const worker = new Worker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
+  const worker = newWorker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
   const post = (message: ToWorker, transfer: ReadonlyArray<ArrayBuffer> = []): void =>
     worker.postMessage(message, transfer)
   const answering = answerer(post, scrape)
@@ -121,7 +121,9 @@ const start = async (
       lastError = error
       failed(`could not be started: ${error.message}`)
     })
-    worker.on("message", (message: FromWorker) => {
+    worker.on("message", (message: FromWorker | undefined | null) => {
+      // An entry file that is not ours can say anything.
+      if (message?.tag === undefined) return
       if (message.tag === "Failed") fail(Object.assign(new Error(message.message), { code: message.code }))
       else if (message.tag === "Listening") {
         listened()
@@ -129,6 +131,15 @@ const start = async (
       } else answering(message)
     })
   })
+}
+
+// A URL that is none of a file is refused at once.
+const newWorker = (url: URL, options: ConstructorParameters<typeof Worker>[1]): Worker => {
+  try {
+    return new Worker(url, options)
+  } catch (cause) {
+    throw new WorkerStartError(`the worker ${url.href} could not be started: ${messageOf(cause)}`, { cause })
+  }
 }
 
 // Before the server is ready, so that it has something to serve at once; but a collector that hangs holds nothing up.
@@ -175,8 +186,8 @@ const closer =
     let patience: NodeJS.Timeout | undefined
     const closed = new Promise<void>((resolve) => {
       patience = setTimeout(resolve, deadline + 500)
-      worker.on("message", (message: FromWorker) => {
-        if (message.tag === "Closed") resolve()
+      worker.on("message", (message: FromWorker | undefined | null) => {
+        if (message?.tag === "Closed") resolve()
       })
     })
     post({ tag: "Close", deadline })

@@ -30,14 +30,16 @@ export const textOrFile = async (what: string, source: string): Promise<string> 
   try {
     return await readFile(source, "utf8")
   } catch (cause) {
-    // A key that was encoded once more is no path, and belongs in no message; the error of Node.js holds it as well.
-    if (/\s/.test(source) || /^[\w+/=-]{80,}$/.test(source)) {
-      const { code } = cause as NodeJS.ErrnoException
-      throw new Error(`the ${what} is neither PEM text nor the path of a file (${code})`)
-    }
-    throw new Error(`the ${what} cannot be read: ${messageOf(cause)}`, { cause })
+    const { code } = cause as NodeJS.ErrnoException
+    // A key without its PEM lines is no path, and belongs in no message; the error of Node.js holds it as well.
+    if (!isPathLike(source)) throw new Error(`the ${what} is neither PEM text nor the path of a file (${code})`)
+    throw new Error(`the ${what} in ${source} cannot be read: ${messageOf(cause)}`, { cause })
   }
 }
+
+// Base64 has slashes as well, but not where paths have them.
+const isPathLike = (source: string): boolean =>
+  !/\s/.test(source) && (!/^[\w+/-]{48,}=*$/.test(source) || /^(\/[\w-]{1,30}){2,}$/.test(source))
 
 const check = (what: string, use: () => void): void => {
   try {

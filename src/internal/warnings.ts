@@ -17,9 +17,9 @@ const mostMessages = 1_000
  * error, up to a bound.
  */
 export const warningFor = (metric: object, operation: Operation, error: unknown): string | undefined => {
-  const name = (metric as { readonly name?: unknown }).name
+  const name = nameOf(metric)
   const reason = messageOf(error)
-  if (typeof name === "string") {
+  if (name !== undefined) {
     if (told.has(metric)) return undefined
     told.add(metric)
   } else {
@@ -27,19 +27,27 @@ export const warningFor = (metric: object, operation: Operation, error: unknown)
     if (toldOfChildren.has(key) || toldOfChildren.size >= mostMessages) return undefined
     toldOfChildren.add(key)
   }
-  const subject = typeof name === "string" ? `metric ${name}` : "a labelled child of a metric"
+  const subject = name === undefined ? "a labelled child of a metric" : `metric ${name}`
   return (
     `${operation} on ${subject} failed: ${reason}. What it measures goes on unchanged; ` +
     "each such failure is counted in effect_prometheus_errors_total, and this is logged once per metric"
   )
 }
 
-/** What an error says, whatever was thrown: `String` itself throws on an object without a prototype. */
+/** What an error says, whatever was thrown: reading it can throw again. */
 export const messageOf = (error: unknown): string => {
-  if (error instanceof Error) return error.message
   try {
-    return String(error)
+    return String(error instanceof Error ? error.message : error)
   } catch {
     return "an unknown error"
+  }
+}
+
+const nameOf = (metric: object): string | undefined => {
+  try {
+    const { name } = metric as { readonly name?: unknown }
+    return typeof name === "string" ? name : undefined
+  } catch {
+    return undefined
   }
 }

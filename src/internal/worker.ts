@@ -75,8 +75,8 @@ const split = ({ names, lengths, bytes }: Exposed): ReadonlyArray<readonly [stri
 
 type Answered = Extract<ToWorker, { readonly tag: "Scraped" | "NotScraped" }>
 
-// A scrape that keeps the main thread busy for longer is answered with the last exposition, if that is not too old.
-const mostPatience = 1_000
+// How many times as long as for the last scrape the main thread may be busy with one.
+const busyFactor = 4
 
 /** Asks the main thread, and notices when it is stuck. */
 class MainThread {
@@ -85,16 +85,18 @@ class MainThread {
 
   constructor(
     private readonly post: (message: FromWorker) => void,
-    private readonly grace: number
+    private readonly grace: number,
+    private busyFor: number
   ) {}
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" }>): void {
+    if (message.tag === "Scraped") this.busyFor = message.exposed.busyFor
     this.waiting.get(message.id)?.(message)
   }
 
   /**
    * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`; or when it is busy
-   * with this scrape for long, and there is something else to serve.
+   * with this scrape for much longer than with the last one, and there is something else to serve.
    */
   scrape(ask: Ask, hasOther: () => boolean): Promise<Answered | undefined> {
     this.lastId += 1
@@ -124,7 +126,7 @@ class MainThread {
       }
       this.waiting.set(id, (message) => {
         if (message.tag === "Alive") within(this.grace, ping)
-        else if (message.tag === "Busy") within(mostPatience, lookElsewhere)
+        else if (message.tag === "Busy") within(this.grace + busyFactor * this.busyFor, lookElsewhere)
         else if (message.tag !== "Close") finish(message)
       })
       this.post({ tag: "Scrape", id, ask })
@@ -165,7 +167,7 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
   const post = (message: FromWorker): void => port.postMessage(message)
   const cache = new Cache()
   if (options.first !== undefined) cache.put(options.first)
-  const main = new MainThread(post, options.grace)
+  const main = new MainThread(post, options.grace, options.first?.busyFor ?? 0)
   let running: Running
   try {
     running = await listen(options.listen, {
