@@ -71,7 +71,11 @@ const notAMethod = (what: string) => new TypeError(`only methods and functions c
 const started = (plan: Plan<Settled>, report: Report): ((exit: Settled) => void) => {
   const gauge = begin(plan, report)
   const start = performance.now()
+  let over = false
   return (exit) => {
+    // The `then` of a class derived from Promise can answer more than once.
+    if (over) return
+    over = true
     const seconds = (performance.now() - start) / 1e3
     end(plan, { gauge, seconds, exit, succeeded: exit.status === "fulfilled", exemplar: undefined }, report)
   }
@@ -90,7 +94,7 @@ const settling = (thenable: PromiseLike<unknown>, ended: (exit: Settled) => void
       return value
     }, failed)
   } catch (error) {
-    // The `then` of a class derived from Promise can throw.
+    // Or throw.
     return Promise.reject(error).catch(failed)
   }
 }
