@@ -45,21 +45,7 @@ import { begin, end, planned } from "./internal/plan.js"
 import { warningFor } from "./internal/warnings.js"
 import { Registry, unsafeCountError } from "./Registry.js"
 
-export type {
-  CheckEntries,
-  Counter,
-  ExactLabels,
-  Gauge,
-  LabelNames,
-  Labels,
-  LabelsFrom,
-  LabelsOf,
-  Observer,
-  SomeLabels,
-  Whole,
-  WithLabels,
-  WithoutLabels
-} from "./internal/labels.js"
+export type * from "./internal/labels.js"
 export type { ErrorClass, OnlyErrors } from "./internal/only.js"
 
 /**

@@ -42,11 +42,10 @@ export const wrapper =
   (plan: Plan<Settled>, report: Report) =>
   (...args: ReadonlyArray<unknown>): unknown => {
     const [target, second, third] = args
-    // Three arguments of these shapes come from `experimentalDecorators`. The target of a static method is a function.
-    if ((typeof second === "string" || typeof second === "symbol") && args.length > 1) {
-      const descriptor = third as PropertyDescriptor | undefined
-      if (typeof descriptor?.value !== "function") throw notAMethod(String(second))
-      return { ...descriptor, value: measuredFunction(descriptor.value, plan, report) }
+    // Arguments of these shapes come from `experimentalDecorators`. The target of a static method is a function.
+    if ((typeof second === "string" || typeof second === "symbol") && (third === undefined || isDescriptor(third))) {
+      if (typeof third?.value !== "function") throw notAMethod(String(second))
+      return { ...third, value: measuredFunction(third.value, plan, report) }
     }
     const context = second as Partial<DecoratorContext> | undefined
     if (typeof context === "object" && typeof context.kind === "string" && context.kind !== "method") {
@@ -65,6 +64,10 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> => {
     return false
   }
 }
+
+// Not whatever else is called with a value, its key and where it is from, such as a `mapValues`.
+const isDescriptor = (value: unknown): value is PropertyDescriptor =>
+  typeof value === "object" && value !== null && typeof Reflect.get(value, "configurable") === "boolean"
 
 const notAMethod = (what: string) => new TypeError(`only methods and functions can be measured, not ${what}`)
 

@@ -1,0 +1,73 @@
+import type { Exit } from "effect"
+import { Effect, Fiber, FiberId, Scheduler } from "effect"
+
+/** Interrupts a fiber when it is about to do the `k`th operation of all that run here. */
+class InterruptingAt implements Scheduler.Scheduler {
+  reached = false
+  private operations = 0
+  private yielding: Fiber.RuntimeFiber<unknown, unknown> | undefined
+
+  constructor(private readonly k: number) {}
+
+  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>) {
+    this.operations += 1
+    if (this.operations !== this.k) return Scheduler.defaultScheduler.shouldYield(fiber)
+    this.reached = true
+    this.yielding = fiber
+    return 0
+  }
+
+  scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>) {
+    if (fiber !== undefined && fiber === this.yielding) {
+      this.yielding = undefined
+      fiber.unsafeInterruptAsFork(FiberId.none)
+    }
+    Scheduler.defaultScheduler.scheduleTask(task, priority, fiber)
+  }
+}
+
+/** Runs it again and again, interrupted at one operation after the other, until it ends before it gets there. */
+export const interruptedEverywhere = <A>(
+  make: () => {
+    readonly program: Effect.Effect<unknown, unknown>
+    readonly result: (exit: Exit.Exit<unknown, unknown>) => A
+  }
+): Effect.Effect<ReadonlyArray<A>> =>
+  Effect.gen(function* () {
+    const results: Array<A> = []
+    while (true) {
+      const { program, result } = make()
+      const scheduler = new InterruptingAt(results.length + 1)
+      const fiber = Effect.runFork(program, { scheduler, immediate: false })
+      const exit = yield* Fiber.await(fiber)
+      if (!scheduler.reached) return results
+      results.push(result(exit))
+    }
+  })
+
+/** A small generator of numbers in [0, 1), the same ones for the same seed (mulberry32). */
+export const seeded = (seed: number) => () => {
+  seed = (seed + 0x6d2b79f5) | 0
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+}
+
+/** Yields at random operations, and interrupts a fiber, at most once, at a random yield. */
+export class InterruptingAtRandom implements Scheduler.Scheduler {
+  readonly interrupted = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+
+  constructor(private readonly random: () => number) {}
+
+  shouldYield() {
+    return this.random() < 0.02 ? (0 as const) : (false as const)
+  }
+
+  scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>) {
+    if (fiber !== undefined && !this.interrupted.has(fiber) && this.random() < 0.15) {
+      this.interrupted.add(fiber)
+      fiber.unsafeInterruptAsFork(FiberId.none)
+    }
+    Scheduler.defaultScheduler.scheduleTask(task, priority, fiber)
+  }
+}
