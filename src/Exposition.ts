@@ -214,8 +214,8 @@ const isTagClass = (router: unknown): router is HttpRouter.HttpRouter.TagClass<n
 
 /**
  * Keeps `path` (default: `/metrics`), with any query, out of the traces of the `@effect/platform` server that `self`
- * serves. A mounted handler cannot do this: the tracer decides before it runs. What the application disabled itself
- * stays disabled.
+ * serves. A mounted handler cannot do this: the tracer decides before it runs. What the application disables further
+ * out in the pipe stays disabled; a predicate of its own further in takes the place of this one, so apply this first.
  *
  * @since 0.1.0
  * @category combinators

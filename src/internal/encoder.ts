@@ -69,9 +69,7 @@ export const encode = (
   const name = openmetrics && type === "counter" ? withoutTotal(family.name) : family.name
   const help = openmetrics ? escapeQuoted(family.help) : escapeHelp(family.help)
   let text = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
-  for (const sample of family.values) {
-    // A bucket up to Infinity that was asked for, beside the one that every histogram has.
-    if (sample.labels?.["le"] === Number.POSITIVE_INFINITY) continue
+  for (const sample of type === "histogram" ? withOneInfinity(family.values) : family.values) {
     const series = sample.metricName ?? family.name
     text += `${series}${labelText(sample.labels, defaults)} ${number(sample.value)}`
     if (openmetrics && takesExemplar(type, series)) text += exemplarText(sample.exemplar)
@@ -83,6 +81,19 @@ export const encode = (
 /** Whether the labels of a registry are any. */
 export const someLabels = (labels: unknown): SampleLabels | undefined =>
   typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as SampleLabels) : undefined
+
+// A bucket up to Infinity that was asked for gives its exemplar to the one that every histogram has, which follows it.
+const withOneInfinity = function* (samples: ReadonlyArray<Sample>): Iterable<Sample> {
+  let exemplar: Sample["exemplar"]
+  for (const sample of samples) {
+    const bound = sample.labels?.["le"]
+    if (bound === Number.POSITIVE_INFINITY) exemplar = sample.exemplar
+    else if (bound === "+Inf" && exemplar) {
+      yield { ...sample, exemplar: sample.exemplar ?? exemplar }
+      exemplar = undefined
+    } else yield sample
+  }
+}
 
 const isTotal = (name: string): boolean => name.endsWith("_total") && name !== "_total"
 

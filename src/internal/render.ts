@@ -87,7 +87,7 @@ export const render = async (
 // When prom-client renders OpenMetrics itself, it takes `_total` off the counters for good. The registry still knows
 // each of them by the name that it was given.
 const registeredName = (registry: Readable, metric: Named): string => {
-  if (metric.type !== "counter" || metric.name.endsWith("_total")) return metric.name
+  if (metric.type !== "counter") return metric.name
   const name = `${metric.name}_total`
   return registry.getSingleMetric(name) === metric ? name : metric.name
 }
