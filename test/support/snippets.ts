@@ -47,15 +47,13 @@ export const diagnostics = (files: ReadonlyArray<string>): ReadonlyArray<string>
   const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root)
   const program = ts.createProgram(files, { ...options, noUnusedLocals: false })
-  return ts
-    .getPreEmitDiagnostics(program)
-    .map((found) =>
-      ts.formatDiagnostic(found, {
-        getCurrentDirectory: () => root,
-        getCanonicalFileName: String,
-        getNewLine: () => "\n"
-      })
-    )
+  return ts.getPreEmitDiagnostics(program).map((found) =>
+    ts.formatDiagnostic(found, {
+      getCurrentDirectory: () => root,
+      getCanonicalFileName: String,
+      getNewLine: () => "\n"
+    })
+  )
 }
 
 /** A program of the test's own that runs. */

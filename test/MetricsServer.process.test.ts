@@ -1,0 +1,76 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Ended } from "./support/child.js"
+import { child, fixture } from "./support/child.js"
+
+/** A process that served, was scraped, closed its server, and then ended by itself. */
+const assertServed = ({ code, lingered, signal, stderr, stdout }: Ended): void => {
+  assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
+  assert.include(stdout, '{"scraped":true}\n')
+  assert.include(stdout, "closed\n")
+  assert.isBelow(lingered, 3_000)
+}
+
+const preload = fixture("preload.mjs").href
+
+const concurrent = { concurrent: true, timeout: 30_000 }
+
+describe("an application on the built package", () => {
+  for (const way of ["layer", "layerWorker", "startHttpServer"]) {
+    it.live(
+      `can be scraped, and nothing keeps it alive after it has closed the server of ${way}`,
+      () => Effect.map(child("process.mjs", { args: [way] }), assertServed),
+      concurrent
+    )
+  }
+
+  for (const [where, options] of [
+    ["on the command line", { execArgv: ["--import", preload] }],
+    ["in NODE_OPTIONS", { env: { NODE_OPTIONS: `--import ${preload}` } }]
+  ] as const) {
+    it.live(
+      `can import startHttpServerInThread, whose worker gets none of the flags ${where}, such as a preload`,
+      () =>
+        Effect.gen(function* () {
+          const ended = yield* child("process.mjs", { args: ["startHttpServerInThread"], ...options })
+          assertServed(ended)
+          assert.include(ended.stdout, "preloaded in the main thread\n")
+          assert.notInclude(ended.stdout, "preloaded in a worker\n")
+        }),
+      concurrent
+    )
+  }
+
+  it.live(
+    "can require startHttpServerInThread from CommonJS",
+    () => Effect.map(child("commonjs.cjs"), assertServed),
+    concurrent
+  )
+
+  it.live(
+    "gets a typed failure from an entry file that says what no message of the library is",
+    () =>
+      Effect.gen(function* () {
+        const { code, stderr, stdout } = yield* child("entry.mjs", { args: ["./null-worker.js"] })
+        assert.strictEqual(code, 0, stderr)
+        assert.include(stdout, '"name":"MetricsServerError","reason":"Worker"')
+        assert.include(stdout, "null-worker.js")
+      }),
+    concurrent
+  )
+
+  for (const way of ["layer", "layerWorker"]) {
+    it.live(
+      `takes the registration of MetricsServer.${way} back on SIGTERM while it still answers, and ends`,
+      () =>
+        Effect.gen(function* () {
+          const signal = { on: "registered", name: "SIGTERM" } as const
+          const ended = yield* child("launched.mjs", { args: [way], signal })
+          assert.include(ended.stdout, "taken back while it answers 200\n", ended.stderr)
+          assert.notStrictEqual(ended.signal, "SIGKILL")
+          assert.isBelow(ended.lingered, 3_000)
+        }),
+      concurrent
+    )
+  }
+})

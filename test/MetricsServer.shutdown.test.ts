@@ -1,0 +1,161 @@
+import { Agent, request } from "node:https"
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Option } from "effect"
+import { Gauge } from "prom-client"
+import { certificate } from "./support/certificate.js"
+import { ask, assertFree, eventually, get, isFree, rawConnection, requestLines } from "./support/http.js"
+import { gated, kinds, someMetrics, stoppable } from "./support/servers.js"
+
+/** What a shutdown may take beyond its timeouts, on a machine that has other things to do as well. */
+const slack = 900
+
+/** Waits for the shutdown, and fails if it takes longer than it may. */
+const endsWithin = (stop: Effect.Effect<void>, milliseconds: number): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDaemon(stop)
+    const ended = yield* Effect.timeoutOption(Fiber.join(fiber), milliseconds)
+    assert.isTrue(Option.isSome(ended), `the shutdown has not ended within ${milliseconds} ms`)
+  })
+
+const wholeAnswer = (text: string): boolean => text.includes("</html>\n") || text.includes("\njobs_total 3\n")
+
+/** A connection on which a request was answered, and which is kept for more. */
+const keptAlive = (port: number, target = "/") =>
+  Effect.gen(function* () {
+    const connection = yield* rawConnection(port)
+    connection.send(requestLines(target))
+    const text = yield* connection.received(wholeAnswer)
+    assert.match(text, /^HTTP\/1\.1 200 OK\r\n/)
+    assert.notMatch(text, /^connection: close\r$/im)
+    return connection
+  })
+
+for (const kind of kinds) {
+  describe(`the shutdown of a metrics server ${kind.name}`, () => {
+    it.scopedLive("cuts a scrape that would take seconds at its timeout, and whatever else is open", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
+        const slow = yield* shut
+        const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
+        yield* slow.reached
+        const idle = [yield* keptAlive(server.address.port), yield* rawConnection(server.address.port)]
+        yield* endsWithin(server.stop, 500 + slack)
+        yield* assertFree(server.address.port)
+        assert.strictEqual((yield* Fiber.join(scraping))._tag, "Left")
+        for (const { closed } of idle) yield* closed
+        yield* slow.open
+      })
+    )
+
+    it.scopedLive("lets a scrape finish, answers it with Connection: close, and is over with it", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry })
+        const connection = yield* keptAlive(server.address.port, "/metrics?name[]=jobs_total")
+        const slow = yield* shut
+        connection.send(requestLines("/metrics?name[]=slow"))
+        yield* slow.reached
+        const stopping = yield* Effect.fork(server.stop)
+        yield* eventually("it no longer accepts", () => isFree(server.address.port))
+        yield* slow.open
+        yield* endsWithin(Fiber.join(stopping), slack)
+        const [, answer] = (yield* connection.received((text) => text.includes("\nslow 1\n"))).split(/(?=HTTP\/1\.1 )/)
+        assert.match(answer ?? "", /^HTTP\/1\.1 200 OK\r\n/)
+        assert.match(answer ?? "", /^connection: close\r$/im)
+        yield* connection.closed
+      })
+    )
+
+    it.scopedLive("is not held up by idle connections that are kept alive", () =>
+      Effect.gen(function* () {
+        const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry: someMetrics() })
+        const idle = yield* Effect.replicateEffect(keptAlive(server.address.port), 5)
+        const scraped = yield* keptAlive(server.address.port, "/metrics")
+        yield* endsWithin(server.stop, slack)
+        yield* assertFree(server.address.port)
+        for (const { closed } of [...idle, scraped]) yield* closed
+      })
+    )
+
+    it.scopedLive("is not held up by a connection that never sent anything", () =>
+      Effect.gen(function* () {
+        const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" })
+        const silent = yield* rawConnection(server.address.port)
+        // Connections are accepted in turn: after this answer the one before has been as well.
+        yield* get(server.healthUrl)
+        yield* endsWithin(server.stop, slack)
+        yield* silent.closed
+      })
+    )
+
+    it.scopedLive("cuts a client that never finishes its request, and one that does not read its answer", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
+        const unfinished = yield* rawConnection(server.address.port)
+        unfinished.send("GET /metrics HTTP/1.1\r\nHost: te")
+        const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
+        gauge.set({ text: "x".repeat(20_000_000) }, 1)
+        const unread = yield* rawConnection(server.address.port)
+        unread.socket.pause()
+        unread.send(requestLines("/metrics"))
+        yield* get(`${server.url}?name[]=jobs_total`)
+        yield* endsWithin(server.stop, 500 + slack)
+        yield* assertFree(server.address.port)
+      })
+    )
+
+    it.scopedLive("is not held up by idle HTTPS connections that are kept alive", () =>
+      Effect.gen(function* () {
+        const tls = yield* certificate
+        const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
+        yield* Effect.acquireRelease(keptAliveAgent(server.healthUrl, tls.cert), (agent) =>
+          Effect.sync(() => agent.destroy())
+        )
+        yield* endsWithin(server.stop, slack)
+        yield* assertFree(server.address.port)
+      })
+    )
+
+    it.scopedLive("cuts a connection to its HTTPS port that never began to speak TLS", () =>
+      Effect.gen(function* () {
+        const tls = yield* certificate
+        const server = yield* stoppable(kind, { tls, shutdownTimeout: "500 millis" })
+        yield* rawConnection(server.address.port)
+        yield* get(server.healthUrl, { ca: tls.cert })
+        yield* endsWithin(server.stop, 500 + slack)
+        yield* assertFree(server.address.port)
+      })
+    )
+
+    it.scopedLive("waits for as long as it is told to, also without an end", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const server = yield* stoppable(kind, { shutdownTimeout: Duration.infinity }, { registry })
+        const slow = yield* shut
+        const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
+        yield* slow.reached
+        const stopping = yield* Effect.fork(server.stop)
+        yield* eventually("it no longer accepts", () => isFree(server.address.port))
+        // Long after any timer that was set to too large a number would have gone off.
+        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(Fiber.join(scraping), "100 millis")))
+        yield* slow.open
+        assert.strictEqual((yield* Fiber.join(scraping))._tag, "Right")
+        yield* endsWithin(Fiber.join(stopping), slack)
+      })
+    )
+  })
+}
+
+const keptAliveAgent = (url: string, ca: string) =>
+  Effect.promise(
+    () =>
+      new Promise<Agent>((resolve, reject) => {
+        const agent = new Agent({ keepAlive: true, ca })
+        agent.on("free", () => resolve(agent))
+        request(url, { agent }, (response) => response.resume())
+          .on("error", reject)
+          .end()
+      })
+  )

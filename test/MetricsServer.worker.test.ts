@@ -1,0 +1,379 @@
+import { fileURLToPath } from "node:url"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Gauge, Registry as PromRegistry } from "prom-client"
+import { fixture } from "./support/child.js"
+import { get } from "./support/http.js"
+import { gated, inWorker, refused, someMetrics, started, workerUrl } from "./support/servers.js"
+import type { Scraped } from "./support/stuck.js"
+import { ageOf, busy, stuck } from "./support/stuck.js"
+
+const textType = "text/plain; version=0.0.4; charset=utf-8"
+const openMetricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+const openMetrics = { accept: "application/openmetrics-text" }
+
+/** A quarter of a second: in twice its grace it gives the main thread up, and the rest is for the machine. */
+const soon = 250
+
+/** Where threads wait for the processor, an answer comes later: on each of its three ways it may have to. */
+const assertSoon = (answers: ReadonlyArray<Scraped>): void => {
+  assert.isNotEmpty(answers)
+  for (const { late, milliseconds } of answers) assert.isBelow(milliseconds, soon + 3 * late)
+}
+
+/** What came for those requests, by their names. */
+const named = (answers: ReadonlyArray<Scraped>, name: string): ReadonlyArray<Scraped> => {
+  const own = answers.filter((answer) => answer.name === name)
+  assert.isNotEmpty(own)
+  return own
+}
+
+const typed = (body: string): ReadonlyArray<string> =>
+  [...body.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name ?? "")
+
+const age = "effect_prometheus_exposition_age_seconds"
+
+/** Entry files that do not start a server, and what is told of them. */
+const strangers = [
+  { how: "is missing", file: "nowhere-to-be-found.js", told: "Cannot find module" },
+  { how: "ends without a word", file: "mute-worker.js", told: "ended with code 0 before it listened" },
+  { how: "throws when it is loaded", file: "throwing-worker.js", told: "not what you are looking for" },
+  { how: "exits", file: "exiting-worker.js", told: "ended with code 7 before it listened" }
+]
+
+/** A start with an entry file that is not one of the library, and fails. */
+const refusedEntry = (url: string | URL, named: string) =>
+  Effect.gen(function* () {
+    const error = yield* refused(Effect.scoped(started(inWorker, { workerUrl: url })))
+    assert.strictEqual(error.reason, "Worker")
+    assert.include(error.message, named)
+    return error.message
+  })
+
+// That takes ten seconds, in which the other tests run.
+const idle = fixture("idle-worker.js")
+let waiting: Promise<string>
+beforeAll(() => {
+  waiting = Effect.runPromise(refusedEntry(idle, fileURLToPath(idle)))
+  waiting.catch(() => {})
+})
+
+describe("a worker's entry file", () => {
+  for (const { file, how, told } of strangers) {
+    it.live(`that ${how} is a typed failure that names it`, () =>
+      Effect.gen(function* () {
+        const message = yield* refusedEntry(fixture(file), fileURLToPath(fixture(file)))
+        assert.include(message, told)
+      })
+    )
+  }
+
+  for (const url of [new URL("https://example.com/worker.js"), "https://example.com/worker.js"]) {
+    it.live(`that is no file, given as ${typeof url === "string" ? "text" : "a URL"}, is a typed failure as well`, () =>
+      refusedEntry(url, "example.com/worker.js")
+    )
+  }
+
+  it.scopedLive("may be given as a path, as the text of a URL, or as a URL", () =>
+    Effect.gen(function* () {
+      for (const url of [fileURLToPath(workerUrl), "dist/internal/worker.js", workerUrl.href, workerUrl]) {
+        const server = yield* started(inWorker, { workerUrl: url }, { registry: someMetrics() })
+        assert.include((yield* get(server.url)).body, "jobs_total 3\n")
+      }
+    })
+  )
+})
+
+describe("a metrics server in a worker thread", () => {
+  it.scopedLive("says in every answer how old its numbers are, and that is 0 when they are fresh", () =>
+    Effect.gen(function* () {
+      const server = yield* started(inWorker, {}, { registry: someMetrics() })
+      for (const query of ["", "?name[]=jobs_total", "?name[]=nothing_of_that_name"]) {
+        for (const accept of ["text/plain", "application/openmetrics-text"]) {
+          const answer = yield* get(`${server.url}${query}`, { headers: { accept } })
+          assert.strictEqual(ageOf(answer), 0)
+          assert.include(answer.body, "# TYPE effect_prometheus_exposition_age_seconds gauge\n")
+        }
+      }
+    })
+  )
+
+  it.scopedLive("waits for a metric that takes its time, as long as the main thread is not stuck", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      let reading = 0
+      new Gauge({
+        name: "slow",
+        help: "h",
+        registers: [registry],
+        async collect() {
+          reading += 1
+          await new Promise((resolve) => setTimeout(resolve, 300))
+          this.set(reading)
+        }
+      })
+      const server = yield* started(inWorker, {}, { registry })
+      const answer = yield* get(server.url)
+      assert.isAtLeast(answer.milliseconds, 290)
+      assert.include(answer.body, "\nslow 2\n")
+      assert.strictEqual(ageOf(answer), 0)
+    })
+  )
+
+  it.scopedLive("waits for a scrape that keeps the main thread busy itself, for longer than its grace", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      let reading = 0
+      new Gauge({
+        name: "laborious",
+        help: "h",
+        registers: [registry],
+        collect() {
+          reading += 1
+          busy(250)
+          this.set(reading)
+        }
+      })
+      const server = yield* started(inWorker, {}, { registry })
+      for (const expected of [2, 3]) {
+        const answer = yield* get(server.url)
+        assert.include(answer.body, `\nlaborious ${expected}\n`)
+        assert.strictEqual(ageOf(answer), 0)
+      }
+    })
+  )
+
+  it.scopedLive("starts even if a metric cannot be read then, and tells of it when it is scraped", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      const fails = () => {
+        throw new Error("no thermometer")
+      }
+      new Gauge({ name: "temperature_celsius", help: "h", registers: [registry], collect: fails })
+      const server = yield* started(inWorker, {}, { registry })
+      const { body, status } = yield* get(server.url)
+      assert.strictEqual(status, 500)
+      assert.include(body, "temperature_celsius")
+    })
+  )
+
+  it.scopedLive("starts although a metric hangs, and serves the others", () =>
+    Effect.gen(function* () {
+      const { registry, shut } = gated()
+      const slow = yield* shut
+      const start = performance.now()
+      const server = yield* started(inWorker, {}, { registry })
+      assert.isBelow(performance.now() - start, 5_000)
+      assert.include((yield* get(`${server.url}?name[]=jobs_total`)).body, "jobs_total 3\n")
+      yield* slow.open
+    })
+  )
+})
+
+describe("while the main thread is stuck, a metrics server in a worker thread", () => {
+  it.scopedLive("answers every scrape within a quarter of a second, and says how the age of its numbers grows", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const gauge = new Gauge({ name: "level", help: "h", registers: [registry] })
+      gauge.set(1)
+      const server = yield* started(inWorker, {}, { registry })
+      gauge.set(2)
+      assert.include((yield* get(server.url)).body, "\nlevel 2\n")
+      gauge.set(3)
+      const answers = yield* stuck([{ url: server.url }], 3_000)
+      assertSoon(answers)
+      assert.isAbove(answers.length, 10)
+      for (const { body, contentType, status } of answers) {
+        assert.strictEqual(status, 200)
+        assert.strictEqual(contentType, textType)
+        assert.include(body, "\nlevel 2\n")
+      }
+      const ages = answers.map(ageOf)
+      assert.deepStrictEqual(
+        ages,
+        [...new Set(ages)].sort((one, other) => one - other)
+      )
+      assert.isAbove(ages[0] ?? 0, 0)
+      assert.isAbove(ages.at(-1) ?? 0, 2.3)
+      const after = yield* get(server.url)
+      assert.include(after.body, "\nlevel 3\n")
+      assert.strictEqual(ageOf(after), 0)
+    })
+  )
+
+  it.scopedLive("answers as soon when the main thread gets stuck while a slow metric is being read", () =>
+    Effect.gen(function* () {
+      const { registry, shut } = gated()
+      const server = yield* started(inWorker, {}, { registry })
+      const slow = yield* shut
+      const answers = yield* stuck([{ url: server.url }], 900, slow.reached)
+      yield* slow.open
+      assertSoon(answers)
+      for (const { body, status } of answers) {
+        assert.strictEqual(status, 200)
+        assert.include(body, "\njobs_total 3\n")
+      }
+      assert.strictEqual(ageOf(yield* get(server.url)), 0)
+    })
+  )
+
+  it.scopedLive("cuts what it has to name[], and serves text under its own type where only text is at hand", () =>
+    Effect.gen(function* () {
+      const server = yield* started(inWorker, {}, { registry: someMetrics() })
+      const { url } = server
+      const answers = yield* stuck(
+        [
+          { name: "cut", url: `${url}?name[]=jobs_total` },
+          { name: "cut to nothing", url: `${url}?name[]=nothing_of_that_name` },
+          { name: "OpenMetrics", url, headers: openMetrics },
+          { name: "OpenMetrics, cut", url: `${url}?name[]=jobs_total`, headers: openMetrics }
+        ],
+        600
+      )
+      assertSoon(answers)
+      for (const { contentType, status } of answers) {
+        assert.strictEqual(status, 200)
+        assert.strictEqual(contentType, textType)
+      }
+      for (const { body } of named(answers, "cut")) assert.deepStrictEqual(typed(body), ["jobs_total", age])
+      for (const answer of named(answers, "cut to nothing")) {
+        assert.deepStrictEqual(typed(answer.body), [age])
+        assert.isAbove(ageOf(answer), 0.05)
+      }
+      for (const { body } of named(answers, "OpenMetrics, cut"))
+        assert.deepStrictEqual(typed(body), ["jobs_total", age])
+      for (const { body } of named(answers, "OpenMetrics")) {
+        assert.deepStrictEqual(typed(body), ["jobs_total", "queue_length", "effect_prometheus_errors_total", age])
+        assert.notInclude(body, "# EOF")
+      }
+    })
+  )
+
+  it.scopedLive("serves each format that it was last asked for in that format", () =>
+    Effect.gen(function* () {
+      const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+      yield* get(url, { headers: openMetrics })
+      const answers = yield* stuck(
+        [
+          { name: "text", url },
+          { name: "OpenMetrics", url, headers: openMetrics }
+        ],
+        600
+      )
+      assertSoon(answers)
+      for (const { body, contentType } of named(answers, "OpenMetrics")) {
+        assert.strictEqual(contentType, openMetricsType)
+        assert.deepStrictEqual(typed(body), ["jobs", "queue_length", "effect_prometheus_errors", age])
+        assert.match(body, /# EOF\n$/)
+      }
+      for (const { body, contentType } of named(answers, "text")) {
+        assert.strictEqual(contentType, textType)
+        assert.include(body, "# TYPE jobs_total counter\n")
+      }
+    })
+  )
+
+  it.scopedLive("leaves no family out because the last scrape in that format asked for others only", () =>
+    Effect.gen(function* () {
+      const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+      yield* get(`${url}?name[]=jobs_total`, { headers: openMetrics })
+      yield* get(`${url}?name[]=jobs_total`)
+      const answers = yield* stuck(
+        [
+          { name: "text", url },
+          { name: "OpenMetrics", url, headers: openMetrics },
+          { name: "another family", url: `${url}?name[]=queue_length`, headers: openMetrics }
+        ],
+        600
+      )
+      for (const { body, name } of answers) {
+        assert.include(body, 'queue_length{queue="a"} 2\n', name)
+        if (name !== "another family") assert.include(body, "jobs_total 3\n", name)
+      }
+    })
+  )
+
+  it.scopedLive("answers 503 once its numbers are older than they may be, whatever was asked for", () =>
+    Effect.gen(function* () {
+      const { healthUrl, url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
+      yield* get(url)
+      const answers = yield* stuck(
+        [
+          { name: "all", url },
+          { name: "some", url: `${url}?name[]=jobs_total` },
+          { name: "none", url: `${url}?name[]=nothing_of_that_name` },
+          { name: "/", url: healthUrl }
+        ],
+        900
+      )
+      for (const { status } of named(answers, "/")) assert.strictEqual(status, 200)
+      for (const name of ["all", "some", "none"]) {
+        const statuses = named(answers, name).map(({ status }) => status)
+        assert.deepStrictEqual(statuses, [...statuses].sort())
+        assert.strictEqual(statuses.at(-1), 503)
+      }
+      const last = named(answers, "all").at(-1)
+      assert.strictEqual(last?.contentType, "text/plain; charset=utf-8")
+      assert.notInclude(last?.body, "jobs_total")
+      assert.strictEqual((yield* get(url)).status, 200)
+    })
+  )
+
+  it.scopedLive("serves fresh text instead of OpenMetrics that is too old", () =>
+    Effect.gen(function* () {
+      const { url } = yield* started(inWorker, { staleFor: "600 millis" }, { registry: someMetrics() })
+      const asked = yield* get(url, { headers: openMetrics })
+      assert.strictEqual(asked.status, 200)
+      busy(600)
+      yield* get(url)
+      const [first] = yield* stuck([{ url, headers: openMetrics }], 500)
+      assert.strictEqual(first?.status, 200)
+      assert.strictEqual(first?.contentType, textType)
+    })
+  )
+
+  it.scopedLive("no longer serves a family that was removed from the registry before", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      const { url } = yield* started(inWorker, {}, { registry })
+      assert.include((yield* get(url)).body, "queue_length")
+      registry.removeSingleMetric("queue_length")
+      assert.notInclude((yield* get(url)).body, "queue_length")
+      const answers = yield* stuck([{ url }, { url: `${url}?name[]=queue_length` }], 500)
+      for (const { body } of answers) assert.notInclude(body, "queue_length")
+    })
+  )
+
+  it.scopedLive("forgets a family that was asked for by name and is no longer there", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      const { url } = yield* started(inWorker, {}, { registry })
+      registry.removeSingleMetric("queue_length")
+      yield* get(`${url}?name[]=queue_length`)
+      const answers = yield* stuck([{ url }], 500)
+      for (const { body } of answers) {
+        assert.notInclude(body, "queue_length")
+        assert.include(body, "jobs_total 3\n")
+      }
+    })
+  )
+
+  it.scopedLive("waits for as long as its grace says", () =>
+    Effect.gen(function* () {
+      const { url } = yield* started(inWorker, { grace: "300 millis" }, { registry: someMetrics() })
+      const answers = yield* stuck([{ url }], 700)
+      for (const { milliseconds } of answers) {
+        assert.isAtLeast(milliseconds, 295)
+        assert.isBelow(milliseconds, 600 + 50)
+      }
+    })
+  )
+})
+
+describe("in the end, a worker's entry file", () => {
+  it.live("that stays and does not listen is a typed failure that names it", () =>
+    Effect.gen(function* () {
+      assert.include(yield* Effect.promise(() => waiting), "did not listen within 10 seconds")
+    })
+  )
+})

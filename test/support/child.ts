@@ -1,0 +1,56 @@
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { Effect } from "effect"
+
+/** A process that has ended. */
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+  /** From the last that it wrote until it ended. */
+  readonly lingered: number
+}
+
+export interface ChildOptions {
+  readonly args?: ReadonlyArray<string>
+  readonly execArgv?: ReadonlyArray<string>
+  /** Added to the environment of the tests. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Sends that signal as soon as this was written. */
+  readonly signal?: { readonly on: string; readonly name: NodeJS.Signals }
+}
+
+const patience = 15_000
+
+const run = (file: string, { args = [], env, execArgv = [], signal }: ChildOptions): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...execArgv, file, ...args], {
+      env: { ...process.env, ...env },
+      timeout: patience,
+      killSignal: "SIGKILL"
+    })
+    let stdout = ""
+    let stderr = ""
+    let last = performance.now()
+    child.stdout.on("data", (part) => {
+      const before = stdout
+      stdout += String(part)
+      last = performance.now()
+      if (signal !== undefined && stdout.includes(signal.on) && !before.includes(signal.on)) child.kill(signal.name)
+    })
+    child.stderr.on("data", (part) => {
+      stderr += String(part)
+    })
+    child.on("error", reject)
+    child.on("close", (code, ended) => {
+      resolve({ code, signal: ended, stdout, stderr, lingered: performance.now() - last })
+    })
+  })
+
+/** The file of an application below `test/fixtures`, where `effect-prometheus` is the package that was built. */
+export const fixture = (name: string): URL => new URL(`../fixtures/${name}`, import.meta.url)
+
+/** Runs such an application to its end; one that does not end is killed after a while. */
+export const child = (name: string, options: ChildOptions = {}): Effect.Effect<Ended> =>
+  Effect.promise(() => run(fileURLToPath(fixture(name)), options))
