@@ -243,8 +243,12 @@ const defaults = {
 } as const
 
 const workerUrl = (given: string | URL | undefined): URL => {
-  if (given === undefined) return new URL("./internal/worker.js", import.meta.url)
-  return typeof given === "string" && !given.startsWith("file:") ? pathToFileURL(given) : new URL(given)
+  try {
+    if (given === undefined) return new URL("./internal/worker.js", import.meta.url)
+    return typeof given === "string" && !given.startsWith("file:") ? pathToFileURL(given) : new URL(given)
+  } catch (cause) {
+    throw new WorkerStartError("the file of the worker is not known here, as in a bundle: give workerUrl", { cause })
+  }
 }
 
 const encoder = new TextEncoder()

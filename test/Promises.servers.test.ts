@@ -96,6 +96,15 @@ for (const { name, start } of starts) {
       assert.strictEqual(server.isRegistered, false)
     })
 
+    it("serves and closes with a log that throws", async () => {
+      const log = () => {
+        throw new Error("no log")
+      }
+      const server = await started({ log })
+      assert.strictEqual((await fetch(server.url)).status, 200)
+      await server.close()
+    })
+
     it("says it to the console by default, and nothing at all if it is not to log", async () => {
       const info = vi.spyOn(console, "info").mockImplementation(() => {})
       try {

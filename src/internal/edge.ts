@@ -25,7 +25,11 @@ export const toLog = (log: Log | false = toConsole): Layer.Layer<never> =>
     Logger.make(({ cause, logLevel, message }) => {
       if (log === false || LogLevel.lessThan(logLevel, LogLevel.Info)) return
       const text = [message].flat().map(String).join(" ")
-      log(levelOf(logLevel), Cause.isEmpty(cause) ? text : `${text}: ${messageOf(Cause.squash(cause))}`)
+      try {
+        log(levelOf(logLevel), Cause.isEmpty(cause) ? text : `${text}: ${messageOf(Cause.squash(cause))}`)
+      } catch {
+        // A log that throws is nothing for the server to fall for.
+      }
     })
   )
 
