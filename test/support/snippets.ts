@@ -66,8 +66,12 @@ export interface Running {
 const tsx = createRequire(import.meta.url).resolve("tsx")
 
 /** Runs a TypeScript file. Whoever runs it ends it. */
-export const run = (file: string, environment: Readonly<Record<string, string>> = {}): Running => {
-  const child = spawn(process.execPath, ["--import", tsx, file], {
+export const run = (
+  file: string,
+  environment: Readonly<Record<string, string>> = {},
+  args: ReadonlyArray<string> = []
+): Running => {
+  const child = spawn(process.execPath, ["--import", tsx, file, ...args], {
     cwd: root,
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe"]
