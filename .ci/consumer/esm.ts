@@ -1,6 +1,6 @@
+import { Effect, Layer } from "effect"
 import { Metrics, MetricsServer, Registry } from "effect-prometheus"
 import { timed } from "effect-prometheus/Promises"
-import { Effect, Layer } from "effect"
 import * as Prometheus from "prom-client"
 
 const registry = new Prometheus.Registry()
