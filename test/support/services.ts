@@ -74,6 +74,8 @@ export interface Prometheus {
   readonly url: string
   /** The value of an instant query, or `undefined` where it has no result. */
   readonly query: (promql: string) => Effect.Effect<number | undefined>
+  /** The type of a metric as the last scrape gave it. */
+  readonly typeOf: (metric: string) => Effect.Effect<string | undefined>
 }
 
 /** Starts Prometheus 2 or 3 with these scrape configurations, or that YAML of them, scraping twice a second. */
@@ -105,9 +107,15 @@ export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: R
         const value = data.result[0]?.value[1]
         return value === undefined ? undefined : Number(value.replace("Inf", "Infinity"))
       })
+    const typeOf = (metric: string) =>
+      Effect.promise(async () => {
+        const response = await fetch(`${url}/api/v1/targets/metadata?metric=${metric}`)
+        const { data } = (await response.json()) as { readonly data: ReadonlyArray<{ readonly type: string }> }
+        return data[0]?.type
+      })
     const ready = Effect.promise(async () => (await fetch(`${url}/-/ready`)).status)
     yield* until("Prometheus is ready", ready, (status) => status === 200)
-    return { url, query } satisfies Prometheus
+    return { url, query, typeOf } satisfies Prometheus
   })
 
 /** Asks again and again, until `holds` or the deadline; what was last seen is in the failure. */
