@@ -137,6 +137,8 @@ export interface Options extends AgentConnection {
  * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if the address or a
  * duration is none, or a TLS file cannot be read.
  *
+ * Registered is what the agent has been told and not told otherwise: it is not asked again whether it still knows.
+ *
  * Its `register` fails with `reason: "Refused"` on any answer but 200, with `status` and `body`; `"Unreachable"` if
  * nobody answers; `"Timeout"` if nobody answers in time. Each message names the agent's address.
  *
@@ -345,6 +347,7 @@ const targetOf = (address: string): Effect.Effect<Target, ServiceDiscoveryError>
   return Effect.try({
     try: () => {
       const url = new URL(/^\w+:\/\//.test(address) ? address : `http://${address}`)
+      if (/\s|^\w+:\/(?!\/)/.test(address)) throw new Error("it is no address")
       if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} is not spoken`)
       return { origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socket: {} }
     },
@@ -444,12 +447,8 @@ const defaultName = "app-metrics"
 
 const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serviceId ?? name
 
-/**
- * Who registers what, for the log.
- *
- * @internal
- */
-export const describe = (options: Options): string =>
+// Who registers what, for the log.
+const describe = (options: Options): string =>
   `the Consul agent at ${options.address ?? defaultAddress} with the id ${serviceIdOf(options)}`
 
 const retries = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.jittered)

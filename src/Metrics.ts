@@ -106,25 +106,25 @@ export interface Combinator<Metric, Options> {
   <A, E, R, M extends Metric, O extends LabelsOf<M>>(
     self: Effect.Effect<A, E, R>,
     metric: M & WithLabels<M>,
-    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
+    options: Options & Labelled<(exit: Exit.Exit<A, E>) => O & ExactLabels<M, O>> & Exemplar<M>
   ): Effect.Effect<A, E, R>
   <A, E, R, M extends Metric, O extends LabelsOf<M>>(
     self: Effect.Effect<A, E, R>,
     metric: M & WithLabels<M>,
-    options: Options & Labelled<(exit: Exit.Exit<A, E>) => O & ExactLabels<M, O>> & Exemplar<M>
+    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
   ): Effect.Effect<A, E, R>
   <M extends Metric>(
     metric: M & WithoutLabels<M>,
     options?: Options & Unlabelled & Exemplar<M>
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <M extends Metric, O extends LabelsOf<M>>(
-    metric: M & WithLabels<M>,
-    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <M extends Metric, O extends LabelsOf<M>, A, E>(
     metric: M & WithLabels<M>,
     options: Options & Labelled<(exit: Exit.Exit<A, E>) => O & ExactLabels<M, O>> & Exemplar<M>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 type Unlabelled = { readonly labels?: undefined }

@@ -149,15 +149,6 @@ export interface Wrapper {
  * @category models
  */
 export interface Combinator<Metric, Extra> {
-  <M extends Metric>(metric: M & WithoutLabels<M>, options?: Options & Extra & Unlabelled): Wrapper
-  <M extends Metric, O extends LabelsOf<M>>(
-    metric: M & WithLabels<M>,
-    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
-  ): Wrapper
-  <M extends Metric, O extends LabelsOf<M>>(
-    metric: M & WithLabels<M>,
-    options: Options & Extra & Labelled<(exit: Settled<unknown>) => O & ExactLabels<M, O>>
-  ): Wrapper
   <A, M extends Metric>(
     metric: M & WithoutLabels<M>,
     promise: PromiseLike<A>,
@@ -166,13 +157,22 @@ export interface Combinator<Metric, Extra> {
   <A, M extends Metric, O extends LabelsOf<M>>(
     metric: M & WithLabels<M>,
     promise: PromiseLike<A>,
-    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
+    options: Options & Extra & Labelled<(exit: Settled<A>) => O & ExactLabels<M, O>>
   ): Promise<A>
   <A, M extends Metric, O extends LabelsOf<M>>(
     metric: M & WithLabels<M>,
     promise: PromiseLike<A>,
-    options: Options & Extra & Labelled<(exit: Settled<A>) => O & ExactLabels<M, O>>
+    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
   ): Promise<A>
+  <M extends Metric>(metric: M & WithoutLabels<M>, options?: Options & Extra & Unlabelled): Wrapper
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<(exit: Settled<unknown>) => O & ExactLabels<M, O>>
+  ): Wrapper
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
+  ): Wrapper
 }
 
 type Unlabelled = { readonly labels?: undefined }
@@ -364,8 +364,7 @@ export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<Se
  * @since 0.1.0
  * @category constructors
  */
-export const consulAgent = (options: ConsulAgent.Options = {}): Discovery =>
-  registeringWith(ConsulAgent.make(options), ConsulAgent.describe(options))
+export const consulAgent = (options: ConsulAgent.Options = {}): Discovery => registeringWith(ConsulAgent.make(options))
 
 /**
  * The same, its connection to the agent read from the environment variables of Consul's own tools (`CONSUL_HTTP_ADDR`,
@@ -376,10 +375,7 @@ export const consulAgent = (options: ConsulAgent.Options = {}): Discovery =>
  */
 export const consulAgentFromEnv = (options: ConsulAgent.Options = {}): Discovery =>
   registeringWith(
-    Effect.flatMap(ConsulAgent.fromEnv, (connection) =>
-      ConsulAgent.make(ConsulAgent.withDefaults(options, connection))
-    ),
-    ConsulAgent.describe({ address: "the address in the environment", ...options })
+    Effect.flatMap(ConsulAgent.fromEnv, (connection) => ConsulAgent.make(ConsulAgent.withDefaults(options, connection)))
   )
 
 /**
@@ -412,15 +408,11 @@ const started = async <E>(
   options: ServerOptions
 ): Promise<ServerHandle> => {
   const { serviceDiscovery } = options
-  const { value: server, close } = await running(
-    onRegistry(
-      serviceDiscovery === undefined
-        ? make
-        : Effect.provideService(make, ServiceDiscovery, asService(serviceDiscovery)),
-      options
-    ),
-    toLog(options.log)
-  )
+  const registering =
+    serviceDiscovery === undefined
+      ? make
+      : Effect.flatMap(asService(serviceDiscovery), (service) => Effect.provideService(make, ServiceDiscovery, service))
+  const { value: server, close } = await running(onRegistry(registering, options), toLog(options.log))
   const { address, https, url, healthUrl } = server
   return {
     address,
@@ -435,32 +427,36 @@ const started = async <E>(
   }
 }
 
-// Called as methods: a discovery may be an instance of a class.
-const asService = (discovery: Discovery): ServiceDiscovery["Type"] => ({
-  name: discovery.name,
-  isRegistered: (server) => Effect.sync(() => discovery.isRegistered?.(server) ?? true),
-  register: (server) =>
-    Effect.acquireRelease(
-      Effect.tryPromise({
-        try: async () => discovery.register(server),
-        catch: (error) => error as ServiceDiscoveryError
-      }),
-      (takeBack) => Effect.promise(async () => takeBack?.())
-    )
-})
+type Service = ServiceDiscovery["Type"]
 
-const registeringWith = (
-  make: Effect.Effect<ServiceDiscovery["Type"], unknown, Scope.Scope>,
-  name: string
-): Discovery => {
-  const registered = new WeakMap<Server, ServiceDiscovery["Type"]>()
-  return {
-    name,
+// A discovery of the library's own is used as what it is, in the server's scope and with the server's log.
+const ofEffect = Symbol.for("effect-prometheus/Promises/Discovery")
+
+const asService = (discovery: Discovery): Effect.Effect<Service, unknown, Scope.Scope> =>
+  (discovery as { readonly [ofEffect]?: Effect.Effect<Service, unknown, Scope.Scope> })[ofEffect] ??
+  // Called as methods: it may be an instance of a class.
+  Effect.succeed({
+    name: discovery.name,
+    isRegistered: (server) => Effect.sync(() => discovery.isRegistered?.(server) ?? true),
+    register: (server) =>
+      Effect.acquireRelease(
+        Effect.tryPromise({
+          try: async () => discovery.register(server),
+          catch: (error) => error as ServiceDiscoveryError
+        }),
+        (takeBack) => Effect.promise(async () => takeBack?.())
+      )
+  })
+
+const registeringWith = (make: Effect.Effect<Service, unknown, Scope.Scope>): Discovery => {
+  const registered = new WeakMap<Server, Service>()
+  const discovery: Discovery & { readonly [ofEffect]: typeof make } = {
+    [ofEffect]: make,
     register: async (server) => {
       const { close } = await running(
-        Effect.tap(make, (discovery) => {
-          registered.set(server, discovery)
-          return discovery.register(server)
+        Effect.tap(make, (service) => {
+          registered.set(server, service)
+          return service.register(server)
         }),
         toLog(undefined)
       )
@@ -468,6 +464,7 @@ const registeringWith = (
     },
     isRegistered: (server) => Effect.runSync(registered.get(server)?.isRegistered?.(server) ?? Effect.succeed(false))
   }
+  return discovery
 }
 
 type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>
@@ -475,6 +472,8 @@ type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>
 function combinator<Metric>(instruments: (metric: Metric, options: Options | undefined) => AnyInstruments) {
   return (metric: Metric, ...rest: ReadonlyArray<unknown>): never => {
     const [promise, options] = isThenable(rest[0]) ? rest : [undefined, rest[0]]
+    if (typeof options === "function")
+      throw new TypeError("a function is measured by timed(metric)(fn), and so by its like")
     const given = options as Options | undefined
     const plan = planned(instruments(metric, given), counting)
     const report = reporting(given?.registry)

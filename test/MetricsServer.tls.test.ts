@@ -180,6 +180,15 @@ for (const kind of kinds) {
       })
     )
 
+    it.scopedLive("without its certificate, as from plain JavaScript, is a typed failure that says so", () =>
+      Effect.gen(function* () {
+        const { key } = yield* certificate
+        const error = yield* refused(started(kind, { tls: { key } as never }))
+        assert.strictEqual(error.reason, "Tls")
+        assert.include(error.message, "the TLS certificate is missing")
+      })
+    )
+
     it.scopedLive("with a folder in the place of a file is a typed failure that names it", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate

@@ -96,6 +96,23 @@ for (const { name, start } of starts) {
       assert.strictEqual(server.isRegistered, false)
     })
 
+    it("keeps what the Consul agent's registration has to say to its own log", async () => {
+      const spies = (["info", "warn", "error"] as const).map((level) =>
+        vi.spyOn(console, level).mockImplementation(() => {})
+      )
+      try {
+        const { lines, log } = logging()
+        const serviceDiscovery = Promises.consulAgent({ address: "http://127.0.0.1:1", required: false })
+        const server = await started({ log, serviceDiscovery })
+        assert.strictEqual(server.isRegistered, false)
+        await server.close()
+        assert.isTrue(lines.some(({ level, message }) => level === "warn" && message.includes("http://127.0.0.1:1")))
+        for (const spy of spies) assert.strictEqual(spy.mock.calls.length, 0)
+      } finally {
+        for (const spy of spies) spy.mockRestore()
+      }
+    })
+
     it("serves and closes with a log that throws", async () => {
       const log = () => {
         throw new Error("no log")

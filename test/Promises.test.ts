@@ -886,6 +886,13 @@ describe("a metric that throws", () => {
 })
 
 describe("a value that cannot do what is asked of it", () => {
+  it("is told that a function is not given beside the metric, and that only is none", () => {
+    const { duration, exceptions } = fakes()
+    assert.throws(() => timed(duration, (() => 1) as never), TypeError, "timed(metric)(fn)")
+    assert.throws(() => countExceptions(exceptions, { only: "TypeError" as never }), TypeError, "only must be")
+    assert.throws(() => countExceptions(exceptions, { only: { tags: "x" } as never }), TypeError, "only must be")
+  })
+
   it("is refused where it is given, with what was expected", () => {
     const notAMetric = {} as FakeObserver & FakeCounter & FakeGauge
     assert.throws(() => Promises.timed(notAMetric), TypeError, "observe()")

@@ -24,6 +24,7 @@ export type OnlyErrors =
 /** Whether an error is one of those. What the predicate throws comes out of it. */
 export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
   if (typeof only === "function") return (error) => error instanceof only
+  if (typeof only !== "object" || only === null) throw notOnly()
   if ("when" in only) return only.when
   if ("tag" in only) {
     const tags = new Set(typeof only.tag === "string" ? [only.tag] : only.tag)
@@ -32,5 +33,8 @@ export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
       return typeof tag === "string" && tags.has(tag)
     }
   }
+  if (!Array.isArray(only) || !only.every((errorClass) => typeof errorClass === "function")) throw notOnly()
   return (error) => only.some((errorClass) => error instanceof errorClass)
 }
+
+const notOnly = () => new TypeError("only must be an error class, a list of them, { tag } or { when }")

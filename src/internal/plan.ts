@@ -45,7 +45,7 @@ export const planned = <X, Only>(
   instruments: Instruments<X, Only>,
   counting: (only: Only | undefined) => (exit: X) => boolean
 ): Plan<X> => {
-  for (const key of Object.keys(instruments)) {
+  for (const key of Object.keys(instruments ?? {})) {
     if (!entries.has(key)) throw new TypeError(`there is no instrument ${key}: they are ${[...entries].join(", ")}`)
   }
   const duration = entry(instruments.duration)

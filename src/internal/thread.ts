@@ -119,7 +119,7 @@ const start = async (
     })
     worker.on("error", (error) => {
       lastError = error
-      failed(`could not be started: ${error.message}`)
+      failed(`could not be started: ${error.message}${isMissing(error) ? ifBundled : ""}`)
     })
     worker.on("message", (message: FromWorker | undefined | null) => {
       // An entry file that is not ours can say anything.
@@ -132,6 +132,11 @@ const start = async (
     })
   })
 }
+
+const isMissing = (error: Error): boolean =>
+  (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND" || /^Cannot find module/.test(error.message)
+
+const ifBundled = "; if the application is bundled, give workerUrl or copy dist/internal beside the bundle"
 
 // A URL that is none of a file is refused at once.
 const newWorker = (url: URL, options: ConstructorParameters<typeof Worker>[1]): Worker => {

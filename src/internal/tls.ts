@@ -26,6 +26,7 @@ const from = (source: string): string => (isPem(source) ? "" : ` in ${source}`)
 
 /** What was given, if that is PEM text; else what is in the file that it names. */
 export const textOrFile = async (what: string, source: string): Promise<string> => {
+  if (typeof source !== "string") throw new Error(`the ${what} is missing: give PEM text or the path of a file`)
   if (isPem(source)) return source
   try {
     return await readFile(source, "utf8")

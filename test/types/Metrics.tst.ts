@@ -245,11 +245,11 @@ describe("labels that are rejected", () => {
   test("a missing name", () => {
     // @ts-expect-error: Property 'status' is missing in type '{ method: string; }'
     Metrics.timed(effect, secondsBy, { labels: { method: "GET" } })
-    // @ts-expect-error: 'method' does not exist in type
+    // @ts-expect-error: Property 'status' is missing in type '{ method: string; }'
     Metrics.timed(secondsBy, { labels: { method: "GET" } })
-    // @ts-expect-error: Property 'status' is missing in type '{ method: string; }'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(secondsBy, { labels: () => ({ method: "GET" }) })
-    // @ts-expect-error: Property 'status' is missing in type '{ method: string; }'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(newSecondsBy, { labels: () => ({ method: "GET" }) })
     // @ts-expect-error: Property 'status' is missing in type '{ method: string; }'
     Metrics.trackInprogress(runningBy, { labels: { method: "GET" } })
@@ -262,7 +262,7 @@ describe("labels that are rejected", () => {
     Metrics.timed(effect, secondsBy, { labels: { metod: "GET", status: 200 } })
     // @ts-expect-error: 'metod' does not exist in type
     Metrics.countExceptions(totalBy, { labels: { metod: "GET", status: 200 } })
-    // @ts-expect-error: Property 'method' is missing in type '{ metod: string; status: number; }'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.countExceptions(newTotalBy, { labels: () => ({ metod: "GET", status: 200 }) })
     // @ts-expect-error: 'metod' does not exist in type
     Metrics.trackInprogress(fakeBy, { labels: { metod: "GET", status: 200 } })
@@ -271,13 +271,13 @@ describe("labels that are rejected", () => {
   test("a name too many", () => {
     // @ts-expect-error: Type 'string' is not assignable to type 'never'
     Metrics.timed(effect, secondsBy, { labels: { method: "GET", status: 200, path: "/" } })
-    // @ts-expect-error: 'method' does not exist in type
+    // @ts-expect-error: Type 'string' is not assignable to type 'never'
     Metrics.timed(secondsBy, { labels: { method: "GET", status: 200, path: "/" } })
-    // @ts-expect-error: Type 'string' is not assignable to type 'never'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(secondsBy, { labels: () => ({ method: "GET", status: 200, path: "/" }) })
-    // @ts-expect-error: Type 'string' is not assignable to type 'never'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(newSecondsBy, { labels: () => ({ method: "GET", status: 200, path: "/" }) })
-    // @ts-expect-error: Type 'string' is not assignable to type 'never'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(fakeBy, { labels: () => ({ method: "GET", status: 200, path: "/" }) })
     // @ts-expect-error: Type 'string' is not assignable to type 'never'
     Metrics.trackInprogress(runningBy, { labels: { method: "GET", status: 200, path: "/" } })
@@ -290,7 +290,7 @@ describe("labels that are rejected", () => {
   test("a value that is undefined, or of another type", () => {
     // @ts-expect-error: Type 'undefined' is not assignable to type 'string | number'
     Metrics.timed(effect, secondsBy, { labels: { method: undefined, status: 200 } })
-    // @ts-expect-error: Type 'undefined' is not assignable to type 'string | number'
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(newSecondsBy, { labels: () => ({ method: undefined, status: 200 }) })
     // @ts-expect-error: Type 'boolean' is not assignable to type 'string | number'
     Metrics.trackInprogress(runningBy, { labels: { method: "GET", status: true } })
@@ -302,7 +302,7 @@ describe("labels that are rejected", () => {
     const optional: { readonly method?: string; readonly status: number } = { status: 200 }
     // @ts-expect-error: Property 'method' is optional in type
     Metrics.trackInprogress(runningBy, { labels: optional })
-    // @ts-expect-error: Property 'method' is optional in type
+    // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(secondsBy, { labels: () => optional })
   })
 
