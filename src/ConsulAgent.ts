@@ -21,22 +21,20 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { isWildcard } from "./internal/address.js"
 import { bounded } from "./internal/bounded.js"
+import { environment } from "./internal/consulEnvironment.js"
 import { timerMillis } from "./internal/duration.js"
-import { plain } from "./internal/secret.js"
-import { textOrFile } from "./internal/tls.js"
-import { messageOf } from "./internal/warnings.js"
+import { messageOf } from "./internal/message.js"
+import { plain, textOrFile } from "./internal/secret.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
 import { ServiceDiscovery, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
@@ -225,36 +223,6 @@ export const withDefaults = (options: Options, connection: AgentConnection): Opt
     ...connection.tls,
     ...Object.fromEntries(Object.entries(options.tls ?? {}).filter(([, value]) => value !== undefined))
   }
-})
-
-// A variable that is empty counts as one that is not set, as with Consul's own tools.
-const variable = (name: string): Config.Config<string | undefined> =>
-  Config.map(Config.option(Config.string(name)), (value) => Option.getOrUndefined(value) || undefined)
-
-const secret = (name: string): Config.Config<Redacted.Redacted<string> | undefined> =>
-  Config.map(variable(name), (value) => (value === undefined ? undefined : Redacted.make(value)))
-
-// The words that Go's strconv.ParseBool takes.
-const flag = (name: string, fallback: boolean): Config.Config<boolean> =>
-  Config.mapOrFail(variable(name), (value) => {
-    if (value === undefined) return Either.right(fallback)
-    if (/^(1|t|true)$/i.test(value)) return Either.right(true)
-    if (/^(0|f|false)$/i.test(value)) return Either.right(false)
-    return Either.left(ConfigError.InvalidData([name], `${name} must be true or false, not ${value}`))
-  })
-
-const environment = Config.all({
-  address: variable("CONSUL_HTTP_ADDR"),
-  token: secret("CONSUL_HTTP_TOKEN"),
-  tokenFile: variable("CONSUL_HTTP_TOKEN_FILE"),
-  auth: secret("CONSUL_HTTP_AUTH"),
-  ssl: flag("CONSUL_HTTP_SSL", false),
-  verify: flag("CONSUL_HTTP_SSL_VERIFY", true),
-  ca: variable("CONSUL_CACERT"),
-  cert: variable("CONSUL_CLIENT_CERT"),
-  key: variable("CONSUL_CLIENT_KEY"),
-  serverName: variable("CONSUL_TLS_SERVER_NAME"),
-  namespace: variable("CONSUL_NAMESPACE")
 })
 
 const defaultAddress = "http://127.0.0.1:8500"

@@ -35,10 +35,10 @@ import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { listener } from "./internal/listener.js"
+import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
 import type { Failure, Progress, Rendered } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
-import { messageOf } from "./internal/warnings.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
 
@@ -136,10 +136,12 @@ export interface MountOptions {
 export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, ExpositionError> =>
   Effect.gen(function* () {
     const format = negotiate(options.accept)
-    const { families } = yield* read({ format, names: options.names }, options)
-    const texts = families.map(({ text }) => text)
-    return { contentType: contentTypes[format], body: `${texts.join("")}${epilogues[format]}` }
+    const rendered = yield* read({ format, names: options.names }, options)
+    return { contentType: contentTypes[format], body: textOf(rendered, format) }
   })
+
+const textOf = ({ families }: Rendered, format: Format): string =>
+  `${families.map(({ text }) => text).join("")}${epilogues[format]}`
 
 /**
  * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
@@ -279,9 +281,7 @@ const encoder = new TextEncoder()
 const scrape = (ask: Ask, options: ErrorPolicy): Effect.Effect<Scraped> =>
   Effect.map(scrapeFamilies(ask, options), (scraped) => {
     if ("status" in scraped) return scraped
-    const texts = scraped.families.map(({ text }) => text)
-    const body = encoder.encode(`${texts.join("")}${epilogues[ask.format]}`)
-    return { contentType: contentTypes[ask.format], body }
+    return { contentType: contentTypes[ask.format], body: encoder.encode(textOf(scraped, ask.format)) }
   })
 
 /**
@@ -365,17 +365,17 @@ const tellFailures = (registry: MetricRegistry, { families, failures }: Rendered
 }
 
 const logFailure = ({ name, error }: Failure): Effect.Effect<void> =>
-  Effect.logError(`collecting ${name} failed: ${messageOf(error)}`, Cause.die(error))
+  Effect.logError(`collecting ${name} failed`, Cause.die(error))
 
-const tellClashes = (registry: MetricRegistry, clashes: ReadonlySet<string>): Effect.Effect<void> => {
+const tellClashes = (registry: MetricRegistry, clashes: ReadonlyMap<string, string>): Effect.Effect<void> => {
   const known = toldOf(registry).clashes
-  const fresh = [...clashes].filter((name) => !known.has(name))
-  for (const name of fresh) known.add(name)
+  const fresh = [...clashes].filter(([name]) => !known.has(name))
+  for (const [name] of fresh) known.add(name)
   return Effect.forEach(
     fresh,
-    (name) =>
+    ([name, other]) =>
       Effect.logWarning(
-        `in OpenMetrics the family of the counter ${name} would clash with the metric ${name.replace(/_total$/, "")}: ` +
+        `in OpenMetrics the family of the counter ${name} would clash with the metric ${other}: ` +
           "it is exposed there with type unknown"
       ),
     { discard: true }

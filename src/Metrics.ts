@@ -40,8 +40,9 @@ import type {
 } from "./internal/labels.js"
 import type { OnlyErrors } from "./internal/only.js"
 import { matching } from "./internal/only.js"
-import type { Plan, Instruments as PlanInstruments, Report } from "./internal/plan.js"
+import type { Plan, Instruments as PlanInstruments, Reporter } from "./internal/plan.js"
 import { begin, end, planned } from "./internal/plan.js"
+import type { Operation } from "./internal/warnings.js"
 import { warningFor } from "./internal/warnings.js"
 import { Registry, unsafeCountError } from "./Registry.js"
 
@@ -345,11 +346,11 @@ const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): E
       const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
       const exemplar = plan.exemplars ? currentSpan(fiber) : undefined
       const warnings = new Warnings(fiber)
-      const gauge = begin(plan, warnings.report)
-      const start = clock.unsafeCurrentTimeNanos()
+      const gauge = begin(plan, warnings)
+      const start = plan.duration === undefined ? 0n : clock.unsafeCurrentTimeNanos()
       const ended = (exit: Exit.Exit<A, E>) => {
-        const seconds = Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
-        end(plan, { gauge, seconds, exit, succeeded: Exit.isSuccess(exit), exemplar }, warnings.report)
+        const seconds = plan.duration === undefined ? 0 : Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
+        end(plan, { gauge, seconds, exit, exemplar }, warnings)
         return warnings.before(exit)
       }
       return warnings.before(
@@ -362,12 +363,12 @@ const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): E
   )
 
 // What the metrics of one run did wrong: counted at once, logged as soon as the fiber can.
-class Warnings {
+class Warnings implements Reporter {
   private pending: Effect.Effect<void> | undefined
 
   constructor(private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>) {}
 
-  readonly report: Report = (operation, metric, error) => {
+  failed(operation: Operation, metric: object, error: unknown): void {
     unsafeCountError(Context.get(this.fiber.currentContext, Registry), operation)
     const warning = warningFor(metric, operation, error)
     if (warning === undefined) return

@@ -35,7 +35,7 @@ import type {
 } from "./internal/labels.js"
 import type { OnlyErrors } from "./internal/only.js"
 import { matching } from "./internal/only.js"
-import type { Instruments as PlanInstruments, Report } from "./internal/plan.js"
+import type { Instruments as PlanInstruments, Reporter } from "./internal/plan.js"
 import { planned } from "./internal/plan.js"
 import { warningFor } from "./internal/warnings.js"
 import { isThenable, measuredPromise, wrapper } from "./internal/wrap.js"
@@ -471,13 +471,13 @@ type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>
 
 function combinator<Metric>(instruments: (metric: Metric, options: Options | undefined) => AnyInstruments) {
   return (metric: Metric, ...rest: ReadonlyArray<unknown>): never => {
-    const [promise, options] = isThenable(rest[0]) ? rest : [undefined, rest[0]]
+    const [promise, options] = isThenable(rest[0]) ? [rest[0], rest[1]] : [undefined, rest[0]]
     if (typeof options === "function")
       throw new TypeError("a function is measured by timed(metric)(fn), and so by its like")
     const given = options as Options | undefined
     const plan = planned(instruments(metric, given), counting)
-    const report = reporting(given?.registry)
-    const applied = isThenable(promise) ? measuredPromise(promise, plan, report) : wrapper(plan, report)
+    const reporter = reporting(given?.registry)
+    const applied = promise === undefined ? wrapper(plan, reporter) : measuredPromise(promise, plan, reporter)
     return applied as never
   }
 }
@@ -487,10 +487,10 @@ const counting = (only: OnlyErrors | undefined): ((exit: Settled<unknown>) => bo
   return (exit) => exit.status === "rejected" && matches(exit.reason)
 }
 
-const reporting =
-  (registry: MetricRegistry | undefined): Report =>
-  (operation, metric, error) => {
+const reporting = (registry: MetricRegistry | undefined): Reporter => ({
+  failed: (operation, metric, error) => {
     unsafeCountError(registry ?? Context.get(Context.empty(), Registry), operation)
     const warning = warningFor(metric, operation, error)
     if (warning !== undefined) process.emitWarning(warning, "EffectPrometheusWarning")
   }
+})

@@ -8,7 +8,7 @@ it("what must compile compiles, and what must not is rejected with the message t
   const { failed, output } = await new Promise<{ readonly failed: boolean; readonly output: string }>((resolve) => {
     execFile(
       process.execPath,
-      ["node_modules/tstyche/build/bin.js"],
+      ["node_modules/tstyche/build/bin.js", "--config", "test/types/tstyche.config.json"],
       { cwd: root, env: { ...process.env, TSTYCHE_NO_COLOR: "true", TSTYCHE_NO_INTERACTIVE: "true" } },
       (error, stdout, stderr) => resolve({ failed: error !== null, output: stdout + stderr })
     )

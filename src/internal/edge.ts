@@ -6,7 +6,7 @@ import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Scope from "effect/Scope"
-import { messageOf } from "./warnings.js"
+import { messageOf } from "./message.js"
 
 /**
  * Takes what a server has to say.

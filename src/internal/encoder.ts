@@ -38,16 +38,19 @@ export const epilogues: { readonly [F in Format]: string } = { text: "", openmet
 /**
  * The counters whose names clash in OpenMetrics: their family loses `_total` there and meets one that is called so, or
  * one that is called like the `_created` that the family reserves (OpenMetrics, "Counter"). Such a counter is exposed as
- * `unknown`, under the name of its series.
+ * `unknown`, under the name of its series. Each comes with the name that it clashes with.
  */
-export const clashing = (names: Iterable<{ readonly name: string; readonly type: unknown }>): ReadonlySet<string> => {
-  const metrics = [...names]
+export const clashing = (
+  metrics: ReadonlyArray<{ readonly name: string; readonly type: unknown }>
+): ReadonlyMap<string, string> => {
   const taken = new Set(metrics.map(({ name }) => name))
-  return new Set(
-    metrics
-      .filter(({ name, type }) => type === "counter" && isTotal(name))
-      .filter(({ name }) => taken.has(withoutTotal(name)) || taken.has(`${withoutTotal(name)}_created`))
-      .map(({ name }) => name)
+  return new Map(
+    metrics.flatMap(({ name, type }) => {
+      if (type !== "counter" || !isTotal(name)) return []
+      const family = withoutTotal(name)
+      const other = [family, `${family}_created`].find((reserved) => taken.has(reserved))
+      return other === undefined ? [] : [[name, other] as const]
+    })
   )
 }
 
@@ -61,7 +64,7 @@ export const encode = (
   family: Family,
   format: Format,
   defaults: SampleLabels | undefined,
-  clashes: ReadonlySet<string>
+  clashes: ReadonlyMap<string, string>
 ): string => {
   const openmetrics = format === "openmetrics"
   const canCount = isTotal(family.name) && !clashes.has(family.name)

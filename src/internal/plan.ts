@@ -37,16 +37,19 @@ export interface Plan<X> {
   readonly exemplars: boolean
 }
 
-/** Told of each metric that failed. It must not throw. */
-export type Report = (operation: Operation, metric: object, error: unknown) => void
+/** Is told of each metric that failed. It must not throw. */
+export interface Reporter {
+  failed(operation: Operation, metric: object, error: unknown): void
+}
 
 /** Makes a plan. `counting` says which ends of a run are exceptions. */
 export const planned = <X, Only>(
   instruments: Instruments<X, Only>,
   counting: (only: Only | undefined) => (exit: X) => boolean
 ): Plan<X> => {
-  for (const key of Object.keys(instruments ?? {})) {
-    if (!entries.has(key)) throw new TypeError(`there is no instrument ${key}: they are ${[...entries].join(", ")}`)
+  if (typeof instruments !== "object" || instruments === null) throw new TypeError(`expected ${known.join(", ")}`)
+  for (const key of Object.keys(instruments)) {
+    if (!known.includes(key)) throw new TypeError(`there is no instrument ${key}: they are ${known.join(", ")}`)
   }
   const duration = entry(instruments.duration)
   const exceptions = entry(instruments.exceptions)
@@ -68,7 +71,7 @@ export const planned = <X, Only>(
   }
 }
 
-const entries: ReadonlySet<string> = new Set(["duration", "exceptions", "inprogress"])
+const known: ReadonlyArray<string> = ["duration", "exceptions", "inprogress"]
 
 const entry = <Metric extends object, Options>(
   given: Metric | Entry<Metric, Options> | undefined
@@ -78,14 +81,14 @@ const entry = <Metric extends object, Options>(
     : ({ metric: given } as Entry<Metric, Partial<Options>>)
 
 /** Counts the start of a run. What it gives back is what must be taken back at its end. */
-export const begin = <X>({ inprogress }: Plan<X>, report: Report): Gauge | undefined => {
+export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | undefined => {
   if (inprogress === undefined) return undefined
   try {
     const gauge = inprogress.child()
     gauge.inc()
     return gauge
   } catch (error) {
-    report("inc", inprogress.metric, error)
+    reporter.failed("inc", inprogress.metric, error)
     return undefined
   }
 }
@@ -97,31 +100,30 @@ export const end = <X>(
     readonly gauge: Gauge | undefined
     readonly seconds: number
     readonly exit: X
-    readonly succeeded: boolean
     readonly exemplar: Labels | undefined
   },
-  report: Report
+  reporter: Reporter
 ): void => {
   if (duration !== undefined) {
     try {
       duration.observe(run.seconds, run.exit, duration.exemplar ? run.exemplar : undefined)
     } catch (error) {
-      report("observe", duration.metric, error)
+      reporter.failed("observe", duration.metric, error)
     }
   }
-  if (exceptions !== undefined && !run.succeeded) {
+  if (exceptions !== undefined) {
     try {
       const exemplar = exceptions.exemplar ? run.exemplar : undefined
       if (exceptions.counts(run.exit)) exceptions.increment(run.exit, exemplar)
     } catch (error) {
-      report("inc", exceptions.metric, error)
+      reporter.failed("inc", exceptions.metric, error)
     }
   }
   if (inprogress !== undefined && run.gauge !== undefined) {
     try {
       run.gauge.dec()
     } catch (error) {
-      report("dec", inprogress.metric, error)
+      reporter.failed("dec", inprogress.metric, error)
     }
   }
 }

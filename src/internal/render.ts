@@ -24,7 +24,7 @@ export interface Rendered {
   /** How long this thread worked on it without giving way, about, in milliseconds. */
   readonly busyFor: number
   /** Counters that cannot be a counter in OpenMetrics, because a family has the name that would be theirs there. */
-  readonly clashes: ReadonlySet<string>
+  readonly clashes: ReadonlyMap<string, string>
 }
 
 /** One family as text, under the name that it is registered by. */

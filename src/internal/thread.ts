@@ -4,10 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { Ask } from "./endpoint.js"
+import { messageOf } from "./message.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
 import type { Progress } from "./render.js"
 import type { Running } from "./server.js"
-import { messageOf } from "./warnings.js"
 
 /** What the worker needs of the main thread. */
 export interface ThreadOptions {

@@ -1,4 +1,5 @@
 /** A metric that fails is told once, not once per observation. */
+import { messageOf } from "./message.js"
 
 /** What can fail in a metric without failing what it measures; `collect` is what a scrape asks of it. */
 export const operations = ["observe", "inc", "dec", "collect"] as const
@@ -32,15 +33,6 @@ export const warningFor = (metric: object, operation: Operation, error: unknown)
     `${operation} on ${subject} failed: ${reason}. What it measures goes on unchanged; ` +
     "each such failure is counted in effect_prometheus_errors_total, and this is logged once per metric"
   )
-}
-
-/** What an error says, whatever was thrown: reading it can throw again. */
-export const messageOf = (error: unknown): string => {
-  try {
-    return String(error instanceof Error ? error.message : error)
-  } catch {
-    return "an unknown error"
-  }
 }
 
 const nameOf = (metric: object): string | undefined => {

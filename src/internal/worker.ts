@@ -158,7 +158,7 @@ const scraping =
   }
 
 const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, age: number): Scraped => {
-  const own = encode({ ...ageMetric, values: [{ value: age / 1e3 }] }, format, undefined, new Set())
+  const own = encode({ ...ageMetric, values: [{ value: age / 1e3 }] }, format, undefined, new Map())
   const body = Buffer.concat([...families, Buffer.from(`${own}${epilogues[format]}`)])
   return { contentType: contentTypes[format], body }
 }

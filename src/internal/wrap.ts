@@ -1,5 +1,5 @@
 /** Measures functions, methods and promises: the hot path of the Promise side, where no effect runs. */
-import type { Plan, Report } from "./plan.js"
+import type { Plan, Reporter } from "./plan.js"
 import { begin, end } from "./plan.js"
 
 /** How a call or a promise ended. */
@@ -8,9 +8,9 @@ export type Settled = PromiseSettledResult<unknown>
 type AnyFunction = (this: unknown, ...args: ReadonlyArray<unknown>) => unknown
 
 /** The same function, measured from its call until it returns, throws, or what it returned has settled. */
-export const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, report: Report): AnyFunction => {
+export const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
   const measured: AnyFunction = function (...args) {
-    const ended = started(plan, report)
+    const ended = started(plan, reporter)
     let result: unknown
     try {
       result = Reflect.apply(fn, this, args)
@@ -31,28 +31,28 @@ export const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, report: R
 export const measuredPromise = (
   thenable: PromiseLike<unknown>,
   plan: Plan<Settled>,
-  report: Report
-): Promise<unknown> => settling(thenable, started(plan, report))
+  reporter: Reporter
+): Promise<unknown> => settling(thenable, started(plan, reporter))
 
 /**
  * What `timed(…)` and its like give back: a wrapper of functions, which is also a decorator of methods, both the
  * standard (TC39) one and that of `experimentalDecorators`.
  */
 export const wrapper =
-  (plan: Plan<Settled>, report: Report) =>
+  (plan: Plan<Settled>, reporter: Reporter) =>
   (...args: ReadonlyArray<unknown>): unknown => {
     const [target, second, third] = args
     // Arguments of these shapes come from `experimentalDecorators`. The target of a static method is a function.
     if ((typeof second === "string" || typeof second === "symbol") && (third === undefined || isDescriptor(third))) {
       if (typeof third?.value !== "function") throw notAMethod(String(second))
-      return { ...third, value: measuredFunction(third.value, plan, report) }
+      return { ...third, value: measuredFunction(third.value, plan, reporter) }
     }
     const context = second as Partial<DecoratorContext> | undefined
     if (typeof context === "object" && typeof context.kind === "string" && context.kind !== "method") {
       throw notAMethod(`${context.kind} ${String(context.name)}`)
     }
     if (typeof target !== "function") throw new TypeError(`expected a function or a method, got ${typeof target}`)
-    return measuredFunction(target as AnyFunction, plan, report)
+    return measuredFunction(target as AnyFunction, plan, reporter)
   }
 
 /** Whether `await` would wait for it. */
@@ -71,16 +71,16 @@ const isDescriptor = (value: unknown): value is PropertyDescriptor =>
 
 const notAMethod = (what: string) => new TypeError(`only methods and functions can be measured, not ${what}`)
 
-const started = (plan: Plan<Settled>, report: Report): ((exit: Settled) => void) => {
-  const gauge = begin(plan, report)
-  const start = performance.now()
+const started = (plan: Plan<Settled>, reporter: Reporter): ((exit: Settled) => void) => {
+  const gauge = begin(plan, reporter)
+  const start = plan.duration === undefined ? 0 : performance.now()
   let over = false
   return (exit) => {
     // The `then` of a class derived from Promise can answer more than once.
     if (over) return
     over = true
-    const seconds = (performance.now() - start) / 1e3
-    end(plan, { gauge, seconds, exit, succeeded: exit.status === "fulfilled", exemplar: undefined }, report)
+    const seconds = plan.duration === undefined ? 0 : (performance.now() - start) / 1e3
+    end(plan, { gauge, seconds, exit, exemplar: undefined }, reporter)
   }
 }
 
@@ -97,7 +97,7 @@ const settling = (thenable: PromiseLike<unknown>, ended: (exit: Settled) => void
       return value
     }, failed)
   } catch (error) {
-    // Or throw.
+    // It can throw as well.
     return Promise.reject(error).catch(failed)
   }
 }

@@ -12,7 +12,7 @@ import * as Promises from "../../src/Promises.js"
 import * as Registry from "../../src/Registry.js"
 import { ServiceDiscoveryError } from "../../src/ServiceDiscovery.js"
 import { describeWith } from "../support/binaries.js"
-import { type Consul, consul, freePorts, prometheus, until } from "../support/services.js"
+import { type Consul, consul, freePorts, until } from "../support/services.js"
 
 const masterToken = "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"
 
@@ -341,25 +341,5 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
         assert.isUndefined(yield* service(agent, "promised"))
       })
     )
-  )
-})
-
-describeWith(["consul", "prometheus"], "Prometheus, told by Consul", () => {
-  it.scopedLive(
-    "finds the server through consul_sd_configs and scrapes it",
-    () =>
-      Effect.gen(function* () {
-        const agent = yield* consul()
-        const { query } = yield* prometheus("prometheus", [
-          {
-            job_name: "services",
-            consul_sd_configs: [{ server: agent.address.replace("http://", ""), refresh_interval: "1s" }],
-            relabel_configs: [{ source_labels: ["__meta_consul_service"], target_label: "service" }]
-          }
-        ])
-        yield* serving(ConsulAgent.layer({ address: agent.address, name: "found" }))
-        yield* until("it is up", query('up{service="found"}'), (up) => up === 1, 30)
-      }),
-    60_000
   )
 })

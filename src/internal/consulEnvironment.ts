@@ -1,0 +1,37 @@
+/** The environment variables of Consul's own tools. */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+
+// A variable that is empty counts as one that is not set, as with Consul's own tools.
+const variable = (name: string): Config.Config<string | undefined> =>
+  Config.map(Config.option(Config.string(name)), (value) => Option.getOrUndefined(value) || undefined)
+
+const secret = (name: string): Config.Config<Redacted.Redacted<string> | undefined> =>
+  Config.map(variable(name), (value) => (value === undefined ? undefined : Redacted.make(value)))
+
+// The words that Go's strconv.ParseBool takes.
+const flag = (name: string, fallback: boolean): Config.Config<boolean> =>
+  Config.mapOrFail(variable(name), (value) => {
+    if (value === undefined) return Either.right(fallback)
+    if (/^(1|t|true)$/i.test(value)) return Either.right(true)
+    if (/^(0|f|false)$/i.test(value)) return Either.right(false)
+    return Either.left(ConfigError.InvalidData([name], `${name} must be true or false, not ${value}`))
+  })
+
+/** The variables, by what they say. */
+export const environment = Config.all({
+  address: variable("CONSUL_HTTP_ADDR"),
+  token: secret("CONSUL_HTTP_TOKEN"),
+  tokenFile: variable("CONSUL_HTTP_TOKEN_FILE"),
+  auth: secret("CONSUL_HTTP_AUTH"),
+  ssl: flag("CONSUL_HTTP_SSL", false),
+  verify: flag("CONSUL_HTTP_SSL_VERIFY", true),
+  ca: variable("CONSUL_CACERT"),
+  cert: variable("CONSUL_CLIENT_CERT"),
+  key: variable("CONSUL_CLIENT_KEY"),
+  serverName: variable("CONSUL_TLS_SERVER_NAME"),
+  namespace: variable("CONSUL_NAMESPACE")
+})
