@@ -22,7 +22,7 @@ import * as Metrics from "../src/Metrics.js"
 import type { MetricRegistry } from "../src/Registry.js"
 import { Registry } from "../src/Registry.js"
 import type { Entry, Ran, Side } from "./support/cases.js"
-import { clientCases, commonCases } from "./support/cases.js"
+import { describeSides } from "./support/cases.js"
 import { InterruptingAtRandom, interruptedEverywhere, seeded } from "./support/interruption.js"
 import {
   clients,
@@ -755,17 +755,7 @@ const sides: ReadonlyArray<Side> = [
   }
 ]
 
-for (const side of sides) {
-  describe(side.name, () => {
-    for (const { check, title } of commonCases) it(title, () => check(side))
-
-    for (const { client, name } of clients) {
-      describe(`with ${name}`, () => {
-        for (const { check, title } of clientCases) it(title, () => check(side, client))
-      })
-    }
-  })
-}
+describeSides(sides)
 
 for (const { client, name } of clients) {
   describe(`labels of ${name}`, () => {

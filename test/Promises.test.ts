@@ -8,8 +8,8 @@ import type { Options, Settled, Wrapper } from "../src/Promises.js"
 import * as Promises from "../src/Promises.js"
 import { countExceptions, instrumented, timed, trackInprogress } from "../src/Promises.js"
 import type { Entry, Ran, Side } from "./support/cases.js"
-import { clientCases, commonCases } from "./support/cases.js"
-import { clients, counts, errors, FakeCounter, FakeGauge, FakeObserver, fakes, throwing } from "./support/metrics.js"
+import { describeSides } from "./support/cases.js"
+import { counts, errors, FakeCounter, FakeGauge, FakeObserver, fakes, throwing } from "./support/metrics.js"
 
 const failure = new RangeError("the body failed")
 const value = { its: "value" }
@@ -190,17 +190,7 @@ const sides: ReadonlyArray<Side> = [
   }
 ]
 
-for (const side of sides) {
-  describe(side.name, () => {
-    for (const { check, title } of commonCases) it(title, () => check(side))
-
-    for (const { client, name } of clients) {
-      describe(`with ${name}`, () => {
-        for (const { check, title } of clientCases) it(title, () => check(side, client))
-      })
-    }
-  })
-}
+describeSides(sides)
 
 describe("a measured promise, by the combinators one by one", () => {
   it("is observed, counted and in progress until it is settled", async () => {

@@ -8,7 +8,7 @@ export type Settled = PromiseSettledResult<unknown>
 type AnyFunction = (this: unknown, ...args: ReadonlyArray<unknown>) => unknown
 
 /** The same function, measured from its call until it returns, throws, or what it returned has settled. */
-export const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
+const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
   const measured: AnyFunction = function (...args) {
     const ended = started(plan, reporter)
     let result: unknown

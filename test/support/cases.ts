@@ -1,9 +1,10 @@
-import { assert, vi } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as PromClient from "prom-client"
 import type { Counter, Gauge, Labels, Observer, OnlyErrors } from "../../src/Metrics.js"
 import type { MetricRegistry } from "../../src/Registry.js"
 import type { Client } from "./metrics.js"
 import {
+  clients,
   counts,
   errors,
   FakeCounter,
@@ -38,6 +39,13 @@ export interface Side {
   readonly name: string
   readonly measured: (instruments: Instruments, registry: MetricRegistry) => (body: () => unknown) => Promise<Ran>
 }
+
+/** All three, without labels. */
+const allOf = (metrics: { readonly duration: Observer; readonly exceptions: Counter; readonly inprogress: Gauge }) => ({
+  duration: { metric: metrics.duration },
+  exceptions: { metric: metrics.exceptions },
+  inprogress: { metric: metrics.inprogress }
+})
 
 const failure = new RangeError("the body failed")
 const fails = () => {
@@ -175,15 +183,12 @@ const times = async (count: number, run: () => Promise<Ran>): Promise<ReadonlyAr
 }
 
 /** What holds on each side, whatever the metric. */
-export const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side: Side) => Promise<void> }> = [
+const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side: Side) => Promise<void> }> = [
   {
     title: "a run that succeeds is observed once, is not counted, and is in progress while it runs",
     check: async (side) => {
       const { duration, exceptions, inprogress } = fakes()
-      const run = side.measured(
-        { duration: { metric: duration }, exceptions: { metric: exceptions }, inprogress: { metric: inprogress } },
-        new PromClient.Registry()
-      )
+      const run = side.measured(allOf({ duration, exceptions, inprogress }), new PromClient.Registry())
       const { outcome, warnings } = await run(succeeds)
       sameOutcome(outcome, succeeds)
       assert.strictEqual(duration.observed.length, 1)
@@ -196,10 +201,7 @@ export const commonCases: ReadonlyArray<{ readonly title: string; readonly check
     title: "a run that fails is observed once and counted once, and its error is the same object",
     check: async (side) => {
       const { duration, exceptions, inprogress } = fakes()
-      const run = side.measured(
-        { duration: { metric: duration }, exceptions: { metric: exceptions }, inprogress: { metric: inprogress } },
-        new PromClient.Registry()
-      )
+      const run = side.measured(allOf({ duration, exceptions, inprogress }), new PromClient.Registry())
       const { outcome, warnings } = await run(fails)
       sameOutcome(outcome, fails)
       assert.strictEqual(duration.observed.length, 1)
@@ -216,10 +218,7 @@ export const commonCases: ReadonlyArray<{ readonly title: string; readonly check
         const duration = broken === "duration" ? new FakeObserver({ observe: throwing("observe") }) : whole.duration
         const exceptions = broken === "exceptions" ? new FakeCounter({ inc: throwing("inc") }) : whole.exceptions
         const inprogress = broken === "inprogress" ? new FakeGauge({ inc: throwing("inc") }) : whole.inprogress
-        const run = side.measured(
-          { duration: { metric: duration }, exceptions: { metric: exceptions }, inprogress: { metric: inprogress } },
-          new PromClient.Registry()
-        )
+        const run = side.measured(allOf({ duration, exceptions, inprogress }), new PromClient.Registry())
         const { outcome, warnings } = await run(fails)
         sameOutcome(outcome, fails)
         assert.strictEqual(duration.observed.length, 1)
@@ -325,7 +324,7 @@ export const commonCases: ReadonlyArray<{ readonly title: string; readonly check
 ]
 
 /** What holds on each side with the metrics of each client. */
-export const clientCases: ReadonlyArray<{
+const clientCases: ReadonlyArray<{
   readonly title: string
   readonly check: (side: Side, client: Client) => Promise<void>
 }> = [
@@ -336,10 +335,7 @@ export const clientCases: ReadonlyArray<{
       const duration = new client.Histogram({ name: "run_seconds", help: "h", registers })
       const exceptions = new client.Counter({ name: "run_failures_total", help: "h", registers })
       const inprogress = new client.Gauge({ name: "runs_in_progress", help: "h", registers })
-      const run = side.measured(
-        { duration: { metric: duration }, exceptions: { metric: exceptions }, inprogress: { metric: inprogress } },
-        new client.Registry()
-      )
+      const run = side.measured(allOf({ duration, exceptions, inprogress }), new client.Registry())
       await run(succeeds)
       await run(fails)
       assert.deepStrictEqual(await counts(duration), { run_seconds_count: 2 })
@@ -503,10 +499,7 @@ export const clientCases: ReadonlyArray<{
       const duration = new client.Histogram({ ...config, name: "run_seconds" })
       const exceptions = new client.Counter({ ...config, name: "run_failures_total" })
       const inprogress = new client.Gauge({ ...config, name: "runs_in_progress" })
-      const run = side.measured(
-        { duration: { metric: duration }, exceptions: { metric: exceptions }, inprogress: { metric: inprogress } },
-        registry
-      )
+      const run = side.measured(allOf({ duration, exceptions, inprogress }), registry)
       const { warnings } = await run(fails)
       assert.deepStrictEqual(warnings, [])
       assert.deepStrictEqual(await counts(duration), { run_seconds_count: 1 })
@@ -600,3 +593,18 @@ export const clientCases: ReadonlyArray<{
     }
   }
 ]
+
+/** Every case, on each of those sides and with both clients. */
+export const describeSides = (sides: ReadonlyArray<Side>): void => {
+  for (const side of sides) {
+    describe(side.name, () => {
+      for (const { check, title } of commonCases) it(title, () => check(side))
+
+      for (const { client, name } of clients) {
+        describe(`with ${name}`, () => {
+          for (const { check, title } of clientCases) it(title, () => check(side, client))
+        })
+      }
+    })
+  }
+}

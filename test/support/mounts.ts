@@ -103,7 +103,7 @@ export const startPlatform = (app: Served): Effect.Effect<Ask, never, Scope.Scop
 }
 
 /** Serves with `node:http` on a free port. */
-export const startNode = (listener: RequestListener): Effect.Effect<Ask, never, Scope.Scope> =>
+const startNode = (listener: RequestListener): Effect.Effect<Ask, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.async<ReturnType<typeof createServer>>((resume) => {
