@@ -264,7 +264,8 @@ for (const kind of kinds) {
         assert.match(others.body, /effect_prometheus_errors_total\{operation="collect"\} [1-9]/)
         const told = server.lines.filter(({ level }) => level === "ERROR")
         assert.strictEqual(told.length, 1)
-        assert.include(told[0]?.message, "temperature_celsius failed: no thermometer")
+        assert.include(told[0]?.message, "temperature_celsius failed")
+        assert.include(told[0]?.cause, "no thermometer")
       })
     )
 

@@ -29,13 +29,15 @@ export const [inThisThread, inWorker] = kinds as [Kind, Kind]
 export interface Line {
   readonly level: string
   readonly message: string
+  /** The error behind it, if there is one. */
+  readonly cause?: string
 }
 
 /** A logger in the place of the default one, and what it was told. */
 export const logging = (): { readonly lines: Array<Line>; readonly layer: Layer.Layer<never> } => {
   const lines: Array<Line> = []
-  const logger = Logger.make(({ logLevel, message }) => {
-    lines.push({ level: logLevel.label, message: [message].flat().map(String).join(" ") })
+  const logger = Logger.make(({ cause, logLevel, message }) => {
+    lines.push({ level: logLevel.label, message: [message].flat().map(String).join(" "), cause: Cause.pretty(cause) })
   })
   return { lines, layer: Logger.replace(Logger.defaultLogger, logger) }
 }
