@@ -23,7 +23,8 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import type {
   CheckEntries,
   Counter,
@@ -340,49 +341,61 @@ const countingCauses = (only: Only | undefined): ((cause: Cause.Cause<unknown>) 
 
 // The +1 stands inside the mask: before it, an interruption between the two would leave the gauge up for good. And the
 // end is recorded in the handler of the masked body, which no interruption can skip.
-const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): Effect.Effect<A, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiberRuntime<A, E, R>((fiber) => {
-      const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-      const exemplar = plan.exemplars ? currentSpan(fiber) : undefined
-      const warnings = new Warnings(fiber)
-      const gauge = begin(plan, warnings)
-      const start = plan.duration === undefined ? 0n : clock.unsafeCurrentTimeNanos()
-      const ended = (exit: Exit.Exit<A, E>) => {
-        const seconds = plan.duration === undefined ? 0 : Number(clock.unsafeCurrentTimeNanos() - start) / 1e9
-        end(plan, { gauge, seconds, exit, exemplar }, warnings)
-        return warnings.before(exit)
-      }
-      return warnings.before(
-        Effect.matchCauseEffect(restore(self), {
-          onFailure: (cause) => ended(Exit.failCause(cause)),
-          onSuccess: (value) => ended(Exit.succeed(value))
-        })
-      )
-    })
-  )
+const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): Effect.Effect<A, E, R> => {
+  // What the mask restores in all but uninterruptible regions, made once.
+  const interruptible = Effect.interruptible(self)
+  return Effect.uninterruptibleMask((restore) => {
+    const run = new Run<A, E>(plan, Option.getOrThrow(Fiber.getCurrentFiber()))
+    const body = restore === Effect.interruptible ? interruptible : restore(self)
+    return run.afterWarnings(Effect.matchCauseEffect(body, run))
+  })
+}
 
-// What the metrics of one run did wrong: counted at once, logged as soon as the fiber can.
-class Warnings implements Reporter {
-  private pending: Effect.Effect<void> | undefined
+// One run of a measured effect. It is also where its metrics' failures go: they are counted at once, and logged as soon
+// as the fiber can.
+class Run<A, E> implements Reporter {
+  readonly gauge: Gauge | undefined
+  readonly exemplar: Labels | undefined
+  private readonly clock: Clock.Clock
+  private readonly start: bigint
+  private warnings: Effect.Effect<void> | undefined
 
-  constructor(private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>) {}
+  constructor(
+    private readonly plan: Plan<AnyExit>,
+    private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+  ) {
+    this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    this.exemplar = plan.exemplars ? currentSpan(fiber) : undefined
+    this.gauge = begin(plan, this)
+    this.start = plan.duration === undefined ? 0n : this.clock.unsafeCurrentTimeNanos()
+  }
+
+  readonly onFailure = (cause: Cause.Cause<E>) => this.ended(Exit.failCause(cause))
+
+  readonly onSuccess = (value: A) => this.ended(Exit.succeed(value))
+
+  private ended(exit: Exit.Exit<A, E>): Effect.Effect<A, E> {
+    const seconds =
+      this.plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
+    end(this.plan, this, seconds, exit, this)
+    return this.afterWarnings(exit)
+  }
 
   failed(operation: Operation, metric: object, error: unknown): void {
     unsafeCountError(Context.get(this.fiber.currentContext, Registry), operation)
     const warning = warningFor(metric, operation, error)
     if (warning === undefined) return
     const log = Effect.logWarning(warning, Cause.die(error))
-    this.pending = this.pending === undefined ? log : Effect.zipRight(this.pending, log)
+    this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
   }
 
-  before<A, E, R>(next: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const { pending } = this
-    if (pending === undefined) return next
-    this.pending = undefined
+  afterWarnings<B, R>(next: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
+    const { warnings } = this
+    if (warnings === undefined) return next
+    this.warnings = undefined
     // A logger that dies must not change the outcome either.
     return Effect.zipRight(
-      Effect.catchAllCause(pending, () => Effect.void),
+      Effect.catchAllCause(warnings, () => Effect.void),
       next
     )
   }

@@ -80,6 +80,13 @@ const entry = <Metric extends object, Options>(
     ? (given as Entry<Metric, Options> | undefined)
     : ({ metric: given } as Entry<Metric, Partial<Options>>)
 
+/** What a run keeps from its start to its end. */
+export interface Started {
+  /** What `begin` gave. */
+  readonly gauge: Gauge | undefined
+  readonly exemplar: Labels | undefined
+}
+
 /** Counts the start of a run. What it gives back is what must be taken back at its end. */
 export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | undefined => {
   if (inprogress === undefined) return undefined
@@ -96,17 +103,14 @@ export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | u
 /** Records the end of a run. A metric that fails does not keep the others from being recorded, and is not tried again. */
 export const end = <X>(
   { duration, exceptions, inprogress }: Plan<X>,
-  run: {
-    readonly gauge: Gauge | undefined
-    readonly seconds: number
-    readonly exit: X
-    readonly exemplar: Labels | undefined
-  },
+  run: Started,
+  seconds: number,
+  exit: X,
   reporter: Reporter
 ): void => {
   if (duration !== undefined) {
     try {
-      duration.observe(run.seconds, run.exit, duration.exemplar ? run.exemplar : undefined)
+      duration.observe(seconds, exit, duration.exemplar ? run.exemplar : undefined)
     } catch (error) {
       reporter.failed("observe", duration.metric, error)
     }
@@ -114,7 +118,7 @@ export const end = <X>(
   if (exceptions !== undefined) {
     try {
       const exemplar = exceptions.exemplar ? run.exemplar : undefined
-      if (exceptions.counts(run.exit)) exceptions.increment(run.exit, exemplar)
+      if (exceptions.counts(exit)) exceptions.increment(exit, exemplar)
     } catch (error) {
       reporter.failed("inc", exceptions.metric, error)
     }

@@ -80,7 +80,7 @@ const started = (plan: Plan<Settled>, reporter: Reporter): ((exit: Settled) => v
     if (over) return
     over = true
     const seconds = plan.duration === undefined ? 0 : (performance.now() - start) / 1e3
-    end(plan, { gauge, seconds, exit, exemplar: undefined }, reporter)
+    end(plan, { gauge, exemplar: undefined }, seconds, exit, reporter)
   }
 }
 
