@@ -37,10 +37,15 @@ import { answer } from "./internal/endpoint.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import type { Failure, Progress, Rendered } from "./internal/render.js"
+import type { Progress } from "./internal/pace.js"
+import type { Failure, Rendered } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
+import { shared } from "./internal/sharing.js"
+import type { Shortcuts } from "./internal/store.js"
+import { shortcutsOf } from "./internal/store.js"
+import type { Writer } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
-import { Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
+import { client, Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
 
 /**
  * There is no exposition, because metrics could not be read (`reason: "Collect"`, and `metrics` names them) or because
@@ -137,11 +142,13 @@ export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, E
   Effect.gen(function* () {
     const format = negotiate(options.accept)
     const rendered = yield* read({ format, names: options.names }, options)
-    return { contentType: contentTypes[format], body: textOf(rendered, format) }
+    return { contentType: contentTypes[format], body: finished(rendered, format).toString() }
   })
 
-const textOf = ({ families }: Rendered, format: Format): string =>
-  `${families.map(({ text }) => text).join("")}${epilogues[format]}`
+const finished = ({ writer }: Rendered, format: Format): Writer => {
+  writer.text(epilogues[format])
+  return writer
+}
 
 /**
  * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
@@ -270,18 +277,18 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
  * @internal
  */
 export const endpoint = (options: ServeOptions & { readonly path?: string | undefined }): Effect.Effect<Endpoint> =>
-  Effect.map(Effect.runtime<never>(), (runtime) => ({
+  Effect.map(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) => ({
     path: options.path,
     compression: options.compression ?? true,
-    scrape: (ask) => Runtime.runPromise(runtime)(scrape(ask, options))
+    // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
+    scrape: (ask) =>
+      shared(registry, JSON.stringify([ask, options.onError]), () => Runtime.runPromise(runtime)(scrape(ask, options)))
   }))
-
-const encoder = new TextEncoder()
 
 const scrape = (ask: Ask, options: ErrorPolicy): Effect.Effect<Scraped> =>
   Effect.map(scrapeFamilies(ask, options), (scraped) => {
     if ("status" in scraped) return scraped
-    return { contentType: contentTypes[ask.format], body: encoder.encode(textOf(scraped, ask.format)) }
+    return { contentType: contentTypes[ask.format], body: finished(scraped, ask.format).bytes() }
   })
 
 /**
@@ -306,6 +313,19 @@ export const scrapeFamilies = (
     )
   )
 
+let shortcuts: Shortcuts = { samples: new Set(), histograms: new Set() }
+
+// Once, and after the first exposition, which is read without them. A client that cannot make a metric has none.
+const lookForShortcuts = (): void => {
+  if (hasLooked) return
+  hasLooked = true
+  setImmediate(async () => {
+    shortcuts = await shortcutsOf(client).catch(() => shortcuts)
+  })
+}
+
+let hasLooked = false
+
 const read = (
   ask: Ask,
   options: ErrorPolicy,
@@ -314,7 +334,7 @@ const read = (
   Effect.gen(function* () {
     const registry = yield* Registry
     const rendered = yield* Effect.tryPromise({
-      try: () => renderFamilies(registry, ask, onProgress),
+      try: () => renderFamilies(registry, ask, shortcuts, onProgress).finally(lookForShortcuts),
       catch: (cause) =>
         new ExpositionError({
           reason: "Registry",

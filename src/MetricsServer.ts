@@ -36,8 +36,8 @@ import { bounded } from "./internal/bounded.js"
 import { timerMillis } from "./internal/duration.js"
 import type { Ask } from "./internal/endpoint.js"
 import { messageOf } from "./internal/message.js"
+import type { Progress } from "./internal/pace.js"
 import type { Exposed } from "./internal/protocol.js"
-import type { Progress } from "./internal/render.js"
 import { plain } from "./internal/secret.js"
 import type { ListenOptions, Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
@@ -251,8 +251,6 @@ const workerUrl = (given: string | URL | undefined): URL => {
   }
 }
 
-const encoder = new TextEncoder()
-
 // An exposition for the worker: where each family ends, so that it can be cut to `name[]`.
 const expose = (
   ask: Ask,
@@ -261,26 +259,16 @@ const expose = (
 ): Effect.Effect<Exposed | NotExposed> =>
   Effect.map(scrapeFamilies(ask, options, onProgress), (scraped) => {
     if ("status" in scraped) return scraped
-    const families = scraped.families.map(({ name, text }) => ({ name, bytes: encoder.encode(text) }))
+    const { families, heldFor, writer } = scraped
     return {
       format: ask.format,
       asked: ask.names,
       names: families.map(({ name }) => name),
-      lengths: families.map(({ bytes }) => bytes.byteLength),
-      bytes: concat(families.map(({ bytes }) => bytes)),
-      busyFor: scraped.busyFor
+      lengths: families.map(({ length }) => length),
+      bytes: writer.bytes(),
+      heldFor
     }
   })
-
-const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.byteLength
-  }
-  return whole
-}
 
 interface Settings {
   readonly path: string

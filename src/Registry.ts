@@ -10,7 +10,7 @@
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
-import { Counter, register } from "prom-client"
+import { Counter, Gauge, Histogram, register } from "prom-client"
 import type { Operation } from "./internal/warnings.js"
 import { operations } from "./internal/warnings.js"
 
@@ -55,6 +55,13 @@ export class Registry extends Context.Reference<Registry>()("effect-prometheus/R
  * @category layers
  */
 export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.succeed(Registry, registry)
+
+/**
+ * The classes that most metrics of an application are of.
+ *
+ * @internal
+ */
+export const client = { Counter, Gauge, Histogram }
 
 const errorsTotal = {
   name: "effect_prometheus_errors_total",

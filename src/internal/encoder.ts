@@ -5,35 +5,68 @@
  * are those of its specification. No sample carries a timestamp: one would break Prometheus' staleness handling.
  */
 import type { Format } from "./negotiation.js"
+import type { Labelled } from "./texts.js"
+import { Texts, Walk } from "./texts.js"
+import type { Writer } from "./writer.js"
+import { numberText, roomForValue } from "./writer.js"
 
-/** A family as a client's `metric.get()` gives it. */
-export interface Family {
+/** What is said of a family, whatever its samples. */
+export interface FamilyInfo {
+  /** The name that it is registered by. */
   readonly name: string
   readonly help: string
   readonly type: unknown
-  readonly values: ReadonlyArray<Sample>
 }
 
-/** A sample of a family. Without a name of its own it has that of the family. */
-export interface Sample {
+/** A sample as a client hands it out. Without a name of its own it has that of the family. */
+export interface Sample extends Labelled {
   readonly value: number
-  readonly metricName?: string | undefined
-  readonly labels?: SampleLabels | undefined
-  readonly exemplar?: SampleExemplar | null | undefined
+  readonly exemplar?: Exemplar | null | undefined
 }
 
 /** An exemplar as the clients keep it; the timestamp is in seconds. */
-export interface SampleExemplar {
-  readonly labelSet: SampleLabels
+export interface Exemplar {
+  readonly labelSet: LabelValues
   /** The clients leave it out where they refused the labels. */
   readonly value: number | null
   readonly timestamp?: number | undefined
 }
 
-type SampleLabels = Readonly<Record<string, unknown>>
+type LabelValues = Readonly<Record<string, unknown>>
+
+/** How families are written. */
+export interface Style {
+  readonly format: Format
+  /** Labels for every sample that does not have them. */
+  readonly defaults: LabelValues | undefined
+  /** From `clashing`; of no use in text. */
+  readonly clashes: ReadonlyMap<string, string>
+}
+
+/** What is kept of a family from one exposition to the next: the texts of its series, the same in both formats. */
+export class Kept {
+  /** Of samples: the line up to the value. */
+  lines = new Texts()
+  /** Of the series of a histogram: their own labels, as the end of a line up to the value. */
+  labels = new Texts()
+  private defaults = ""
+
+  /** Forgets what was made with other default labels. */
+  under(defaults: LabelValues | undefined): this {
+    const text = labelText(defaults)
+    if (text === this.defaults) return this
+    this.lines = new Texts()
+    this.labels = new Texts()
+    this.defaults = text
+    return this
+  }
+}
 
 /** What follows the last family. OpenMetrics, "Overall Structure": the exposition MUST end with EOF. */
 export const epilogues: { readonly [F in Format]: string } = { text: "", openmetrics: "# EOF\n" }
+
+/** No clashes, as there are none in text. */
+export const noClashes: ReadonlyMap<string, string> = new Map()
 
 /**
  * The counters whose names clash in OpenMetrics: their family loses `_total` there and meets one that is called so, or
@@ -55,91 +88,133 @@ export const clashing = (
 }
 
 /**
- * One family as text. `defaults` are labels for every sample that does not have them; `clashes` come from `clashing`.
+ * Writes a family from its samples, which come in pieces, and gives way after each of them. Where texts are `kept`, only
+ * those of new series are built; where they are not, each line is written as it comes.
  *
  * A series has the same name and the same labels in both formats. OpenMetrics, "Counter": the sample of a counter MUST
  * end in `_total`; one whose name does not is therefore `unknown`.
  */
-export const encode = (
-  family: Family,
-  format: Format,
-  defaults: SampleLabels | undefined,
-  clashes: ReadonlyMap<string, string>
-): string => {
-  const openmetrics = format === "openmetrics"
-  const canCount = isTotal(family.name) && !clashes.has(family.name)
-  const type = openmetrics ? openMetricsType(family.type, canCount) : textType(family.type)
-  const name = openmetrics && type === "counter" ? withoutTotal(family.name) : family.name
-  const help = openmetrics ? escapeQuoted(family.help) : escapeHelp(family.help)
-  let text = `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
-  for (const sample of type === "histogram" ? withOneInfinity(family.values) : family.values) {
-    const series = sample.metricName ?? family.name
-    text += `${series}${labelText(sample.labels, defaults)} ${number(sample.value)}`
-    if (openmetrics && takesExemplar(type, series)) text += exemplarText(sample.exemplar)
-    text += "\n"
+export function* encodeSamples(
+  writer: Writer,
+  family: FamilyInfo,
+  pieces: Iterable<ReadonlyArray<Sample>>,
+  style: Style,
+  kept?: Kept
+): Generator<void> {
+  const { name } = family
+  const type = writeHead(writer, family, style)
+  const textOf = ({ metricName = name, labels, sharedLabels }: Sample): string => {
+    const all = labelText(labels, style.defaults, sharedLabels)
+    return all === "" ? `${metricName} ` : `${metricName}{${all}} `
   }
+  const canHaveExemplars = style.format === "openmetrics" && (type === "counter" || type === "histogram")
+  const exemplarOf = ({ exemplar, metricName = name }: Sample): string =>
+    exemplar && canHaveExemplars && takesExemplar(type, metricName) ? exemplarText(exemplar) : ""
+  const walk = kept && new Walk<Sample>(kept.lines, textOf)
+  for (const samples of pieces) {
+    if (walk === undefined) {
+      let lines = ""
+      for (const sample of samples) lines += `${textOf(sample)}${numberText(sample.value)}${exemplarOf(sample)}\n`
+      writer.text(lines)
+    } else writeKept(writer, samples, walk, exemplarOf)
+    yield
+  }
+  if (kept !== undefined && walk !== undefined) kept.lines = walk.end()
+}
+
+const writeKept = (
+  writer: Writer,
+  samples: ReadonlyArray<Sample>,
+  walk: Walk<Sample>,
+  exemplarOf: (sample: Sample) => string
+): void => {
+  const first = walk.meet(samples)
+  const { texts } = walk
+  const room = texts.lengthFrom(first) + samples.length * roomForValue
+  writer.reserve(room)
+  for (let index = 0; index < samples.length; index += 1) {
+    const sample = samples[index] as Sample
+    writer.unsafeCopy(texts.bytes, texts.start(first + index), texts.end(first + index))
+    writer.unsafeNumber(sample.value)
+    if (sample.exemplar) {
+      writer.text(exemplarOf(sample))
+      writer.reserve(room)
+    }
+    writer.unsafeNewline()
+  }
+}
+
+/** Writes what stands before the samples, and tells the type that stands there. */
+export const writeHead = (writer: Writer, { name, help, type }: FamilyInfo, { format, clashes }: Style): string => {
+  if (format === "text") {
+    const known = isKnown(type) ? type : "untyped"
+    writer.text(`# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${known}\n`)
+    return known
+  }
+  const canCount = isTotal(name) && !clashes.has(name)
+  const known = isKnown(type) && (type !== "counter" || canCount) ? type : "unknown"
+  const family = known === "counter" ? withoutTotal(name) : name
+  writer.text(`# HELP ${family} ${escapeQuoted(help)}\n# TYPE ${family} ${known}\n`)
+  return known
+}
+
+/** The samples without the bucket up to Infinity that was asked for: every histogram has one, which follows it. */
+export const withOneInfinity = (samples: ReadonlyArray<Sample>): ReadonlyArray<Sample> =>
+  samples.some(isInfinite)
+    ? samples.flatMap((sample, index) => {
+        if (isInfinite(sample)) return []
+        const before = samples[index - 1]
+        const exemplar = before !== undefined && isInfinite(before) ? before.exemplar : undefined
+        return exemplar ? { ...sample, exemplar: sample.exemplar ?? exemplar } : sample
+      })
+    : samples
+
+const isInfinite = ({ labels }: Sample): boolean => labels?.["le"] === Number.POSITIVE_INFINITY
+
+/** Whether the labels of a registry are any. */
+export const someLabels = (labels: unknown): LabelValues | undefined =>
+  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as LabelValues) : undefined
+
+/** Labels as they stand between the braces: defaults first, then own ones, then shared ones; of one name the last. */
+export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, shared?: LabelValues): string => {
+  let text = ""
+  for (const name in defaults) {
+    if (!has(own, name) && !has(shared, name)) text = withLabel(text, name, defaults[name])
+  }
+  for (const name in own) if (!has(shared, name)) text = withLabel(text, name, own[name])
+  for (const name in shared) text = withLabel(text, name, shared[name])
   return text
 }
 
-/** Whether the labels of a registry are any. */
-export const someLabels = (labels: unknown): SampleLabels | undefined =>
-  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as SampleLabels) : undefined
+const has = (labels: LabelValues | undefined, name: string): boolean =>
+  labels !== undefined && Object.hasOwn(labels, name)
 
-// A bucket up to Infinity that was asked for gives its exemplar to the one that every histogram has, which follows it.
-const withOneInfinity = function* (samples: ReadonlyArray<Sample>): Iterable<Sample> {
-  let exemplar: Sample["exemplar"]
-  for (const sample of samples) {
-    const bound = sample.labels?.["le"]
-    if (bound === Number.POSITIVE_INFINITY) exemplar = sample.exemplar
-    else if (bound === "+Inf" && exemplar) {
-      yield { ...sample, exemplar: sample.exemplar ?? exemplar }
-      exemplar = undefined
-    } else yield sample
-  }
+const withLabel = (before: string, name: string, value: unknown): string =>
+  `${before === "" ? "" : `${before},`}${name}="${escapeQuoted(String(value))}"`
+
+/**
+ * An exemplar as it follows a value. The clients keep what they have refused, and do not look at the names. OpenMetrics,
+ * "Exemplars": names and values together MUST NOT have more than 128 characters.
+ */
+export const exemplarText = (exemplar: Exemplar | null | undefined): string => {
+  if (!exemplar || typeof exemplar.value !== "number") return ""
+  const entries = Object.entries(exemplar.labelSet)
+  if (!entries.every(([name]) => /^[a-zA-Z_]\w*$/.test(name))) return ""
+  if ([...entries.flat().join("")].length > 128) return ""
+  const time = exemplar.timestamp === undefined ? "" : ` ${numberText(exemplar.timestamp)}`
+  return ` # {${labelText(exemplar.labelSet)}} ${numberText(exemplar.value)}${time}`
 }
-
-const isTotal = (name: string): boolean => name.endsWith("_total") && name !== "_total"
-
-const withoutTotal = (name: string): string => name.slice(0, -"_total".length)
-
-const textType = (type: unknown): string => (isKnown(type) ? type : "untyped")
-
-const openMetricsType = (type: unknown, canCount: boolean): string =>
-  isKnown(type) && (type !== "counter" || canCount) ? type : "unknown"
-
-const isKnown = (type: unknown): type is string =>
-  type === "counter" || type === "gauge" || type === "histogram" || type === "summary"
 
 // OpenMetrics, "Exemplars": on the total of a counter and on the buckets of a histogram, nowhere else.
 const takesExemplar = (type: string, series: string): boolean =>
   type === "counter" || (type === "histogram" && series.endsWith("_bucket"))
 
-// The clients keep what they have refused, and do not look at the names. OpenMetrics, "Exemplars": names and values
-// together MUST NOT have more than 128 characters.
-const exemplarText = (exemplar: SampleExemplar | null | undefined): string => {
-  if (!exemplar || typeof exemplar.value !== "number") return ""
-  const entries = Object.entries(exemplar.labelSet)
-  if (!entries.every(([name]) => /^[a-zA-Z_]\w*$/.test(name))) return ""
-  if ([...entries.flat().join("")].length > 128) return ""
-  const time = exemplar.timestamp === undefined ? "" : ` ${number(exemplar.timestamp)}`
-  return ` # ${labelText(exemplar.labelSet, undefined) || "{}"} ${number(exemplar.value)}${time}`
-}
+const isTotal = (name: string): boolean => name.endsWith("_total") && name !== "_total"
 
-const labelText = (own: SampleLabels | undefined, defaults: SampleLabels | undefined): string => {
-  const labels = defaults === undefined ? own : { ...defaults, ...own }
-  let text = ""
-  for (const name in labels) {
-    text += `${text === "" ? "{" : ","}${name}="${escapeQuoted(String(labels[name]))}"`
-  }
-  return text === "" ? "" : `${text}}`
-}
+const withoutTotal = (name: string): string => name.slice(0, -"_total".length)
 
-const number = (value: unknown): string => {
-  if (typeof value !== "number") throw new TypeError(`a sample has a value that is not a number: ${typeof value}`)
-  if (value === Number.POSITIVE_INFINITY) return "+Inf"
-  if (value === Number.NEGATIVE_INFINITY) return "-Inf"
-  return String(value)
-}
+const isKnown = (type: unknown): type is string =>
+  type === "counter" || type === "gauge" || type === "histogram" || type === "summary"
 
 const escapeHelp = (text: string): string =>
   text.replace(/[\\\n]/g, (character) => (character === "\n" ? "\\n" : "\\\\"))

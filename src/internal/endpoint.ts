@@ -46,7 +46,16 @@ export interface Endpoint {
 // A smaller body fits the first packets as it is.
 const worthCompressing = 1_024
 
-const compress = promisify(gzip)
+const gzipped = promisify(gzip)
+
+// By the body, so that those who share one share its compression.
+const compressed = new WeakMap<Uint8Array, Promise<Uint8Array>>()
+
+const compress = (body: Uint8Array): Promise<Uint8Array> => {
+  const known = compressed.get(body) ?? gzipped(body)
+  compressed.set(body, known)
+  return known
+}
 
 /** Answers. It rejects only if the scrape does. */
 export const answer = async (endpoint: Endpoint, question: Question): Promise<Answer> => {

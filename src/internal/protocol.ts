@@ -24,8 +24,8 @@ export interface Exposed {
   readonly names: ReadonlyArray<string>
   readonly lengths: ReadonlyArray<number>
   readonly bytes: Uint8Array
-  /** How long the main thread worked on it without giving way, about, in milliseconds. */
-  readonly busyFor: number
+  /** The longest time that the main thread worked on it without giving way, in milliseconds. */
+  readonly heldFor: number
 }
 
 /** What the worker says. */

@@ -1,36 +1,43 @@
 /** Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read. */
-import type { Family } from "./encoder.js"
-import { clashing, encode, someLabels } from "./encoder.js"
+import type { FamilyInfo, Sample, Style } from "./encoder.js"
+import { clashing, encodeSamples, Kept, noClashes, someLabels, withOneInfinity } from "./encoder.js"
+import { encodeHistogram, TakenLabelError } from "./histogram.js"
 import type { Format } from "./negotiation.js"
+import type { Progress } from "./pace.js"
+import { Pace } from "./pace.js"
+import type { Metric, Shortcuts } from "./store.js"
+import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
+import { roomForValue, Writer } from "./writer.js"
 
 /** What is asked of a registry here. */
 export interface Readable {
-  getMetricsAsArray(): ReadonlyArray<Named>
+  getMetricsAsArray(): ReadonlyArray<FamilyInfo>
   getSingleMetric(name: string): unknown
 }
 
-interface Named {
-  readonly name: string
-  readonly type: unknown
+/** What of a registry is rendered, and how. */
+export interface Asked {
+  readonly format: Format
+  /** Only these families; all if undefined. */
+  readonly names: ReadonlyArray<string> | undefined
 }
-
-/** What the thread is doing about a scrape. */
-export type Progress = "busy" | "waiting"
 
 /** Families in the order of the registry, and the metrics that could not be read. */
 export interface Rendered {
-  readonly families: ReadonlyArray<EncodedFamily>
+  /** All but the epilogue of the format. */
+  readonly writer: Writer
+  readonly families: ReadonlyArray<WrittenFamily>
   readonly failures: ReadonlyArray<Failure>
-  /** How long this thread worked on it without giving way, about, in milliseconds. */
-  readonly busyFor: number
+  /** The longest time that this thread worked on it without giving way, in milliseconds. */
+  readonly heldFor: number
   /** Counters that cannot be a counter in OpenMetrics, because a family has the name that would be theirs there. */
   readonly clashes: ReadonlyMap<string, string>
 }
 
-/** One family as text, under the name that it is registered by. */
-export interface EncodedFamily {
+/** One family, under the name that it is registered by, with its length in bytes. */
+export interface WrittenFamily {
   readonly name: string
-  readonly text: string
+  readonly length: number
 }
 
 /** A metric that could not be read, and what it threw. */
@@ -40,62 +47,139 @@ export interface Failure {
   readonly error: unknown
 }
 
+type Registered = FamilyInfo & Metric
+
+// So many series are read, and then written, before the time is looked at.
+const pieceSize = 256
+
+// The texts of a metric's series go with the metric.
+const texts = new WeakMap<object, Kept>()
+
+// How large the last exposition of a registry was, so that the next one need not be moved to larger memory.
+const sizes = new WeakMap<object, number>()
+const unknownSize = 65_536
+
 /**
- * Renders the metrics with those `names`, or all of them. It rejects only if the registry itself cannot be read.
- * `onProgress` is told when this thread begins to work on it without giving way, and when it only waits for metrics that
- * are collected asynchronously.
+ * Renders the metrics with those `names`, or all of them, and gives way to the event loop every few milliseconds. It
+ * rejects only if the registry itself cannot be read. `onProgress` is told when this thread begins to work without
+ * giving way, and when it gives way or waits for metrics that are collected asynchronously.
  */
 export const render = async (
   registry: Readable,
-  { format, names }: { readonly format: Format; readonly names: ReadonlyArray<string> | undefined },
+  { format, names }: Asked,
+  shortcuts: Shortcuts,
   onProgress: (progress: Progress) => void = () => {}
 ): Promise<Rendered> => {
-  const registered = registry.getMetricsAsArray().map((metric) => ({
+  const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map((metric) => ({
     metric,
     name: registeredName(registry, metric),
     type: metric.type
   }))
-  const clashes = clashing(registered)
   const wanted = names === undefined ? undefined : new Set(names)
   const chosen = wanted === undefined ? registered : registered.filter(({ name }) => wanted.has(name))
   // Both clients keep them there, and offer no way to read them that does not read every metric as well.
   const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
-  const families: Array<EncodedFamily> = []
+  const clashes = format === "openmetrics" ? clashing(registered) : noClashes
+  const writer = new Writer(names === undefined ? capacityFor(registry) : undefined)
+  const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
-  onProgress("busy")
-  const begun = performance.now()
-  const reading = Promise.all(chosen.map(({ metric }) => settled(metric)))
-  const started = performance.now()
-  // What the clients read, they read at once; only a `collect` can still be waiting when the event loop goes on.
-  const waiting = setImmediate(() => onProgress("waiting"))
-  const read = await reading
-  clearImmediate(waiting)
-  onProgress("busy")
-  const encoding = performance.now()
-  chosen.forEach(({ metric, name }, index) => {
-    const result = read[index] as PromiseSettledResult<Family>
+  const pace = new Pace(onProgress)
+  const run = { writer, style: { format, defaults, clashes }, shortcuts, pace }
+  // Those that may take their time are asked at once, so that they take it together.
+  const asked = new Map(
+    chosen.flatMap(({ metric }) => (mayTakeTime(metric) ? [[metric, settled(metric)] as const] : []))
+  )
+  for (const { metric, name } of chosen) {
+    const start = writer.length
     try {
-      if (result.status === "rejected") throw result.reason
-      families.push({ name, text: encode({ ...result.value, name }, format, defaults, clashes) })
+      await writeFamily(metric, name, asked.get(metric), run)
+      families.push({ name, length: writer.length - start })
     } catch (error) {
+      // Nothing stays of one that fails half way.
+      writer.length = start
       failures.push({ name, metric, error })
     }
-  })
-  return { families, failures, clashes, busyFor: started - begun + (performance.now() - encoding) }
+  }
+  pace.stop()
+  if (names === undefined) sizes.set(registry, writer.length)
+  return { writer, families, failures, heldFor: pace.longest, clashes }
 }
+
+interface Run {
+  readonly writer: Writer
+  readonly style: Style
+  readonly shortcuts: Shortcuts
+  readonly pace: Pace
+}
+
+const writeFamily = async (
+  metric: Registered,
+  name: string,
+  asked: Promise<PromiseSettledResult<Family>> | undefined,
+  { writer, style, shortcuts, pace }: Run
+): Promise<void> => {
+  const start = writer.length
+  const kept = keptOf(metric, style)
+  const family = { name, help: metric.help, type: metric.type }
+  if (keepsSamples(metric, shortcuts)) {
+    return pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
+  }
+  if (kept !== undefined && keepsHistogram(metric, shortcuts)) {
+    const { upperBounds } = metric
+    try {
+      const pieces = storedPieces(metric, pieceSize)
+      return await pace.along(encodeHistogram(writer, { ...family, upperBounds }, pieces, style, kept))
+    } catch (error) {
+      if (!(error instanceof TakenLabelError)) throw error
+      writer.length = start
+    }
+  }
+  const read = await (asked === undefined ? settled(metric) : pace.waitFor(asked))
+  if (read.status === "rejected") throw read.reason
+  const { help, type, values } = read.value
+  const samples = type === "histogram" ? withOneInfinity(values) : values
+  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples), style, kept))
+}
+
+// Some larger than the last time, because numbers grow and room is reserved for the longest.
+const capacityFor = (registry: Readable): number => {
+  const size = sizes.get(registry) ?? unknownSize
+  return size + size / 16 + pieceSize * roomForValue
+}
+
+// Not from the first time on: most of what the first exposition costs would be to keep what may never be asked for again.
+const keptOf = (metric: object, { defaults }: Style): Kept | undefined => {
+  const known = texts.get(metric)
+  if (known === undefined) texts.set(metric, new Kept())
+  return known?.under(defaults)
+}
+
+function* piecesOf(samples: ReadonlyArray<Sample>): Generator<ReadonlyArray<Sample>> {
+  for (let start = 0; start < samples.length; start += pieceSize) yield samples.slice(start, start + pieceSize)
+}
+
+// A metric of the clients that has no `collect` answers at once.
+const mayTakeTime = (metric: Registered): boolean => metric.collect !== undefined || !("labelNames" in metric)
 
 // When prom-client renders OpenMetrics itself, it takes `_total` off the counters for good. The registry still knows
 // each of them by the name that it was given.
-const registeredName = (registry: Readable, metric: Named): string => {
+const registeredName = (registry: Readable, metric: FamilyInfo): string => {
   if (metric.type !== "counter") return metric.name
   const name = `${metric.name}_total`
   return registry.getSingleMetric(name) === metric ? name : metric.name
 }
 
-const settled = async (metric: object): Promise<PromiseSettledResult<Family>> => {
+// `getForPromString` is what the clients render their histograms from: it makes no copy of the labels for every bucket.
+const settled = async (metric: Metric): Promise<PromiseSettledResult<Family>> => {
   try {
-    return { status: "fulfilled", value: await (metric as { get(): Promise<Family> }).get() }
+    const value = await (metric.getForPromString === undefined ? metric.get() : metric.getForPromString())
+    return { status: "fulfilled", value: value as Family }
   } catch (reason) {
     return { status: "rejected", reason }
   }
+}
+
+// A family as a client's `get()` gives it.
+interface Family extends FamilyInfo {
+  readonly values: ReadonlyArray<Sample>
 }

@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { Ask } from "./endpoint.js"
 import { messageOf } from "./message.js"
+import type { Progress } from "./pace.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
-import type { Progress } from "./render.js"
 import type { Running } from "./server.js"
 
 /** What the worker needs of the main thread. */

@@ -3,13 +3,15 @@
  * the last exposition while that thread is stuck. It loads nothing but Node.js and its own neighbours.
  */
 import { parentPort, workerData } from "node:worker_threads"
-import { encode, epilogues } from "./encoder.js"
+import { encodeSamples, epilogues, noClashes } from "./encoder.js"
 import type { Ask, Scraped } from "./endpoint.js"
 import type { Format } from "./negotiation.js"
 import { contentTypes } from "./negotiation.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
 import type { Running } from "./server.js"
 import { listen } from "./server.js"
+import { shared } from "./sharing.js"
+import { Writer } from "./writer.js"
 
 const ageMetric = {
   name: "effect_prometheus_exposition_age_seconds",
@@ -75,8 +77,8 @@ const split = ({ names, lengths, bytes }: Exposed): ReadonlyArray<readonly [stri
 
 type Answered = Extract<ToWorker, { readonly tag: "Scraped" | "NotScraped" }>
 
-// How many times as long as for the last scrape the main thread may be busy with one.
-const busyFactor = 4
+// How many times as long as for the last scrape the main thread may work on one without giving way.
+const patience = 4
 
 /** Asks the main thread, and notices when it is stuck. */
 class MainThread {
@@ -86,11 +88,11 @@ class MainThread {
   constructor(
     private readonly post: (message: FromWorker) => void,
     private readonly grace: number,
-    private busyFor: number
+    private heldFor: number
   ) {}
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" }>): void {
-    if (message.tag === "Scraped") this.busyFor = message.exposed.busyFor
+    if (message.tag === "Scraped") this.heldFor = message.exposed.heldFor
     this.waiting.get(message.id)?.(message)
   }
 
@@ -126,7 +128,7 @@ class MainThread {
       }
       this.waiting.set(id, (message) => {
         if (message.tag === "Alive") within(this.grace, ping)
-        else if (message.tag === "Busy") within(this.grace + busyFactor * this.busyFor, lookElsewhere)
+        else if (message.tag === "Busy") within(this.grace + patience * this.heldFor, lookElsewhere)
         else if (message.tag !== "Close") finish(message)
       })
       this.post({ tag: "Scrape", id, ask })
@@ -138,36 +140,39 @@ class MainThread {
 /** Serves what the main thread answers, or what it last answered. */
 const scraping =
   (main: MainThread, cache: Cache, staleFor: number) =>
-  async (ask: Ask): Promise<Scraped> => {
-    const answered = await main.scrape(
-      ask,
-      () => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
-    )
-    if (answered?.tag === "NotScraped") return { status: answered.status, message: answered.message }
-    if (answered !== undefined) return exposition(answered.exposed.format, [answered.exposed.bytes], 0)
-    const cached = cache.get(ask, staleFor)
-    if (cached === undefined) {
-      return { status: 503, message: "the application does not answer, and has given no numbers yet" }
-    }
-    const { format, families, age } = cached
-    if (age > staleFor) {
-      const seconds = (age / 1e3).toFixed(0)
-      return { status: 503, message: `the application does not answer, and its last numbers are ${seconds} s old` }
-    }
-    return exposition(format, families, age)
-  }
+  (ask: Ask): Promise<Scraped> =>
+    shared(main, JSON.stringify(ask), async () => {
+      const answered = await main.scrape(
+        ask,
+        () => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
+      )
+      if (answered?.tag === "NotScraped") return { status: answered.status, message: answered.message }
+      if (answered !== undefined) return exposition(answered.exposed.format, [answered.exposed.bytes], 0)
+      const cached = cache.get(ask, staleFor)
+      if (cached === undefined) {
+        return { status: 503, message: "the application does not answer, and has given no numbers yet" }
+      }
+      const { format, families, age } = cached
+      if (age > staleFor) {
+        const seconds = (age / 1e3).toFixed(0)
+        return { status: 503, message: `the application does not answer, and its last numbers are ${seconds} s old` }
+      }
+      return exposition(format, families, age)
+    })
 
 const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, age: number): Scraped => {
-  const own = encode({ ...ageMetric, values: [{ value: age / 1e3 }] }, format, undefined, new Map())
-  const body = Buffer.concat([...families, Buffer.from(`${own}${epilogues[format]}`)])
-  return { contentType: contentTypes[format], body }
+  const own = new Writer()
+  const style = { format, defaults: undefined, clashes: noClashes }
+  for (const _ of encodeSamples(own, ageMetric, [[{ value: age / 1e3 }]], style));
+  own.text(epilogues[format])
+  return { contentType: contentTypes[format], body: Buffer.concat([...families, own.bytes()]) }
 }
 
 const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>): Promise<void> => {
   const post = (message: FromWorker): void => port.postMessage(message)
   const cache = new Cache()
   if (options.first !== undefined) cache.put(options.first)
-  const main = new MainThread(post, options.grace, options.first?.busyFor ?? 0)
+  const main = new MainThread(post, options.grace, options.first?.heldFor ?? 0)
   let running: Running
   try {
     running = await listen(options.listen, {

@@ -1,0 +1,55 @@
+/** Long work in short pieces: it gives way to the event loop between them, and tells when it does. */
+import { setImmediate as nextTurn } from "node:timers/promises"
+
+/** What this thread is doing about a piece of work: nothing but that, or whatever else there is. */
+export type Progress = "busy" | "waiting"
+
+// In milliseconds. Nothing else on the event loop waits for longer, but for what cannot be cut.
+const longestPiece = 5
+
+/** The pace of one piece of work, which begins at once. */
+export class Pace {
+  /** The longest time without giving way, in milliseconds. */
+  longest = 0
+  private since = 0
+
+  constructor(private readonly onProgress: (progress: Progress) => void) {
+    this.goOn()
+  }
+
+  /** Does the work, and lets the event loop do what else it has to do between some of its pieces. */
+  async along(work: Iterable<void>): Promise<void> {
+    for (const _ of work) {
+      if (performance.now() - this.since < longestPiece) continue
+      this.stop()
+      await nextTurn()
+      this.goOn()
+    }
+  }
+
+  /** Waits. The event loop goes on meanwhile, unless what it waits for is there already. */
+  async waitFor<A>(promise: Promise<A>): Promise<A> {
+    let goesOn = false
+    const next = setImmediate(() => {
+      goesOn = true
+      this.stop()
+    })
+    try {
+      return await promise
+    } finally {
+      clearImmediate(next)
+      if (goesOn) this.goOn()
+    }
+  }
+
+  /** The work is done, or nothing can be done about it for now. */
+  stop(): void {
+    this.longest = Math.max(this.longest, performance.now() - this.since)
+    this.onProgress("waiting")
+  }
+
+  private goOn(): void {
+    this.since = performance.now()
+    this.onProgress("busy")
+  }
+}

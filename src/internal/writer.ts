@@ -1,0 +1,135 @@
+/**
+ * Bytes written one after the other: text as UTF-8, numbers as both formats write them, and pieces of what another
+ * writer holds. Nothing is made per piece, so that a large exposition leaves no garbage behind but its own buffer.
+ */
+import { Buffer } from "node:buffer"
+
+// JavaScript writes no number longer than -0.0000012345678901234567.
+const longestNumber = 25
+
+/** How many bytes to reserve for a value and the end of its line. */
+export const roomForValue = longestNumber + 1
+
+// Pieces are copied eight bytes at a time: the last step can read and write so many bytes too far.
+const overrun = 7
+
+const zero = 48
+const newline = 10
+const eightDigits = 100_000_000
+
+/** A growing piece of memory. */
+export class Writer {
+  /** How many bytes are written. Only to be lowered, which takes back what was written last. */
+  length = 0
+  private memory: Buffer
+  private view: DataView
+
+  constructor(capacity = 64) {
+    this.memory = Buffer.allocUnsafeSlow(Math.ceil(capacity) + overrun)
+    this.view = viewOf(this.memory)
+  }
+
+  /** What is written. It shares the memory of the writer. */
+  bytes(): Uint8Array {
+    return new Uint8Array(this.memory.buffer, 0, this.length)
+  }
+
+  /** What is written, as text. */
+  toString(): string {
+    return this.memory.toString("utf8", 0, this.length)
+  }
+
+  /** Makes room for so many bytes more. The methods whose names begin with `unsafe` need it to be there. */
+  reserve(count: number): void {
+    const needed = this.length + count + overrun
+    if (needed <= this.memory.length) return
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.memory.length))
+    this.memory.copy(larger, 0, 0, this.length)
+    this.memory = larger
+    this.view = viewOf(larger)
+  }
+
+  /** Text of any characters. A lone surrogate becomes U+FFFD, as everywhere in UTF-8. */
+  text(text: string): void {
+    this.reserve(3 * text.length)
+    this.length += this.memory.write(text, this.length)
+  }
+
+  /** The bytes of `source` from `start` to `end`. */
+  copy(source: Writer, start: number, end: number): void {
+    this.reserve(end - start)
+    this.unsafeCopy(source, start, end)
+  }
+
+  /**
+   * `copy`, with `end - start` bytes reserved. It goes by eight bytes at a time, as floating-point numbers, which the
+   * engine moves without making an object of them; no eight bytes of UTF-8 are a NaN, whose bits it could change.
+   */
+  unsafeCopy(source: Writer, start: number, end: number): void {
+    const { view } = this
+    const other = source.view
+    let at = this.length
+    for (let from = start; from < end; from += 8) {
+      view.setFloat64(at, other.getFloat64(from, true), true)
+      at += 8
+    }
+    this.length += end - start
+  }
+
+  /** The end of a line, with a byte reserved. */
+  unsafeNewline(): void {
+    this.memory[this.length] = newline
+    this.length += 1
+  }
+
+  /** A number as both formats write it, with `longestNumber` bytes reserved. Anything else throws. */
+  unsafeNumber(value: number): void {
+    if (value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value) this.unsafeWhole(value)
+    else this.unsafeAscii(numberText(value))
+  }
+
+  // A safe integer has at most sixteen digits.
+  private unsafeWhole(value: number): void {
+    const high = Math.floor(value / eightDigits)
+    if (high === 0) {
+      this.unsafeDigits(value, widthOf(value))
+    } else {
+      this.unsafeDigits(high, widthOf(high))
+      this.unsafeDigits(value - high * eightDigits, 8)
+    }
+  }
+
+  // Below a hundred million everything is a small integer.
+  private unsafeDigits(value: number, width: number): void {
+    const { memory } = this
+    const end = this.length + width
+    let rest = value | 0
+    for (let at = end - 1; at >= this.length; at -= 1) {
+      const quotient = (rest / 10) | 0
+      memory[at] = zero + rest - quotient * 10
+      rest = quotient
+    }
+    this.length = end
+  }
+
+  private unsafeAscii(text: string): void {
+    const { memory, length } = this
+    for (let at = 0; at < text.length; at += 1) memory[length + at] = text.charCodeAt(at)
+    this.length = length + text.length
+  }
+}
+
+/** A number as text. Anything else throws: it would be a sample that nobody can read. */
+export const numberText = (value: unknown): string => {
+  if (typeof value !== "number") throw new TypeError(`a sample has a value that is not a number: ${typeof value}`)
+  if (value === Number.POSITIVE_INFINITY) return "+Inf"
+  if (value === Number.NEGATIVE_INFINITY) return "-Inf"
+  return String(value)
+}
+
+const viewOf = ({ buffer, byteOffset, length }: Buffer): DataView => new DataView(buffer, byteOffset, length)
+
+const widthOf = (value: number): number => {
+  if (value < 10_000) return value < 100 ? (value < 10 ? 1 : 2) : value < 1_000 ? 3 : 4
+  return value < 1_000_000 ? (value < 100_000 ? 5 : 6) : value < 10_000_000 ? 7 : 8
+}
