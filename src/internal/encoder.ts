@@ -103,8 +103,10 @@ export function* encodeSamples(
 ): Generator<void> {
   const { name } = family
   const type = writeHead(writer, family, style)
+  const shared = new LastText()
   const textOf = ({ metricName = name, labels, sharedLabels }: Sample): string => {
-    const all = labelText(labels, style.defaults, sharedLabels)
+    const own = labelText(labels, style.defaults, sharedLabels)
+    const all = sharedLabels === undefined ? own : joined(own, shared.of(sharedLabels))
     return all === "" ? `${metricName} ` : `${metricName}{${all}} `
   }
   const canHaveExemplars = style.format === "openmetrics" && (type === "counter" || type === "histogram")
@@ -112,6 +114,7 @@ export function* encodeSamples(
     exemplar && canHaveExemplars && takesExemplar(type, metricName) ? exemplarText(exemplar) : ""
   const walk = kept && new Walk<Sample>(kept.lines, textOf)
   for (const samples of pieces) {
+    shared.forget()
     if (walk === undefined) {
       let lines = ""
       for (const sample of samples) lines += `${textOf(sample)}${numberText(sample.value)}${exemplarOf(sample)}\n`
@@ -175,22 +178,42 @@ const isInfinite = ({ labels }: Sample): boolean => labels?.["le"] === Number.PO
 export const someLabels = (labels: unknown): LabelValues | undefined =>
   typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as LabelValues) : undefined
 
-/** Labels as they stand between the braces: defaults first, then own ones, then shared ones; of one name the last. */
-export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, shared?: LabelValues): string => {
+/** Labels as they stand between the braces: defaults and own ones, without those that are overridden. */
+export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, overriding?: LabelValues): string => {
   let text = ""
   for (const name in defaults) {
-    if (!has(own, name) && !has(shared, name)) text = withLabel(text, name, defaults[name])
+    if (!has(own, name) && !has(overriding, name)) text = joined(text, oneLabel(name, defaults[name]))
   }
-  for (const name in own) if (!has(shared, name)) text = withLabel(text, name, own[name])
-  for (const name in shared) text = withLabel(text, name, shared[name])
+  for (const name in own) if (!has(overriding, name)) text = joined(text, oneLabel(name, own[name]))
   return text
 }
 
 const has = (labels: LabelValues | undefined, name: string): boolean =>
   labels !== undefined && Object.hasOwn(labels, name)
 
-const withLabel = (before: string, name: string, value: unknown): string =>
-  `${before === "" ? "" : `${before},`}${name}="${escapeQuoted(String(value))}"`
+const oneLabel = (name: string, value: unknown): string => `${name}="${escapeQuoted(String(value))}"`
+
+const joined = (left: string, right: string): string =>
+  left === "" || right === "" ? left + right : `${left},${right}`
+
+// The labels that all samples of a series share come with each of them, one after the other.
+class LastText {
+  private labels: LabelValues | undefined
+  private text = ""
+
+  of(labels: LabelValues): string {
+    if (labels !== this.labels) {
+      this.labels = labels
+      this.text = labelText(labels)
+    }
+    return this.text
+  }
+
+  // Later they can be others.
+  forget(): void {
+    this.labels = undefined
+  }
+}
 
 /**
  * An exemplar as it follows a value. The clients keep what they have refused, and do not look at the names. OpenMetrics,
