@@ -1,0 +1,43 @@
+/**
+ * Measures the library against its peers: `npm run bench`
+ *
+ * `npm run bench -- counters http-1` runs those rows only, `--list` lists them, and `--json` prints data instead of a
+ * table (with `npm run --silent bench`, for npm has a line of its own to say). Each row's file in `rows/` says what it measures and how. Whether a bar is reached is reported and no more: the
+ * exit status is that of the measuring.
+ */
+import { cpus } from "node:os"
+import { parseArgs } from "node:util"
+import { fresh } from "./fresh.js"
+import type { Outcome, Report } from "./report.js"
+import { table } from "./report.js"
+import { rows } from "./rows/index.js"
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: "boolean" }, list: { type: "boolean" } },
+  allowPositionals: true
+})
+
+const unknown = positionals.filter((id) => !rows.some((row) => row.id === id))
+if (unknown.length > 0) {
+  console.error(`there is no row ${unknown.join(", ")}; there are ${rows.map(({ id }) => id).join(", ")}`)
+  process.exit(2)
+}
+const chosen = positionals.length === 0 ? rows : rows.filter(({ id }) => positionals.includes(id))
+
+if (values.list) {
+  for (const { id, title } of chosen) console.log(`${id.padEnd(24)}  ${title}`)
+} else {
+  const reports: Array<Report> = []
+  for (const { id, title } of chosen) {
+    console.error(`${id}: ${title}`)
+    try {
+      reports.push({ id, title, ...(await fresh<Outcome>("row", [id])) })
+    } catch (error) {
+      process.exitCode = 1
+      reports.push({ id, title, error: error instanceof Error ? error.message : String(error) })
+    }
+  }
+  const machine = { node: process.version, cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length }
+  if (values.json) console.log(JSON.stringify({ ...machine, rows: reports }, undefined, 2))
+  else console.log(`\nNode.js ${machine.node}, ${machine.cores} cores of ${machine.cpu}\n\n${table(reports)}`)
+}

@@ -1,0 +1,169 @@
+/** Whoever can turn the data of a shape into text, each with a registry of its own. */
+import { Effect } from "effect"
+import { Exposition, Registry } from "effect-prometheus"
+import * as promClient from "prom-client"
+import type { Client, Shape } from "./registries.js"
+import { changing, growth, labelsOf, nameOf, promRegistry } from "./registries.js"
+import type { Measure } from "./rounds.js"
+import { namesOf, timing } from "./rounds.js"
+
+export interface Renderer {
+  /** Changes the value of every series. */
+  readonly change: () => void
+  readonly render: () => Promise<string>
+}
+
+export type Format = "text" | "openmetrics"
+
+/** The library as it is used, on a registry of prom-client or of a client like it. */
+export const ours = (shape: Shape, format: Format = "text", client: Client = promClient): Renderer => {
+  const { registry, change } = promRegistry(client, shape)
+  return { change, render: rendering(registry, format) }
+}
+
+/** The library where it can use only the public face of a metric, because `get` is the metric's own. */
+export const oursByGet = (shape: Shape): Renderer => {
+  const { registry, change } = promRegistry(promClient, shape)
+  for (const metric of registry.getMetricsAsArray() as ReadonlyArray<object>) {
+    const { get } = Object.getPrototypeOf(metric) as { get(): unknown }
+    Object.assign(metric, { get: () => get.call(metric) })
+  }
+  return { change, render: rendering(registry) }
+}
+
+/** How the library renders that registry. */
+export const rendering = (registry: Registry.MetricRegistry, format: Format = "text"): (() => Promise<string>) => {
+  const accept = format === "openmetrics" ? "application/openmetrics-text; version=1.0.0" : "text/plain"
+  const render = Exposition.render({ accept }).pipe(
+    Effect.map(({ body }) => flat(body)),
+    Effect.provideService(Registry.Registry, registry)
+  )
+  return () => Effect.runPromise(render)
+}
+
+/** A client's own rendering. */
+export const clients = (shape: Shape, client: Client = promClient): Renderer => {
+  const { registry, change } = promRegistry(client, shape)
+  return { change, render: async () => flat(await registry.metrics()) }
+}
+
+/** The client that is to follow prom-client, where this Node.js can load it. */
+export const newerClient = async (): Promise<Client | undefined> => {
+  try {
+    return (await import("@prometheus-io/client")) as unknown as Client
+  } catch {
+    return undefined
+  }
+}
+
+/** The OpenTelemetry SDK and its Prometheus exporter: what it does on a scrape. Counters only. */
+export const openTelemetry = async (shape: Shape): Promise<Renderer> => {
+  const { MeterProvider } = await import("@opentelemetry/sdk-metrics")
+  const { PrometheusExporter, PrometheusSerializer } = await import("@opentelemetry/exporter-prometheus")
+  const { families, series } = counterFamilies(shape)
+  const reader = new PrometheusExporter({ preventServerStart: true })
+  // Beyond its limit it would put everything into one series.
+  const views = [{ instrumentName: "*", aggregationCardinalityLimit: series + 1 }]
+  const meter = new MeterProvider({ readers: [reader], views }).getMeter("benchmark")
+  const labels = Array.from({ length: series }, (_, index) => labelsOf(index))
+  const metrics = Array.from({ length: families }, (_, family) => {
+    const { name, help } = nameOf("counter", family)
+    return meter.createCounter(name, { description: help })
+  })
+  // Without the labels and the family of its own, so that it writes what the others write.
+  const serializer = new PrometheusSerializer(undefined, false, undefined, true, true)
+  const { change } = changing(
+    reader,
+    metrics.map((metric, family) => (tick) => {
+      for (const [index, attributes] of labels.entries()) metric.add(growth(index + family, tick), attributes)
+    })
+  )
+  return {
+    change,
+    render: async () => flat(serializer.serialize((await reader.collect()).resourceMetrics))
+  }
+}
+
+/** Effect 4, which formats metrics of its own. Counters only. */
+export const effect4 = async (shape: Shape): Promise<Renderer> => {
+  const Context = await import("effect4/Context")
+  const { runPromise, provide } = await import("effect4/Effect")
+  const { MetricRegistry, counter, withAttributes } = await import("effect4/Metric")
+  const { format } = await import("effect4/observability/PrometheusMetrics")
+  const { families, series } = counterFamilies(shape)
+  const context = Context.make(MetricRegistry, new Map())
+  const { change } = changing(
+    context,
+    Array.from({ length: families }, (_, family) => {
+      const { name, help } = nameOf("counter", family)
+      const metric = counter(name, { description: help, incremental: true })
+      const children = Array.from({ length: series }, (_, index) => withAttributes(metric, { ...labelsOf(index) }))
+      return (tick: number) => {
+        for (const [index, child] of children.entries()) child.updateUnsafe(growth(index + family, tick), context)
+      }
+    })
+  )
+  const render = provide(format(), context)
+  return { change, render: async () => flat(await runPromise(render)) }
+}
+
+const counterFamilies = (shape: Shape) => {
+  if (shape.counter === undefined || Object.keys(shape).length > 1) throw new TypeError("counters only")
+  return shape.counter
+}
+
+/**
+ * A text that the engine has only noted down as a concatenation is put together here, within the time: whoever sends it
+ * has to. Reading one character does that.
+ */
+export const flat = (text: string): string => {
+  text.charCodeAt(0)
+  return text
+}
+
+/**
+ * Measurements of renders, each of them of changed values. Before that it makes sure that every contender writes as many
+ * samples as the others, with the same sum, and (without summaries, whose quantiles may stay) that a change reaches every
+ * line.
+ */
+export const renders = async <K extends string>(
+  renderers: { readonly [Name in K]: Renderer },
+  { iterations, quantiles = false }: { readonly iterations: number; readonly quantiles?: boolean }
+): Promise<{ readonly [Name in K]: Measure<number> }> => {
+  const names = namesOf(renderers)
+  let expected: string | undefined
+  for (const name of names) {
+    const { change, render } = renderers[name]
+    const before = samples(await render())
+    change()
+    const after = samples(await render())
+    if (!quantiles && after.lines.some((line, index) => line === before.lines[index]))
+      throw new Error(`${name}: not every line has changed`)
+    const found = `${after.lines.length} samples of ${after.sum}`
+    expected ??= found
+    if (found !== expected) throw new Error(`${name} has ${found}, not ${expected}`)
+  }
+  return Object.fromEntries(names.map((name) => [name, rendered(renderers[name], iterations)])) as {
+    readonly [Name in K]: Measure<number>
+  }
+}
+
+const rendered = ({ change, render }: Renderer, iterations: number): Measure<number> => {
+  let last = ""
+  let text = ""
+  const fn = async () => {
+    text = await render()
+  }
+  const after = () => {
+    if (text.length < 1_000 || text === last) throw new Error("that was no render of changed values")
+    last = text
+  }
+  return timing(fn, { iterations, async: true, before: change, after })
+}
+
+/** The lines that are samples, and about what their values come to, for comparing. */
+export const samples = (text: string): { readonly lines: ReadonlyArray<string>; readonly sum: string } => {
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"))
+  const sum = lines.reduce((total, line) => total + Number(line.slice(line.lastIndexOf(" ") + 1)), 0)
+  return { lines, sum: sum.toPrecision(10) }
+}

@@ -1,0 +1,147 @@
+/** What a row says in the end: figures, how they compare, and whether that reaches the row's bar. */
+import type { Rounds, Spread } from "./rounds.js"
+import { perRound, spread } from "./rounds.js"
+
+/** One row of the benchmark. */
+export interface Row {
+  readonly id: string
+  readonly title: string
+  readonly run: () => Promise<Outcome>
+}
+
+export interface Outcome {
+  readonly comparisons: ReadonlyArray<Comparison>
+  /** What whoever reads the figures has to know. */
+  readonly notes?: ReadonlyArray<string> | undefined
+}
+
+/** Of times and sizes less is better, of rates more. */
+export type Unit = "ms" | "µs" | "ns" | "MiB" | "scrapes/s" | "modules"
+
+export interface Figure extends Spread {
+  readonly name: string
+  readonly unit: Unit
+}
+
+export type Bar = { readonly atLeast: number } | { readonly atMost: number }
+
+/**
+ * `times`: how many times as fast (or as little) as the peer; `share`: our figure divided by the peer's; `limit`: our
+ * figure itself. A bar from below asks for the first, a bar from above for one of the others.
+ */
+export interface Comparison {
+  readonly what?: string | undefined
+  readonly ours: Figure
+  readonly peer?: Figure | undefined
+  readonly kind: "times" | "share" | "limit"
+  /** The median over the rounds of what `kind` says. */
+  readonly result: Spread
+  readonly bar?: Bar | undefined
+  readonly reached?: boolean | undefined
+}
+
+/** What a contender gave. */
+export interface Measured {
+  readonly name: string
+  readonly unit: Unit
+  readonly rounds: Rounds<number>
+}
+
+interface Asked {
+  readonly what?: string | undefined
+  readonly bar?: Bar | undefined
+}
+
+/** Compares two contenders, round by round. Without a bar it tells how many times as fast we are. */
+export const compare = (
+  ours: Measured,
+  peer: Measured,
+  asked: Asked & {
+    /** What both figures hold that is not to be compared. */
+    readonly without?: Rounds<number> | undefined
+  } = {}
+): Comparison => {
+  const { without = [] } = asked
+  const mine = less(ours.rounds, without)
+  const theirs = less(peer.rounds, without)
+  const kind = asked.bar !== undefined && "atMost" in asked.bar ? "share" : "times"
+  const rate = ours.unit === "scrapes/s"
+  const ratios = perRound(mine, theirs, (a, b) => ((kind === "times") === rate ? a / b : b / a))
+  return judged(asked, kind, spread(ratios), figure(ours, mine), figure(peer, theirs))
+}
+
+/** Compares a contender with a fixed limit. */
+export const limit = (ours: Measured, asked: Asked): Comparison => {
+  const mine = figure(ours, ours.rounds)
+  return judged(asked, "limit", mine, mine)
+}
+
+const less = (rounds: Rounds<number>, without: Rounds<number>): Rounds<number> =>
+  rounds.map((value, round) => (value === undefined ? undefined : value - (without[round] ?? 0)))
+
+const figure = ({ name, unit }: Measured, rounds: Rounds<number>): Figure => ({
+  name,
+  unit,
+  ...spread(rounds.filter((value) => value !== undefined))
+})
+
+const judged = (
+  { what, bar }: Asked,
+  kind: Comparison["kind"],
+  { median, quartiles, range, rounds }: Spread,
+  ours: Figure,
+  peer?: Figure
+): Comparison => ({
+  what,
+  ours,
+  peer,
+  kind,
+  result: { median, quartiles, range, rounds },
+  bar,
+  reached: bar && ("atLeast" in bar ? median >= bar.atLeast : median <= bar.atMost)
+})
+
+/** A row that has been run, or could not be. */
+export interface Report extends Partial<Outcome> {
+  readonly id: string
+  readonly title: string
+  readonly error?: string | undefined
+}
+
+/** The reports as one table, one line per comparison. */
+export const table = (reports: ReadonlyArray<Report>): string => {
+  const lines = reports.flatMap(({ id, comparisons = [] }) => comparisons.map((comparison) => cells(id, comparison)))
+  const rows = [["row", "ours", "peer", "ratio", "middle half", "rounds", "bar", "reached"], ...lines]
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
+  const text = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd()
+  )
+  text.splice(1, 0, widths.map((width) => "-".repeat(width)).join("  "))
+  const notes = reports.flatMap(({ id, notes = [], error }) =>
+    [...notes, ...(error === undefined ? [] : [`FAILED: ${error}`])].map((note) => `${id}: ${note}`)
+  )
+  return `${[...text, ...(notes.length > 0 ? ["", ...notes] : [])].join("\n")}\n`
+}
+
+const cells = (id: string, { what, ours, peer, kind, result, bar, reached }: Comparison): ReadonlyArray<string> => {
+  const sign = kind === "limit" ? ` ${ours.unit}` : "x"
+  const asked = bar && ("atLeast" in bar ? `≥ ${bar.atLeast}` : `≤ ${bar.atMost}`)
+  return [
+    what === undefined ? id : `${id}: ${what}`,
+    shown(ours),
+    peer === undefined ? "" : shown(peer),
+    `${short(result.median)}${sign}`,
+    `${short(result.quartiles[0])} to ${short(result.quartiles[1])}`,
+    String(result.rounds),
+    asked === undefined ? "" : `${asked}${sign}`,
+    reached === undefined ? "" : reached ? "yes" : "NO"
+  ]
+}
+
+const shown = ({ name, median, unit }: Figure): string => `${name}: ${short(median)} ${unit}`
+
+const short = (value: number): string =>
+  Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString()

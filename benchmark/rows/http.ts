@@ -1,0 +1,91 @@
+/**
+ * Scrapes per second of an HTTP server with the 1,000 series of an ordinary service: `startHttpServer` against a plain
+ * `node:http` that answers `registry.metrics()`, and one that answers the same bytes every time. autocannon asks, from a
+ * process of its own and without gzip, on connections that stay open. Meanwhile the values change every other
+ * millisecond, a few at a time.
+ */
+import { spawn } from "node:child_process"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { createServer } from "node:http"
+import { createRequire } from "node:module"
+import type { AddressInfo } from "node:net"
+import { startHttpServer } from "effect-prometheus/Promises"
+import * as promClient from "prom-client"
+import * as Data from "../registries.js"
+import type { Bar, Row } from "../report.js"
+import { compare } from "../report.js"
+import { alternate } from "../rounds.js"
+
+const host = "127.0.0.1"
+
+const scrapes = (url: string, connections: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const program = createRequire(import.meta.url).resolve("autocannon")
+    const args = [program, "--json", "--no-progress", "--connections", String(connections), "--duration", "2", url]
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
+    let output = ""
+    child.stdout.on("data", (chunk) => {
+      output += chunk
+    })
+    child.once("error", reject)
+    child.once("close", () => {
+      const { errors, non2xx, duration, "2xx": answered } = JSON.parse(output) as Record<string, number>
+      if (errors !== 0 || non2xx !== 0 || !answered || !duration)
+        reject(new Error(`not every scrape went well: ${output}`))
+      else resolve(answered / duration)
+    })
+  })
+
+const plainServer = async (handler: (request: IncomingMessage, response: ServerResponse) => unknown) => {
+  const server = createServer(handler)
+  await new Promise<void>((resolve) => server.listen(0, host, resolve))
+  return { url: `http://${host}:${(server.address() as AddressInfo).port}/metrics`, close: () => server.close() }
+}
+
+const overHttp = (id: string, connections: number, bar: Bar, fixedBar?: Bar): Row => ({
+  id,
+  title: `scrapes of the 1,000 mixed series over HTTP, ${connections} at a time`,
+  run: async () => {
+    const mine = Data.promRegistry(promClient, Data.ordinary)
+    const theirs = Data.promRegistry(promClient, Data.ordinary)
+    const changing = setInterval(() => {
+      mine.changeSome()
+      theirs.changeSome()
+    }, 2)
+    const server = await startHttpServer({ host, registry: mine.registry, log: false })
+    const plain = await plainServer(async (_request, response) => {
+      const text = await theirs.registry.metrics()
+      response.setHeader("content-type", theirs.registry.contentType)
+      response.end(text)
+    })
+    const body = Buffer.from(await (await fetch(server.url)).arrayBuffer())
+    const fixed = await plainServer((_request, response) => {
+      response.setHeader("content-type", theirs.registry.contentType)
+      response.end(body)
+    })
+
+    const rates = await alternate(
+      {
+        ours: () => scrapes(server.url, connections),
+        plain: () => scrapes(plain.url, connections),
+        fixed: () => scrapes(fixed.url, connections)
+      },
+      { rounds: 5 }
+    )
+    clearInterval(changing)
+    await server.close()
+    plain.close()
+    fixed.close()
+
+    const ours = { name: "ours", unit: "scrapes/s", rounds: rates.ours } as const
+    return {
+      comparisons: [
+        compare(ours, { name: "node:http, prom-client", unit: "scrapes/s", rounds: rates.plain }, { bar }),
+        compare(ours, { name: "node:http, fixed bytes", unit: "scrapes/s", rounds: rates.fixed }, { bar: fixedBar })
+      ]
+    }
+  }
+})
+
+export const http1 = overHttp("http-1", 1, { atLeast: 3 })
+export const http32 = overHttp("http-32", 32, { atLeast: 9 }, { atLeast: 0.5 })
