@@ -10,7 +10,8 @@ import { namesOf, timing } from "./rounds.js"
 export interface Renderer {
   /** Changes the value of every series. */
   readonly change: () => void
-  readonly render: () => Promise<string>
+  /** What a server hands to `response.end`: bytes, or a text that it has still to encode. */
+  readonly render: () => Promise<Uint8Array | string>
 }
 
 export type Format = "text" | "openmetrics"
@@ -32,10 +33,10 @@ export const oursByGet = (shape: Shape): Renderer => {
 }
 
 /** How the library renders that registry. */
-export const rendering = (registry: Registry.MetricRegistry, format: Format = "text"): (() => Promise<string>) => {
+export const rendering = (registry: Registry.MetricRegistry, format: Format = "text"): (() => Promise<Uint8Array>) => {
   const accept = format === "openmetrics" ? "application/openmetrics-text; version=1.0.0" : "text/plain"
   const render = Exposition.render({ accept }).pipe(
-    Effect.map(({ body }) => flat(body)),
+    Effect.map(({ bytes }) => bytes),
     Effect.provideService(Registry.Registry, registry)
   )
   return () => Effect.runPromise(render)
@@ -134,32 +135,39 @@ export const renders = async <K extends string>(
   let expected: string | undefined
   for (const name of names) {
     const { change, render } = renderers[name]
-    const before = samples(await render())
+    const before = samples(textOf(await render()))
     change()
-    const after = samples(await render())
+    const after = samples(textOf(await render()))
     if (!quantiles && after.lines.some((line, index) => line === before.lines[index]))
       throw new Error(`${name}: not every line has changed`)
     const found = `${after.lines.length} samples of ${after.sum}`
     expected ??= found
     if (found !== expected) throw new Error(`${name} has ${found}, not ${expected}`)
   }
-  return Object.fromEntries(names.map((name) => [name, rendered(renderers[name], iterations)])) as {
+  return Object.fromEntries(names.map((name) => [name, repeated(renderers[name], iterations)])) as {
     readonly [Name in K]: Measure<number>
   }
 }
 
-const rendered = ({ change, render }: Renderer, iterations: number): Measure<number> => {
+const repeated = ({ change, render }: Renderer, iterations: number): Measure<number> => {
   let last = ""
-  let text = ""
+  let rendered: Uint8Array | string = ""
   const fn = async () => {
-    text = await render()
+    rendered = await render()
   }
   const after = () => {
-    if (text.length < 1_000 || text === last) throw new Error("that was no render of changed values")
-    last = text
+    // The numbers at the end change with every tick, and the end costs little to compare.
+    const end = textOf(rendered.slice(-1_000))
+    if (end.length < 1_000 || end === last) throw new Error("that was no render of changed values")
+    last = end
   }
   return timing(fn, { iterations, async: true, before: change, after })
 }
+
+const decoder = new TextDecoder()
+
+const textOf = (rendered: Uint8Array | string): string =>
+  typeof rendered === "string" ? rendered : decoder.decode(rendered)
 
 /** The lines that are samples, and about what their values come to, for comparing. */
 export const samples = (text: string): { readonly lines: ReadonlyArray<string>; readonly sum: string } => {

@@ -69,6 +69,9 @@ export class ExpositionError extends Data.TaggedError("ExpositionError")<{
  */
 export interface Exposition {
   readonly contentType: string
+  /** The text in UTF-8, as it is sent. */
+  readonly bytes: Uint8Array
+  /** The same text as a string, which is made when it is asked for first. */
   readonly body: string
 }
 
@@ -142,7 +145,16 @@ export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, E
   Effect.gen(function* () {
     const format = negotiate(options.accept)
     const rendered = yield* read({ format, names: options.names }, options)
-    return { contentType: contentTypes[format], body: finished(rendered, format).toString() }
+    const writer = finished(rendered, format)
+    let body: string | undefined
+    return {
+      contentType: contentTypes[format],
+      bytes: writer.bytes(),
+      get body() {
+        body ??= writer.toString()
+        return body
+      }
+    }
   })
 
 const finished = ({ writer }: Rendered, format: Format): Writer => {

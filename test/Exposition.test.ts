@@ -62,10 +62,10 @@ describe("render", () => {
     Effect.gen(function* () {
       const registry = new PromClient.Registry()
       new PromClient.Gauge({ name: "up", help: "Up.", registers: [registry] }).set(1)
-      assert.deepStrictEqual(yield* rendered(registry), {
-        contentType: "text/plain; version=0.0.4; charset=utf-8",
-        body: "# HELP up Up.\n# TYPE up gauge\nup 1\n"
-      })
+      const { body, bytes, contentType } = yield* rendered(registry)
+      assert.strictEqual(contentType, "text/plain; version=0.0.4; charset=utf-8")
+      assert.strictEqual(body, "# HELP up Up.\n# TYPE up gauge\nup 1\n")
+      assert.deepStrictEqual(bytes, new TextEncoder().encode(body))
     })
   )
 

@@ -7,7 +7,7 @@ import { collectGarbage } from "../rounds.js"
 const { render } = (process.argv[2] === "ours" ? ours : clients)(ordinary)
 collectGarbage()
 const start = performance.now()
-const text = await render()
+const rendered = await render()
 const time = performance.now() - start
-if (text.length < 1_000) throw new Error("that was no render")
+if (rendered.length < 1_000) throw new Error("that was no render")
 report({ time })

@@ -4,9 +4,13 @@
  * Text format 0.0.4: prometheus.io/docs/instrumenting/exposition_formats. OpenMetrics 1.0.0: the sections named below
  * are those of its specification. No sample carries a timestamp: one would break Prometheus' staleness handling.
  */
+
+import type { Kept } from "./kept.js"
+import type { LabelValues } from "./labelText.js"
+import { escapeQuoted, joined, LastText, labelText } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { Labelled } from "./texts.js"
-import { Texts, Walk } from "./texts.js"
+import { Walk } from "./texts.js"
 import type { Writer } from "./writer.js"
 import { numberText, roomForValue } from "./writer.js"
 
@@ -32,8 +36,6 @@ export interface Exemplar {
   readonly timestamp?: number | undefined
 }
 
-type LabelValues = Readonly<Record<string, unknown>>
-
 /** How families are written. */
 export interface Style {
   readonly format: Format
@@ -41,25 +43,6 @@ export interface Style {
   readonly defaults: LabelValues | undefined
   /** From `clashing`; of no use in text. */
   readonly clashes: ReadonlyMap<string, string>
-}
-
-/** What is kept of a family from one exposition to the next: the texts of its series, the same in both formats. */
-export class Kept {
-  /** Of samples: the line up to the value. */
-  lines = new Texts()
-  /** Of the series of a histogram: their own labels, as the end of a line up to the value. */
-  labels = new Texts()
-  private defaults = ""
-
-  /** Forgets what was made with other default labels. */
-  under(defaults: LabelValues | undefined): this {
-    const text = labelText(defaults)
-    if (text === this.defaults) return this
-    this.lines = new Texts()
-    this.labels = new Texts()
-    this.defaults = text
-    return this
-  }
 }
 
 /** What follows the last family. OpenMetrics, "Overall Structure": the exposition MUST end with EOF. */
@@ -112,7 +95,7 @@ export function* encodeSamples(
   const canHaveExemplars = style.format === "openmetrics" && (type === "counter" || type === "histogram")
   const exemplarOf = ({ exemplar, metricName = name }: Sample): string =>
     exemplar && canHaveExemplars && takesExemplar(type, metricName) ? exemplarText(exemplar) : ""
-  const walk = kept && new Walk<Sample>(kept.lines, textOf)
+  const walk = kept && new Walk<Sample>(kept.samples, textOf)
   for (const samples of pieces) {
     shared.forget()
     if (walk === undefined) {
@@ -122,7 +105,7 @@ export function* encodeSamples(
     } else writeKept(writer, samples, walk, exemplarOf)
     yield
   }
-  if (kept !== undefined && walk !== undefined) kept.lines = walk.end()
+  if (kept !== undefined && walk !== undefined) kept.samples = walk.end()
 }
 
 const writeKept = (
@@ -174,47 +157,6 @@ export const withOneInfinity = (samples: ReadonlyArray<Sample>): ReadonlyArray<S
 
 const isInfinite = ({ labels }: Sample): boolean => labels?.["le"] === Number.POSITIVE_INFINITY
 
-/** Whether the labels of a registry are any. */
-export const someLabels = (labels: unknown): LabelValues | undefined =>
-  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as LabelValues) : undefined
-
-/** Labels as they stand between the braces: defaults and own ones, without those that are overridden. */
-export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, overriding?: LabelValues): string => {
-  let text = ""
-  for (const name in defaults) {
-    if (!has(own, name) && !has(overriding, name)) text = joined(text, oneLabel(name, defaults[name]))
-  }
-  for (const name in own) if (!has(overriding, name)) text = joined(text, oneLabel(name, own[name]))
-  return text
-}
-
-const has = (labels: LabelValues | undefined, name: string): boolean =>
-  labels !== undefined && Object.hasOwn(labels, name)
-
-const oneLabel = (name: string, value: unknown): string => `${name}="${escapeQuoted(String(value))}"`
-
-const joined = (left: string, right: string): string =>
-  left === "" || right === "" ? left + right : `${left},${right}`
-
-// The labels that all samples of a series share come with each of them, one after the other.
-class LastText {
-  private labels: LabelValues | undefined
-  private text = ""
-
-  of(labels: LabelValues): string {
-    if (labels !== this.labels) {
-      this.labels = labels
-      this.text = labelText(labels)
-    }
-    return this.text
-  }
-
-  // Later they can be others.
-  forget(): void {
-    this.labels = undefined
-  }
-}
-
 /**
  * An exemplar as it follows a value. The clients keep what they have refused, and do not look at the names. OpenMetrics,
  * "Exemplars": names and values together MUST NOT have more than 128 characters.
@@ -241,6 +183,3 @@ const isKnown = (type: unknown): type is string =>
 
 const escapeHelp = (text: string): string =>
   text.replace(/[\\\n]/g, (character) => (character === "\n" ? "\\n" : "\\\\"))
-
-const escapeQuoted = (text: string): string =>
-  text.replace(/[\\\n"]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`))

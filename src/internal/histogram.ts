@@ -2,8 +2,11 @@
  * Writes a histogram straight from its series as prom-client keeps them: the lines that its samples would give, without
  * an object for each of them.
  */
-import type { Exemplar, FamilyInfo, Kept, Style } from "./encoder.js"
-import { exemplarText, labelText, writeHead } from "./encoder.js"
+import type { Exemplar, FamilyInfo, Style } from "./encoder.js"
+import { exemplarText, writeHead } from "./encoder.js"
+import type { Kept } from "./kept.js"
+import type { LabelValues } from "./labelText.js"
+import { labelText } from "./labelText.js"
 import type { Texts } from "./texts.js"
 import { Walk } from "./texts.js"
 import { roomForValue, Writer } from "./writer.js"
@@ -34,9 +37,11 @@ export function* encodeHistogram(
   kept: Kept
 ): Generator<void> {
   writeHead(writer, family, style)
-  const lines = new Lines(family, style)
+  if (!kept.lines?.areOf(family)) kept.lines = new Lines(family, style.defaults)
+  const { lines } = kept
+  const withExemplars = style.format === "openmetrics"
   const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
-  const walk = new Walk<HistogramSeries>(kept.labels, ({ labels }) => {
+  const walk = new Walk<HistogramSeries>(kept.histograms, ({ labels }) => {
     if (Object.keys(labels).some((name) => taken.has(name))) throw new TakenLabelError()
     const own = labelText(labels)
     return own === "" ? "} " : `,${own}} `
@@ -44,31 +49,38 @@ export function* encodeHistogram(
   for (const series of pieces) {
     const first = walk.meet(series)
     for (let index = 0; index < series.length; index += 1) {
-      lines.write(writer, series[index] as HistogramSeries, walk.texts, first + index)
+      lines.write(writer, series[index] as HistogramSeries, walk.texts, first + index, withExemplars)
     }
     yield
   }
-  kept.labels = walk.end()
+  kept.histograms = walk.end()
 }
 
 /** How the lines of a histogram begin, whichever series they are of. */
-class Lines {
+export class Lines {
   private readonly bounds: ReadonlyArray<string>
   private readonly heads = new Writer()
   private readonly ends = [0]
   private readonly hasDefaults: boolean
-  private readonly hasExemplars: boolean
 
-  constructor({ name, upperBounds }: HistogramInfo, { defaults, format }: Style) {
+  constructor(
+    private readonly family: HistogramInfo,
+    defaults: LabelValues | undefined
+  ) {
+    const { name, upperBounds } = family
     // A bucket up to Infinity that was asked for is the one that every histogram has.
     this.bounds = upperBounds.filter((bound) => bound !== Number.POSITIVE_INFINITY).map(String)
     this.hasDefaults = defaults !== undefined
-    this.hasExemplars = format === "openmetrics"
     const text = labelText(defaults)
     const before = this.hasDefaults ? `${text},` : ""
     for (const bound of [...this.bounds, "+Inf"]) this.head(`${name}_bucket{${before}le="${bound}"`)
     this.head(`${name}_sum{${text}`)
     this.head(`${name}_count{${text}`)
+  }
+
+  /** Whether they are those of `family`, whose bounds are frozen. */
+  areOf({ name, upperBounds }: HistogramInfo): boolean {
+    return name === this.family.name && upperBounds === this.family.upperBounds
   }
 
   private head(text: string): void {
@@ -77,10 +89,10 @@ class Lines {
   }
 
   /** Writes the lines of one series, whose own labels stand in that place of the texts. */
-  write(writer: Writer, series: HistogramSeries, texts: Texts, place: number): void {
+  write(writer: Writer, series: HistogramSeries, texts: Texts, place: number, withExemplars: boolean): void {
     const { bounds } = this
     const { bucketValues, count, sum } = series
-    const exemplars = this.hasExemplars ? series.bucketExemplars : undefined
+    const exemplars = withExemplars ? series.bucketExemplars : undefined
     const start = texts.start(place)
     const end = texts.end(place)
     const room = this.heads.length + (bounds.length + 3) * (end - start + roomForValue)

@@ -1,7 +1,9 @@
 /** Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read. */
 import type { FamilyInfo, Sample, Style } from "./encoder.js"
-import { clashing, encodeSamples, Kept, noClashes, someLabels, withOneInfinity } from "./encoder.js"
+import { clashing, encodeSamples, noClashes, withOneInfinity } from "./encoder.js"
 import { encodeHistogram, TakenLabelError } from "./histogram.js"
+import { Kept } from "./kept.js"
+import { someLabels } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
@@ -49,15 +51,29 @@ export interface Failure {
 
 type Registered = FamilyInfo & Metric
 
+type Reading = Promise<PromiseSettledResult<Family>>
+
 // So many series are read, and then written, before the time is looked at.
 const pieceSize = 256
+
+// What is assumed of the first exposition of a registry, in bytes.
+const unknownSize = 65_536
 
 // The texts of a metric's series go with the metric.
 const texts = new WeakMap<object, Kept>()
 
-// How large the last exposition of a registry was, so that the next one need not be moved to larger memory.
-const sizes = new WeakMap<object, number>()
-const unknownSize = 65_536
+// The last run for all families of a registry: it tells how much memory the next one will need. (And there is always
+// one, for the same reason as there is always a walk.)
+const lastRuns = new WeakMap<object, Run>()
+
+/** What a run of the renderer has in its hands, beside the bytes. */
+interface Run {
+  readonly style: Style
+  readonly shortcuts: Shortcuts
+  readonly pace: Pace
+  /** How many bytes came of it. */
+  size: number
+}
 
 /**
  * Renders the metrics with those `names`, or all of them, and gives way to the event loop every few milliseconds. It
@@ -84,15 +100,14 @@ export const render = async (
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   const pace = new Pace(onProgress)
-  const run = { writer, style: { format, defaults, clashes }, shortcuts, pace }
+  const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
-  const asked = new Map(
-    chosen.flatMap(({ metric }) => (mayTakeTime(metric) ? [[metric, settled(metric)] as const] : []))
-  )
+  const asked = new Map<Metric, Reading>()
+  for (const { metric } of chosen) if (mayTakeTime(metric)) asked.set(metric, settled(metric))
   for (const { metric, name } of chosen) {
     const start = writer.length
     try {
-      await writeFamily(metric, name, asked.get(metric), run)
+      await writeFamily(writer, metric, name, asked.get(metric), run)
       families.push({ name, length: writer.length - start })
     } catch (error) {
       // Nothing stays of one that fails half way.
@@ -101,22 +116,17 @@ export const render = async (
     }
   }
   pace.stop()
-  if (names === undefined) sizes.set(registry, writer.length)
+  run.size = writer.length
+  if (names === undefined) lastRuns.set(registry, run)
   return { writer, families, failures, heldFor: pace.longest, clashes }
 }
 
-interface Run {
-  readonly writer: Writer
-  readonly style: Style
-  readonly shortcuts: Shortcuts
-  readonly pace: Pace
-}
-
 const writeFamily = async (
+  writer: Writer,
   metric: Registered,
   name: string,
-  asked: Promise<PromiseSettledResult<Family>> | undefined,
-  { writer, style, shortcuts, pace }: Run
+  asked: Reading | undefined,
+  { style, shortcuts, pace }: Run
 ): Promise<void> => {
   const start = writer.length
   const kept = keptOf(metric, style)
@@ -143,7 +153,7 @@ const writeFamily = async (
 
 // Some larger than the last time, because numbers grow and room is reserved for the longest.
 const capacityFor = (registry: Readable): number => {
-  const size = sizes.get(registry) ?? unknownSize
+  const size = lastRuns.get(registry)?.size ?? unknownSize
   return size + size / 16 + pieceSize * roomForValue
 }
 

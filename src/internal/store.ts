@@ -7,9 +7,10 @@
  * give the same. Whatever else there is (a newer client, a subclass, a metric with a `collect`) is read by `get()`.
  */
 import type { Sample } from "./encoder.js"
-import { encodeSamples, Kept, withOneInfinity } from "./encoder.js"
+import { encodeSamples, withOneInfinity } from "./encoder.js"
 import type { HistogramInfo, HistogramSeries } from "./histogram.js"
 import { encodeHistogram } from "./histogram.js"
+import { Kept } from "./kept.js"
 import { Writer } from "./writer.js"
 
 /** The classes of the client that an application uses. */

@@ -149,16 +149,20 @@ const near = 8
  * Several walks can be on their way at the same time: texts that are kept are only ever added to, and a walk that finds
  * series gone makes texts of its own.
  */
-export class Walk<A extends Labelled> {
+export class Walk<A extends Labelled = never> {
+  texts: Texts
   private place = 0
   private old: Texts | undefined
   private oldPlace = 0
   private budget = 0
 
+  /** A walk that begins with the texts of the last one. */
   constructor(
-    public texts: Texts,
+    last: { readonly texts: Texts } | undefined,
     private readonly build: (sample: A) => string
-  ) {}
+  ) {
+    this.texts = last?.texts ?? new Texts()
+  }
 
   /** Goes on to these samples. Their texts are in the places from the one that comes back. */
   meet(samples: ReadonlyArray<A>): number {
@@ -172,9 +176,10 @@ export class Walk<A extends Labelled> {
   }
 
   /** There are no more. */
-  end(): Texts {
+  end(): this {
     if (this.place < this.texts.count) this.texts = this.texts.first(this.place)
-    return this.texts
+    this.old = undefined
+    return this
   }
 
   private isInPlace(sample: A): boolean {

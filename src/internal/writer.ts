@@ -2,7 +2,7 @@
  * Bytes written one after the other: text as UTF-8, numbers as both formats write them, and pieces of what another
  * writer holds. Nothing is made per piece, so that a large exposition leaves no garbage behind but its own buffer.
  */
-import { Buffer } from "node:buffer"
+import { Buffer, isAscii } from "node:buffer"
 
 // JavaScript writes no number longer than -0.0000012345678901234567.
 const longestNumber = 25
@@ -14,7 +14,9 @@ export const roomForValue = longestNumber + 1
 const overrun = 7
 
 const zero = 48
+const minus = 45
 const newline = 10
+const point = 46
 const eightDigits = 100_000_000
 
 /** A growing piece of memory. */
@@ -36,7 +38,8 @@ export class Writer {
 
   /** What is written, as text. */
   toString(): string {
-    return this.memory.toString("utf8", 0, this.length)
+    // Bytes that stand for one character each are copied as they are.
+    return this.memory.toString(isAscii(this.bytes()) ? "latin1" : "utf8", 0, this.length)
   }
 
   /** Makes room for so many bytes more. The methods whose names begin with `unsafe` need it to be there. */
@@ -78,14 +81,38 @@ export class Writer {
 
   /** The end of a line, with a byte reserved. */
   unsafeNewline(): void {
-    this.memory[this.length] = newline
+    this.unsafeByte(newline)
+  }
+
+  private unsafeByte(byte: number): void {
+    this.memory[this.length] = byte
     this.length += 1
   }
 
-  /** A number as both formats write it, with `longestNumber` bytes reserved. Anything else throws. */
+  /** A number as both formats write it, with `longestNumber` bytes reserved. Anything but a number throws. */
   unsafeNumber(value: number): void {
-    if (value >= 0 && value <= Number.MAX_SAFE_INTEGER && Math.floor(value) === value) this.unsafeWhole(value)
-    else this.unsafeAscii(numberText(value))
+    if (typeof value !== "number") throw notANumber(value)
+    const start = this.length
+    const magnitude = Math.abs(value)
+    if (value < 0) this.unsafeByte(minus)
+    if (magnitude <= Number.MAX_SAFE_INTEGER && Math.floor(magnitude) === magnitude) this.unsafeWhole(magnitude)
+    else if (!this.unsafeDecimal(magnitude)) {
+      this.length = start
+      this.unsafeAscii(numberText(value))
+    }
+  }
+
+  // Numbers of at most nine decimal places and fifteen digits. No two of those are the same floating-point number, so
+  // one that is this number is also the shortest text for it, which is what String gives.
+  private unsafeDecimal(value: number): boolean {
+    const billionths = Math.round(value * 1e9)
+    if (billionths / 1e9 !== value || billionths >= 1e15 || value < 1e-6) return false
+    const whole = Math.floor(value)
+    this.unsafeWhole(whole)
+    this.unsafeByte(point)
+    this.unsafeDigits(billionths - whole * 1e9, 9)
+    while (this.memory[this.length - 1] === zero) this.length -= 1
+    return true
   }
 
   // A safe integer has at most sixteen digits.
@@ -121,11 +148,13 @@ export class Writer {
 
 /** A number as text. Anything else throws: it would be a sample that nobody can read. */
 export const numberText = (value: unknown): string => {
-  if (typeof value !== "number") throw new TypeError(`a sample has a value that is not a number: ${typeof value}`)
+  if (typeof value !== "number") throw notANumber(value)
   if (value === Number.POSITIVE_INFINITY) return "+Inf"
   if (value === Number.NEGATIVE_INFINITY) return "-Inf"
   return String(value)
 }
+
+const notANumber = (value: unknown) => new TypeError(`a sample has a value that is not a number: ${typeof value}`)
 
 const viewOf = ({ buffer, byteOffset, length }: Buffer): DataView => new DataView(buffer, byteOffset, length)
 

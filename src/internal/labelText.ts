@@ -1,0 +1,50 @@
+/** Labels as text: between the braces of a series or of an exemplar. */
+
+/** Labels as a client keeps them. */
+export type LabelValues = Readonly<Record<string, unknown>>
+
+/** Whether the labels of a registry are any. */
+export const someLabels = (labels: unknown): LabelValues | undefined =>
+  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as LabelValues) : undefined
+
+/** Labels as they stand between the braces: defaults and own ones, without those that are overridden. */
+export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, overriding?: LabelValues): string => {
+  let text = ""
+  for (const name in defaults) {
+    if (!has(own, name) && !has(overriding, name)) text = joined(text, oneLabel(name, defaults[name]))
+  }
+  for (const name in own) if (!has(overriding, name)) text = joined(text, oneLabel(name, own[name]))
+  return text
+}
+
+const has = (labels: LabelValues | undefined, name: string): boolean =>
+  labels !== undefined && Object.hasOwn(labels, name)
+
+const oneLabel = (name: string, value: unknown): string => `${name}="${escapeQuoted(String(value))}"`
+
+/** Two lists of labels as one. */
+export const joined = (left: string, right: string): string =>
+  left === "" || right === "" ? left + right : `${left},${right}`
+
+/** The text of labels that come several times in a row, as those that all samples of a series share. */
+export class LastText {
+  private labels: LabelValues | undefined
+  private text = ""
+
+  of(labels: LabelValues): string {
+    if (labels !== this.labels) {
+      this.labels = labels
+      this.text = labelText(labels)
+    }
+    return this.text
+  }
+
+  /** From now on they can be others. */
+  forget(): void {
+    this.labels = undefined
+  }
+}
+
+/** A value as it stands between quotes, and a help text in OpenMetrics. */
+export const escapeQuoted = (text: string): string =>
+  text.replace(/[\\\n"]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`))
