@@ -1,4 +1,4 @@
-/** Renders a million counters twice, by the contender named as the argument, and sends what each render used. */
+/** Renders a million counters three times, by the contender named as the argument, and sends what each render used. */
 import { setTimeout } from "node:timers/promises"
 import { Worker } from "node:worker_threads"
 import { clients, ours } from "../contenders.js"
@@ -49,4 +49,6 @@ const used = async (): Promise<Used> => {
 
 const first = await used()
 change()
-report({ first, second: await used() })
+const second = await used()
+change()
+report({ first, second, third: await used() })

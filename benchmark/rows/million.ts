@@ -1,7 +1,7 @@
 /**
- * A million counters in 100 families, each contender in processes of its own, taking turns. A process renders once, has
- * all values changed and the garbage collected, and renders again: that second render is compared; the notes have the
- * first one. Memory is how far the process grows beyond what it had before the render, as a thread sees it that looks
+ * A million counters in 100 families, each contender in processes of its own, taking turns. A process renders three
+ * times, and before each of them has all values changed and the garbage collected. The third is compared, as any that
+ * follows it would be; the notes have those before (of the second, ours keeps texts for those that follow). Memory is how far the process grows beyond what it had before the render, as a thread sees it that looks
  * every few milliseconds.
  */
 import type { Used } from "../fresh/million.js"
@@ -13,6 +13,7 @@ import { alternate, mapRounds, spread } from "../rounds.js"
 export interface Renders {
   readonly first: Used
   readonly second: Used
+  readonly third: Used
 }
 
 export const million: Row = {
@@ -35,18 +36,20 @@ export const million: Row = {
         what: quantity,
         bar: { atMost }
       })
-    const first = (name: keyof typeof used) => {
+    const before = (name: keyof typeof used, which: keyof Renders) => {
       const median = (quantity: keyof Used) =>
-        Math.round(spread(used[name].flatMap((renders) => (renders ? [renders.first[quantity]] : []))).median)
+        Math.round(spread(used[name].flatMap((renders) => (renders ? [renders[which][quantity]] : []))).median)
       return `${name} ${median("time")} ms, held for ${median("hold")} ms, ${median("memory")} MiB more`
     }
     return {
       comparisons: [
-        against("second", "time", "ms", 0.4),
-        against("second", "hold", "ms", 1 / 20),
-        against("second", "memory", "MiB", 0.5)
+        against("third", "time", "ms", 0.4),
+        against("third", "hold", "ms", 1 / 20),
+        against("third", "memory", "MiB", 0.5)
       ],
-      notes: [`the very first render of a process: ${first("ours")}; ${first("prom-client")}`]
+      notes: (["first", "second"] as const).map(
+        (which) => `the ${which} render of a process: ${before("ours", which)}; ${before("prom-client", which)}`
+      )
     }
   }
 }

@@ -47,4 +47,7 @@ export class LastText {
 
 /** A value as it stands between quotes, and a help text in OpenMetrics. */
 export const escapeQuoted = (text: string): string =>
-  text.replace(/[\\\n"]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`))
+  // Few have any of them, and to look is cheaper than to replace nothing.
+  special.test(text) ? text.replace(/[\\\n"]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`)) : text
+
+const special = /[\\\n"]/
