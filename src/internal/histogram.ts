@@ -13,7 +13,8 @@ import { roomForValue, Writer } from "./writer.js"
 
 /** A series of a histogram. What is in each bucket alone stands under the text of its bound. */
 export interface HistogramSeries {
-  readonly labels: Readonly<Record<string, unknown>>
+  /** A series that was set to zero without any has none. */
+  readonly labels?: LabelValues | undefined
   readonly bucketValues: Readonly<Record<string, number>>
   readonly sum: number
   readonly count: number
@@ -37,11 +38,11 @@ export function* encodeHistogram(
   kept: Kept
 ): Generator<void> {
   writeHead(writer, family, style)
-  if (!kept.lines?.areOf(family)) kept.lines = new Lines(family, style.defaults)
+  if (!kept.lines?.areFor(family.upperBounds)) kept.lines = new Lines(family, style.defaults)
   const { lines } = kept
   const withExemplars = style.format === "openmetrics"
   const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
-  const walk = new Walk<HistogramSeries>(kept.histograms, ({ labels }) => {
+  const walk = new Walk<HistogramSeries>(kept.histograms, ({ labels = {} }) => {
     if (Object.keys(labels).some((name) => taken.has(name))) throw new TakenLabelError()
     const own = labelText(labels)
     return own === "" ? "} " : `,${own}} `
@@ -68,8 +69,7 @@ export class Lines {
     defaults: LabelValues | undefined
   ) {
     const { name, upperBounds } = family
-    // A bucket up to Infinity that was asked for is the one that every histogram has.
-    this.bounds = upperBounds.filter((bound) => bound !== Number.POSITIVE_INFINITY).map(String)
+    this.bounds = upperBounds.map(String)
     this.hasDefaults = defaults !== undefined
     const text = labelText(defaults)
     const before = this.hasDefaults ? `${text},` : ""
@@ -78,9 +78,9 @@ export class Lines {
     this.head(`${name}_count{${text}`)
   }
 
-  /** Whether they are those of `family`, whose bounds are frozen. */
-  areOf({ name, upperBounds }: HistogramInfo): boolean {
-    return name === this.family.name && upperBounds === this.family.upperBounds
+  /** Whether they are those of a histogram with these bounds, which the client has frozen. */
+  areFor(upperBounds: ReadonlyArray<number>): boolean {
+    return upperBounds === this.family.upperBounds
   }
 
   private head(text: string): void {
@@ -101,6 +101,8 @@ export class Lines {
     for (let line = 0; line < bounds.length; line += 1) {
       const bound = bounds[line] as string
       below += bucketValues[bound] as number
+      // A bucket up to Infinity that was asked for is the one that every histogram has.
+      if (bound === "Infinity") continue
       this.unsafeHead(writer, line)
       writer.unsafeCopy(texts.bytes, start, end)
       writer.unsafeNumber(below)

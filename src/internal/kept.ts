@@ -1,7 +1,5 @@
 /** What is kept of a family from one exposition to the next. */
 import type { Lines } from "./histogram.js"
-import type { LabelValues } from "./labelText.js"
-import { labelText } from "./labelText.js"
 import type { Walk } from "./texts.js"
 
 /**
@@ -18,16 +16,7 @@ export class Kept {
   histograms: Walk | undefined
   /** How the lines of a histogram begin. */
   lines: Lines | undefined
-  private defaults = ""
 
-  /** Forgets what was made with other default labels. */
-  under(defaults: LabelValues | undefined): this {
-    const text = labelText(defaults)
-    if (text === this.defaults) return this
-    this.samples = undefined
-    this.histograms = undefined
-    this.lines = undefined
-    this.defaults = text
-    return this
-  }
+  /** `key` is what its texts depend on beside the series: the name of the family, and the default labels. */
+  constructor(readonly key: string) {}
 }

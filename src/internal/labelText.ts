@@ -3,9 +3,9 @@
 /** Labels as a client keeps them. */
 export type LabelValues = Readonly<Record<string, unknown>>
 
-/** Whether the labels of a registry are any. */
+/** A copy of labels, if they are any. */
 export const someLabels = (labels: unknown): LabelValues | undefined =>
-  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? (labels as LabelValues) : undefined
+  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? { ...labels } : undefined
 
 /** Labels as they stand between the braces: defaults and own ones, without those that are overridden. */
 export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, overriding?: LabelValues): string => {

@@ -3,7 +3,7 @@ import type { FamilyInfo, Sample, Style } from "./encoder.js"
 import { clashing, encodeSamples, noClashes, withOneInfinity } from "./encoder.js"
 import { encodeHistogram, TakenLabelError } from "./histogram.js"
 import { Kept } from "./kept.js"
-import { someLabels } from "./labelText.js"
+import { labelText, someLabels } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
@@ -93,7 +93,8 @@ export const render = async (
   }))
   const wanted = names === undefined ? undefined : new Set(names)
   const chosen = wanted === undefined ? registered : registered.filter(({ name }) => wanted.has(name))
-  // Both clients keep them there, and offer no way to read them that does not read every metric as well.
+  // Both clients keep them there, and offer no way to read them that does not read every metric as well. They are those
+  // of the moment in which it begins.
   const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
   const clashes = format === "openmetrics" ? clashing(registered) : noClashes
   const writer = new Writer(names === undefined ? capacityFor(registry) : undefined)
@@ -129,7 +130,7 @@ const writeFamily = async (
   { style, shortcuts, pace }: Run
 ): Promise<void> => {
   const start = writer.length
-  const kept = keptOf(metric, style)
+  const kept = keptOf(metric, name, style)
   const family = { name, help: metric.help, type: metric.type }
   if (keepsSamples(metric, shortcuts)) {
     return pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
@@ -158,10 +159,13 @@ const capacityFor = (registry: Readable): number => {
 }
 
 // Not from the first time on: most of what the first exposition costs would be to keep what may never be asked for again.
-const keptOf = (metric: object, { defaults }: Style): Kept | undefined => {
+const keptOf = (metric: object, name: string, { defaults }: Style): Kept | undefined => {
   const known = texts.get(metric)
-  if (known === undefined) texts.set(metric, new Kept())
-  return known?.under(defaults)
+  const key = `${name}{${labelText(defaults)}}`
+  if (known?.key === key) return known
+  const kept = new Kept(key)
+  texts.set(metric, kept)
+  return known && kept
 }
 
 function* piecesOf(samples: ReadonlyArray<Sample>): Generator<ReadonlyArray<Sample>> {

@@ -113,7 +113,7 @@ const givesItsBuckets = async (metric: Metric): Promise<boolean> => {
   const { values } = (await metric.getForPromString()) as { readonly values: ReadonlyArray<Sample> }
   const style = { format: "openmetrics", defaults: undefined, clashes: new Map() } as const
   const [kept, given] = [new Writer(), new Writer()]
-  for (const _ of encodeHistogram(kept, histogram, [Object.values(hashMap)], style, new Kept()));
+  for (const _ of encodeHistogram(kept, histogram, [Object.values(hashMap)], style, new Kept("")));
   for (const _ of encodeSamples(given, histogram, [withOneInfinity(values)], style));
   return Object.keys(hashMap).length > 0 && Buffer.compare(kept.bytes(), given.bytes()) === 0
 }

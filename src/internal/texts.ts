@@ -167,11 +167,15 @@ export class Walk<A extends Labelled = never> {
   /** Goes on to these samples. Their texts are in the places from the one that comes back. */
   meet(samples: ReadonlyArray<A>): number {
     const first = this.place
-    for (const sample of samples) {
-      if (!this.isInPlace(sample)) this.provide(sample)
-      this.place += 1
+    try {
+      for (const sample of samples) {
+        if (!this.isInPlace(sample)) this.provide(sample)
+        this.place += 1
+      }
+    } finally {
+      // Also of a family that fails half way: what was added stays for the next walk.
+      this.texts.flush()
     }
-    this.texts.flush()
     return first
   }
 
