@@ -1,10 +1,13 @@
 /** What the tests of the exposition share. */
-import { Effect, Logger } from "effect"
+import { setImmediate as nextTurn } from "node:timers/promises"
+import { assert } from "@effect/vitest"
+import { Effect, Logger, LogLevel } from "effect"
 import * as Exposition from "../../src/Exposition.js"
 import type { MetricRegistry } from "../../src/Registry.js"
 import { Registry } from "../../src/Registry.js"
 import { parseOpenMetrics, parseText } from "./parser.js"
 import type { Format } from "./registries.js"
+import { askedOnly, isQuiet } from "./ways.js"
 
 export const formats: ReadonlyArray<Format> = ["text", "openmetrics"]
 
@@ -16,8 +19,37 @@ export const contentTypes: { readonly [F in Format]: string } = {
 
 export const parsers = { text: parseText, openmetrics: parseOpenMetrics }
 
-export const rendered = (registry: MetricRegistry, options?: Exposition.RenderOptions) =>
+/** One exposition. */
+export const renderedOnce = (registry: MetricRegistry, options?: Exposition.RenderOptions) =>
   Effect.provideService(Exposition.render(options), Registry, registry)
+
+// The shortcut is looked for once, after the first exposition.
+const nothing = { getMetricsAsArray: () => [], getSingleMetric: () => undefined, registerMetric: () => {} }
+await Effect.runPromise(renderedOnce(nothing))
+await nextTurn()
+
+// For each registry one whose metrics are asked, and of which something is kept from one time to the next.
+const fallbacks = new WeakMap<MetricRegistry, MetricRegistry>()
+
+const fallbackOf = (registry: MetricRegistry): MetricRegistry => {
+  const known = fallbacks.get(registry) ?? askedOnly(registry)
+  fallbacks.set(registry, known)
+  return known
+}
+
+/** An exposition, which is the same in whichever way it comes about, and for the first time as for the next ones. */
+export const rendered = (registry: MetricRegistry, options: Exposition.RenderOptions = {}) =>
+  Effect.gen(function* () {
+    const exposition = yield* renderedOnce(registry, options)
+    // Those who count failures, or how often a metric is collected, would see it.
+    if (options.onError !== undefined || !isQuiet(registry)) return exposition
+    const others = [registry, askedOnly(registry, "get"), fallbackOf(registry), fallbackOf(registry)]
+    for (const other of others) {
+      const again = yield* Logger.withMinimumLogLevel(renderedOnce(other, options), LogLevel.None)
+      assert.deepStrictEqual(again, exposition)
+    }
+    return exposition
+  })
 
 /** The body of a render in that format, which must succeed. */
 export const bodyOf = (
@@ -26,6 +58,13 @@ export const bodyOf = (
   options?: Exposition.RenderOptions
 ): Effect.Effect<string> =>
   rendered(registry, { accept: contentTypes[format], ...options }).pipe(
+    Effect.map(({ body }) => body),
+    Effect.orDie
+  )
+
+/** The same of one exposition. */
+export const bodyOnce = (registry: MetricRegistry, format: Format): Effect.Effect<string> =>
+  renderedOnce(registry, { accept: contentTypes[format] }).pipe(
     Effect.map(({ body }) => body),
     Effect.orDie
   )

@@ -1,0 +1,75 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as fc from "fast-check"
+import { Registry as PromRegistry } from "prom-client"
+import { Application, anyChanges, readLines } from "./support/changes.js"
+import { bodyOnce, formats, metric } from "./support/expositions.js"
+import { askedOnly, ways } from "./support/ways.js"
+
+// Where a property fails, fast-check prints the seed and the shortest changes that it fails for.
+const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: 300 }
+const timeout = 120_000
+
+describe("Whatever happened since the last exposition, the next one", () => {
+  for (const way of ways) {
+    it(
+      `is that of now, read ${way.name}`,
+      () =>
+        fc.assert(
+          fc.asyncProperty(anyChanges, async (changes) => {
+            const application = new Application()
+            const { registry } = application
+            const kept = way.of(registry)
+            for (const change of changes) {
+              if (change.does !== "render") {
+                application.apply(change)
+                continue
+              }
+              const body = await Effect.runPromise(bodyOnce(kept, change.format))
+              assert.strictEqual(body, await Effect.runPromise(bodyOnce(askedOnly(registry), change.format)))
+              assert.deepStrictEqual(readLines(body), await application.told())
+            }
+          }),
+          parameters
+        ),
+      timeout
+    )
+  }
+
+  const name = fc.constantFrom("a", "b", "c")
+  const labels = fc.option(fc.dictionary(name, fc.constantFrom("x", "y", 1, "1", null), { maxKeys: 2 }), {
+    nil: undefined
+  })
+  const sample = fc.record({
+    metricName: fc.constantFrom(undefined, "made", "made_other"),
+    labels,
+    sharedLabels: labels,
+    value: fc.nat()
+  })
+
+  it(
+    "is that of the series which a metric made by hand gives, in the order in which it gives them",
+    () =>
+      fc.assert(
+        fc.asyncProperty(fc.array(fc.array(sample, { maxLength: 40, size: "max" })), async (turns) => {
+          let given: ReadonlyArray<unknown> = []
+          const registry = new PromRegistry()
+          const made = metric("made", "gauge", []) as { get: () => Promise<object> }
+          registry.registerMetric({
+            ...made,
+            get: async () => ({ ...(await made.get()), values: given })
+          } as never)
+          for (const turn of turns) {
+            given = turn
+            for (const format of formats) {
+              const body = await Effect.runPromise(bodyOnce(registry, format))
+              assert.strictEqual(body, await Effect.runPromise(bodyOnce(askedOnly(registry), format)))
+              assert.strictEqual(readLines(body).length, turn.length)
+            }
+          }
+        }),
+        parameters
+      ),
+    timeout
+  )
+})
