@@ -1,5 +1,6 @@
 // Before all that renders.
 import "./support/readings.js"
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Metric } from "prom-client"
@@ -78,11 +79,14 @@ describe("The shortcut", () => {
       })
     )
 
-    it.effect(`is not taken by a ${kind.kind} with a collect, which runs for each exposition`, () =>
+    it.effect(`is not taken by a ${kind.kind} with a collect, which is waited for in each exposition`, () =>
       Effect.gen(function* () {
         const { count, metric, registry } = filled(kind)
         yield* expositions(registry, 2)
-        readable(metric).collect = () => count({ a: "collected" })
+        readable(metric).collect = async () => {
+          await nextTurn()
+          count({ a: "collected" })
+        }
         for (const times of [1, 2, 3]) {
           assert.include(seriesIn(yield* bodyOnce(registry, "text")), `{a="collected"} ${times}`)
         }
