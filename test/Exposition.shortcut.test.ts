@@ -159,6 +159,17 @@ describe("The shortcut", () => {
     })
   )
 
+  it.effect("is not taken by a histogram of whose methods only getForPromString is its own", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const histogram = new Histogram({ ...options, registers: [registry] })
+      histogram.observe({ a: "x" }, 1)
+      const own = readable(histogram)
+      own.getForPromString = tenfold(own.getForPromString as Readable["get"])
+      assert.deepStrictEqual(seriesIn(yield* expositions(registry, 3)), ['{a="x"} 10'])
+    })
+  )
+
   it.effect("leads nowhere for a summary", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
