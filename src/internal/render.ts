@@ -148,7 +148,7 @@ const writeFamily = async (
   const read = await (asked === undefined ? settled(metric) : pace.waitFor(asked))
   if (read.status === "rejected") throw read.reason
   const { help, type, values } = read.value
-  const samples = type === "histogram" ? withOneInfinity(values) : values
+  const samples = type === "histogram" && canHaveTwoInfinities(metric) ? withOneInfinity(values) : values
   await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples), style, kept))
 }
 
@@ -170,6 +170,12 @@ const keptOf = (metric: object, name: string, { defaults }: Style): Kept | undef
 
 function* piecesOf(samples: ReadonlyArray<Sample>): Generator<ReadonlyArray<Sample>> {
   for (let start = 0; start < samples.length; start += pieceSize) yield samples.slice(start, start + pieceSize)
+}
+
+// A histogram of the clients has its bounds; of any other one nothing is known.
+const canHaveTwoInfinities = (metric: object): boolean => {
+  const { upperBounds } = metric as { readonly upperBounds?: unknown }
+  return !Array.isArray(upperBounds) || upperBounds.includes(Number.POSITIVE_INFINITY)
 }
 
 // A metric of the clients that has no `collect` answers at once.

@@ -18,18 +18,33 @@ export interface Labelled {
 
 type Labels = Readonly<Record<string, unknown>>
 
+/** What texts with the same label names have in common. */
+interface Shape {
+  readonly names: ReadonlyArray<string>
+  /** Whether there are shared labels besides. */
+  readonly isShared: boolean
+}
+
+/** Shared labels, as they were; one for all texts in a row that share them. */
+interface Shared {
+  readonly names: ReadonlyArray<string>
+  readonly values: ReadonlyArray<unknown>
+}
+
 /** Texts, one after the other, with what each of them was made from. Those that are there never change. */
 export class Texts {
   count = 0
   readonly bytes = new Writer()
   private readonly ends: Array<number> = []
-  // For each text the names of its labels (one array for all texts with the same names), the name of the series, and
-  // the values of the labels.
+  // For each text its shape, the name of the series, the values of its labels, and the shared labels if it has any.
   private readonly parts: Array<unknown> = []
   private readonly partEnds: Array<number> = []
-  private readonly shapes = new Map<string, ReadonlyArray<string>>()
+  private readonly shapes = new Map<string, Shape>()
   // Built, but not written yet: the characters of many texts become bytes in one piece.
   private pending: Array<string> = []
+  // The last shared labels that were looked at, and what they were found to be.
+  private lastLabels: Labels | undefined
+  private lastShared: Shared | undefined
 
   /** How long the texts from that place on are together, in bytes. */
   lengthFrom(place: number): number {
@@ -50,7 +65,7 @@ export class Texts {
   holds(place: number, sample: Labelled): boolean {
     const { parts } = this
     let at = place === 0 ? 0 : (this.partEnds[place - 1] as number)
-    const names = parts[at] as ReadonlyArray<string>
+    const { names, isShared } = parts[at] as Shape
     if (parts[at + 1] !== sample.metricName) return false
     at += 2
     let index = 0
@@ -59,41 +74,59 @@ export class Texts {
       if (names[index] !== name || parts[at + index] !== labels[name]) return false
       index += 1
     }
-    if (sharedLabels !== undefined) {
-      for (const name in sharedLabels) {
-        if (names[index] !== name || parts[at + index] !== sharedLabels[name]) return false
-        index += 1
-      }
+    if (index !== names.length || isShared !== (sharedLabels !== undefined)) return false
+    return sharedLabels === undefined || this.areShared(sharedLabels, parts[at + index] as Shared)
+  }
+
+  private areShared(labels: Labels, shared: Shared): boolean {
+    if (labels === this.lastLabels && shared === this.lastShared) return true
+    const { names, values } = shared
+    let index = 0
+    for (const name in labels) {
+      if (names[index] !== name || values[index] !== labels[name]) return false
+      index += 1
     }
-    return index === names.length
+    if (index !== names.length) return false
+    this.lastLabels = labels
+    this.lastShared = shared
+    return true
+  }
+
+  /** From now on shared labels can be others than they were. */
+  forget(): void {
+    this.lastLabels = undefined
   }
 
   /** Adds the text of `sample`. It is there after `flush`. */
-  add(sample: Labelled, text: string): void {
-    const { parts } = this
-    const first = parts.length
-    parts.push(undefined, sample.metricName)
-    let key = ""
-    for (const labels of [sample.labels, sample.sharedLabels]) {
-      for (const name in labels) {
-        key += `${name},`
-        const value = labels[name]
-        // What an object says of itself can change. NaN equals nothing, not even itself.
-        parts.push(typeof value === "object" || typeof value === "function" ? Number.NaN : value)
-      }
+  add({ metricName, labels, sharedLabels }: Labelled, text: string): void {
+    const names: Array<string> = []
+    const values: Array<unknown> = []
+    for (const name in labels) {
+      names.push(name)
+      values.push(comparable(labels[name]))
     }
-    parts[first] = this.names(key)
-    this.partEnds.push(parts.length)
+    this.parts.push(this.shapeOf(names, sharedLabels !== undefined), metricName, ...values)
+    if (sharedLabels !== undefined) this.parts.push(this.sharedOf(sharedLabels))
+    this.partEnds.push(this.parts.length)
     this.pending.push(text)
     this.count += 1
   }
 
-  private names(key: string): ReadonlyArray<string> {
+  private shapeOf(names: ReadonlyArray<string>, isShared: boolean): Shape {
+    const key = `${isShared} ${names.join()}`
     const known = this.shapes.get(key)
     if (known !== undefined) return known
-    const names = key.split(",").slice(0, -1)
-    this.shapes.set(key, names)
-    return names
+    const shape = { names, isShared }
+    this.shapes.set(key, shape)
+    return shape
+  }
+
+  private sharedOf(labels: Labels): Shared {
+    if (labels === this.lastLabels && this.lastShared !== undefined) return this.lastShared
+    const shared = { names: Object.keys(labels), values: Object.values(labels).map(comparable) }
+    this.lastLabels = labels
+    this.lastShared = shared
+    return shared
   }
 
   /** Writes what was added. */
@@ -132,12 +165,16 @@ export class Texts {
       texts.partEnds.push(this.partEnds[place] as number)
       texts.ends.push(this.ends[place] as number)
     }
-    for (const [key, names] of this.shapes) texts.shapes.set(key, names)
+    for (const [key, shape] of this.shapes) texts.shapes.set(key, shape)
     texts.bytes.copy(this.bytes, 0, this.end(count - 1))
     texts.count = count
     return texts
   }
 }
+
+// What an object says of itself can change. NaN equals nothing, not even itself.
+const comparable = (value: unknown): unknown =>
+  typeof value === "object" || typeof value === "function" ? Number.NaN : value
 
 // How far ahead of its place a series is looked for, whatever it costs.
 const near = 8
@@ -167,6 +204,8 @@ export class Walk<A extends Labelled = never> {
   /** Goes on to these samples. Their texts are in the places from the one that comes back. */
   meet(samples: ReadonlyArray<A>): number {
     const first = this.place
+    this.texts.forget()
+    this.old?.forget()
     try {
       for (const sample of samples) {
         if (!this.isInPlace(sample)) this.provide(sample)
