@@ -142,19 +142,20 @@ export interface MountOptions {
  * @category encoding
  */
 export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, ExpositionError> =>
-  Effect.gen(function* () {
+  Effect.suspend(() => {
     const format = negotiate(options.accept)
-    const rendered = yield* read({ format, names: options.names }, options)
-    const writer = finished(rendered, format)
-    let body: string | undefined
-    return {
-      contentType: contentTypes[format],
-      bytes: writer.bytes(),
-      get body() {
-        body ??= writer.toString()
-        return body
+    return Effect.map(read({ format, names: options.names }, options), (rendered) => {
+      const writer = finished(rendered, format)
+      let body: string | undefined
+      return {
+        contentType: contentTypes[format],
+        bytes: writer.bytes(),
+        get body() {
+          body ??= writer.toString()
+          return body
+        }
       }
-    }
+    })
   })
 
 const finished = ({ writer }: Rendered, format: Format): Writer => {
@@ -343,32 +344,27 @@ const read = (
   options: ErrorPolicy,
   onProgress?: (progress: Progress) => void
 ): Effect.Effect<Rendered, ExpositionError> =>
-  Effect.gen(function* () {
-    const registry = yield* Registry
-    const rendered = yield* Effect.tryPromise({
-      try: () => renderFamilies(registry, ask, shortcuts, onProgress).finally(lookForShortcuts),
-      catch: (cause) =>
-        new ExpositionError({
-          reason: "Registry",
-          metrics: [],
-          message: "the registry could not be read",
-          cause
-        })
-    })
-    yield* tellFailures(registry, rendered)
-    if (ask.format === "openmetrics") yield* tellClashes(registry, rendered.clashes)
-    const [failure] = rendered.failures
-    if (failure !== undefined && options.onError !== "continue") {
-      const metrics = rendered.failures.map(({ name }) => name)
-      return yield* new ExpositionError({
-        reason: "Collect",
-        metrics,
-        message: `collecting ${metrics.join(", ")} failed`,
-        cause: failure.error
-      })
-    }
-    return rendered
-  })
+  Effect.flatMap(Registry, (registry) =>
+    Effect.flatMap(
+      Effect.tryPromise({
+        try: () => renderFamilies(registry, ask, shortcuts, onProgress).finally(lookForShortcuts),
+        catch: (cause) =>
+          new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
+      }),
+      (rendered) => {
+        const told = Effect.zipRight(tellFailures(registry, rendered), tellClashes(registry, rendered.clashes))
+        return Effect.zipRight(told, judged(rendered, options))
+      }
+    )
+  )
+
+const judged = (rendered: Rendered, { onError }: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> => {
+  const [failure] = rendered.failures
+  if (failure === undefined || onError === "continue") return Effect.succeed(rendered)
+  const metrics = rendered.failures.map(({ name }) => name)
+  const message = `collecting ${metrics.join(", ")} failed`
+  return new ExpositionError({ reason: "Collect", metrics, message, cause: failure.error })
+}
 
 // What has been told of a registry: the metrics that fail now, and the families that clash.
 interface Told {
@@ -393,13 +389,14 @@ const tellFailures = (registry: MetricRegistry, { families, failures }: Rendered
     failing.add(name)
     unsafeCountError(registry, "collect")
   }
-  return Effect.forEach(fresh, logFailure, { discard: true })
+  return fresh.length === 0 ? Effect.void : Effect.forEach(fresh, logFailure, { discard: true })
 }
 
 const logFailure = ({ name, error }: Failure): Effect.Effect<void> =>
   Effect.logError(`collecting ${name} failed`, Cause.die(error))
 
 const tellClashes = (registry: MetricRegistry, clashes: ReadonlyMap<string, string>): Effect.Effect<void> => {
+  if (clashes.size === 0) return Effect.void
   const known = toldOf(registry).clashes
   const fresh = [...clashes].filter(([name]) => !known.has(name))
   for (const [name] of fresh) known.add(name)

@@ -1,8 +1,18 @@
 /** Renders the registry of an ordinary service once, by the contender named as the argument, and sends the time. */
+import { Context, Effect } from "effect"
 import { clients, ours } from "../contenders.js"
 import { report } from "../fresh.js"
 import { ordinary } from "../registries.js"
 import { collectGarbage } from "../rounds.js"
+
+// The application is up, whoever renders: a program of Effect has read what was provided to it and waited for a promise.
+class Started extends Context.Reference<Started>()("Started", { defaultValue: () => 0 }) {}
+const application = Effect.flatMap(Started, (count) => Effect.tryPromise(async () => count + 1)).pipe(
+  Effect.map((count) => count > 0),
+  Effect.zipRight(Effect.void),
+  Effect.provideService(Started, 1)
+)
+await Effect.runPromise(application)
 
 const { render } = (process.argv[2] === "ours" ? ours : clients)(ordinary)
 collectGarbage()

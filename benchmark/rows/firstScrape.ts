@@ -1,6 +1,6 @@
 /**
  * The first render of a process, which nothing has warmed up: each one in a fresh process, with the imports done and the
- * registry of an ordinary service built, and then the time of exactly one render.
+ * registry of an ordinary service built, an application of Effect that is up, and then the time of exactly one render.
  */
 import { fresh } from "../fresh.js"
 import type { Row } from "../report.js"

@@ -100,7 +100,10 @@ export function* encodeSamples(
     shared.forget()
     if (walk === undefined) {
       let lines = ""
-      for (const sample of samples) lines += `${textOf(sample)}${numberText(sample.value)}${exemplarOf(sample)}\n`
+      for (const sample of samples) {
+        const exemplar = sample.exemplar ? exemplarOf(sample) : ""
+        lines += `${textOf(sample)}${numberText(sample.value)}${exemplar}\n`
+      }
       writer.text(lines)
     } else writeKept(writer, samples, walk, exemplarOf)
     yield

@@ -11,16 +11,18 @@ export const someLabels = (labels: unknown): LabelValues | undefined =>
 export const labelText = (own: LabelValues | undefined, defaults?: LabelValues, overriding?: LabelValues): string => {
   let text = ""
   for (const name in defaults) {
-    if (!has(own, name) && !has(overriding, name)) text = joined(text, oneLabel(name, defaults[name]))
+    if (has(own, name) || has(overriding, name)) continue
+    text += `${text === "" ? "" : ","}${name}="${escapeQuoted(String(defaults[name]))}"`
   }
-  for (const name in own) if (!has(overriding, name)) text = joined(text, oneLabel(name, own[name]))
+  for (const name in own) {
+    if (overriding !== undefined && has(overriding, name)) continue
+    text += `${text === "" ? "" : ","}${name}="${escapeQuoted(String(own[name]))}"`
+  }
   return text
 }
 
 const has = (labels: LabelValues | undefined, name: string): boolean =>
   labels !== undefined && Object.hasOwn(labels, name)
-
-const oneLabel = (name: string, value: unknown): string => `${name}="${escapeQuoted(String(value))}"`
 
 /** Two lists of labels as one. */
 export const joined = (left: string, right: string): string =>

@@ -1,6 +1,4 @@
 /** Long work in short pieces: it gives way to the event loop between them, and tells when it does. */
-import { setImmediate as nextTurn } from "node:timers/promises"
-
 /** What this thread is doing about a piece of work: nothing but that, or whatever else there is. */
 export type Progress = "busy" | "waiting"
 
@@ -22,7 +20,7 @@ export class Pace {
     for (const _ of work) {
       if (performance.now() - this.since < longestPiece) continue
       this.stop()
-      await nextTurn()
+      await new Promise((resolve) => setImmediate(resolve))
       this.goOn()
     }
   }
