@@ -354,8 +354,8 @@ const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): E
 // One run of a measured effect. It is also where its metrics' failures go: they are counted at once, and logged as soon
 // as the fiber can.
 class Run<A, E> implements Reporter {
-  readonly gauge: Gauge | undefined
-  readonly exemplar: Labels | undefined
+  private readonly gauge: Gauge | undefined
+  private readonly exemplar: Labels | undefined
   private readonly clock: Clock.Clock
   private readonly start: bigint
   private warnings: Effect.Effect<void> | undefined
@@ -377,7 +377,7 @@ class Run<A, E> implements Reporter {
   private ended(exit: Exit.Exit<A, E>): Effect.Effect<A, E> {
     const seconds =
       this.plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
-    end(this.plan, this, seconds, exit, this)
+    end(this.plan, this.gauge, seconds, exit, this.exemplar, this)
     return this.afterWarnings(exit)
   }
 

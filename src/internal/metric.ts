@@ -43,6 +43,7 @@ export const observing = <X>(metric: Observer, labels: LabelsFrom<X> | undefined
     const labelsOf = resolving(labels)
     return (value, exit, exemplarLabels) => metric.observe({ value, labels: labelsOf(exit), exemplarLabels })
   }
+  if (labels === undefined) return (seconds) => metric.observe(seconds)
   const target = targeting<X, Observer>(metric, labels)
   return (seconds, exit) => target(exit).observe(seconds)
 }

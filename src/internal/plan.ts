@@ -35,6 +35,8 @@ export interface Plan<X> {
   readonly inprogress: { readonly metric: Gauge; readonly child: () => Gauge } | undefined
   /** Whether one of them wants an exemplar. */
   readonly exemplars: boolean
+  /** Whether one of them looks at how a run ended. */
+  readonly looksAtExit: boolean
 }
 
 /** Is told of each metric that failed. It must not throw. */
@@ -67,7 +69,8 @@ export const planned = <X, Only>(
       increment: incrementing(exceptions.metric, exceptions.labels)
     },
     inprogress: inprogress && { metric: inprogress.metric, child: tracking(inprogress.metric, inprogress.labels) },
-    exemplars: duration?.exemplar !== undefined || exceptions?.exemplar !== undefined
+    exemplars: duration?.exemplar !== undefined || exceptions?.exemplar !== undefined,
+    looksAtExit: typeof duration?.labels === "function" || exceptions !== undefined
   }
 }
 
@@ -79,13 +82,6 @@ const entry = <Metric extends object, Options>(
   given === undefined || "metric" in given
     ? (given as Entry<Metric, Options> | undefined)
     : ({ metric: given } as Entry<Metric, Partial<Options>>)
-
-/** What a run keeps from its start to its end. */
-export interface Started {
-  /** What `begin` gave. */
-  readonly gauge: Gauge | undefined
-  readonly exemplar: Labels | undefined
-}
 
 /** Counts the start of a run. What it gives back is what must be taken back at its end. */
 export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | undefined => {
@@ -103,29 +99,29 @@ export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | u
 /** Records the end of a run. A metric that fails does not keep the others from being recorded, and is not tried again. */
 export const end = <X>(
   { duration, exceptions, inprogress }: Plan<X>,
-  run: Started,
+  gauge: Gauge | undefined,
   seconds: number,
   exit: X,
+  exemplar: Labels | undefined,
   reporter: Reporter
 ): void => {
   if (duration !== undefined) {
     try {
-      duration.observe(seconds, exit, duration.exemplar ? run.exemplar : undefined)
+      duration.observe(seconds, exit, duration.exemplar ? exemplar : undefined)
     } catch (error) {
       reporter.failed("observe", duration.metric, error)
     }
   }
   if (exceptions !== undefined) {
     try {
-      const exemplar = exceptions.exemplar ? run.exemplar : undefined
-      if (exceptions.counts(exit)) exceptions.increment(exit, exemplar)
+      if (exceptions.counts(exit)) exceptions.increment(exit, exceptions.exemplar ? exemplar : undefined)
     } catch (error) {
       reporter.failed("inc", exceptions.metric, error)
     }
   }
-  if (inprogress !== undefined && run.gauge !== undefined) {
+  if (inprogress !== undefined && gauge !== undefined) {
     try {
-      run.gauge.dec()
+      gauge.dec()
     } catch (error) {
       reporter.failed("dec", inprogress.metric, error)
     }

@@ -1,4 +1,5 @@
 /** Measures functions, methods and promises: the hot path of the Promise side, where no effect runs. */
+import type { Gauge } from "./labels.js"
 import type { Plan, Reporter } from "./plan.js"
 import { begin, end } from "./plan.js"
 
@@ -10,16 +11,17 @@ type AnyFunction = (this: unknown, ...args: ReadonlyArray<unknown>) => unknown
 /** The same function, measured from its call until it returns, throws, or what it returned has settled. */
 const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
   const measured: AnyFunction = function (...args) {
-    const ended = started(plan, reporter)
+    const gauge = begin(plan, reporter)
+    const start = now(plan)
     let result: unknown
     try {
       result = Reflect.apply(fn, this, args)
     } catch (reason) {
-      ended({ status: "rejected", reason })
+      ended(plan, gauge, start, rejectedWith(reason, plan), reporter)
       throw reason
     }
-    if (isThenable(result)) return settling(result, ended)
-    ended({ status: "fulfilled", value: result })
+    if (isThenable(result)) return settling(result, plan, gauge, start, reporter)
+    ended(plan, gauge, start, fulfilledWith(result, plan), reporter)
     return result
   }
   // Its name, its length and whatever else it carries; a strict function has no place for the two legacy ones.
@@ -32,7 +34,7 @@ export const measuredPromise = (
   thenable: PromiseLike<unknown>,
   plan: Plan<Settled>,
   reporter: Reporter
-): Promise<unknown> => settling(thenable, started(plan, reporter))
+): Promise<unknown> => settling(thenable, plan, begin(plan, reporter), now(plan), reporter)
 
 /**
  * What `timed(…)` and its like give back: a wrapper of functions, which is also a decorator of methods, both the
@@ -71,33 +73,56 @@ const isDescriptor = (value: unknown): value is PropertyDescriptor =>
 
 const notAMethod = (what: string) => new TypeError(`only methods and functions can be measured, not ${what}`)
 
-const started = (plan: Plan<Settled>, reporter: Reporter): ((exit: Settled) => void) => {
-  const gauge = begin(plan, reporter)
-  const start = plan.duration === undefined ? 0 : performance.now()
-  let over = false
-  return (exit) => {
-    // The `then` of a class derived from Promise can answer more than once.
-    if (over) return
-    over = true
-    const seconds = plan.duration === undefined ? 0 : (performance.now() - start) / 1e3
-    end(plan, { gauge, exemplar: undefined }, seconds, exit, reporter)
-  }
+// How a run ended, for those that do not look.
+const unseen: Settled = { status: "fulfilled", value: undefined }
+
+const fulfilledWith = (value: unknown, { looksAtExit }: Plan<Settled>): Settled =>
+  looksAtExit ? { status: "fulfilled", value } : unseen
+
+const rejectedWith = (reason: unknown, { looksAtExit }: Plan<Settled>): Settled =>
+  looksAtExit ? { status: "rejected", reason } : unseen
+
+const now = (plan: Plan<Settled>): number => (plan.duration === undefined ? 0 : performance.now())
+
+const ended = (
+  plan: Plan<Settled>,
+  gauge: Gauge | undefined,
+  start: number,
+  exit: Settled,
+  reporter: Reporter
+): void => {
+  end(plan, gauge, (now(plan) - start) / 1e3, exit, undefined, reporter)
 }
 
 // A promise keeps its class. Any other thenable is followed by a promise, which calls its `then` once and believes only
 // the first of its answers.
-const settling = (thenable: PromiseLike<unknown>, ended: (exit: Settled) => void): Promise<unknown> => {
-  const failed = (reason: unknown): never => {
-    ended({ status: "rejected", reason })
+const settling = (
+  thenable: PromiseLike<unknown>,
+  plan: Plan<Settled>,
+  gauge: Gauge | undefined,
+  start: number,
+  reporter: Reporter
+): Promise<unknown> => {
+  // The `then` of a class derived from Promise can answer more than once.
+  let over = false
+  const fulfilled = (value: unknown): unknown => {
+    if (!over) {
+      over = true
+      ended(plan, gauge, start, fulfilledWith(value, plan), reporter)
+    }
+    return value
+  }
+  const rejected = (reason: unknown): never => {
+    if (!over) {
+      over = true
+      ended(plan, gauge, start, rejectedWith(reason, plan), reporter)
+    }
     throw reason
   }
   try {
-    return (thenable instanceof Promise ? thenable : Promise.resolve(thenable)).then((value) => {
-      ended({ status: "fulfilled", value })
-      return value
-    }, failed)
+    return (thenable instanceof Promise ? thenable : Promise.resolve(thenable)).then(fulfilled, rejected)
   } catch (error) {
     // It can throw as well.
-    return Promise.reject(error).catch(failed)
+    return Promise.reject(error).catch(rejected)
   }
 }
