@@ -42,8 +42,8 @@ import { plain } from "./internal/secret.js"
 import type { ListenOptions, Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
 import type { NotExposed } from "./internal/thread.js"
-import { startThread, WorkerStartError } from "./internal/thread.js"
 import { loadTls } from "./internal/tls.js"
+import { WorkerStartError } from "./internal/workerStartError.js"
 import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { ServiceDiscovery } from "./ServiceDiscovery.js"
 
@@ -209,8 +209,10 @@ export const makeWorker = (
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
-      return yield* Effect.tryPromise(() =>
-        startThread({
+      return yield* Effect.tryPromise(async () => {
+        // Only where there is a worker, so that nobody else loads it.
+        const { startThread } = await import("./internal/thread.js")
+        return startThread({
           url: workerUrl(options.workerUrl),
           options: {
             ...settings,
@@ -220,7 +222,7 @@ export const makeWorker = (
           scrape: (ask, onProgress) => run(expose(ask, options, onProgress)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
-      )
+      })
     })
   )
 

@@ -1,5 +1,4 @@
 /** One run for all who ask for the same at the same time. */
-import { setImmediate as nextTurn } from "node:timers/promises"
 
 const running = new WeakMap<object, Map<string, Promise<unknown>>>()
 
@@ -12,9 +11,7 @@ export const shared = <A>(owner: object, key: string, run: () => Promise<A>): Pr
   running.set(owner, runs)
   const other = runs.get(key)
   if (other !== undefined) return other as Promise<A>
-  const result = nextTurn()
-    .then(run)
-    .finally(() => runs.delete(key))
+  const result = new Promise((resolve) => setImmediate(resolve)).then(run).finally(() => runs.delete(key))
   runs.set(key, result)
   return result
 }

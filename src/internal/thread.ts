@@ -8,6 +8,7 @@ import { messageOf } from "./message.js"
 import type { Progress } from "./pace.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
 import type { Running } from "./server.js"
+import { WorkerStartError } from "./workerStartError.js"
 
 /** What the worker needs of the main thread. */
 export interface ThreadOptions {
@@ -24,11 +25,6 @@ export interface ThreadOptions {
 export interface NotExposed {
   readonly status: 500
   readonly message: string
-}
-
-/** The worker could not be started: its file is missing, or it did not say that it listens. */
-export class WorkerStartError extends Error {
-  override readonly name = "WorkerStartError"
 }
 
 // A worker takes some tens of milliseconds to listen. One that says nothing for so long is not ours.
