@@ -2,7 +2,12 @@
  * The registry as text, and the ways to serve it inside an application that has a server already.
  *
  * Both formats, Prometheus' text 0.0.4 and OpenMetrics 1.0.0, are written by this library's own encoder: a render
- * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other.
+ * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other. Those of the
+ * same format and filter share one render.
+ *
+ * A large registry is rendered in pieces of a few milliseconds, and the event loop goes on in between; only to read one
+ * metric, and a `collect` that is synchronous, take the time that they take. The text of each series is kept for as long
+ * as the series lives, about as many bytes as it has and half as many again.
  *
  * @example
  * import { HttpRouter, HttpServer } from "@effect/platform"
@@ -290,13 +295,19 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
  * @internal
  */
 export const endpoint = (options: ServeOptions & { readonly path?: string | undefined }): Effect.Effect<Endpoint> =>
-  Effect.map(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) => ({
-    path: options.path,
-    compression: options.compression ?? true,
-    // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
-    scrape: (ask) =>
-      shared(registry, JSON.stringify([ask, options.onError]), () => Runtime.runPromise(runtime)(scrape(ask, options)))
-  }))
+  Effect.map(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) => {
+    // Before the first scrape, which need not wait for it then.
+    void knownShortcuts()
+    return {
+      path: options.path,
+      compression: options.compression ?? true,
+      // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
+      scrape: (ask) =>
+        shared(registry, JSON.stringify([ask, options.onError]), () =>
+          Runtime.runPromise(runtime)(scrape(ask, options))
+        )
+    }
+  })
 
 const scrape = (ask: Ask, options: ErrorPolicy): Effect.Effect<Scraped> =>
   Effect.map(scrapeFamilies(ask, options), (scraped) => {
@@ -326,18 +337,19 @@ export const scrapeFamilies = (
     )
   )
 
-let shortcuts: Shortcuts = { samples: new Set(), histograms: new Set() }
+const noShortcuts: Shortcuts = { samples: new Set(), histograms: new Set() }
 
-// Once, and after the first exposition, which is read without them. A client that cannot make a metric has none.
-const lookForShortcuts = (): void => {
-  if (hasLooked) return
-  hasLooked = true
-  setImmediate(async () => {
-    shortcuts = await shortcutsOf(client).catch(() => shortcuts)
-  })
+let shortcuts: Promise<Shortcuts> | undefined
+
+// Looked for once, by the first exposition. A client that cannot make a metric, or does not answer for it at once, has
+// none.
+const knownShortcuts = (): Promise<Shortcuts> => {
+  shortcuts ??= Promise.race([
+    shortcutsOf(client).catch(() => noShortcuts),
+    new Promise<Shortcuts>((resolve) => setImmediate(resolve, noShortcuts))
+  ])
+  return shortcuts
 }
-
-let hasLooked = false
 
 const read = (
   ask: Ask,
@@ -347,7 +359,7 @@ const read = (
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
       Effect.tryPromise({
-        try: () => renderFamilies(registry, ask, shortcuts, onProgress).finally(lookForShortcuts),
+        try: async () => renderFamilies(registry, ask, await knownShortcuts(), onProgress),
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
       }),

@@ -1,5 +1,6 @@
 /** Renders the registry of an ordinary service once, by the contender named as the argument, and sends the time. */
 import { Context, Effect } from "effect"
+import { Exposition } from "effect-prometheus"
 import { clients, ours } from "../contenders.js"
 import { report } from "../fresh.js"
 import { ordinary } from "../registries.js"
@@ -13,6 +14,8 @@ const application = Effect.flatMap(Started, (count) => Effect.tryPromise(async (
   Effect.provideService(Started, 1)
 )
 await Effect.runPromise(application)
+// And it has an endpoint for its metrics, which nobody has asked yet.
+await Effect.runPromise(Exposition.nodeListener())
 
 const { render } = (process.argv[2] === "ours" ? ours : clients)(ordinary)
 collectGarbage()

@@ -1,6 +1,7 @@
 /**
- * The first render of a process, which nothing has warmed up: each one in a fresh process, with the imports done and the
- * registry of an ordinary service built, an application of Effect that is up, and then the time of exactly one render.
+ * The first render of a process, which nothing has warmed up: each one in a fresh process, with the imports done, the
+ * registry of an ordinary service built, an application of Effect that is up and has mounted its endpoint, and then the
+ * time of exactly one render.
  */
 import { fresh } from "../fresh.js"
 import type { Row } from "../report.js"

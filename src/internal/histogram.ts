@@ -9,7 +9,7 @@ import type { LabelValues } from "./labelText.js"
 import { labelText } from "./labelText.js"
 import type { Texts } from "./texts.js"
 import { Walk } from "./texts.js"
-import { roomForValue, Writer } from "./writer.js"
+import { numberText, roomForValue, Writer } from "./writer.js"
 
 /** A series of a histogram. What is in each bucket alone stands under the text of its bound. */
 export interface HistogramSeries {
@@ -18,6 +18,7 @@ export interface HistogramSeries {
   readonly bucketValues: Readonly<Record<string, number>>
   readonly sum: number
   readonly count: number
+  /** What is in no bucket that was asked for has its exemplar under -1. */
   readonly bucketExemplars?: Readonly<Record<string, Exemplar | null>> | undefined
 }
 
@@ -29,53 +30,73 @@ export interface HistogramInfo extends FamilyInfo {
 /** A label of a series has the name of one that its lines have already. */
 export class TakenLabelError extends Error {}
 
-/** Writes a histogram from its series, which come in pieces, and gives way after each of them. */
+/**
+ * Writes a histogram from its series, which come in pieces, and gives way after each of them. Where texts are `kept`,
+ * only those of new series are built.
+ */
 export function* encodeHistogram(
   writer: Writer,
   family: HistogramInfo,
   pieces: Iterable<ReadonlyArray<HistogramSeries>>,
   style: Style,
-  kept: Kept
+  kept?: Kept
 ): Generator<void> {
   writeHead(writer, family, style)
-  if (!kept.lines?.areFor(family.upperBounds)) kept.lines = new Lines(family, style.defaults)
-  const { lines } = kept
+  const known = kept?.lines
+  const lines = known?.areFor(family.upperBounds) ? known : new Lines(family, style.defaults)
+  if (kept !== undefined) kept.lines = lines
   const withExemplars = style.format === "openmetrics"
   const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
-  const walk = new Walk<HistogramSeries>(kept.histograms, ({ labels = {} }) => {
-    if (Object.keys(labels).some((name) => taken.has(name))) throw new TakenLabelError()
+  const ownLabels = ({ labels = {} }: HistogramSeries): string => {
+    for (const name in labels) if (taken.has(name)) throw new TakenLabelError()
     const own = labelText(labels)
     return own === "" ? "} " : `,${own}} `
-  })
+  }
+  const walk = kept && new Walk<HistogramSeries>(kept.histograms, ownLabels)
   for (const series of pieces) {
-    const first = walk.meet(series)
-    for (let index = 0; index < series.length; index += 1) {
-      lines.write(writer, series[index] as HistogramSeries, walk.texts, first + index, withExemplars)
+    if (walk === undefined) {
+      let text = ""
+      for (const each of series) text += lines.text(each, ownLabels(each), withExemplars)
+      writer.text(text)
+    } else {
+      const first = walk.meet(series)
+      for (let index = 0; index < series.length; index += 1) {
+        lines.write(writer, series[index] as HistogramSeries, walk.texts, first + index, withExemplars)
+      }
     }
     yield
   }
-  kept.histograms = walk.end()
+  if (kept !== undefined && walk !== undefined) kept.histograms = walk.end()
 }
 
-/** How the lines of a histogram begin, whichever series they are of. */
+/**
+ * How the lines of a histogram begin, whichever series they are of: those of its buckets, the one up to infinity, the sum
+ * and the count. What follows are the labels of the series, `,a="b"} ` or `} `, and the value.
+ */
 export class Lines {
   private readonly bounds: ReadonlyArray<string>
-  private readonly heads = new Writer()
+  private readonly heads: ReadonlyArray<string>
+  // A bucket up to infinity that was asked for is the one that every histogram has.
+  private readonly left: number
+  // The values of one series.
+  private readonly values: Array<number> = []
+  private bytes: Writer | undefined
   private readonly ends = [0]
-  private readonly hasDefaults: boolean
 
   constructor(
     private readonly family: HistogramInfo,
-    defaults: LabelValues | undefined
+    private readonly defaults: LabelValues | undefined
   ) {
     const { name, upperBounds } = family
     this.bounds = upperBounds.map(String)
-    this.hasDefaults = defaults !== undefined
+    this.left = this.bounds.indexOf("Infinity")
     const text = labelText(defaults)
-    const before = this.hasDefaults ? `${text},` : ""
-    for (const bound of [...this.bounds, "+Inf"]) this.head(`${name}_bucket{${before}le="${bound}"`)
-    this.head(`${name}_sum{${text}`)
-    this.head(`${name}_count{${text}`)
+    const before = text === "" ? "" : `${text},`
+    this.heads = [
+      ...[...this.bounds, "+Inf"].map((bound) => `${name}_bucket{${before}le="${bound}"`),
+      `${name}_sum{${text}`,
+      `${name}_count{${text}`
+    ]
   }
 
   /** Whether they are those of a histogram with these bounds, which the client has frozen. */
@@ -83,60 +104,92 @@ export class Lines {
     return upperBounds === this.family.upperBounds
   }
 
-  private head(text: string): void {
-    this.heads.text(text)
-    this.ends.push(this.heads.length)
+  /** The lines of a series with those labels. */
+  text(series: HistogramSeries, own: string, withExemplars: boolean): string {
+    const { heads, left } = this
+    const values = this.valuesOf(series)
+    const buckets = this.bounds.length
+    let text = ""
+    for (let line = 0; line <= buckets; line += 1) {
+      if (line === left) continue
+      const exemplar = withExemplars ? this.exemplarOf(series, line) : ""
+      text += `${heads[line]}${own}${numberText(values[line])}${exemplar}\n`
+    }
+    for (let line = buckets + 1; line <= buckets + 2; line += 1) {
+      const head = heads[line] as string
+      text += `${this.isBare(own.length) ? head.slice(0, -1) : head}${this.defaults ? own : own.slice(1)}${numberText(values[line])}\n`
+    }
+    return text
   }
 
-  /** Writes the lines of one series, whose own labels stand in that place of the texts. */
+  /** Writes the lines of a series whose labels stand in that place of the texts. */
   write(writer: Writer, series: HistogramSeries, texts: Texts, place: number, withExemplars: boolean): void {
-    const { bounds } = this
-    const { bucketValues, count, sum } = series
-    const exemplars = withExemplars ? series.bucketExemplars : undefined
+    const { left } = this
+    const heads = this.headBytes()
+    const values = this.valuesOf(series)
+    const buckets = this.bounds.length
     const start = texts.start(place)
     const end = texts.end(place)
-    const room = this.heads.length + (bounds.length + 3) * (end - start + roomForValue)
+    const room = heads.length + values.length * (end - start + roomForValue)
     writer.reserve(room)
-    let below = 0
-    for (let line = 0; line < bounds.length; line += 1) {
-      const bound = bounds[line] as string
-      below += bucketValues[bound] as number
-      // A bucket up to Infinity that was asked for is the one that every histogram has.
-      if (bound === "Infinity") continue
-      this.unsafeHead(writer, line)
+    for (let line = 0; line <= buckets; line += 1) {
+      if (line === left) continue
+      this.unsafeHead(writer, heads, line)
       writer.unsafeCopy(texts.bytes, start, end)
-      writer.unsafeNumber(below)
-      if (exemplars !== undefined) this.exemplar(writer, exemplars[bound], room)
+      writer.unsafeNumber(values[line] as number)
+      const exemplar = withExemplars ? this.exemplarOf(series, line) : ""
+      if (exemplar !== "") {
+        writer.text(exemplar)
+        writer.reserve(room)
+      }
       writer.unsafeNewline()
     }
-    this.unsafeHead(writer, bounds.length)
-    writer.unsafeCopy(texts.bytes, start, end)
-    writer.unsafeNumber(count)
-    // Under -1 stands what is in no bucket that was asked for.
-    if (exemplars !== undefined) this.exemplar(writer, exemplars["-1"] ?? exemplars["Infinity"], room)
-    writer.unsafeNewline()
-    this.unsafeWhole(writer, bounds.length + 1, texts, place, sum)
-    this.unsafeWhole(writer, bounds.length + 2, texts, place, count)
+    for (let line = buckets + 1; line <= buckets + 2; line += 1) {
+      this.unsafeHead(writer, heads, line)
+      if (this.isBare(end - start)) writer.length -= 1
+      writer.unsafeCopy(texts.bytes, this.defaults ? start : start + 1, end)
+      writer.unsafeNumber(values[line] as number)
+      writer.unsafeNewline()
+    }
   }
 
-  private unsafeHead(writer: Writer, line: number): void {
-    writer.unsafeCopy(this.heads, this.ends[line] as number, this.ends[line + 1] as number)
+  // Of the lines without `le`: where there are no default labels, own ones begin without a comma, and none without a brace.
+  private isBare(ownLength: number): boolean {
+    return this.defaults === undefined && ownLength === "} ".length
   }
 
-  // The lines without `le`. Where there are no default labels, own ones begin without a comma, and none without a brace.
-  private unsafeWhole(writer: Writer, line: number, texts: Texts, place: number, value: number): void {
-    const start = texts.start(place)
-    const end = texts.end(place)
-    this.unsafeHead(writer, line)
-    if (!this.hasDefaults && end - start === "} ".length) writer.length -= 1
-    writer.unsafeCopy(texts.bytes, this.hasDefaults ? start : start + 1, end)
-    writer.unsafeNumber(value)
-    writer.unsafeNewline()
+  private valuesOf({ bucketValues, count, sum }: HistogramSeries): ReadonlyArray<number> {
+    const { bounds, values } = this
+    let below = 0
+    for (let line = 0; line < bounds.length; line += 1) {
+      below += bucketValues[bounds[line] as string] as number
+      values[line] = below
+    }
+    values[bounds.length] = count
+    values[bounds.length + 1] = sum
+    values[bounds.length + 2] = count
+    return values
   }
 
-  private exemplar(writer: Writer, exemplar: Exemplar | null | undefined, room: number): void {
-    if (!exemplar) return
-    writer.text(exemplarText(exemplar))
-    writer.reserve(room)
+  private exemplarOf({ bucketExemplars }: HistogramSeries, line: number): string {
+    if (bucketExemplars === undefined) return ""
+    const bound = this.bounds[line]
+    return exemplarText(
+      bound === undefined ? (bucketExemplars["-1"] ?? bucketExemplars["Infinity"]) : bucketExemplars[bound]
+    )
+  }
+
+  private headBytes(): Writer {
+    if (this.bytes !== undefined) return this.bytes
+    this.bytes = new Writer()
+    for (const head of this.heads) {
+      this.bytes.text(head)
+      this.ends.push(this.bytes.length)
+    }
+    return this.bytes
+  }
+
+  private unsafeHead(writer: Writer, heads: Writer, line: number): void {
+    writer.unsafeCopy(heads, this.ends[line] as number, this.ends[line + 1] as number)
   }
 }

@@ -135,7 +135,7 @@ const writeFamily = async (
   if (keepsSamples(metric, shortcuts)) {
     return pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
   }
-  if (kept !== undefined && keepsHistogram(metric, shortcuts)) {
+  if (keepsHistogram(metric, shortcuts)) {
     const { upperBounds } = metric
     try {
       const pieces = storedPieces(metric, pieceSize)
