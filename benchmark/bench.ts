@@ -2,8 +2,8 @@
  * Measures the library against its peers: `npm run bench`
  *
  * `npm run bench -- counters http-1` runs those rows only, `--list` lists them, and `--json` prints data instead of a
- * table (with `npm run --silent bench`, for npm has a line of its own to say). Each row's file in `rows/` says what it measures and how. Whether a bar is reached is reported and no more: the
- * exit status is that of the measuring.
+ * table (with `npm run --silent bench`, for npm has a line of its own to say). Each row's file in `rows/` says what it
+ * measures and how. Whether a bar is reached is reported and no more: the exit status is that of the measuring.
  */
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"

@@ -1,8 +1,8 @@
 /**
  * A million counters in 100 families, each contender in processes of its own, taking turns. A process renders three
  * times, and before each of them has all values changed and the garbage collected. The third is compared, as any that
- * follows it would be; the notes have those before (of the second, ours keeps texts for those that follow). Memory is how far the process grows beyond what it had before the render, as a thread sees it that looks
- * every few milliseconds.
+ * follows it would be; the notes have those before (in the second, ours keeps texts for those that follow). Memory is how
+ * far the process grows beyond what it had before the render, as a thread sees it that looks every few milliseconds.
  */
 import type { Used } from "../fresh/million.js"
 import { fresh } from "../fresh.js"

@@ -1,6 +1,7 @@
 /**
- * Renders of a whole registry as text, in one process: how long one takes, from the call to what a server can hand
- * to `response.end`: bytes of ours, a flat string of the others. Between two renders the value of every series changes, outside of the time. A figure is the mean of a few renders in a row.
+ * Renders of a whole registry as text, in one process: how long one takes, from the call to what a server can hand to
+ * `response.end`, which is bytes of ours and a flat string of the others. Between two renders the value of every series
+ * changes, outside of the time. A figure is the mean of a few renders in a row.
  *
  * "ours" is the library as it is used. "ours by get()" is the library where each metric has a `get` of its own, so that
  * only the public face of a metric can be used.

@@ -1,4 +1,5 @@
 /** Long work in short pieces: it gives way to the event loop between them, and tells when it does. */
+
 /** What this thread is doing about a piece of work: nothing but that, or whatever else there is. */
 export type Progress = "busy" | "waiting"
 

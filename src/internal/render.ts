@@ -1,10 +1,10 @@
 /** Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read. */
 import type { FamilyInfo, Sample, Style } from "./encoder.js"
 import { clashing, encodeSamples, noClashes, withOneInfinity } from "./encoder.js"
+import type { Ask } from "./endpoint.js"
 import { encodeHistogram, TakenLabelError } from "./histogram.js"
 import { Kept } from "./kept.js"
 import { labelText, someLabels } from "./labelText.js"
-import type { Format } from "./negotiation.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
 import type { Metric, Shortcuts } from "./store.js"
@@ -15,13 +15,6 @@ import { roomForValue, Writer } from "./writer.js"
 export interface Readable {
   getMetricsAsArray(): ReadonlyArray<FamilyInfo>
   getSingleMetric(name: string): unknown
-}
-
-/** What of a registry is rendered, and how. */
-export interface Asked {
-  readonly format: Format
-  /** Only these families; all if undefined. */
-  readonly names: ReadonlyArray<string> | undefined
 }
 
 /** Families in the order of the registry, and the metrics that could not be read. */
@@ -82,7 +75,7 @@ interface Run {
  */
 export const render = async (
   registry: Readable,
-  { format, names }: Asked,
+  { format, names }: Ask,
   shortcuts: Shortcuts,
   onProgress: (progress: Progress) => void = () => {}
 ): Promise<Rendered> => {

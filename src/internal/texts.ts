@@ -6,17 +6,16 @@
  * values of all labels, and by nothing else: a label object can be changed by its owner, replaced by an equal one with
  * every `set`, or come back under another series.
  */
+import type { LabelValues } from "./labelText.js"
 import { Writer } from "./writer.js"
 
 /** What the text of a series is made from. */
 export interface Labelled {
   readonly metricName?: string | undefined
-  readonly labels?: Labels | undefined
+  readonly labels?: LabelValues | undefined
   /** Where a client keeps them apart, those that all samples of a series share. */
-  readonly sharedLabels?: Labels | undefined
+  readonly sharedLabels?: LabelValues | undefined
 }
-
-type Labels = Readonly<Record<string, unknown>>
 
 /** What texts with the same label names have in common. */
 interface Shape {
@@ -43,7 +42,7 @@ export class Texts {
   // Built, but not written yet: the characters of many texts become bytes in one piece.
   private pending: Array<string> = []
   // The last shared labels that were looked at, and what they were found to be.
-  private lastLabels: Labels | undefined
+  private lastLabels: LabelValues | undefined
   private lastShared: Shared | undefined
 
   /** How long the texts from that place on are together, in bytes. */
@@ -78,7 +77,7 @@ export class Texts {
     return sharedLabels === undefined || this.areShared(sharedLabels, parts[at + index] as Shared)
   }
 
-  private areShared(labels: Labels, shared: Shared): boolean {
+  private areShared(labels: LabelValues, shared: Shared): boolean {
     if (labels === this.lastLabels && shared === this.lastShared) return true
     const { names, values } = shared
     let index = 0
@@ -121,7 +120,7 @@ export class Texts {
     return shape
   }
 
-  private sharedOf(labels: Labels): Shared {
+  private sharedOf(labels: LabelValues): Shared {
     if (labels === this.lastLabels && this.lastShared !== undefined) return this.lastShared
     const shared = { names: Object.keys(labels), values: Object.values(labels).map(comparable) }
     this.lastLabels = labels

@@ -56,17 +56,25 @@ export class Writer {
   text(text: string): void {
     this.reserve(3 * text.length)
     this.length += this.memory.write(text, this.length)
+    this.blank()
   }
 
   /** The bytes of `source` from `start` to `end`. */
   copy(source: Writer, start: number, end: number): void {
     this.reserve(end - start)
     this.unsafeCopy(source, start, end)
+    this.blank()
+  }
+
+  // What a copy of the last bytes takes along is text as well then.
+  private blank(): void {
+    this.memory.fill(0, this.length, this.length + overrun)
   }
 
   /**
-   * `copy`, with `end - start` bytes reserved. It goes by eight bytes at a time, as floating-point numbers, which the
-   * engine moves without making an object of them; no eight bytes of UTF-8 are a NaN, whose bits it could change.
+   * `copy`, with `end - start` bytes reserved, from a writer that was filled by `text` and `copy`. It goes by eight bytes
+   * at a time, as floating-point numbers, which the engine moves without making an object of them; no eight bytes of
+   * UTF-8 are a NaN, whose bits it could change.
    */
   unsafeCopy(source: Writer, start: number, end: number): void {
     const { view } = this
