@@ -46,8 +46,7 @@ import type { Progress } from "./internal/pace.js"
 import type { Failure, Rendered } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import { shared } from "./internal/sharing.js"
-import type { Shortcuts } from "./internal/store.js"
-import { shortcutsOf } from "./internal/store.js"
+import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import type { Writer } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
 import { client, Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
@@ -296,8 +295,7 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
  */
 export const endpoint = (options: ServeOptions & { readonly path?: string | undefined }): Effect.Effect<Endpoint> =>
   Effect.map(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) => {
-    // Before the first scrape, which need not wait for it then.
-    void knownShortcuts()
+    void lookForShortcuts(client)
     return {
       path: options.path,
       compression: options.compression ?? true,
@@ -337,20 +335,6 @@ export const scrapeFamilies = (
     )
   )
 
-const noShortcuts: Shortcuts = { samples: new Set(), histograms: new Set() }
-
-let shortcuts: Promise<Shortcuts> | undefined
-
-// Looked for once, by the first exposition. A client that cannot make a metric, or does not answer for it at once, has
-// none.
-const knownShortcuts = (): Promise<Shortcuts> => {
-  shortcuts ??= Promise.race([
-    shortcutsOf(client).catch(() => noShortcuts),
-    new Promise<Shortcuts>((resolve) => setImmediate(resolve, noShortcuts))
-  ])
-  return shortcuts
-}
-
 const read = (
   ask: Ask,
   options: ErrorPolicy,
@@ -359,7 +343,10 @@ const read = (
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
       Effect.tryPromise({
-        try: async () => renderFamilies(registry, ask, await knownShortcuts(), onProgress),
+        try: () => {
+          void lookForShortcuts(client)
+          return renderFamilies(registry, ask, knownShortcuts(), onProgress)
+        },
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
       }),

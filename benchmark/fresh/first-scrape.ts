@@ -1,4 +1,10 @@
-/** Renders the registry of an ordinary service once, by the contender named as the argument, and sends the time. */
+/**
+ * Renders the registry of an ordinary service once, by the contender named as the argument, and sends the time.
+ *
+ * The application is up, whoever renders: a program of Effect has read what was provided to it and waited for a promise.
+ * With the library it has mounted an endpoint for its metrics, which nobody has asked yet.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
 import { Context, Effect } from "effect"
 import { Exposition } from "effect-prometheus"
 import { clients, ours } from "../contenders.js"
@@ -6,7 +12,6 @@ import { report } from "../fresh.js"
 import { ordinary } from "../registries.js"
 import { collectGarbage } from "../rounds.js"
 
-// The application is up, whoever renders: a program of Effect has read what was provided to it and waited for a promise.
 class Started extends Context.Reference<Started>()("Started", { defaultValue: () => 0 }) {}
 const application = Effect.flatMap(Started, (count) => Effect.tryPromise(async () => count + 1)).pipe(
   Effect.map((count) => count > 0),
@@ -14,10 +19,12 @@ const application = Effect.flatMap(Started, (count) => Effect.tryPromise(async (
   Effect.provideService(Started, 1)
 )
 await Effect.runPromise(application)
-// And it has an endpoint for its metrics, which nobody has asked yet.
-await Effect.runPromise(Exposition.nodeListener())
 
-const { render } = (process.argv[2] === "ours" ? ours : clients)(ordinary)
+const isOurs = process.argv[2] === "ours"
+if (isOurs) await Effect.runPromise(Exposition.nodeListener())
+await sleep(50)
+
+const { render } = (isOurs ? ours : clients)(ordinary)
 collectGarbage()
 const start = performance.now()
 const rendered = await render()

@@ -1,7 +1,7 @@
 /**
  * The first render of a process, which nothing has warmed up: each one in a fresh process, with the imports done, the
- * registry of an ordinary service built, an application of Effect that is up and has mounted its endpoint, and then the
- * time of exactly one render.
+ * registry of an ordinary service built, and an application of Effect that is up (with the library it has mounted its
+ * endpoint, which makes itself ready then), and then the time of exactly one render.
  */
 import { fresh } from "../fresh.js"
 import type { Row } from "../report.js"
@@ -13,7 +13,7 @@ export const firstScrape: Row = {
   title: "the first render of a process, of the 1,000 mixed series",
   run: async () => {
     const first = (contender: string) => async () => (await fresh<{ time: number }>("first-scrape", [contender])).time
-    const times = await alternate({ ours: first("ours"), peer: first("prom-client") }, { rounds: 15 })
+    const times = await alternate({ ours: first("ours"), peer: first("prom-client") }, { rounds: 21 })
     return {
       comparisons: [
         compare(

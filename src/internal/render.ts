@@ -13,7 +13,7 @@ import { roomForValue, Writer } from "./writer.js"
 
 /** What is asked of a registry here. */
 export interface Readable {
-  getMetricsAsArray(): ReadonlyArray<FamilyInfo>
+  getMetricsAsArray(): ReadonlyArray<object>
   getSingleMetric(name: string): unknown
 }
 
@@ -49,8 +49,8 @@ type Reading = Promise<PromiseSettledResult<Family>>
 // So many series are read, and then written, before the time is looked at.
 const pieceSize = 256
 
-// What is assumed of the first exposition of a registry, in bytes.
-const unknownSize = 65_536
+// What is assumed of the first exposition of a registry, in bytes. Memory that is not written to costs next to nothing.
+const unknownSize = 524_288
 
 // The texts of a metric's series go with the metric.
 const texts = new WeakMap<object, Kept>()

@@ -10,8 +10,8 @@ const longestNumber = 25
 /** How many bytes to reserve for a value and the end of its line. */
 export const roomForValue = longestNumber + 1
 
-// Pieces are copied eight bytes at a time: the last step can read and write so many bytes too far.
-const overrun = 7
+// Pieces are copied eight bytes at a time: the last step can read and write so many bytes too far, and one more.
+const overrun = 8
 
 const zero = 48
 const minus = 45
@@ -68,7 +68,7 @@ export class Writer {
 
   // What a copy of the last bytes takes along is text as well then.
   private blank(): void {
-    this.memory.fill(0, this.length, this.length + overrun)
+    this.view.setFloat64(this.length, 0)
   }
 
   /**

@@ -1,0 +1,105 @@
+/**
+ * Whether the shortcut to the series of a client leads to the same as its public face: metrics made for the purpose are
+ * rendered in both ways. Until that is known, and where it does not, there is no shortcut.
+ *
+ * An endpoint has it looked at when it is mounted. The first scrape then need not wait for it, and does not meet code
+ * that has never run.
+ */
+import type { Sample } from "./encoder.js"
+import type { HistogramSeries } from "./histogram.js"
+import type { Readable } from "./render.js"
+import { render } from "./render.js"
+import type { Metric, Shortcuts, Storing } from "./store.js"
+import { noShortcuts } from "./store.js"
+
+/** The classes of the client that an application uses. */
+export interface Client {
+  readonly Counter: new (config: Config) => Metric & { inc(data: object): void }
+  readonly Gauge: new (config: Config) => Metric & { set(labels: object, value: number): void }
+  readonly Histogram: new (config: Config) => Metric & { observe(data: object): void }
+}
+
+interface Config {
+  readonly name: string
+  readonly help: string
+  readonly labelNames: Array<string>
+  readonly registers: []
+  readonly buckets?: Array<number>
+  readonly enableExemplars?: boolean
+}
+
+let known = noShortcuts
+
+let looking: Promise<void> | undefined
+
+/** The shortcuts that are known to lead to the same. */
+export const knownShortcuts = (): Shortcuts => known
+
+/**
+ * Looks for the shortcuts to the metrics of the client, once for all and not before the next turn of the event loop. A
+ * client that cannot make a metric, or never answers for one, has none.
+ */
+export const lookForShortcuts = (client: Client): Promise<void> => {
+  looking ??= new Promise((resolve) => setImmediate(resolve))
+    .then(() => shortcutsOf(client))
+    .then(
+      (found) => {
+        known = found
+      },
+      () => {}
+    )
+  return looking
+}
+
+const shortcutsOf = async ({ Counter, Gauge, Histogram }: Client): Promise<Shortcuts> => {
+  const common = { help: "A metric that is never registered.", labelNames: ["a", "b"], registers: [] as [] }
+  const counter = new Counter({ ...common, name: "probe_total", enableExemplars: true })
+  const gauge = new Gauge({ ...common, name: "probe" })
+  const buckets = [0.5, 1, 10, Number.POSITIVE_INFINITY]
+  const histogram = new Histogram({ ...common, name: "probe", buckets, enableExemplars: true })
+  const change = (value: number): void => {
+    const labels = { b: `${value % 1}`, a: "x" }
+    const exemplarLabels = { trace_id: `${value}` }
+    counter.inc({ labels, value, exemplarLabels })
+    gauge.set(labels, value)
+    histogram.observe({ labels, value, exemplarLabels })
+  }
+  const samples = new Set<unknown>([counter.get, gauge.get])
+  const histograms = new Set<unknown>([histogram.get, histogram.getForPromString])
+  for (const values of [
+    [0.25, 1],
+    [1.5, 100]
+  ]) {
+    for (const value of values) change(value)
+    for (const metric of [counter, gauge, histogram]) {
+      if (await leadsToTheSame(metric, { samples, histograms })) continue
+      for (const found of [samples, histograms]) {
+        found.delete(metric.get)
+        found.delete(metric.getForPromString)
+      }
+    }
+  }
+  return { samples, histograms }
+}
+
+// First by the shortcut: to ask a metric might make it keep what it has not kept before.
+const leadsToTheSame = async (metric: Metric, shortcuts: Shortcuts): Promise<boolean> => {
+  const byShortcut = await textOf(metric, shortcuts)
+  const asked = await textOf(metric, noShortcuts)
+  return byShortcut !== undefined && byShortcut === asked && (await givesWhatItKeeps(metric))
+}
+
+const textOf = async (metric: Metric, shortcuts: Shortcuts): Promise<string | undefined> => {
+  const registry: Readable = { getMetricsAsArray: () => [metric], getSingleMetric: () => metric }
+  const { failures, writer } = await render(registry, { format: "openmetrics", names: undefined }, shortcuts)
+  return failures.length === 0 ? writer.toString() : undefined
+}
+
+// The same objects: then they are the same whatever becomes of them.
+const givesWhatItKeeps = async (metric: Metric): Promise<boolean> => {
+  const kept = new Set<unknown>()
+  const { hashMap } = metric as Metric & Storing<Sample | HistogramSeries>
+  for (const series of Object.values(hashMap)) kept.add(series).add(series.labels)
+  const { values } = (await (metric.getForPromString?.() ?? metric.get())) as { readonly values: ReadonlyArray<Sample> }
+  return values.every((sample) => kept.has(sample) || kept.has(sample.sharedLabels))
+}
