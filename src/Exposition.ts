@@ -45,8 +45,10 @@ import { contentTypes, negotiate } from "./internal/negotiation.js"
 import type { Progress } from "./internal/pace.js"
 import type { Failure, Rendered } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
+import type { Sharers } from "./internal/sharing.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
+import { giveBack } from "./internal/spare.js"
 import type { Writer } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
 import { client, Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
@@ -279,13 +281,15 @@ export const nodeListener = (
  */
 export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: Request) => Promise<Response>> =>
   Effect.map(endpoint(options), (served) => async (request) => {
-    const { status, headers, body } = await answer(served, {
+    const { status, headers, body, done } = await answer(served, {
       method: request.method,
       target: request.url,
       accept: request.headers.get("accept") ?? undefined,
       acceptEncoding: request.headers.get("accept-encoding") ?? undefined
     })
-    return new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
+    const response = new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
+    done?.()
+    return response
   })
 
 /**
@@ -301,16 +305,20 @@ export const endpoint = (options: ServeOptions & { readonly path?: string | unde
       compression: options.compression ?? true,
       // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
       scrape: (ask) =>
-        shared(registry, JSON.stringify([ask, options.onError]), () =>
-          Runtime.runPromise(runtime)(scrape(ask, options))
+        shared(registry, JSON.stringify([ask, options.onError]), (sharers) =>
+          Runtime.runPromise(runtime)(scrape(registry, ask, options, sharers))
         )
     }
   })
 
-const scrape = (ask: Ask, options: ErrorPolicy): Effect.Effect<Scraped> =>
+const scrape = (registry: MetricRegistry, ask: Ask, options: ErrorPolicy, sharers: Sharers): Effect.Effect<Scraped> =>
   Effect.map(scrapeFamilies(ask, options), (scraped) => {
     if ("status" in scraped) return scraped
-    return { contentType: contentTypes[ask.format], body: finished(scraped, ask.format).bytes() }
+    const writer = finished(scraped, ask.format)
+    const done = (): void => {
+      if (sharers.leave()) giveBack(registry, writer)
+    }
+    return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
   })
 
 /**

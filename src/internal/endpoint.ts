@@ -21,6 +21,8 @@ export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
+  /** To be called once the body is not needed any more. Where nobody calls it, its memory is not used again. */
+  readonly done?: (() => void) | undefined
 }
 
 /** What a scrape asks of the registry. */
@@ -32,7 +34,7 @@ export interface Ask {
 
 /** What came of a scrape: an exposition, or the status and the sentence that tell why there is none. */
 export type Scraped =
-  | { readonly contentType: string; readonly body: Uint8Array }
+  | { readonly contentType: string; readonly body: Uint8Array; readonly done?: () => void }
   | { readonly status: 500 | 503; readonly message: string }
 
 /** Where the metrics are, and how to get them. */
@@ -76,9 +78,10 @@ export const answer = async (endpoint: Endpoint, question: Question): Promise<An
   const headers = { "content-type": scraped.contentType, vary: "Accept, Accept-Encoding" }
   const compressing =
     endpoint.compression && scraped.body.byteLength >= worthCompressing && acceptsGzip(question.acceptEncoding)
-  return compressing
-    ? withBody(200, { ...headers, "content-encoding": "gzip" }, await compress(scraped.body))
-    : withBody(200, headers, scraped.body)
+  if (!compressing) return { ...withBody(200, headers, scraped.body), done: scraped.done }
+  const body = await compress(scraped.body)
+  scraped.done?.()
+  return withBody(200, { ...headers, "content-encoding": "gzip" }, body)
 }
 
 const parse = (target: string): URL | undefined => {

@@ -3,9 +3,15 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Answer, Endpoint } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 
-/** Answers each request; `closing` says whether the connection is to end with it. */
+/** A server of the library's own: nobody else has a hand in what it answers. */
+export interface OwnServer {
+  /** Whether connections are to end with the answer. */
+  readonly isClosing: () => boolean
+}
+
+/** Answers each request: those of an application, or of a server of our own. */
 export const listener =
-  (endpoint: Endpoint, closing: () => boolean = () => false) =>
+  (endpoint: Endpoint, server?: OwnServer) =>
   (request: IncomingMessage, response: ServerResponse): void => {
     const question = {
       method: request.method ?? "GET",
@@ -13,9 +19,11 @@ export const listener =
       accept: request.headers.accept,
       acceptEncoding: header(request.headers["accept-encoding"])
     }
-    const write = ({ status, headers, body }: Answer): void => {
+    const write = ({ status, headers, body, done }: Answer): void => {
       if (response.headersSent || response.destroyed) return
-      response.writeHead(status, closing() ? { ...headers, connection: "close" } : headers)
+      // What an application has put around its responses may keep their bodies (a cache does).
+      if (server !== undefined && done !== undefined) response.once("finish", done)
+      response.writeHead(status, server?.isClosing() ? { ...headers, connection: "close" } : headers)
       response.end(question.method === "HEAD" ? undefined : body)
     }
     // What can still go wrong, here or in what an application has put around the response, is nothing for it to fall for.

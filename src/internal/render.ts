@@ -7,6 +7,7 @@ import { Kept } from "./kept.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
+import { takeSpare } from "./spare.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
 import { roomForValue, Writer } from "./writer.js"
@@ -90,7 +91,7 @@ export const render = async (
   // of the moment in which it begins.
   const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
   const clashes = format === "openmetrics" ? clashing(registered) : noClashes
-  const writer = new Writer(names === undefined ? capacityFor(registry) : undefined)
+  const writer = takeSpare(registry) ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   const pace = new Pace(onProgress)

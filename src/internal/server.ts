@@ -37,7 +37,7 @@ export interface Running {
 export const listen = ({ host, port, tls }: ListenOptions, endpoint: Endpoint): Promise<Running> =>
   new Promise((resolve, reject) => {
     let closing = false
-    const answering = listener(endpoint, () => closing)
+    const answering = listener(endpoint, { isClosing: () => closing })
     const server =
       tls === undefined
         ? createServer(answering)

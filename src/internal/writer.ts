@@ -31,6 +31,11 @@ export class Writer {
     this.view = viewOf(this.memory)
   }
 
+  /** How much there is room for, without more memory. */
+  get capacity(): number {
+    return this.memory.length - overrun
+  }
+
   /** What is written. It shares the memory of the writer. */
   bytes(): Uint8Array {
     return new Uint8Array(this.memory.buffer, 0, this.length)
