@@ -1,6 +1,6 @@
 import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import type { ServeOptions } from "../src/Exposition.js"
 import type { MetricRegistry } from "../src/Registry.js"
@@ -9,6 +9,7 @@ import { errors } from "./support/metrics.js"
 import type { Answer, Ask } from "./support/mounts.js"
 import { mounts, platformMounts, startPlatform } from "./support/mounts.js"
 import { parseText } from "./support/parser.js"
+import { occupied } from "./support/threadPool.js"
 
 const secret = "postgres://user:password@db is down"
 
@@ -165,6 +166,24 @@ const cases: ReadonlyArray<Case> = [
           assert.deepStrictEqual(gunzipSync(answer.bytes), whole.bytes)
         }
       })
+  },
+  {
+    title: "compresses in another thread, and keeps nobody waiting for it",
+    registry: () => padded(2_048),
+    check: (ask) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const whole = yield* ask("/metrics")
+          const release = yield* occupied
+          const zipped = yield* Effect.fork(ask("/metrics", withEncoding("gzip")))
+          for (let time = 0; time < 5; time += 1) {
+            assert.deepStrictEqual((yield* ask("/metrics")).bytes, whole.bytes)
+          }
+          assert.isTrue(Option.isNone(yield* Fiber.poll(zipped)))
+          yield* release
+          assert.deepStrictEqual(gunzipSync((yield* Fiber.join(zipped)).bytes), whole.bytes)
+        })
+      )
   },
   {
     title: "compresses nothing where gzip is not asked for",

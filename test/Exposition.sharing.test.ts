@@ -11,7 +11,7 @@ import { errors } from "./support/metrics.js"
 import type { Answer, Ask, Mount } from "./support/mounts.js"
 import { mounts } from "./support/mounts.js"
 import { parseText } from "./support/parser.js"
-import { inThisThread, kinds, started } from "./support/servers.js"
+import { inThisThread, inWorker, kinds, started } from "./support/servers.js"
 
 const served: ReadonlyArray<Mount> = [
   ...mounts,
@@ -221,6 +221,25 @@ describe("Those who ask at the same time through", () => {
       })
     )
   }
+
+  it.scopedLive("several connections to a metrics server in a worker thread collect once", () =>
+    Effect.gen(function* () {
+      const { collected, open, registry } = yield* held
+      const server = yield* started(inWorker, {}, { registry })
+      const before = collected()
+      const connections = yield* Effect.replicateEffect(rawConnection(server.address.port), 3)
+      for (const { received, send } of connections) {
+        send(requestLines("/"))
+        yield* received((text) => text.endsWith("</html>\n"))
+      }
+      for (const { send } of connections) send(requestLines("/metrics"))
+      // Whoever is answered now has come after them.
+      yield* get(server.healthUrl)
+      yield* open
+      for (const { received } of connections) yield* received((text) => text.includes(`\nheld ${before + 1}\n`))
+      assert.strictEqual(collected(), before + 1)
+    })
+  )
 
   it.scopedLive("a metrics server get their answers, whoever else goes away before", () =>
     Effect.gen(function* () {
