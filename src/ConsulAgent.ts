@@ -192,7 +192,7 @@ export const layerEnv = (
  */
 export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | ServiceDiscoveryError> = Effect.gen(
   function* () {
-    const env = yield* environment
+    const env = yield* environment()
     const { address = defaultAddress, ssl, tokenFile } = env
     const token =
       tokenFile === undefined
@@ -391,7 +391,7 @@ const discovery = (agent: Agent, options: Options): Discovery => {
       yield* Effect.catchAll(attempt, (error) =>
         Effect.logWarning(`${error.message}; the server is not registered, and goes on trying`).pipe(
           Effect.zipRight(
-            Effect.retry(attempt, retries).pipe(
+            Effect.retry(attempt, retries()).pipe(
               Effect.zipRight(Effect.logInfo(`${server.url} registered by ${name}`)),
               Effect.forkScoped
             )
@@ -419,7 +419,8 @@ const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serv
 const describe = (options: Options): string =>
   `the Consul agent at ${options.address ?? defaultAddress} with the id ${serviceIdOf(options)}`
 
-const retries = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.jittered)
+const retries = () =>
+  Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.jittered)
 
 // The body of PUT /v1/agent/service/register.
 const definition = (id: string, server: Server, { name = defaultName, tags = [], advertise, check }: Options) => {

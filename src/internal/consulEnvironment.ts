@@ -22,16 +22,17 @@ const flag = (name: string, fallback: boolean): Config.Config<boolean> =>
   })
 
 /** The variables, by what they say. */
-export const environment = Config.all({
-  address: variable("CONSUL_HTTP_ADDR"),
-  token: secret("CONSUL_HTTP_TOKEN"),
-  tokenFile: variable("CONSUL_HTTP_TOKEN_FILE"),
-  auth: secret("CONSUL_HTTP_AUTH"),
-  ssl: flag("CONSUL_HTTP_SSL", false),
-  verify: flag("CONSUL_HTTP_SSL_VERIFY", true),
-  ca: variable("CONSUL_CACERT"),
-  cert: variable("CONSUL_CLIENT_CERT"),
-  key: variable("CONSUL_CLIENT_KEY"),
-  serverName: variable("CONSUL_TLS_SERVER_NAME"),
-  namespace: variable("CONSUL_NAMESPACE")
-})
+export const environment = () =>
+  Config.all({
+    address: variable("CONSUL_HTTP_ADDR"),
+    token: secret("CONSUL_HTTP_TOKEN"),
+    tokenFile: variable("CONSUL_HTTP_TOKEN_FILE"),
+    auth: secret("CONSUL_HTTP_AUTH"),
+    ssl: flag("CONSUL_HTTP_SSL", false),
+    verify: flag("CONSUL_HTTP_SSL_VERIFY", true),
+    ca: variable("CONSUL_CACERT"),
+    cert: variable("CONSUL_CLIENT_CERT"),
+    key: variable("CONSUL_CLIENT_KEY"),
+    serverName: variable("CONSUL_TLS_SERVER_NAME"),
+    namespace: variable("CONSUL_NAMESPACE")
+  })

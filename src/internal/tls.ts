@@ -1,6 +1,5 @@
 /** Key and certificate, as text or from files, checked before anything listens. */
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { createSecureContext } from "node:tls"
 import { messageOf } from "./message.js"
 import { isPem, textOrFile } from "./secret.js"
 import type { TlsMaterial } from "./server.js"
@@ -10,6 +9,8 @@ export const loadTls = async (sources: TlsMaterial): Promise<TlsMaterial> => {
   const key = await textOrFile("TLS key", sources.key)
   const cert = await textOrFile("TLS certificate", sources.cert)
   const { passphrase } = sources
+  // Where there is no TLS, nothing of it is loaded.
+  const { createSecureContext } = await import("node:tls")
   check(`the TLS key${from(sources.key)}`, () =>
     createPrivateKey(passphrase === undefined ? { key } : { key, passphrase })
   )
