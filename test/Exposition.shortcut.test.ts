@@ -19,7 +19,7 @@ const expositions = (registry: PromRegistry, times: number): Effect.Effect<strin
     let text = ""
     for (let time = 0; time < times; time += 1) {
       for (const format of formats) {
-        const expected = yield* bodyOnce(askedOnly(registry), format)
+        const expected = yield* bodyOnce(askedOnly(registry, "getForPromString"), format)
         const body = yield* bodyOnce(registry, format)
         assert.strictEqual(body, expected)
         if (format === "text") text = body

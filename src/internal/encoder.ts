@@ -7,7 +7,7 @@
 
 import type { Kept } from "./kept.js"
 import type { LabelValues } from "./labelText.js"
-import { escapeQuoted, joined, LastText, labelText } from "./labelText.js"
+import { escapeQuoted, labelText } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { Labelled } from "./texts.js"
 import { Walk } from "./texts.js"
@@ -22,7 +22,7 @@ export interface FamilyInfo {
   readonly type: unknown
 }
 
-/** A sample as a client hands it out. Without a name of its own it has that of the family. */
+/** A sample. Without a name of its own it has that of the family. */
 export interface Sample extends Labelled {
   readonly value: number
   readonly exemplar?: Exemplar | null | undefined
@@ -86,10 +86,8 @@ export function* encodeSamples(
 ): Generator<void> {
   const { name } = family
   const type = writeHead(writer, family, style)
-  const shared = new LastText()
-  const textOf = ({ metricName = name, labels, sharedLabels }: Sample): string => {
-    const own = labelText(labels, style.defaults, sharedLabels)
-    const all = sharedLabels === undefined ? own : joined(own, shared.of(sharedLabels))
+  const textOf = ({ metricName = name, labels }: Sample): string => {
+    const all = labelText(labels, style.defaults)
     return all === "" ? `${metricName} ` : `${metricName}{${all}} `
   }
   const canHaveExemplars = style.format === "openmetrics" && (type === "counter" || type === "histogram")
@@ -97,7 +95,6 @@ export function* encodeSamples(
     exemplar && canHaveExemplars && takesExemplar(type, metricName) ? exemplarText(exemplar) : ""
   const walk = kept && new Walk<Sample>(kept.samples, textOf)
   for (const samples of pieces) {
-    shared.forget()
     if (walk === undefined) {
       let lines = ""
       for (const sample of samples) {
@@ -146,19 +143,6 @@ export const writeHead = (writer: Writer, { name, help, type }: FamilyInfo, { fo
   writer.text(`# HELP ${family} ${escapeQuoted(help)}\n# TYPE ${family} ${known}\n`)
   return known
 }
-
-/** The samples without the bucket up to Infinity that was asked for: every histogram has one, which follows it. */
-export const withOneInfinity = (samples: ReadonlyArray<Sample>): ReadonlyArray<Sample> =>
-  samples.some(isInfinite)
-    ? samples.flatMap((sample, index) => {
-        if (isInfinite(sample)) return []
-        const before = samples[index - 1]
-        const exemplar = before !== undefined && isInfinite(before) ? before.exemplar : undefined
-        return exemplar ? { ...sample, exemplar: sample.exemplar ?? exemplar } : sample
-      })
-    : samples
-
-const isInfinite = ({ labels }: Sample): boolean => labels?.["le"] === Number.POSITIVE_INFINITY
 
 /**
  * An exemplar as it follows a value. The clients keep what they have refused, and do not look at the names. OpenMetrics,

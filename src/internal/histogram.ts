@@ -1,9 +1,10 @@
 /**
- * Writes a histogram straight from its series as prom-client keeps them: the lines that its samples would give, without
- * an object for each of them.
+ * Writes a histogram from its series, of which only the labels are kept as text: what its lines have in common besides is
+ * there once for all of them. A series comes as prom-client keeps it, or is put together from its samples.
  */
-import type { Exemplar, FamilyInfo, Style } from "./encoder.js"
+import type { Exemplar, FamilyInfo, Sample, Style } from "./encoder.js"
 import { exemplarText, writeHead } from "./encoder.js"
+import type { SampledSeries } from "./histogramSamples.js"
 import type { Kept } from "./kept.js"
 import type { LabelValues } from "./labelText.js"
 import { labelText } from "./labelText.js"
@@ -11,8 +12,11 @@ import type { Texts } from "./texts.js"
 import { Walk } from "./texts.js"
 import { numberText, roomForValue, Writer } from "./writer.js"
 
-/** A series of a histogram. What is in each bucket alone stands under the text of its bound. */
-export interface HistogramSeries {
+/** A series of a histogram. */
+export type HistogramSeries = StoredSeries | SampledSeries
+
+/** A series as prom-client keeps it. What is in each bucket alone stands under the text of its bound. */
+export interface StoredSeries {
   /** A series that was set to zero without any has none. */
   readonly labels?: LabelValues | undefined
   readonly bucketValues: Readonly<Record<string, number>>
@@ -27,8 +31,8 @@ export interface HistogramInfo extends FamilyInfo {
   readonly upperBounds: ReadonlyArray<number>
 }
 
-/** A label of a series has the name of one that its lines have already. */
-export class TakenLabelError extends Error {}
+/** The lines of a histogram are not made of what its series have in common and of their labels. */
+export class IrregularError extends Error {}
 
 /**
  * Writes a histogram from its series, which come in pieces, and gives way after each of them. Where texts are `kept`,
@@ -48,7 +52,7 @@ export function* encodeHistogram(
   const withExemplars = style.format === "openmetrics"
   const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
   const ownLabels = ({ labels = {} }: HistogramSeries): string => {
-    for (const name in labels) if (taken.has(name)) throw new TakenLabelError()
+    for (const name in labels) if (taken.has(name)) throw new IrregularError()
     const own = labelText(labels)
     return own === "" ? "} " : `,${own}} `
   }
@@ -74,6 +78,7 @@ export function* encodeHistogram(
  * and the count. What follows are the labels of the series, `,a="b"} ` or `} `, and the value.
  */
 export class Lines {
+  private readonly upperBounds: ReadonlyArray<number>
   private readonly bounds: ReadonlyArray<string>
   private readonly heads: ReadonlyArray<string>
   // A bucket up to infinity that was asked for is the one that every histogram has.
@@ -84,10 +89,10 @@ export class Lines {
   private readonly ends = [0]
 
   constructor(
-    private readonly family: HistogramInfo,
+    { name, upperBounds }: HistogramInfo,
     private readonly defaults: LabelValues | undefined
   ) {
-    const { name, upperBounds } = family
+    this.upperBounds = [...upperBounds]
     this.bounds = upperBounds.map(String)
     this.left = this.bounds.indexOf("Infinity")
     const text = labelText(defaults)
@@ -99,9 +104,11 @@ export class Lines {
     ]
   }
 
-  /** Whether they are those of a histogram with these bounds, which the client has frozen. */
+  /** Whether they are those of a histogram with these bounds. */
   areFor(upperBounds: ReadonlyArray<number>): boolean {
-    return upperBounds === this.family.upperBounds
+    return (
+      upperBounds.length === this.upperBounds.length && upperBounds.every((bound, at) => bound === this.upperBounds[at])
+    )
   }
 
   /** The lines of a series with those labels. */
@@ -158,8 +165,14 @@ export class Lines {
     return this.defaults === undefined && ownLength === "} ".length
   }
 
-  private valuesOf({ bucketValues, count, sum }: HistogramSeries): ReadonlyArray<number> {
+  private valuesOf(series: HistogramSeries): ReadonlyArray<number> {
     const { bounds, values } = this
+    if ("samples" in series) {
+      const { first, samples } = series
+      for (let line = 0; line < bounds.length + 3; line += 1) values[line] = (samples[first + line] as Sample).value
+      return values
+    }
+    const { bucketValues, count, sum } = series
     let below = 0
     for (let line = 0; line < bounds.length; line += 1) {
       below += bucketValues[bounds[line] as string] as number
@@ -171,7 +184,14 @@ export class Lines {
     return values
   }
 
-  private exemplarOf({ bucketExemplars }: HistogramSeries, line: number): string {
+  private exemplarOf(series: HistogramSeries, line: number): string {
+    if ("samples" in series) {
+      const { first, samples } = series
+      const exemplar = samples[first + line]?.exemplar
+      const isLast = line === this.bounds.length && this.left >= 0
+      return exemplarText(exemplar ?? (isLast ? samples[first + this.left]?.exemplar : undefined))
+    }
+    const { bucketExemplars } = series
     if (bucketExemplars === undefined) return ""
     const bound = this.bounds[line]
     return exemplarText(

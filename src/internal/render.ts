@@ -1,8 +1,11 @@
 /** Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read. */
 import type { FamilyInfo, Sample, Style } from "./encoder.js"
-import { clashing, encodeSamples, noClashes, withOneInfinity } from "./encoder.js"
+import { clashing, encodeSamples, noClashes } from "./encoder.js"
 import type { Ask } from "./endpoint.js"
-import { encodeHistogram, TakenLabelError } from "./histogram.js"
+import type { HistogramInfo, HistogramSeries } from "./histogram.js"
+import { encodeHistogram, IrregularError } from "./histogram.js"
+import type { SharingSample } from "./histogramSamples.js"
+import { seriesOf, withOneInfinity, withOwnLabels } from "./histogramSamples.js"
 import { Kept } from "./kept.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
@@ -129,21 +132,35 @@ const writeFamily = async (
   if (keepsSamples(metric, shortcuts)) {
     return pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
   }
+  const isRegular = async (info: HistogramInfo, pieces: Iterable<ReadonlyArray<HistogramSeries>>): Promise<boolean> => {
+    try {
+      await pace.along(encodeHistogram(writer, info, pieces, style, kept))
+      return true
+    } catch (error) {
+      if (!(error instanceof IrregularError)) throw error
+      writer.length = start
+      return false
+    }
+  }
   if (keepsHistogram(metric, shortcuts)) {
     const { upperBounds } = metric
-    try {
-      const pieces = storedPieces(metric, pieceSize)
-      return await pace.along(encodeHistogram(writer, { ...family, upperBounds }, pieces, style, kept))
-    } catch (error) {
-      if (!(error instanceof TakenLabelError)) throw error
-      writer.length = start
-    }
+    if (await isRegular({ ...family, upperBounds }, storedPieces(metric, pieceSize))) return
   }
   const read = await (asked === undefined ? settled(metric) : pace.waitFor(asked))
   if (read.status === "rejected") throw read.reason
   const { help, type, values } = read.value
-  const samples = type === "histogram" && canHaveTwoInfinities(metric) ? withOneInfinity(values) : values
-  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples), style, kept))
+  if (type !== "histogram") {
+    return pace.along(encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept))
+  }
+  // A histogram of the clients has its bounds; of any other one nothing is known.
+  const { upperBounds } = metric as { readonly upperBounds?: unknown }
+  const bounds: ReadonlyArray<number> | undefined = Array.isArray(upperBounds) ? upperBounds : undefined
+  if (bounds !== undefined) {
+    const info = { name, help, type, upperBounds: bounds }
+    if (await isRegular(info, seriesOf(values, info, pieceSize))) return
+  }
+  const samples = bounds?.includes(Number.POSITIVE_INFINITY) === false ? values : withOneInfinity(values)
+  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples, withOwnLabels), style, kept))
 }
 
 // Some larger than the last time, because numbers grow and room is reserved for the longest.
@@ -162,14 +179,14 @@ const keptOf = (metric: object, name: string, { defaults }: Style): Kept | undef
   return known && kept
 }
 
-function* piecesOf(samples: ReadonlyArray<Sample>): Generator<ReadonlyArray<Sample>> {
-  for (let start = 0; start < samples.length; start += pieceSize) yield samples.slice(start, start + pieceSize)
-}
-
-// A histogram of the clients has its bounds; of any other one nothing is known.
-const canHaveTwoInfinities = (metric: object): boolean => {
-  const { upperBounds } = metric as { readonly upperBounds?: unknown }
-  return !Array.isArray(upperBounds) || upperBounds.includes(Number.POSITIVE_INFINITY)
+function* piecesOf(
+  samples: ReadonlyArray<SharingSample>,
+  each?: (sample: SharingSample) => Sample
+): Generator<ReadonlyArray<Sample>> {
+  for (let start = 0; start < samples.length; start += pieceSize) {
+    const piece = samples.slice(start, start + pieceSize)
+    yield each === undefined ? piece : piece.map(each)
+  }
 }
 
 // A metric of the clients that has no `collect` answers at once.
@@ -195,5 +212,5 @@ const settled = async (metric: Metric): Promise<PromiseSettledResult<Family>> =>
 
 // A family as a client's `get()` gives it.
 interface Family extends FamilyInfo {
-  readonly values: ReadonlyArray<Sample>
+  readonly values: ReadonlyArray<SharingSample>
 }

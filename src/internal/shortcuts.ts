@@ -6,7 +6,8 @@
  * that has never run.
  */
 import type { Sample } from "./encoder.js"
-import type { HistogramSeries } from "./histogram.js"
+import type { StoredSeries } from "./histogram.js"
+import type { SharingSample } from "./histogramSamples.js"
 import type { Readable } from "./render.js"
 import { render } from "./render.js"
 import type { Metric, Shortcuts, Storing } from "./store.js"
@@ -98,8 +99,10 @@ const textOf = async (metric: Metric, shortcuts: Shortcuts): Promise<string | un
 // The same objects: then they are the same whatever becomes of them.
 const givesWhatItKeeps = async (metric: Metric): Promise<boolean> => {
   const kept = new Set<unknown>()
-  const { hashMap } = metric as Metric & Storing<Sample | HistogramSeries>
+  const { hashMap } = metric as Metric & Storing<Sample | StoredSeries>
   for (const series of Object.values(hashMap)) kept.add(series).add(series.labels)
-  const { values } = (await (metric.getForPromString?.() ?? metric.get())) as { readonly values: ReadonlyArray<Sample> }
+  const { values } = (await (metric.getForPromString?.() ?? metric.get())) as {
+    readonly values: ReadonlyArray<SharingSample>
+  }
   return values.every((sample) => kept.has(sample) || kept.has(sample.sharedLabels))
 }

@@ -7,7 +7,7 @@
  * Whatever else there is (a newer client, a subclass, a metric with a `collect`) is read by `get()`.
  */
 import type { Sample } from "./encoder.js"
-import type { HistogramInfo, HistogramSeries } from "./histogram.js"
+import type { HistogramInfo, StoredSeries } from "./histogram.js"
 
 /** A metric, as it is read. */
 export interface Metric {
@@ -38,7 +38,7 @@ export const keepsSamples = <M extends Metric>(metric: M, { samples }: Shortcuts
 export const keepsHistogram = <M extends Metric>(
   metric: M,
   { histograms }: Shortcuts
-): metric is M & HistogramInfo & Storing<HistogramSeries> =>
+): metric is M & HistogramInfo & Storing<StoredSeries> =>
   metric.collect === undefined && histograms.has(metric.get) && histograms.has(metric.getForPromString)
 
 /** What a metric keeps, in pieces. A series that goes before its piece is read is left out. */

@@ -13,21 +13,6 @@ import { Writer } from "./writer.js"
 export interface Labelled {
   readonly metricName?: string | undefined
   readonly labels?: LabelValues | undefined
-  /** Where a client keeps them apart, those that all samples of a series share. */
-  readonly sharedLabels?: LabelValues | undefined
-}
-
-/** What texts with the same label names have in common. */
-interface Shape {
-  readonly names: ReadonlyArray<string>
-  /** Whether there are shared labels besides. */
-  readonly isShared: boolean
-}
-
-/** Shared labels, as they were; one for all texts in a row that share them. */
-interface Shared {
-  readonly names: ReadonlyArray<string>
-  readonly values: ReadonlyArray<unknown>
 }
 
 /** Texts, one after the other, with what each of them was made from. Those that are there never change. */
@@ -35,15 +20,13 @@ export class Texts {
   count = 0
   readonly bytes = new Writer()
   private readonly ends: Array<number> = []
-  // For each text its shape, the name of the series, the values of its labels, and the shared labels if it has any.
+  // For each text the names of its labels, the name of the series, and the values of its labels.
   private readonly parts: Array<unknown> = []
   private readonly partEnds: Array<number> = []
-  private readonly shapes = new Map<string, Shape>()
+  // One list of names for all texts that have the same.
+  private readonly names = new Map<string, ReadonlyArray<string>>()
   // Built, but not written yet: the characters of many texts become bytes in one piece.
   private pending: Array<string> = []
-  // The last shared labels that were looked at, and what they were found to be.
-  private lastLabels: LabelValues | undefined
-  private lastShared: Shared | undefined
 
   /** How long the texts from that place on are together, in bytes. */
   lengthFrom(place: number): number {
@@ -64,68 +47,37 @@ export class Texts {
   holds(place: number, sample: Labelled): boolean {
     const { parts } = this
     let at = place === 0 ? 0 : (this.partEnds[place - 1] as number)
-    const { names, isShared } = parts[at] as Shape
+    const names = parts[at] as ReadonlyArray<string>
     if (parts[at + 1] !== sample.metricName) return false
     at += 2
     let index = 0
-    const { labels, sharedLabels } = sample
+    const { labels } = sample
     for (const name in labels) {
       if (names[index] !== name || parts[at + index] !== labels[name]) return false
       index += 1
     }
-    if (index !== names.length || isShared !== (sharedLabels !== undefined)) return false
-    return sharedLabels === undefined || this.areShared(sharedLabels, parts[at + index] as Shared)
-  }
-
-  private areShared(labels: LabelValues, shared: Shared): boolean {
-    if (labels === this.lastLabels && shared === this.lastShared) return true
-    const { names, values } = shared
-    let index = 0
-    for (const name in labels) {
-      if (names[index] !== name || values[index] !== labels[name]) return false
-      index += 1
-    }
-    if (index !== names.length) return false
-    this.lastLabels = labels
-    this.lastShared = shared
-    return true
-  }
-
-  /** From now on shared labels can be others than they were. */
-  forget(): void {
-    this.lastLabels = undefined
+    return index === names.length
   }
 
   /** Adds the text of `sample`. It is there after `flush`. */
-  add({ metricName, labels, sharedLabels }: Labelled, text: string): void {
+  add({ metricName, labels }: Labelled, text: string): void {
     const names: Array<string> = []
     const values: Array<unknown> = []
     for (const name in labels) {
       names.push(name)
       values.push(comparable(labels[name]))
     }
-    this.parts.push(this.shapeOf(names, sharedLabels !== undefined), metricName, ...values)
-    if (sharedLabels !== undefined) this.parts.push(this.sharedOf(sharedLabels))
+    this.parts.push(this.known(names), metricName, ...values)
     this.partEnds.push(this.parts.length)
     this.pending.push(text)
     this.count += 1
   }
 
-  private shapeOf(names: ReadonlyArray<string>, isShared: boolean): Shape {
-    const key = `${isShared} ${names.join()}`
-    const known = this.shapes.get(key)
-    if (known !== undefined) return known
-    const shape = { names, isShared }
-    this.shapes.set(key, shape)
-    return shape
-  }
-
-  private sharedOf(labels: LabelValues): Shared {
-    if (labels === this.lastLabels && this.lastShared !== undefined) return this.lastShared
-    const shared = { names: Object.keys(labels), values: Object.values(labels).map(comparable) }
-    this.lastLabels = labels
-    this.lastShared = shared
-    return shared
+  private known(names: ReadonlyArray<string>): ReadonlyArray<string> {
+    const key = names.join()
+    const known = this.names.get(key) ?? names
+    this.names.set(key, known)
+    return known
   }
 
   /** Writes what was added. */
@@ -164,7 +116,7 @@ export class Texts {
       texts.partEnds.push(this.partEnds[place] as number)
       texts.ends.push(this.ends[place] as number)
     }
-    for (const [key, shape] of this.shapes) texts.shapes.set(key, shape)
+    for (const [key, names] of this.names) texts.names.set(key, names)
     texts.bytes.copy(this.bytes, 0, this.end(count - 1))
     texts.count = count
     return texts
@@ -203,8 +155,6 @@ export class Walk<A extends Labelled = never> {
   /** Goes on to these samples. Their texts are in the places from the one that comes back. */
   meet(samples: ReadonlyArray<A>): number {
     const first = this.place
-    this.texts.forget()
-    this.old?.forget()
     try {
       for (const sample of samples) {
         if (!this.isInPlace(sample)) this.provide(sample)

@@ -26,11 +26,13 @@ export const renderedOnce = (registry: MetricRegistry, options?: Exposition.Rend
 // It is looked for once; without it the tests would see one way only.
 await lookForShortcuts(client)
 
-// For each registry one whose metrics are asked, and of which something is kept from one time to the next.
-const fallbacks = new WeakMap<MetricRegistry, MetricRegistry>()
+const keepingFaces = ["getForPromString", "whole"] as const
 
-const fallbackOf = (registry: MetricRegistry): MetricRegistry => {
-  const known = fallbacks.get(registry) ?? askedOnly(registry)
+// For each registry those whose metrics are asked, and of which something is kept from one time to the next.
+const fallbacks = new WeakMap<MetricRegistry, ReadonlyArray<MetricRegistry>>()
+
+const fallbacksOf = (registry: MetricRegistry): ReadonlyArray<MetricRegistry> => {
+  const known = fallbacks.get(registry) ?? keepingFaces.map((face) => askedOnly(registry, face))
   fallbacks.set(registry, known)
   return known
 }
@@ -41,7 +43,7 @@ export const rendered = (registry: MetricRegistry, options: Exposition.RenderOpt
     const exposition = yield* renderedOnce(registry, options)
     // Those who count failures, or how often a metric is collected, would see it.
     if (options.onError !== undefined || !isQuiet(registry)) return exposition
-    const others = [registry, askedOnly(registry, "get"), fallbackOf(registry), fallbackOf(registry)]
+    const others = [registry, askedOnly(registry), ...fallbacksOf(registry), ...fallbacksOf(registry)]
     for (const other of others) {
       const again = yield* Logger.withMinimumLogLevel(renderedOnce(other, options), LogLevel.None)
       assert.deepStrictEqual(again, exposition)

@@ -10,7 +10,8 @@ interface Metric {
   readonly getForPromString?: () => Promise<unknown>
 }
 
-type Face = "get" | "getForPromString"
+/** What is seen of a metric: `get` alone, the method that makes no copies of labels as well, or its bounds besides. */
+export type Face = "get" | "getForPromString" | "whole"
 
 // Its own object, of which nothing is kept yet, with methods of its own, for which there is no shortcut.
 const asked = (metric: Metric, face: Face): Metric => ({
@@ -25,6 +26,13 @@ const asked = (metric: Metric, face: Face): Metric => ({
   },
   get: () => metric.get(),
   ...("labelNames" in metric ? { labelNames: [] } : {}),
+  ...(face === "whole" && "upperBounds" in metric
+    ? {
+        get upperBounds() {
+          return metric.upperBounds
+        }
+      }
+    : {}),
   ...(face === "get" || metric.getForPromString === undefined
     ? {}
     : { getForPromString: async () => metric.getForPromString?.() })
@@ -34,7 +42,7 @@ const asked = (metric: Metric, face: Face): Metric => ({
  * The registry, whose metrics can only be asked for their series. The first exposition of it builds every line; what is
  * kept for the next ones goes with this registry, and belongs to no other.
  */
-export const askedOnly = (registry: MetricRegistry, face: Face = "getForPromString"): MetricRegistry => {
+export const askedOnly = (registry: MetricRegistry, face: Face = "get"): MetricRegistry => {
   const views = new WeakMap<object, Metric>()
   const view = (metric: object): Metric => {
     const known = views.get(metric) ?? asked(metric as Metric, face)
@@ -64,7 +72,7 @@ export interface Way {
 
 export const ways: ReadonlyArray<Way> = [
   { name: "by the shortcut", isShortcut: true, of: (registry) => registry },
-  { name: "by what its metrics answer", isShortcut: false, of: (registry) => askedOnly(registry) }
+  { name: "by what its metrics answer", isShortcut: false, of: (registry) => askedOnly(registry, "whole") }
 ]
 
 /** Whether nobody notices that a registry is read several times. */
