@@ -43,13 +43,12 @@ import { answer } from "./internal/endpoint.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import type { Progress } from "./internal/pace.js"
-import type { Failure, Rendered } from "./internal/render.js"
+import type { Failure, Rendered, Rendering } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import type { Sharers } from "./internal/sharing.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
-import { giveBack } from "./internal/spare.js"
+import { giveBack, takeSpare } from "./internal/spare.js"
 import type { Writer } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
 import { client, Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
@@ -313,14 +312,17 @@ export const endpoint = (options: ServeOptions & { readonly path?: string | unde
   })
 
 const scrape = (registry: MetricRegistry, ask: Ask, options: ErrorPolicy, sharers: Sharers): Effect.Effect<Scraped> =>
-  Effect.map(scrapeFamilies(ask, options), (scraped) => {
-    if ("status" in scraped) return scraped
-    const writer = finished(scraped, ask.format)
-    const done = (): void => {
-      if (sharers.leave()) giveBack(registry, writer)
+  Effect.map(
+    Effect.suspend(() => scrapeFamilies(ask, options, { memory: takeSpare(registry) })),
+    (scraped) => {
+      if ("status" in scraped) return scraped
+      const writer = finished(scraped, ask.format)
+      const done = (): void => {
+        if (sharers.leave()) giveBack(registry, writer)
+      }
+      return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
     }
-    return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
-  })
+  )
 
 /**
  * A scrape of the registry in context that cannot fail, only say why there is no exposition. The counter of failures is
@@ -331,11 +333,11 @@ const scrape = (registry: MetricRegistry, ask: Ask, options: ErrorPolicy, sharer
 export const scrapeFamilies = (
   ask: Ask,
   options: ErrorPolicy,
-  onProgress?: (progress: Progress) => void
+  rendering?: Rendering
 ): Effect.Effect<Rendered | { readonly status: 500; readonly message: string }> =>
   Effect.zipRight(
     Effect.flatMap(Registry, (registry) => Effect.ignore(Effect.try(() => unsafeErrors(registry)))),
-    Effect.catchTag(read(ask, options, onProgress), "ExpositionError", ({ cause, message, reason }) =>
+    Effect.catchTag(read(ask, options, rendering), "ExpositionError", ({ cause, message, reason }) =>
       // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
       Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
         status: 500 as const,
@@ -344,17 +346,13 @@ export const scrapeFamilies = (
     )
   )
 
-const read = (
-  ask: Ask,
-  options: ErrorPolicy,
-  onProgress?: (progress: Progress) => void
-): Effect.Effect<Rendered, ExpositionError> =>
+const read = (ask: Ask, options: ErrorPolicy, rendering?: Rendering): Effect.Effect<Rendered, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
       Effect.tryPromise({
         try: () => {
           void lookForShortcuts(client)
-          return renderFamilies(registry, ask, knownShortcuts(), onProgress)
+          return renderFamilies(registry, ask, knownShortcuts(), rendering)
         },
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })

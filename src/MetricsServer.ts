@@ -259,7 +259,7 @@ const expose = (
   options: ServeOptions,
   onProgress: (progress: Progress) => void
 ): Effect.Effect<Exposed | NotExposed> =>
-  Effect.map(scrapeFamilies(ask, options, onProgress), (scraped) => {
+  Effect.map(scrapeFamilies(ask, options, { onProgress }), (scraped) => {
     if ("status" in scraped) return scraped
     const { families, heldFor, writer } = scraped
     return {

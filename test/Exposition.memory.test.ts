@@ -361,6 +361,16 @@ describe("The memory of an exposition", () => {
     })
   )
 
+  it.scopedLive("is not held by a small one that Exposition.render gives out, nor taken from the next scrape", () =>
+    Effect.gen(function* () {
+      const made = numbers(megabyte)
+      yield* serving(made)
+      const { bytes } = yield* renderedOnce(made.registry, { names: ["turns_total"] })
+      assert.isBelow(bytes.buffer.byteLength, kilobyte)
+      assert.isTrue(hasSpare(made.registry))
+    })
+  )
+
   it.scopedLive("is not used again under what an application keeps of its answers", () =>
     Effect.gen(function* () {
       const made = numbers(50 * kilobyte)

@@ -10,7 +10,6 @@ import { Kept } from "./kept.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
-import { takeSpare } from "./spare.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
 import { roomForValue, Writer } from "./writer.js"
@@ -72,16 +71,26 @@ interface Run {
   size: number
 }
 
+/** What a render can be given. */
+export interface Rendering {
+  /**
+   * Is told when this thread begins to work without giving way, and when it gives way or waits for metrics that are
+   * collected asynchronously.
+   */
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** To write into, for those who give it back: an exposition that is handed out would hold all of it. */
+  readonly memory?: Writer | undefined
+}
+
 /**
  * Renders the metrics with those `names`, or all of them, and gives way to the event loop every few milliseconds. It
- * rejects only if the registry itself cannot be read. `onProgress` is told when this thread begins to work without
- * giving way, and when it gives way or waits for metrics that are collected asynchronously.
+ * rejects only if the registry itself cannot be read.
  */
 export const render = async (
   registry: Readable,
   { format, names }: Ask,
   shortcuts: Shortcuts,
-  onProgress: (progress: Progress) => void = () => {}
+  { memory, onProgress = () => {} }: Rendering = {}
 ): Promise<Rendered> => {
   const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map((metric) => ({
     metric,
@@ -94,7 +103,7 @@ export const render = async (
   // of the moment in which it begins.
   const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
   const clashes = format === "openmetrics" ? clashing(registered) : noClashes
-  const writer = takeSpare(registry) ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
+  const writer = memory ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   const pace = new Pace(onProgress)
