@@ -44,7 +44,7 @@ export const worker: Row = {
     }
     const times = await alternate(
       { scrape: active(scrape), render: active(render), idle: active(async () => {}) },
-      { rounds: 8 }
+      { rounds: 16 }
     )
     scraper.disconnect()
     await server.close()
