@@ -419,6 +419,7 @@ const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serv
 const describe = (options: Options): string =>
   `the Consul agent at ${options.address ?? defaultAddress} with the id ${serviceIdOf(options)}`
 
+// Made when it is wanted: loading the library is to take no time for it.
 const retries = () =>
   Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.jittered)
 

@@ -45,7 +45,6 @@ import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
 import type { Failure, Rendered, Rendering } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
-import type { Sharers } from "./internal/sharing.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import { giveBack, takeSpare } from "./internal/spare.js"
@@ -177,8 +176,9 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
  * @since 0.1.0
  * @category constructors
  */
-export const httpApp = (options: ServeOptions = {}): HttpApp.Default =>
-  Effect.gen(function* () {
+export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
+  void lookForShortcuts(client)
+  return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const served = yield* endpoint(options)
     const { status, headers, body } = yield* Effect.promise(() =>
@@ -192,6 +192,7 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default =>
     const contentType = headers["content-type"]
     return HttpServerResponse.uint8Array(body, { status, headers, contentType })
   }).pipe(HttpMiddleware.withLoggerDisabled)
+}
 
 /**
  * Mounts the exposition in a router of `@effect/platform`, under `path` (default: `/metrics`), with the registry that is
@@ -305,24 +306,31 @@ export const endpoint = (options: ServeOptions & { readonly path?: string | unde
       compression: options.compression ?? true,
       // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
       scrape: (ask) =>
-        shared(registry, JSON.stringify([ask, options.onError]), (sharers) =>
-          Runtime.runPromise(runtime)(scrape(registry, ask, options, sharers))
+        shared(registry, JSON.stringify([ask, options.onError]), (leave) =>
+          Runtime.runPromise(runtime)(scrape(registry, ask, options, leave))
         )
     }
   })
 
-const scrape = (registry: MetricRegistry, ask: Ask, options: ErrorPolicy, sharers: Sharers): Effect.Effect<Scraped> =>
-  Effect.map(
-    Effect.suspend(() => scrapeFamilies(ask, options, { memory: takeSpare(registry) })),
-    (scraped) => {
-      if ("status" in scraped) return scraped
-      const writer = finished(scraped, ask.format)
-      const done = (): void => {
-        if (sharers.leave()) giveBack(registry, writer)
-      }
-      return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
+const scrape = (
+  registry: MetricRegistry,
+  ask: Ask,
+  options: ErrorPolicy,
+  leave: () => boolean
+): Effect.Effect<Scraped> => {
+  const memory = takeSpare(registry)
+  return Effect.map(scrapeFamilies(ask, options, { memory }), (scraped) => {
+    if ("status" in scraped) {
+      if (memory !== undefined) giveBack(registry, memory)
+      return scraped
     }
-  )
+    const writer = finished(scraped, ask.format)
+    const done = (): void => {
+      if (leave()) giveBack(registry, writer)
+    }
+    return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
+  })
+}
 
 /**
  * A scrape of the registry in context that cannot fail, only say why there is no exposition. The counter of failures is

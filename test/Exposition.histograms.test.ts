@@ -111,6 +111,21 @@ const made = (options: { readonly buckets: Array<number>; readonly enableExempla
   return { registry, histogram }
 }
 
+describe("A metric of another type", () => {
+  it.effect("that tells of samples which share labels is exposed with all of them", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const values = ["1", "2"].map((a) => ({ labels: { q: "x" }, sharedLabels: { a }, value: 1 }))
+      const told = { name: "latency", help: "h", type: "gauge", values }
+      const { values: _, ...info } = told
+      registry.registerMetric({ ...info, get: async () => told, getForPromString: async () => told } as never)
+      for (let time = 0; time < 3; time += 1) {
+        assert.include(yield* bodyOnce(registry, "text"), 'latency{q="x",a="1"} 1\nlatency{q="x",a="2"} 1\n')
+      }
+    })
+  )
+})
+
 describe("A histogram that tells of samples", () => {
   for (const [title, change] of Object.entries(changes)) {
     it.effect(`${title} is exposed as it tells`, () =>
@@ -150,6 +165,18 @@ describe("A histogram that tells of samples", () => {
       )
       assert.include(bodies[2], 'run_seconds_sum{a="x"} 0.5')
       assert.include(bodies[4], 'run_seconds_sum{c="default",a="x"} 0.5')
+    })
+  )
+
+  it.effect("while a default label has the name of the bound is exposed as it tells", () =>
+    Effect.gen(function* () {
+      const { histogram, registry } = made({ buckets: [1] })
+      histogram.observe({ a: "x" }, 0.5)
+      registry.setDefaultLabels({ le: "default" })
+      for (const body of yield* asTold(registry, () => telling(histogram, (samples) => samples))) {
+        assert.include(body, 'run_seconds_bucket{le="1",a="x"} 1\n')
+        assert.include(body, 'run_seconds_sum{le="default",a="x"} 0.5\n')
+      }
     })
   )
 

@@ -302,6 +302,13 @@ describe("The memory of an exposition", () => {
       assert.isFalse(hasSpare(numbers(kilobyte).registry))
       assert.isTrue(hasSpare(registry))
       assert.isFalse(hasSpare(registry))
+      for (const [one, other] of [
+        [100, 200],
+        [200, 100]
+      ] as const) {
+        for (const capacity of [one, other]) giveBack(registry, new Writer(capacity))
+        assert.strictEqual((yield* spareOf(registry)).capacity, 200)
+      }
     })
   )
 
@@ -441,6 +448,7 @@ describe("The memory of an exposition", () => {
             for (const options of [{}, withGzip]) {
               assert.strictEqual((yield* get(url, options)).status, 500)
             }
+            giveBack(registry, yield* spareOf(registry))
             const [some, again] = [yield* get(lenient.url), yield* get(lenient.url, withGzip)]
             fails = false
             for (const text of [some.body, gunzipSync(again.bytes).toString()]) {

@@ -169,6 +169,17 @@ describe("The shortcut", () => {
     })
   )
 
+  it.effect("is not taken by a gauge that has a getForPromString, as histograms do", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const gauge = new Gauge({ ...options, registers: [registry] })
+      gauge.set({ a: "x" }, 1)
+      const own = readable(gauge)
+      own.getForPromString = tenfold(own.get.bind(gauge))
+      assert.deepStrictEqual(seriesIn(yield* expositions(registry, 3)), ['{a="x"} 10'])
+    })
+  )
+
   it.effect("leads nowhere for a summary", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()

@@ -21,7 +21,7 @@ const flag = (name: string, fallback: boolean): Config.Config<boolean> =>
     return Either.left(ConfigError.InvalidData([name], `${name} must be true or false, not ${value}`))
   })
 
-/** The variables, by what they say. */
+/** The variables, by what they say. They are made when they are wanted: to load the library is to take no time for it. */
 export const environment = () =>
   Config.all({
     address: variable("CONSUL_HTTP_ADDR"),

@@ -105,7 +105,10 @@ export function* encodeSamples(
     } else writeKept(writer, samples, walk, exemplarOf)
     yield
   }
-  if (kept !== undefined && walk !== undefined) kept.samples = walk.end()
+  if (kept !== undefined && walk !== undefined) {
+    kept.samples = walk.end()
+    kept.histograms = undefined
+  }
 }
 
 const writeKept = (

@@ -2,6 +2,8 @@
  * One answer to one request, whoever asks: the library's own server, its worker, and each way to mount the metrics in
  * an application. It knows nothing of sockets.
  */
+import { promisify } from "node:util"
+import { gzip } from "node:zlib"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
 
@@ -46,11 +48,7 @@ export interface Endpoint {
 // A smaller body fits the first packets as it is.
 const worthCompressing = 1_024
 
-const gzipped = async (body: Uint8Array): Promise<Uint8Array> => {
-  // Where nobody asks for it, nothing of it is loaded.
-  const [{ promisify }, { gzip }] = await Promise.all([import("node:util"), import("node:zlib")])
-  return promisify(gzip)(body)
-}
+const gzipped = promisify(gzip)
 
 // By the body, so that those who share one share its compression.
 const compressed = new WeakMap<Uint8Array, Promise<Uint8Array>>()

@@ -45,12 +45,13 @@ export function* encodeHistogram(
   style: Style,
   kept?: Kept
 ): Generator<void> {
+  const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
+  if (Object.hasOwn(style.defaults ?? {}, "le")) throw new IrregularError()
   writeHead(writer, family, style)
   const known = kept?.lines
   const lines = known?.areFor(family.upperBounds) ? known : new Lines(family, style.defaults)
   if (kept !== undefined) kept.lines = lines
   const withExemplars = style.format === "openmetrics"
-  const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
   const ownLabels = ({ labels = {} }: HistogramSeries): string => {
     for (const name in labels) if (taken.has(name)) throw new IrregularError()
     const own = labelText(labels)
@@ -70,7 +71,10 @@ export function* encodeHistogram(
     }
     yield
   }
-  if (kept !== undefined && walk !== undefined) kept.histograms = walk.end()
+  if (kept !== undefined && walk !== undefined) {
+    kept.histograms = walk.end()
+    kept.samples = undefined
+  }
 }
 
 /**

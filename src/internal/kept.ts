@@ -8,6 +8,8 @@ import type { Walk } from "./texts.js"
  * It is the walks that are kept, not only the texts, so that there always is one. Where all objects of a class are gone
  * when the garbage is collected, the engine throws away what it has compiled for them, and between two scrapes it always
  * is: each scrape would run as slowly as the first.
+ *
+ * A histogram is written series by series or sample by sample; what is kept is for the way in which it was written last.
  */
 export class Kept {
   /** Of samples: the line up to the value. */

@@ -133,43 +133,58 @@ const writeFamily = async (
   metric: Registered,
   name: string,
   asked: Reading | undefined,
-  { style, shortcuts, pace }: Run
+  run: Run
 ): Promise<void> => {
-  const start = writer.length
+  const { pace, shortcuts, style } = run
   const kept = keptOf(metric, name, style)
   const family = { name, help: metric.help, type: metric.type }
   if (keepsSamples(metric, shortcuts)) {
     return pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
   }
-  const isRegular = async (info: HistogramInfo, pieces: Iterable<ReadonlyArray<HistogramSeries>>): Promise<boolean> => {
-    try {
-      await pace.along(encodeHistogram(writer, info, pieces, style, kept))
-      return true
-    } catch (error) {
-      if (!(error instanceof IrregularError)) throw error
-      writer.length = start
-      return false
-    }
-  }
-  if (keepsHistogram(metric, shortcuts)) {
+  const isStored = keepsHistogram(metric, shortcuts)
+  if (isStored) {
     const { upperBounds } = metric
-    if (await isRegular({ ...family, upperBounds }, storedPieces(metric, pieceSize))) return
+    if (await wroteSeries(writer, { ...family, upperBounds }, storedPieces(metric, pieceSize), run, kept)) return
   }
   const read = await (asked === undefined ? settled(metric) : pace.waitFor(asked))
   if (read.status === "rejected") throw read.reason
   const { help, type, values } = read.value
-  if (type !== "histogram") {
-    return pace.along(encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept))
+  let samples = values
+  if (type === "histogram") {
+    const upperBounds = boundsOf(metric)
+    // Labels that stored series cannot have, those that are told cannot have either.
+    if (upperBounds !== undefined && !isStored) {
+      const info = { name, help, type, upperBounds }
+      if (await wroteSeries(writer, info, seriesOf(values, info, pieceSize), run, kept)) return
+    }
+    if (upperBounds?.includes(Number.POSITIVE_INFINITY) !== false) samples = withOneInfinity(values)
   }
-  // A histogram of the clients has its bounds; of any other one nothing is known.
+  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples), style, kept))
+}
+
+// Whether a histogram could be written series by series. Where it could not, nothing is written.
+const wroteSeries = async (
+  writer: Writer,
+  info: HistogramInfo,
+  pieces: Iterable<ReadonlyArray<HistogramSeries>>,
+  { pace, style }: Run,
+  kept: Kept | undefined
+): Promise<boolean> => {
+  const start = writer.length
+  try {
+    await pace.along(encodeHistogram(writer, info, pieces, style, kept))
+    return true
+  } catch (error) {
+    if (!(error instanceof IrregularError)) throw error
+    writer.length = start
+    return false
+  }
+}
+
+// A histogram of the clients has its bounds; of any other one nothing is known.
+const boundsOf = (metric: object): ReadonlyArray<number> | undefined => {
   const { upperBounds } = metric as { readonly upperBounds?: unknown }
-  const bounds: ReadonlyArray<number> | undefined = Array.isArray(upperBounds) ? upperBounds : undefined
-  if (bounds !== undefined) {
-    const info = { name, help, type, upperBounds: bounds }
-    if (await isRegular(info, seriesOf(values, info, pieceSize))) return
-  }
-  const samples = bounds?.includes(Number.POSITIVE_INFINITY) === false ? values : withOneInfinity(values)
-  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples, withOwnLabels), style, kept))
+  return Array.isArray(upperBounds) ? upperBounds : undefined
 }
 
 // Some larger than the last time, because numbers grow and room is reserved for the longest.
@@ -188,13 +203,9 @@ const keptOf = (metric: object, name: string, { defaults }: Style): Kept | undef
   return known && kept
 }
 
-function* piecesOf(
-  samples: ReadonlyArray<SharingSample>,
-  each?: (sample: SharingSample) => Sample
-): Generator<ReadonlyArray<Sample>> {
+function* piecesOf(samples: ReadonlyArray<SharingSample>): Generator<ReadonlyArray<Sample>> {
   for (let start = 0; start < samples.length; start += pieceSize) {
-    const piece = samples.slice(start, start + pieceSize)
-    yield each === undefined ? piece : piece.map(each)
+    yield samples.slice(start, start + pieceSize).map(withOwnLabels)
   }
 }
 

@@ -1,23 +1,8 @@
 /** One run for all who ask for the same at the same time. */
 
-/** Those who share a run. */
-export class Sharers {
-  private count = 0
-
-  /** One more. */
-  join(): void {
-    this.count += 1
-  }
-
-  /** One of them needs what came of the run no more. Whether that was the last of them. */
-  leave(): boolean {
-    this.count -= 1
-    return this.count === 0
-  }
-}
-
 interface Run {
-  readonly sharers: Sharers
+  /** How many wait for what comes of it, or use it. */
+  sharers: number
   readonly result: Promise<unknown>
 }
 
@@ -26,21 +11,25 @@ const running = new WeakMap<object, Map<string, Run>>()
 /**
  * What `run` gives, or a run for the same `key` of the same `owner` that is not over yet; a failure reaches all who wait
  * for it. It begins with the next turn of the event loop, so that requests which have arrived together share it.
+ *
+ * `run` is given what each of those who share it calls at most once, when it needs what came of it no more: that says
+ * whether it was the last of them.
  */
-export const shared = <A>(owner: object, key: string, run: (sharers: Sharers) => Promise<A>): Promise<A> => {
+export const shared = <A>(owner: object, key: string, run: (leave: () => boolean) => Promise<A>): Promise<A> => {
   const runs = running.get(owner) ?? new Map<string, Run>()
   running.set(owner, runs)
-  const { sharers, result } = runs.get(key) ?? start(runs, key, run)
-  sharers.join()
-  return result as Promise<A>
+  const joined = runs.get(key) ?? started(runs, key, run)
+  joined.sharers += 1
+  return joined.result as Promise<A>
 }
 
-const start = (runs: Map<string, Run>, key: string, run: (sharers: Sharers) => Promise<unknown>): Run => {
-  const sharers = new Sharers()
-  const result = new Promise((resolve) => setImmediate(resolve))
-    .then(() => run(sharers))
-    .finally(() => runs.delete(key))
-  const started = { sharers, result }
-  runs.set(key, started)
-  return started
+const started = (runs: Map<string, Run>, key: string, run: (leave: () => boolean) => Promise<unknown>): Run => {
+  const leave = (): boolean => {
+    made.sharers -= 1
+    return made.sharers === 0
+  }
+  const result = new Promise((resolve) => setImmediate(resolve)).then(() => run(leave)).finally(() => runs.delete(key))
+  const made = { sharers: 0, result }
+  runs.set(key, made)
+  return made
 }

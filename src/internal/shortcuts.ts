@@ -2,8 +2,8 @@
  * Whether the shortcut to the series of a client leads to the same as its public face: metrics made for the purpose are
  * rendered in both ways. Until that is known, and where it does not, there is no shortcut.
  *
- * An endpoint has it looked at when it is mounted. The first scrape then need not wait for it, and does not meet code
- * that has never run.
+ * It is looked at when an endpoint is made, so that the first scrape neither waits for it nor meets code that has never
+ * run; or else after the first exposition.
  */
 import type { Sample } from "./encoder.js"
 import type { StoredSeries } from "./histogram.js"
@@ -12,6 +12,7 @@ import type { Readable } from "./render.js"
 import { render } from "./render.js"
 import type { Metric, Shortcuts, Storing } from "./store.js"
 import { noShortcuts } from "./store.js"
+import { Writer } from "./writer.js"
 
 /** The classes of the client that an application uses. */
 export interface Client {
@@ -41,7 +42,7 @@ export const knownShortcuts = (): Shortcuts => known
  * client that cannot make a metric, or never answers for one, has none.
  */
 export const lookForShortcuts = (client: Client): Promise<void> => {
-  looking ??= new Promise((resolve) => setImmediate(resolve))
+  looking ??= nextTurn()
     .then(() => shortcutsOf(client))
     .then(
       (found) => {
@@ -51,6 +52,8 @@ export const lookForShortcuts = (client: Client): Promise<void> => {
     )
   return looking
 }
+
+const nextTurn = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve))
 
 const shortcutsOf = async ({ Counter, Gauge, Histogram }: Client): Promise<Shortcuts> => {
   const common = { help: "A metric that is never registered.", labelNames: ["a", "b"], registers: [] as [] }
@@ -73,6 +76,7 @@ const shortcutsOf = async ({ Counter, Gauge, Histogram }: Client): Promise<Short
   ]) {
     for (const value of values) change(value)
     for (const metric of [counter, gauge, histogram]) {
+      await nextTurn()
       if (await leadsToTheSame(metric, { samples, histograms })) continue
       for (const found of [samples, histograms]) {
         found.delete(metric.get)
@@ -91,16 +95,17 @@ const leadsToTheSame = async (metric: Metric, shortcuts: Shortcuts): Promise<boo
 }
 
 const textOf = async (metric: Metric, shortcuts: Shortcuts): Promise<string | undefined> => {
-  const registry: Readable = { getMetricsAsArray: () => [metric], getSingleMetric: () => metric }
-  const { failures, writer } = await render(registry, { format: "openmetrics", names: undefined }, shortcuts)
+  const registry: Readable = { getMetricsAsArray: () => [metric], getSingleMetric: () => undefined }
+  const ask = { format: "openmetrics", names: undefined } as const
+  const { failures, writer } = await render(registry, ask, shortcuts, { memory: new Writer() })
   return failures.length === 0 ? writer.toString() : undefined
 }
 
-// The same objects: then they are the same whatever becomes of them.
+// The same objects, samples or at least labels: then they are the same whatever becomes of them.
 const givesWhatItKeeps = async (metric: Metric): Promise<boolean> => {
   const kept = new Set<unknown>()
   const { hashMap } = metric as Metric & Storing<Sample | StoredSeries>
-  for (const series of Object.values(hashMap)) kept.add(series).add(series.labels)
+  for (const series of Object.values(hashMap)) kept.add(series).add(series.labels ?? series)
   const { values } = (await (metric.getForPromString?.() ?? metric.get())) as {
     readonly values: ReadonlyArray<SharingSample>
   }

@@ -1,6 +1,6 @@
 /**
- * Memory for one exposition after the other of the same registry. With new memory for each of them the garbage collector
- * runs every hundred scrapes, whatever else the application does, and throws away what the engine had compiled.
+ * Memory for one exposition after the other of the same registry. New memory for each of them sets off the garbage
+ * collector time and again, and with it goes what the engine had compiled.
  */
 import type { Writer } from "./writer.js"
 
@@ -18,7 +18,7 @@ export const takeSpare = (registry: object): Writer | undefined => {
 
 /** Nobody will look at what is written there any more. */
 export const giveBack = (registry: object, writer: Writer): void => {
-  if (writer.capacity > mostKept) return
+  if (writer.capacity > mostKept || writer.capacity < (spares.get(registry)?.capacity ?? 0)) return
   writer.length = 0
   spares.set(registry, writer)
 }

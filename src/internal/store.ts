@@ -32,7 +32,7 @@ export const noShortcuts: Shortcuts = { samples: new Set(), histograms: new Set(
 
 /** Whether the samples of a metric can be read from where it keeps them. */
 export const keepsSamples = <M extends Metric>(metric: M, { samples }: Shortcuts): metric is M & Storing<Sample> =>
-  metric.collect === undefined && samples.has(metric.get)
+  metric.collect === undefined && samples.has(metric.get) && metric.getForPromString === undefined
 
 /** Whether the series of a histogram can be read from where it keeps them. */
 export const keepsHistogram = <M extends Metric>(

@@ -9,7 +9,7 @@ export const loadTls = async (sources: TlsMaterial): Promise<TlsMaterial> => {
   const key = await textOrFile("TLS key", sources.key)
   const cert = await textOrFile("TLS certificate", sources.cert)
   const { passphrase } = sources
-  // Where there is no TLS, nothing of it is loaded.
+  // To import it makes a list of all root certificates.
   const { createSecureContext } = await import("node:tls")
   check(`the TLS key${from(sources.key)}`, () =>
     createPrivateKey(passphrase === undefined ? { key } : { key, passphrase })

@@ -10,7 +10,7 @@ const longestNumber = 25
 /** How many bytes to reserve for a value and the end of its line. */
 export const roomForValue = longestNumber + 1
 
-// Pieces are copied eight bytes at a time: the last step can read and write so many bytes too far, and one more.
+// Pieces are copied eight bytes at a time: the last step can go seven bytes too far, and `blank` writes eight.
 const overrun = 8
 
 const zero = 48
