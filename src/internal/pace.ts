@@ -6,6 +6,9 @@ export type Progress = "busy" | "waiting"
 // In milliseconds. Nothing else on the event loop waits for longer, but for what cannot be cut.
 const longestPiece = 5
 
+/** The next turn of the event loop. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 /** The pace of one piece of work, which begins at once. */
 export class Pace {
   /** The longest time without giving way, in milliseconds. */
@@ -21,7 +24,7 @@ export class Pace {
     for (const _ of work) {
       if (performance.now() - this.since < longestPiece) continue
       this.stop()
-      await new Promise((resolve) => setImmediate(resolve))
+      await nextTurn()
       this.goOn()
     }
   }

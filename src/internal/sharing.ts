@@ -1,4 +1,5 @@
 /** One run for all who ask for the same at the same time. */
+import { nextTurn } from "./pace.js"
 
 interface Run {
   /** How many wait for what comes of it, or use it. */
@@ -28,7 +29,9 @@ const started = (runs: Map<string, Run>, key: string, run: (leave: () => boolean
     made.sharers -= 1
     return made.sharers === 0
   }
-  const result = new Promise((resolve) => setImmediate(resolve)).then(() => run(leave)).finally(() => runs.delete(key))
+  const result = nextTurn()
+    .then(() => run(leave))
+    .finally(() => runs.delete(key))
   const made = { sharers: 0, result }
   runs.set(key, made)
   return made

@@ -8,6 +8,7 @@
 import type { Sample } from "./encoder.js"
 import type { StoredSeries } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
+import { nextTurn } from "./pace.js"
 import type { Readable } from "./render.js"
 import { render } from "./render.js"
 import type { Metric, Shortcuts, Storing } from "./store.js"
@@ -52,8 +53,6 @@ export const lookForShortcuts = (client: Client): Promise<void> => {
     )
   return looking
 }
-
-const nextTurn = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve))
 
 const shortcutsOf = async ({ Counter, Gauge, Histogram }: Client): Promise<Shortcuts> => {
   const common = { help: "A metric that is never registered.", labelNames: ["a", "b"], registers: [] as [] }

@@ -4,7 +4,7 @@
  * The client keeps them in an object, `hashMap`. Its `get()` makes a list of them first, which takes longer than to
  * write them, and of a histogram an object for every bucket. The shortcut is taken only where it leads to the same: by
  * metrics whose `get` is that of the client's own classes, once `shortcuts.ts` has shown that both ways give the same.
- * Whatever else there is (a newer client, a subclass, a metric with a `collect`) is read by `get()`.
+ * Whatever else there is (another client, a class that reads otherwise, a metric with a `collect`) is asked.
  */
 import type { Sample } from "./encoder.js"
 import type { HistogramInfo, StoredSeries } from "./histogram.js"

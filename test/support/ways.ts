@@ -11,7 +11,7 @@ interface Metric {
 }
 
 /** What is seen of a metric: `get` alone, the method that makes no copies of labels as well, or its bounds besides. */
-export type Face = "get" | "getForPromString" | "whole"
+type Face = "get" | "getForPromString" | "whole"
 
 // Its own object, of which nothing is kept yet, with methods of its own, for which there is no shortcut.
 const asked = (metric: Metric, face: Face): Metric => ({
