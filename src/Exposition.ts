@@ -33,34 +33,40 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { epilogues } from "./internal/encoder.js"
-import type { Ask, Endpoint, Scraped } from "./internal/endpoint.js"
+import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import type { Failure, Rendered, Rendering } from "./internal/render.js"
+import { countOption, durationOption } from "./internal/options.js"
+import { LateError } from "./internal/readings.js"
+import type { Failure, Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
+import type { ScrapeEvent } from "./internal/selfMetrics.js"
+import { record, scrapeMetrics } from "./internal/selfMetrics.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import { giveBack, takeSpare } from "./internal/spare.js"
 import type { Writer } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
-import { client, Registry, unsafeCountError, unsafeErrors } from "./Registry.js"
+import { client, Registry, unsafeCountError, unsafeOwnMetric } from "./Registry.js"
 
 /**
- * There is no exposition, because metrics could not be read (`reason: "Collect"`, and `metrics` names them) or because
- * the registry itself could not (`reason: "Registry"`).
+ * There is no exposition, because metrics could not be read (`reason: "Collect"`, and `metrics` names them), because the
+ * registry itself could not (`reason: "Registry"`), or because the time was over (`reason: "Timeout"`, and `metrics` names
+ * those that had not answered; only a scrape has a limit to its time).
  *
  * @since 0.1.0
  * @category errors
  */
 export class ExpositionError extends Data.TaggedError("ExpositionError")<{
-  readonly reason: "Collect" | "Registry"
+  readonly reason: "Collect" | "Registry" | "Timeout"
   readonly metrics: ReadonlyArray<string>
   readonly message: string
   readonly cause: unknown
@@ -117,6 +123,27 @@ export interface RenderOptions extends ErrorPolicy {
 export interface ServeOptions extends ErrorPolicy {
   /** Whether a body of 1 KiB or more is sent with gzip when the request accepts it. Default: `true`. */
   readonly compression?: boolean | undefined
+  /**
+   * How long a scrape may take; then it is answered with 503, and what it waited for is named. Where the request says how
+   * long it waits itself (`X-Prometheus-Scrape-Timeout-Seconds`), that less half a second is the limit, if it is shorter.
+   *
+   * With `onError: "continue"` metrics are waited for up to half a second less (a tenth less, if that is more), and the
+   * others are served. Work stops between two families only: a `collect` that blocks the thread delays everything in it.
+   * A metric that has been given up on is not asked again until it has answered.
+   *
+   * Default: 30 seconds, for Prometheus waits 10 by default and says so, and nobody waits much longer.
+   */
+  readonly scrapeTimeout?: Duration.DurationInput | undefined
+  /**
+   * How many scrapes may be in flight, from when they arrive until their answer is ready; more are answered with 503 and
+   * `Retry-After`. Default: 64, for some Prometheus servers and people ask at the same time, and more are a mistake.
+   */
+  readonly maxScrapesInFlight?: number | undefined
+  /**
+   * Whether the endpoint tells about itself, in metrics `effect_prometheus_*` on the registry that it serves: scrapes by
+   * code, in flight, their duration and bytes, and errors by cause. They are there from the start, at 0. Default: `true`.
+   */
+  readonly selfMetrics?: boolean | undefined
 }
 
 /**
@@ -178,15 +205,18 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   void lookForShortcuts(client)
+  unsafeScrapeLimits(options)
+  const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const served = yield* endpoint(options)
+    const served = yield* endpoint(options, load)
     const { status, headers, body } = yield* Effect.promise(() =>
       answer(served, {
         method: request.method,
         target: request.url,
         accept: request.headers["accept"],
-        acceptEncoding: request.headers["accept-encoding"]
+        acceptEncoding: request.headers["accept-encoding"],
+        scrapeTimeout: request.headers["x-prometheus-scrape-timeout-seconds"]
       })
     )
     const contentType = headers["content-type"]
@@ -286,7 +316,8 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
       method: request.method,
       target: request.url,
       accept: request.headers.get("accept") ?? undefined,
-      acceptEncoding: request.headers.get("accept-encoding") ?? undefined
+      acceptEncoding: request.headers.get("accept-encoding") ?? undefined,
+      scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined
     })
     const response = new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
     done?.()
@@ -294,16 +325,22 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
   })
 
 /**
- * The endpoint of the registry in context, for whoever serves it.
+ * The endpoint of the registry in context, for whoever serves it. It dies of a limit that is none.
  *
  * @internal
  */
-export const endpoint = (options: ServeOptions & { readonly path?: string | undefined }): Effect.Effect<Endpoint> =>
-  Effect.map(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) => {
+export const endpoint = (
+  options: ServeOptions & { readonly path?: string | undefined },
+  load = { scrapes: 0 }
+): Effect.Effect<Endpoint> =>
+  Effect.map(Effect.all([Effect.runtime<never>(), Registry, telling(options)]), ([runtime, registry, tell]) => {
     void lookForShortcuts(client)
     return {
+      ...unsafeScrapeLimits(options),
       path: options.path,
       compression: options.compression ?? true,
+      load,
+      tell,
       // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
       scrape: (ask) =>
         shared(registry, JSON.stringify([ask, options.onError]), (leave) =>
@@ -312,10 +349,34 @@ export const endpoint = (options: ServeOptions & { readonly path?: string | unde
     }
   })
 
+/**
+ * The limits of scrapes, with their defaults. It throws a `RangeError` that names the option which is none.
+ *
+ * @internal
+ */
+export const unsafeScrapeLimits = (options: ServeOptions): Pick<Endpoint, "scrapeTimeout" | "maxScrapesInFlight"> => ({
+  scrapeTimeout: durationOption("scrapeTimeout", options.scrapeTimeout, "30 seconds"),
+  maxScrapesInFlight: countOption("maxScrapesInFlight", options.maxScrapesInFlight, 64)
+})
+
+/**
+ * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on.
+ *
+ * @internal
+ */
+export const telling = ({ selfMetrics }: ServeOptions): Effect.Effect<(event: ScrapeEvent) => void> =>
+  Effect.map(Registry, (registry) => {
+    if (selfMetrics === false) return () => {}
+    // A registry that cannot hold them is nothing for a scrape to fall for.
+    const harmless = (act: () => void): void => Effect.runSync(Effect.ignore(Effect.try(act)))
+    for (const name of scrapeMetrics) harmless(() => void unsafeOwnMetric(registry, name))
+    return (event) => harmless(() => record(event, (name) => unsafeOwnMetric(registry, name)))
+  })
+
 const scrape = (
   registry: MetricRegistry,
   ask: Ask,
-  options: ErrorPolicy,
+  options: ServeOptions,
   leave: () => boolean
 ): Effect.Effect<Scraped> => {
   const memory = takeSpare(registry)
@@ -333,28 +394,44 @@ const scrape = (
 }
 
 /**
- * A scrape of the registry in context that cannot fail, only say why there is no exposition. The counter of failures is
- * on the registry from the first scrape on.
+ * A scrape of the registry in context that cannot fail, only say why there is no exposition.
  *
  * @internal
  */
 export const scrapeFamilies = (
   ask: Ask,
+  options: ServeOptions,
+  rendering?: Rendering
+): Effect.Effect<Rendered | NotScraped> =>
+  Effect.suspend(() => {
+    const deadline = deadlineOf(ask, options)
+    return Effect.catchTag(
+      read(ask, options, { ...rendering, deadline }),
+      "ExpositionError",
+      ({ cause, message, reason }) =>
+        // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
+        Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
+          status: reason === "Timeout" ? (503 as const) : (500 as const),
+          cause: errorOf[reason],
+          message
+        })
+    )
+  })
+
+const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" } as const
+
+// Where those that do not answer are left out, some time is kept for the others.
+const deadlineOf = ({ timeout }: Ask, { onError }: ErrorPolicy) => {
+  const now = performance.now()
+  const kept = onError === "continue" ? Math.min(500, timeout / 10) : 0
+  return { at: now + timeout, patience: now + timeout - kept }
+}
+
+const read = (
+  ask: Omit<Ask, "timeout">,
   options: ErrorPolicy,
   rendering?: Rendering
-): Effect.Effect<Rendered | { readonly status: 500; readonly message: string }> =>
-  Effect.zipRight(
-    Effect.flatMap(Registry, (registry) => Effect.ignore(Effect.try(() => unsafeErrors(registry)))),
-    Effect.catchTag(read(ask, options, rendering), "ExpositionError", ({ cause, message, reason }) =>
-      // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
-      Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
-        status: 500 as const,
-        message
-      })
-    )
-  )
-
-const read = (ask: Ask, options: ErrorPolicy, rendering?: Rendering): Effect.Effect<Rendered, ExpositionError> =>
+): Effect.Effect<Rendered, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
       Effect.tryPromise({
@@ -373,11 +450,22 @@ const read = (ask: Ask, options: ErrorPolicy, rendering?: Rendering): Effect.Eff
   )
 
 const judged = (rendered: Rendered, { onError }: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> => {
-  const [failure] = rendered.failures
+  const { failures, stopped } = rendered
+  if (stopped !== undefined) return tooLate(stopped)
+  const [failure] = failures
   if (failure === undefined || onError === "continue") return Effect.succeed(rendered)
-  const metrics = rendered.failures.map(({ name }) => name)
+  const late = failures.filter(({ error }) => error instanceof LateError).map(({ name }) => name)
+  if (late.length > 0) return tooLate({ names: late, isWaiting: true })
+  const metrics = failures.map(({ name }) => name)
   const message = `collecting ${metrics.join(", ")} failed`
   return new ExpositionError({ reason: "Collect", metrics, message, cause: failure.error })
+}
+
+const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, ExpositionError> => {
+  const message = isWaiting
+    ? `the time was over before these had answered: ${names.join(", ")}`
+    : `the time was over before it was the turn of ${names.join(", ")}`
+  return new ExpositionError({ reason: "Timeout", metrics: isWaiting ? names : [], message, cause: undefined })
 }
 
 // What has been told of a registry: the metrics that fail now, and the families that clash.

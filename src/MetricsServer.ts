@@ -30,22 +30,27 @@ import * as Ref from "effect/Ref"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { ServeOptions } from "./Exposition.js"
-import { endpoint, scrapeFamilies } from "./Exposition.js"
+import { endpoint, scrapeFamilies, telling, unsafeScrapeLimits } from "./Exposition.js"
 import { isWildcard, urlHost } from "./internal/address.js"
 import { bounded } from "./internal/bounded.js"
 import { timerMillis } from "./internal/duration.js"
-import type { Ask } from "./internal/endpoint.js"
+import type { Ask, Endpoint, NotScraped } from "./internal/endpoint.js"
+import type { ConnectionLimits } from "./internal/limits.js"
+import { checkedLimits } from "./internal/limits.js"
 import { messageOf } from "./internal/message.js"
 import type { Progress } from "./internal/pace.js"
 import type { Exposed } from "./internal/protocol.js"
 import { plain } from "./internal/secret.js"
 import type { ListenOptions, Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
-import type { NotExposed } from "./internal/thread.js"
 import { loadTls } from "./internal/tls.js"
 import { WorkerStartError } from "./internal/workerStartError.js"
+import type { MetricRegistry } from "./Registry.js"
+import { Registry, unsafeOwnMetric } from "./Registry.js"
 import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { ServiceDiscovery } from "./ServiceDiscovery.js"
+
+export type { ConnectionLimits } from "./internal/limits.js"
 
 /**
  * The server could not be started. `message` names the host and the port, the file, or the option to look at.
@@ -103,7 +108,7 @@ export interface TlsOptions {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends ServeOptions {
+export interface Options extends ServeOptions, ConnectionLimits {
   /** The name or address to listen on. Default: all interfaces. */
   readonly host?: string | undefined
   /** Default: 0, any free one. */
@@ -209,6 +214,7 @@ export const makeWorker = (
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
+      const tell = yield* telling(options)
       return yield* Effect.tryPromise(async () => {
         // Only where there is a worker, so that nobody else loads it.
         const { startThread } = await import("./internal/thread.js")
@@ -217,8 +223,10 @@ export const makeWorker = (
           options: {
             ...settings,
             listen: listenOptions,
-            compression: options.compression ?? true
+            compression: options.compression ?? true,
+            tellsAge: options.selfMetrics ?? true
           },
+          tell,
           scrape: (ask, onProgress) => run(expose(ask, options, onProgress)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
@@ -258,7 +266,7 @@ const expose = (
   ask: Ask,
   options: ServeOptions,
   onProgress: (progress: Progress) => void
-): Effect.Effect<Exposed | NotExposed> =>
+): Effect.Effect<Exposed | NotScraped> =>
   Effect.map(scrapeFamilies(ask, options, { onProgress }), (scraped) => {
     if ("status" in scraped) return scraped
     const { families, heldFor, writer } = scraped
@@ -272,7 +280,7 @@ const expose = (
     }
   })
 
-interface Settings {
+interface Settings extends Pick<Endpoint, "scrapeTimeout" | "maxScrapesInFlight"> {
   readonly path: string
   readonly grace: number
   readonly staleFor: number
@@ -301,6 +309,10 @@ const serving = <E>(
           `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
         )
       }
+      const limits = yield* Effect.try({
+        try: () => ({ scrapes: unsafeScrapeLimits(options), connections: checkedLimits(options) }),
+        catch: (error) => failed("InvalidOptions", messageOf(error))
+      })
       const tls = yield* loadedTls(options.tls, failed)
       const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) => {
         const milliseconds = timerMillis(given ?? defaults[name])
@@ -312,13 +324,15 @@ const serving = <E>(
       const grace = yield* millis("grace", options.grace)
       const staleFor = yield* millis("staleFor", options.staleFor)
       const running = yield* Effect.acquireRelease(
-        Effect.catchAll(start({ host, port, tls }, { path, grace, staleFor }), (error) =>
-          startError(error, host, port, failed)
+        Effect.catchAll(
+          start({ host, port, tls, limits: limits.connections }, { ...limits.scrapes, path, grace, staleFor }),
+          (error) => startError(error, host, port, failed)
         ),
         ({ close }) => Effect.promise(() => close(shutdownTimeout))
       )
       const server = described(running, tls !== undefined, path)
       const registration = yield* register(server, shutdownTimeout)
+      if (options.selfMetrics ?? true) yield* toldAsRegistered(registration.isRegistered)
       yield* Effect.logInfo(`metrics at ${server.url}, ${yield* registration.told}`)
       return { ...server, isRegistered: registration.isRegistered }
     })
@@ -386,6 +400,30 @@ const register = (server: Server, shutdownTimeout: number) =>
     const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
     const told = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
     return { isRegistered, told }
+  })
+
+// Of each registry, how to see of its servers whether they are registered.
+const servers = new WeakMap<MetricRegistry, Set<Effect.Effect<boolean>>>()
+
+const toldAsRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Registry, (registry) => {
+    const known = servers.get(registry) ?? new Set()
+    servers.set(registry, known)
+    // What does not say so at once is not registered.
+    const isTrue = (is: Effect.Effect<boolean>): boolean =>
+      Exit.match(Effect.runSyncExit(is), { onFailure: () => false, onSuccess: (value) => value })
+    const told = Effect.try(() =>
+      unsafeOwnMetric(registry, "registered", function () {
+        this.set([...known].filter(isTrue).length)
+      })
+    )
+    return Effect.acquireRelease(
+      Effect.zipRight(
+        Effect.ignore(told),
+        Effect.sync(() => known.add(isRegistered))
+      ),
+      () => Effect.sync(() => known.delete(isRegistered))
+    )
   })
 
 const closedInTime = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>, timeout: number, name: string) =>

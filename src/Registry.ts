@@ -11,8 +11,9 @@
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import { Counter, Gauge, Histogram, register } from "prom-client"
+import type { OwnMetric, Usable } from "./internal/selfMetrics.js"
+import { ownMetrics } from "./internal/selfMetrics.js"
 import type { Operation } from "./internal/warnings.js"
-import { operations } from "./internal/warnings.js"
 
 /**
  * What is asked of a registry. A `Registry` of prom-client 15 and of `@prometheus-io/client` fits, whichever content
@@ -63,23 +64,34 @@ export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.
  */
 export const client = { Counter, Gauge, Histogram }
 
-const errorsTotal = {
-  name: "effect_prometheus_errors_total",
-  help: "Operations on a metric that failed and were left out, by operation.",
-  labelNames: ["operation"] as const
-}
-
 /**
- * The counter of failed operations on that registry, made with all its series at 0 if it is not there yet.
+ * A metric of the library's own on that registry, made with all its series at 0 if it is not there yet. It throws what
+ * the registry throws.
  *
  * @internal
  */
-export const unsafeErrors = (registry: MetricRegistry): Counter<"operation"> => {
-  const existing = registry.getSingleMetric(errorsTotal.name)
-  if (existing !== undefined) return existing as Counter<"operation">
-  const counter = new Counter({ ...errorsTotal, registers: [] })
-  registry.registerMetric(counter as never)
-  for (const operation of operations) counter.inc({ operation }, 0)
+export const unsafeOwnMetric = (
+  registry: MetricRegistry,
+  key: keyof typeof ownMetrics,
+  collect?: (this: Gauge) => void
+): Usable => {
+  const definition: OwnMetric = ownMetrics[key]
+  const existing = registry.getSingleMetric(definition.name)
+  if (existing !== undefined) return existing as Usable
+  const made = newMetric(definition, collect)
+  registry.registerMetric(made as never)
+  return made as unknown as Usable
+}
+
+const newMetric = (
+  { buckets = [], help, label, name, type, values = [] }: OwnMetric,
+  collect: ((this: Gauge) => void) | undefined
+): Counter | Gauge | Histogram => {
+  const configuration = { name, help, labelNames: label === undefined ? [] : [label], registers: [] }
+  if (type === "histogram") return new Histogram({ ...configuration, buckets: [...buckets] })
+  if (type === "gauge") return new Gauge(collect === undefined ? configuration : { ...configuration, collect })
+  const counter = new Counter(configuration)
+  for (const value of values) counter.inc({ [label ?? ""]: value }, 0)
   return counter
 }
 
@@ -90,7 +102,7 @@ export const unsafeErrors = (registry: MetricRegistry): Counter<"operation"> => 
  */
 export const unsafeCountError = (registry: MetricRegistry, operation: Operation): void => {
   try {
-    unsafeErrors(registry).inc({ operation })
+    unsafeOwnMetric(registry, "errors").inc({ operation })
   } catch {
     // A registry that cannot count its own failures has nothing left to tell them with; the log still does.
   }

@@ -6,6 +6,7 @@ import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
+import type { Outcome, ScrapeEvent } from "./selfMetrics.js"
 
 /** What of a request matters. */
 export interface Question {
@@ -14,6 +15,20 @@ export interface Question {
   readonly target: string
   readonly accept: string | undefined
   readonly acceptEncoding: string | undefined
+  /** `X-Prometheus-Scrape-Timeout-Seconds`: how long Prometheus waits. */
+  readonly scrapeTimeout: string | undefined
+  /** Why whoever asks is not let in, by a server that lets in not everybody. */
+  readonly refusal?: ((target: Target) => Refusal | undefined | Promise<Refusal | undefined>) | undefined
+}
+
+/** What is asked for: the metrics, the page for health checks, or nothing that there is. */
+export type Target = "metrics" | "health" | "nothing"
+
+/** An answer to somebody who is not let in. */
+export interface Refusal {
+  readonly status: 401 | 403 | 429
+  readonly message: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
 /** An answer, ready to be written. `content-length` is that of the body, also where a HEAD leaves it out. */
@@ -30,19 +45,49 @@ export interface Ask {
   readonly format: Format
   /** Only these families; all if undefined. */
   readonly names: ReadonlyArray<string> | undefined
+  /** How long it may take, in milliseconds. */
+  readonly timeout: number
 }
 
 /** What came of a scrape: an exposition, or the status and the sentence that tell why there is none. */
-export type Scraped =
-  | { readonly contentType: string; readonly body: Uint8Array; readonly done?: () => void }
-  | { readonly status: 500 | 503; readonly message: string }
+export type Scraped = Exposition | NotScraped
+
+/** An exposition, ready to be sent. */
+export interface Exposition {
+  readonly contentType: string
+  readonly body: Uint8Array
+  readonly done?: () => void
+}
+
+/** Why there is no exposition. */
+export interface NotScraped {
+  readonly status: 500 | 503
+  readonly cause: ScrapeError
+  readonly message: string
+}
+
+/** One of `scrapeErrors`. */
+export type ScrapeError = (typeof scrapeErrors)[number]
+
+/**
+ * Why a scrape gets no exposition: a metric could not be read, or the registry; it took too long; too many are in flight;
+ * or the application does not answer its worker.
+ */
+export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale"] as const
 
 /** Where the metrics are, and how to get them. */
 export interface Endpoint {
   /** Where the metrics are answered; every other path but `/` is 404. Undefined: whatever the path. */
   readonly path: string | undefined
   readonly compression: boolean
+  /** How long a scrape may take at most, in milliseconds. */
+  readonly scrapeTimeout: number
+  readonly maxScrapesInFlight: number
+  /** How many there are now. */
+  readonly load: { scrapes: number }
   readonly scrape: (ask: Ask) => Promise<Scraped>
+  /** Is told of every request for the metrics. */
+  readonly tell: (event: ScrapeEvent) => void
 }
 
 // A smaller body fits the first packets as it is.
@@ -63,18 +108,69 @@ const compress = (body: Uint8Array): Promise<Uint8Array> => {
 export const answer = async (endpoint: Endpoint, question: Question): Promise<Answer> => {
   const url = parse(question.target)
   if (url === undefined) return plain(400, "Bad request\n")
-  const isScrape = endpoint.path === undefined || url.pathname === endpoint.path
-  if (!isScrape && url.pathname !== "/") return plain(404, "Not found\n")
+  const target = targetOf(endpoint, url)
+  const refusal = await question.refusal?.(target)
+  if (refusal !== undefined) {
+    if (target === "metrics") endpoint.tell({ tag: "Refused", status: refusal.status, cause: undefined })
+    return plain(refusal.status, `${refusal.message}\n`, refusal.headers)
+  }
+  if (target === "nothing") return plain(404, "Not found\n")
   if (question.method !== "GET" && question.method !== "HEAD") {
     return plain(405, "Method not allowed\n", { allow: "GET, HEAD" })
   }
-  if (!isScrape) return landingPage(endpoint.path)
-  const names = url.searchParams.getAll("name[]")
-  const scraped = await endpoint.scrape({
-    format: negotiate(question.accept),
-    names: names.length > 0 ? names : undefined
-  })
-  if ("status" in scraped) return plain(scraped.status, `${scraped.message}\n`)
+  return target === "health" ? landingPage(endpoint.path) : withinLimits(endpoint, question, url)
+}
+
+const targetOf = ({ path }: Endpoint, { pathname }: URL): Target => {
+  if (path === undefined || pathname === path) return "metrics"
+  return pathname === "/" ? "health" : "nothing"
+}
+
+const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): Promise<Answer> => {
+  const { load, maxScrapesInFlight, tell } = endpoint
+  if (load.scrapes >= maxScrapesInFlight) {
+    tell({ tag: "Refused", status: 503, cause: "in_flight" })
+    return plain(503, `${load.scrapes} scrapes are in flight already\n`, { "retry-after": "1" })
+  }
+  const began = performance.now()
+  load.scrapes += 1
+  tell({ tag: "Began" })
+  let outcome: Outcome = { status: 500, cause: "registry", bytes: 0 }
+  try {
+    const scraped = await endpoint.scrape({
+      format: negotiate(question.accept),
+      names: namesOf(url),
+      timeout: timeoutOf(endpoint, question)
+    })
+    if ("status" in scraped) {
+      outcome = { status: scraped.status, cause: scraped.cause, bytes: 0 }
+      return plain(scraped.status, `${scraped.message}\n`)
+    }
+    const exposition = await encoded(endpoint, question, scraped)
+    outcome = { status: 200, cause: undefined, bytes: question.method === "HEAD" ? 0 : exposition.body.byteLength }
+    return exposition
+  } finally {
+    load.scrapes -= 1
+    tell({ tag: "Ended", ...outcome, seconds: (performance.now() - began) / 1e3 })
+  }
+}
+
+// Each name once: what is asked for is the same however often, and those who ask for the same share a scrape.
+const namesOf = ({ searchParams }: URL): ReadonlyArray<string> | undefined => {
+  const names = [...new Set(searchParams.getAll("name[]"))]
+  return names.length > 0 ? names : undefined
+}
+
+// What is left for the answer to reach Prometheus, in milliseconds.
+const margin = 500
+
+// Prometheus sends its timeout in seconds, as a decimal number.
+const timeoutOf = ({ scrapeTimeout }: Endpoint, question: Question): number => {
+  const theirs = Number(question.scrapeTimeout ?? Number.NaN) * 1e3
+  return theirs > 0 ? Math.min(scrapeTimeout, Math.max(theirs - margin, theirs / 2)) : scrapeTimeout
+}
+
+const encoded = async (endpoint: Endpoint, question: Question, scraped: Exposition): Promise<Answer> => {
   const headers = { "content-type": scraped.contentType, vary: "Accept, Accept-Encoding" }
   const compressing =
     endpoint.compression && scraped.body.byteLength >= worthCompressing && acceptsGzip(question.acceptEncoding)

@@ -1,23 +1,30 @@
 /** An endpoint as a listener for `node:http`. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Answer, Endpoint } from "./endpoint.js"
+import type { Answer, Endpoint, Refusal, Target } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 
 /** A server of the library's own: nobody else has a hand in what it answers. */
 export interface OwnServer {
   /** Whether connections are to end with the answer. */
   readonly isClosing: () => boolean
+  /** Why whoever asks is not let in; `undefined` if everybody is. */
+  readonly refusal: ((request: IncomingMessage, target: Target) => Refused) | undefined
 }
+
+type Refused = Refusal | undefined | Promise<Refusal | undefined>
 
 /** Answers each request: those of an application, or of a server of our own. */
 export const listener =
   (endpoint: Endpoint, server?: OwnServer) =>
   (request: IncomingMessage, response: ServerResponse): void => {
+    const refusal = server?.refusal
     const question = {
       method: request.method ?? "GET",
       target: request.url ?? "/",
       accept: request.headers.accept,
-      acceptEncoding: header(request.headers["accept-encoding"])
+      acceptEncoding: header(request.headers["accept-encoding"]),
+      scrapeTimeout: header(request.headers["x-prometheus-scrape-timeout-seconds"]),
+      refusal: refusal === undefined ? undefined : (target: Target) => refusal(request, target)
     }
     const write = ({ status, headers, body, done }: Answer): void => {
       if (response.headersSent || response.destroyed) return

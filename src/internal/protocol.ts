@@ -1,6 +1,7 @@
 /** What the main thread and the worker say to each other. */
-import type { Ask } from "./endpoint.js"
+import type { Ask, NotScraped } from "./endpoint.js"
 import type { Format } from "./negotiation.js"
+import type { ScrapeEvent } from "./selfMetrics.js"
 import type { ListenOptions } from "./server.js"
 
 /** What the worker is started with. Times are in milliseconds. */
@@ -8,6 +9,10 @@ export interface WorkerOptions {
   readonly listen: ListenOptions
   readonly path: string
   readonly compression: boolean
+  readonly scrapeTimeout: number
+  readonly maxScrapesInFlight: number
+  /** Whether every exposition says how old it is. */
+  readonly tellsAge: boolean
   /** How long the main thread may take to show any sign of life before the last exposition is served. */
   readonly grace: number
   /** How old the last exposition may be. */
@@ -36,6 +41,8 @@ export type FromWorker =
   | { readonly tag: "Ping"; readonly id: number }
   /** Nobody waits for that scrape any more. */
   | { readonly tag: "Forget"; readonly id: number }
+  /** What has become of a request for the metrics. */
+  | { readonly tag: "Told"; readonly event: ScrapeEvent }
   | { readonly tag: "Closed" }
 
 /** What the main thread says. */
@@ -45,5 +52,5 @@ export type ToWorker =
   /** It works on that very scrape, and cannot answer meanwhile. */
   | { readonly tag: "Busy"; readonly id: number }
   | { readonly tag: "Scraped"; readonly id: number; readonly exposed: Exposed }
-  | { readonly tag: "NotScraped"; readonly id: number; readonly status: 500 | 503; readonly message: string }
+  | ({ readonly tag: "NotScraped"; readonly id: number } & NotScraped)
   | { readonly tag: "Close"; readonly deadline: number }

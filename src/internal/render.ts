@@ -10,6 +10,7 @@ import { Kept } from "./kept.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
+import { Readings } from "./readings.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
 import { roomForValue, Writer } from "./writer.js"
@@ -26,6 +27,8 @@ export interface Rendered {
   readonly writer: Writer
   readonly families: ReadonlyArray<WrittenFamily>
   readonly failures: ReadonlyArray<Failure>
+  /** Why it is not whole: its time was over. */
+  readonly stopped: Stopped | undefined
   /** The longest time that this thread worked on it without giving way, in milliseconds. */
   readonly heldFor: number
   /** Counters that cannot be a counter in OpenMetrics, because a family has the name that would be theirs there. */
@@ -38,6 +41,12 @@ export interface WrittenFamily {
   readonly length: number
 }
 
+/** The metrics that had been asked and had not answered when the time was over, or else the one that came next. */
+export interface Stopped {
+  readonly names: ReadonlyArray<string>
+  readonly isWaiting: boolean
+}
+
 /** A metric that could not be read, and what it threw. */
 export interface Failure {
   readonly name: string
@@ -46,8 +55,6 @@ export interface Failure {
 }
 
 type Registered = FamilyInfo & Metric
-
-type Reading = Promise<PromiseSettledResult<Family>>
 
 // So many series are read, and then written, before the time is looked at.
 const pieceSize = 256
@@ -67,6 +74,7 @@ interface Run {
   readonly style: Style
   readonly shortcuts: Shortcuts
   readonly pace: Pace
+  readonly readings: Readings
   /** How many bytes came of it. */
   size: number
 }
@@ -80,6 +88,11 @@ export interface Rendering {
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** To write into, for those who give it back: an exposition that is handed out would hold all of it. */
   readonly memory?: Writer | undefined
+  /**
+   * The moment of `performance.now()` at which it stops, between two families, and the one up to which metrics are waited
+   * for; default: never.
+   */
+  readonly deadline?: { readonly at: number; readonly patience: number } | undefined
 }
 
 /**
@@ -88,9 +101,9 @@ export interface Rendering {
  */
 export const render = async (
   registry: Readable,
-  { format, names }: Ask,
+  { format, names }: Omit<Ask, "timeout">,
   shortcuts: Shortcuts,
-  { memory, onProgress = () => {} }: Rendering = {}
+  { deadline, memory, onProgress = () => {} }: Rendering = {}
 ): Promise<Rendered> => {
   const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map((metric) => ({
     metric,
@@ -106,15 +119,20 @@ export const render = async (
   const writer = memory ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
+  let stopped: Stopped | undefined
   const pace = new Pace(onProgress)
-  const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, size: 0 }
+  const readings = new Readings(pace, deadline?.patience)
+  const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, readings, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
-  const asked = new Map<Metric, Reading>()
-  for (const { metric } of chosen) if (mayTakeTime(metric)) asked.set(metric, settled(metric))
+  for (const { metric } of chosen) if (mayTakeTime(metric)) readings.begin(metric)
   for (const { metric, name } of chosen) {
+    if (deadline !== undefined && performance.now() >= deadline.at) {
+      stopped = stoppedAt(name, chosen, readings)
+      break
+    }
     const start = writer.length
     try {
-      await writeFamily(writer, metric, name, asked.get(metric), run)
+      await writeFamily(writer, metric, name, run)
       families.push({ name, length: writer.length - start })
     } catch (error) {
       // Nothing stays of one that fails half way.
@@ -123,19 +141,24 @@ export const render = async (
     }
   }
   pace.stop()
+  readings.end()
   run.size = writer.length
-  if (names === undefined) lastRuns.set(registry, run)
-  return { writer, families, failures, heldFor: pace.longest, clashes }
+  if (names === undefined && stopped === undefined) lastRuns.set(registry, run)
+  return { writer, families, failures, stopped, heldFor: pace.longest, clashes }
 }
 
-const writeFamily = async (
-  writer: Writer,
-  metric: Registered,
-  name: string,
-  asked: Reading | undefined,
-  run: Run
-): Promise<void> => {
-  const { pace, shortcuts, style } = run
+const stoppedAt = (
+  next: string,
+  chosen: ReadonlyArray<{ readonly metric: Metric; readonly name: string }>,
+  readings: Readings
+): Stopped => {
+  const pending = readings.pending()
+  const names = chosen.filter(({ metric }) => pending.has(metric)).map(({ name }) => name)
+  return names.length > 0 ? { names, isWaiting: true } : { names: [next], isWaiting: false }
+}
+
+const writeFamily = async (writer: Writer, metric: Registered, name: string, run: Run): Promise<void> => {
+  const { pace, readings, shortcuts, style } = run
   const kept = keptOf(metric, name, style)
   const family = { name, help: metric.help, type: metric.type }
   if (keepsSamples(metric, shortcuts)) {
@@ -146,9 +169,7 @@ const writeFamily = async (
     const { upperBounds } = metric
     if (await wroteSeries(writer, { ...family, upperBounds }, storedPieces(metric, pieceSize), run, kept)) return
   }
-  const read = await (asked === undefined ? settled(metric) : pace.waitFor(asked))
-  if (read.status === "rejected") throw read.reason
-  const { help, type, values } = read.value
+  const { help, type, values } = await readings.of(metric)
   let samples = values
   if (type === "histogram") {
     const upperBounds = boundsOf(metric)
@@ -218,19 +239,4 @@ const registeredName = (registry: Readable, metric: FamilyInfo): string => {
   if (metric.type !== "counter") return metric.name
   const name = `${metric.name}_total`
   return registry.getSingleMetric(name) === metric ? name : metric.name
-}
-
-// `getForPromString` is what the clients render their histograms from: it makes no copy of the labels for every bucket.
-const settled = async (metric: Metric): Promise<PromiseSettledResult<Family>> => {
-  try {
-    const value = await (metric.getForPromString === undefined ? metric.get() : metric.getForPromString())
-    return { status: "fulfilled", value: value as Family }
-  } catch (reason) {
-    return { status: "rejected", reason }
-  }
-}
-
-// A family as a client's `get()` gives it.
-interface Family extends FamilyInfo {
-  readonly values: ReadonlyArray<SharingSample>
 }

@@ -1,8 +1,12 @@
 /** An HTTP or HTTPS server for an endpoint, on `node:http` alone, so that a worker thread loads nothing else. */
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http"
 import { createServer } from "node:http"
+import type { Server as HttpsServer } from "node:https"
 import { createServer as createSecureServer } from "node:https"
-import type { AddressInfo, Socket } from "node:net"
+import type { AddressInfo } from "node:net"
+import { followed } from "./connections.js"
 import type { Endpoint } from "./endpoint.js"
+import type { CheckedLimits } from "./limits.js"
 import { listener } from "./listener.js"
 
 /** Where to listen, and how. It can be sent to a worker. */
@@ -13,6 +17,7 @@ export interface ListenOptions {
   readonly port: number
   /** Key and certificate as PEM text. Undefined: HTTP. */
   readonly tls: TlsMaterial | undefined
+  readonly limits: CheckedLimits
 }
 
 /** A key and its certificate, as PEM text. */
@@ -34,31 +39,30 @@ export interface Running {
 }
 
 /** Listens. It rejects with the error of Node.js if it cannot. */
-export const listen = ({ host, port, tls }: ListenOptions, endpoint: Endpoint): Promise<Running> =>
+export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Running> =>
   new Promise((resolve, reject) => {
+    const { host, port, tls, limits } = options
     let closing = false
-    const answering = listener(endpoint, { isClosing: () => closing })
-    const server =
-      tls === undefined
-        ? createServer(answering)
-        : createSecureServer({ ...pem(tls), minVersion: "TLSv1.2" }, answering)
+    const answering = listener(endpoint, { isClosing: () => closing, refusal: undefined })
+    const server = newServer(options)
     // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
-    const sockets = new Set<Socket>()
-    server.on("connection", (socket: Socket) => {
-      sockets.add(socket)
-      socket.on("close", () => sockets.delete(socket))
-    })
-    // A connection that ends its last request while the server closes is idle from then on.
-    server.on("request", (_, response) => {
+    const connections = followed(server, limits.maxConnections)
+    server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      const late = setTimeout(() => request.socket.destroy(), endpoint.scrapeTimeout + limits.requestTimeout)
       response.on("close", () => {
+        clearTimeout(late)
+        // A connection that ends its last request while the server closes is idle from then on.
         if (closing) server.closeIdleConnections()
       })
+      answering(request, response)
     })
+    // Bodies are not asked for.
+    server.on("checkContinue", (request, response) => server.emit("request", request, response))
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
         closing = true
         const cut = setTimeout(() => {
-          for (const socket of sockets) socket.destroy()
+          for (const socket of connections.all()) socket.destroy()
         }, deadline)
         server.close(() => {
           clearTimeout(cut)
@@ -66,7 +70,7 @@ export const listen = ({ host, port, tls }: ListenOptions, endpoint: Endpoint): 
         })
         server.closeIdleConnections()
         // One that has not said anything yet has nothing to be waited for. (Below TLS, what was said does not show.)
-        for (const socket of sockets) if (tls === undefined && socket.bytesRead === 0) socket.destroy()
+        for (const socket of connections.all()) if (tls === undefined && socket.bytesRead === 0) socket.destroy()
       })
     server.once("error", reject)
     server.listen({ host, port }, () => {
@@ -77,6 +81,21 @@ export const listen = ({ host, port, tls }: ListenOptions, endpoint: Endpoint): 
       resolve({ hostname: address.address, port: address.port, close })
     })
   })
+
+// How often Node.js looks for those that take too long, in milliseconds.
+const looking = 1_000
+
+const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => {
+  const { headersTimeout, maxHeaderSize, requestTimeout } = limits
+  const http = {
+    maxHeaderSize,
+    headersTimeout: Math.min(headersTimeout, requestTimeout),
+    requestTimeout,
+    connectionsCheckingInterval: Math.min(looking, headersTimeout)
+  }
+  if (tls === undefined) return createServer(http)
+  return createSecureServer({ ...http, ...pem(tls), handshakeTimeout: headersTimeout, minVersion: "TLSv1.2" })
+}
 
 const pem = ({ key, cert, passphrase }: TlsMaterial) => ({
   key,

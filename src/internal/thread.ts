@@ -3,10 +3,11 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
-import type { Ask } from "./endpoint.js"
+import type { Ask, NotScraped } from "./endpoint.js"
 import { messageOf } from "./message.js"
 import type { Progress } from "./pace.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import type { ScrapeEvent } from "./selfMetrics.js"
 import type { Running } from "./server.js"
 import { WorkerStartError } from "./workerStartError.js"
 
@@ -16,15 +17,11 @@ export interface ThreadOptions {
   readonly url: URL
   readonly options: Omit<WorkerOptions, "first">
   /** Answers a scrape, and tells meanwhile what this thread is doing about it. */
-  readonly scrape: (ask: Ask, onProgress: (progress: Progress) => void) => Promise<Exposed | NotExposed>
+  readonly scrape: (ask: Ask, onProgress: (progress: Progress) => void) => Promise<Exposed | NotScraped>
+  /** Told what has become of each request for the metrics. */
+  readonly tell: (event: ScrapeEvent) => void
   /** Told when the worker has died, and when it could not be started anew. */
   readonly onTrouble: (message: string) => void
-}
-
-/** Why there is no exposition. */
-export interface NotExposed {
-  readonly status: 500
-  readonly message: string
 }
 
 // A worker takes some tens of milliseconds to listen. One that says nothing for so long is not ours.
@@ -76,11 +73,11 @@ interface Started extends Running {
 }
 
 const start = async (
-  { url, scrape }: ThreadOptions,
+  { url, scrape, tell }: ThreadOptions,
   options: Omit<WorkerOptions, "first">,
   signal: AbortSignal
 ): Promise<Started> => {
-  const first = await firstExposition(scrape, signal)
+  const first = await firstExposition(scrape, options.scrapeTimeout, signal)
   signal.throwIfAborted()
   const workerData: WorkerOptions = { ...options, first }
   const file = url.protocol === "file:" ? fileURLToPath(url) : url.href
@@ -124,7 +121,8 @@ const start = async (
       else if (message.tag === "Listening") {
         listened()
         resolve({ hostname: message.hostname, port: message.port, died, close: closer(worker, died, post) })
-      } else answering(message)
+      } else if (message.tag === "Told") tell(message.event)
+      else answering(message)
     })
   })
 }
@@ -144,10 +142,14 @@ const newWorker = (url: URL, options: ConstructorParameters<typeof Worker>[1]): 
 }
 
 // Before the server is ready, so that it has something to serve at once; but a collector that hangs holds nothing up.
-const firstExposition = async (scrape: ThreadOptions["scrape"], signal: AbortSignal): Promise<Exposed | undefined> => {
+const firstExposition = async (
+  scrape: ThreadOptions["scrape"],
+  timeout: number,
+  signal: AbortSignal
+): Promise<Exposed | undefined> => {
   const done = new AbortController()
   const late = sleep(firstTimeout, undefined, { signal: AbortSignal.any([signal, done.signal]) }).catch(() => undefined)
-  const exposed = await Promise.race([scrape({ format: "text", names: undefined }, () => {}), late])
+  const exposed = await Promise.race([scrape({ format: "text", names: undefined, timeout }, () => {}), late])
   done.abort()
   return exposed === undefined || "status" in exposed ? undefined : exposed
 }
@@ -173,7 +175,7 @@ const answerer = (
       setImmediate(() => {
         if (!wanted.delete(id)) return
         answer(id, ask).catch(() =>
-          post({ tag: "NotScraped", id, status: 500, message: "the registry could not be read" })
+          post({ tag: "NotScraped", id, status: 500, cause: "registry", message: "the registry could not be read" })
         )
       })
     }

@@ -139,31 +139,37 @@ class MainThread {
 
 /** Serves what the main thread answers, or what it last answered. */
 const scraping =
-  (main: MainThread, cache: Cache, staleFor: number) =>
+  (main: MainThread, cache: Cache, { staleFor, tellsAge }: WorkerOptions) =>
   (ask: Ask): Promise<Scraped> =>
     shared(main, JSON.stringify(ask), async () => {
       const answered = await main.scrape(
         ask,
         () => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
       )
-      if (answered?.tag === "NotScraped") return { status: answered.status, message: answered.message }
-      if (answered !== undefined) return exposition(answered.exposed.format, [answered.exposed.bytes], 0)
+      if (answered?.tag === "NotScraped") return answered
+      if (answered !== undefined) {
+        return exposition(answered.exposed.format, [answered.exposed.bytes], tellsAge ? 0 : undefined)
+      }
       const cached = cache.get(ask, staleFor)
-      if (cached === undefined) {
-        return { status: 503, message: "the application does not answer, and has given no numbers yet" }
-      }
+      if (cached === undefined) return stale("has given no numbers yet")
       const { format, families, age } = cached
-      if (age > staleFor) {
-        const seconds = (age / 1e3).toFixed(0)
-        return { status: 503, message: `the application does not answer, and its last numbers are ${seconds} s old` }
-      }
-      return exposition(format, families, age)
+      if (age > staleFor) return stale(`its last numbers are ${(age / 1e3).toFixed(0)} s old`)
+      return exposition(format, families, tellsAge ? age : undefined)
     })
 
-const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, age: number): Scraped => {
+const stale = (why: string): Scraped => ({
+  status: 503,
+  cause: "stale",
+  message: `the application does not answer, and ${why}`
+})
+
+// An age that is not told is undefined.
+const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, age: number | undefined): Scraped => {
   const own = new Writer()
-  const style = { format, defaults: undefined, clashes: noClashes }
-  for (const _ of encodeSamples(own, ageMetric, [[{ value: age / 1e3 }]], style));
+  if (age !== undefined) {
+    const style = { format, defaults: undefined, clashes: noClashes }
+    for (const _ of encodeSamples(own, ageMetric, [[{ value: age / 1e3 }]], style));
+  }
   own.text(epilogues[format])
   return { contentType: contentTypes[format], body: Buffer.concat([...families, own.bytes()]) }
 }
@@ -178,7 +184,11 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
     running = await listen(options.listen, {
       path: options.path,
       compression: options.compression,
-      scrape: scraping(main, cache, options.staleFor)
+      scrapeTimeout: options.scrapeTimeout,
+      maxScrapesInFlight: options.maxScrapesInFlight,
+      load: { scrapes: 0 },
+      scrape: scraping(main, cache, options),
+      tell: (event) => post({ tag: "Told", event })
     })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException

@@ -1,0 +1,50 @@
+/** What a server bears of those who connect to it. */
+import type * as Duration from "effect/Duration"
+import { countOption, durationOption } from "./options.js"
+
+/**
+ * What a server bears of those who connect to it. Request bodies are ignored whatever their size: there is nothing to
+ * send to it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConnectionLimits {
+  /**
+   * How many connections may be open. One more takes the place of the one that has been idle, or silent, for the longest
+   * time; only where each of them waits for an answer it is closed itself. Default: 1,000, some 20 MB, and more than
+   * those who scrape will ever have.
+   */
+  readonly maxConnections?: number | undefined
+  /**
+   * How long the request line and the headers may be together, in bytes; more are answered with 431. Default: 16,384, as
+   * in Node.js itself: room for well over a thousand `name[]`.
+   */
+  readonly maxHeaderSize?: number | undefined
+  /**
+   * How long a connection may take for a TLS handshake, and for the headers of a request; then it is closed, with 408 if
+   * it has said anything. Default: 10 seconds, for headers fit the first packet.
+   */
+  readonly headersTimeout?: Duration.DurationInput | undefined
+  /**
+   * How long a whole request may take to arrive, and its answer to be taken once it is there; then the connection is
+   * closed. Default: 30 seconds, for a slow network, and for nobody who reads a byte a second.
+   */
+  readonly requestTimeout?: Duration.DurationInput | undefined
+}
+
+/** The same as numbers, times in milliseconds, which can be sent to a worker. */
+export interface CheckedLimits {
+  readonly maxConnections: number
+  readonly maxHeaderSize: number
+  readonly headersTimeout: number
+  readonly requestTimeout: number
+}
+
+/** The limits with their defaults. It throws a `RangeError` that names the option which is none. */
+export const checkedLimits = (limits: ConnectionLimits): CheckedLimits => ({
+  maxConnections: countOption("maxConnections", limits.maxConnections, 1_000),
+  maxHeaderSize: countOption("maxHeaderSize", limits.maxHeaderSize, 16_384),
+  headersTimeout: durationOption("headersTimeout", limits.headersTimeout, "10 seconds"),
+  requestTimeout: durationOption("requestTimeout", limits.requestTimeout, "30 seconds")
+})

@@ -1,0 +1,118 @@
+/** What the library tells about itself, as metrics on the registry that it works for. */
+import type { ScrapeError } from "./endpoint.js"
+import { scrapeErrors } from "./endpoint.js"
+import { operations } from "./warnings.js"
+
+/** What happens to a request for the metrics. A worker sends it to the main thread, where the registry is. */
+export type ScrapeEvent = Began | Ended | Refused
+
+/** A scrape is in flight. */
+interface Began {
+  readonly tag: "Began"
+}
+
+/** How a scrape ended. */
+export interface Outcome {
+  readonly status: 200 | 500 | 503
+  /** Of the body as it is sent. */
+  readonly bytes: number
+  /** Why there is no exposition, if there is none. */
+  readonly cause: ScrapeError | undefined
+}
+
+/** It is no more; its answer is ready. */
+interface Ended extends Outcome {
+  readonly tag: "Ended"
+  /** Since it began. */
+  readonly seconds: number
+}
+
+/** A request was turned away before it became a scrape. */
+interface Refused {
+  readonly tag: "Refused"
+  readonly status: 401 | 403 | 429 | 503
+  readonly cause: ScrapeError | undefined
+}
+
+/** A metric of the library's own. Those with a label have all their series from the start, at 0. */
+export interface OwnMetric {
+  readonly type: "counter" | "gauge" | "histogram"
+  readonly name: string
+  readonly help: string
+  readonly label?: string
+  readonly values?: ReadonlyArray<string>
+  readonly buckets?: ReadonlyArray<number>
+}
+
+/** The metrics of the library's own, but for the age of an exposition, which only the worker knows. */
+export const ownMetrics = {
+  errors: {
+    type: "counter",
+    name: "effect_prometheus_errors_total",
+    help: "Operations on a metric that failed and were left out, by operation.",
+    label: "operation",
+    values: operations
+  },
+  scrapes: {
+    type: "counter",
+    name: "effect_prometheus_scrapes_total",
+    help: "Requests for the metrics, by the status code that they were answered with.",
+    label: "code",
+    values: ["200", "401", "403", "429", "500", "503"]
+  },
+  inFlight: {
+    type: "gauge",
+    name: "effect_prometheus_scrapes_in_flight",
+    help: "Scrapes that are being answered now, this one included."
+  },
+  duration: {
+    type: "histogram",
+    name: "effect_prometheus_scrape_duration_seconds",
+    help: "Time from a scrape's arrival until its answer was ready to be sent, in seconds.",
+    buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10]
+  },
+  bytes: {
+    type: "counter",
+    name: "effect_prometheus_scrape_response_bytes_total",
+    help: "Bytes of the expositions that were answered, as they were sent."
+  },
+  scrapeErrors: {
+    type: "counter",
+    name: "effect_prometheus_scrape_errors_total",
+    help: "Scrapes that got no exposition, by cause.",
+    label: "cause",
+    values: scrapeErrors
+  },
+  registered: {
+    type: "gauge",
+    name: "effect_prometheus_registered",
+    help: "How many of the metrics servers of this registry are registered with a service discovery."
+  }
+} as const satisfies Readonly<Record<string, OwnMetric>>
+
+/** Those that an endpoint has. */
+export const scrapeMetrics = ["errors", "scrapes", "inFlight", "duration", "bytes", "scrapeErrors"] as const
+
+/** Records an event. A metric that is not there any more is made anew by `own`. */
+export const record = (event: ScrapeEvent, own: OwnMetrics): void => {
+  if (event.tag === "Began") {
+    own("inFlight").inc()
+    return
+  }
+  own("scrapes").inc({ code: String(event.status) })
+  if (event.cause !== undefined) own("scrapeErrors").inc({ cause: event.cause })
+  if (event.tag === "Refused") return
+  own("inFlight").dec()
+  own("duration").observe(event.seconds)
+  own("bytes").inc(event.bytes)
+}
+
+/** One of the metrics, as far as it is used. */
+export interface Usable {
+  readonly inc: (first?: Readonly<Record<string, string>> | number) => void
+  readonly dec: () => void
+  readonly observe: (seconds: number) => void
+}
+
+/** The metric of that name on a registry. */
+export type OwnMetrics = (name: keyof typeof ownMetrics) => Usable
