@@ -141,7 +141,8 @@ export interface ServeOptions extends ErrorPolicy {
   readonly maxScrapesInFlight?: number | undefined
   /**
    * Whether the endpoint tells about itself, in metrics `effect_prometheus_*` on the registry that it serves: scrapes by
-   * code, in flight, their duration and bytes, and errors by cause. They are there from the start, at 0. Default: `true`.
+   * code, in flight, their duration and bytes, and errors by cause. They are there from the start, at 0. What goes wrong with
+   * the metrics of the application is counted in `effect_prometheus_errors_total` all the same. Default: `true`.
    */
   readonly selfMetrics?: boolean | undefined
 }
@@ -366,9 +367,10 @@ export const unsafeScrapeLimits = (options: ServeOptions): Pick<Endpoint, "scrap
  */
 export const telling = ({ selfMetrics }: ServeOptions): Effect.Effect<(event: ScrapeEvent) => void> =>
   Effect.map(Registry, (registry) => {
-    if (selfMetrics === false) return () => {}
     // A registry that cannot hold them is nothing for a scrape to fall for.
     const harmless = (act: () => void): void => Effect.runSync(Effect.ignore(Effect.try(act)))
+    harmless(() => void unsafeOwnMetric(registry, "errors"))
+    if (selfMetrics === false) return () => {}
     for (const name of scrapeMetrics) harmless(() => void unsafeOwnMetric(registry, name))
     return (event) => harmless(() => record(event, (name) => unsafeOwnMetric(registry, name)))
   })

@@ -217,7 +217,11 @@ const slowRequests = requestLines("/metrics", acceptOpenMetrics).repeat(fillers)
 /** A server of the library for numbers whose memory is used again, and is free for the next to ask. */
 const serving = (made: Numbers, tls?: { readonly key: string; readonly cert: string }) =>
   Effect.gen(function* () {
-    const server = yield* started(inThisThread, { ...(tls && { tls }) }, { registry: made.registry })
+    const server = yield* started(
+      inThisThread,
+      { selfMetrics: false, ...(tls && { tls }) },
+      { registry: made.registry }
+    )
     const options = tls === undefined ? {} : { ca: tls.cert }
     // Once to learn how much it takes, and once more with that much.
     for (let time = 0; time < 2; time += 1) yield* get(server.url, options)
@@ -250,7 +254,7 @@ describe("The memory of an exposition", () => {
         it.scopedLive(`is used again after an answer ${how} by ${name}`, () =>
           Effect.gen(function* () {
             const { registry } = numbers(10 * kilobyte)
-            const ask = yield* start(registry)
+            const ask = yield* start(registry, { selfMetrics: false })
             yield* ask("/metrics", options)
             const writer = yield* spareOf(registry)
             giveBack(registry, writer)
@@ -262,7 +266,7 @@ describe("The memory of an exposition", () => {
         it.scopedLive(`is not used again after an answer ${how} by ${name}, which an application may keep`, () =>
           Effect.gen(function* () {
             const { registry } = numbers(10 * kilobyte)
-            const ask = yield* start(registry)
+            const ask = yield* start(registry, { selfMetrics: false })
             const responses = yield* watched
             for (let time = 0; time < 2; time += 1) yield* ask("/metrics", options)
             yield* sent(responses)
@@ -276,8 +280,8 @@ describe("The memory of an exposition", () => {
   it.scopedLive("is not used again above 4 MiB", () =>
     Effect.gen(function* () {
       const { registry } = numbers(4_300 * kilobyte)
-      const server = yield* started(inThisThread, {}, { registry })
-      const handler = yield* Effect.provideService(Exposition.webHandler(), Registry, registry)
+      const server = yield* started(inThisThread, { selfMetrics: false }, { registry })
+      const handler = yield* Effect.provideService(Exposition.webHandler({ selfMetrics: false }), Registry, registry)
       const responses = yield* watched
       for (let time = 0; time < 2; time += 1) {
         for (const options of [{}, withGzip]) yield* get(server.url, options)
@@ -295,7 +299,7 @@ describe("The memory of an exposition", () => {
   it.scopedLive("is used by one after the other: of two at once the registry keeps one", () =>
     Effect.gen(function* () {
       const { registry } = numbers(10 * kilobyte)
-      const server = yield* started(inThisThread, {}, { registry })
+      const server = yield* started(inThisThread, { selfMetrics: false }, { registry })
       const responses = yield* watched
       yield* Effect.all([get(server.url), get(server.url, openMetrics)], { concurrency: "unbounded" })
       yield* sent(responses)
@@ -384,8 +388,8 @@ describe("The memory of an exposition", () => {
       const { registry } = made
       const { url } = yield* serving(made)
       const provided = Effect.provideService(Registry, registry)
-      const listener = yield* provided(Exposition.nodeListener())
-      const handler = yield* provided(Exposition.webHandler())
+      const listener = yield* provided(Exposition.nodeListener({ selfMetrics: false }))
+      const handler = yield* provided(Exposition.webHandler({ selfMetrics: false }))
       let cached: unknown
       const caching = yield* Effect.acquireRelease(
         Effect.async<Server>((resume) => {
@@ -436,7 +440,7 @@ describe("The memory of an exposition", () => {
         let how: () => Promise<object> = given.get
         registry.registerMetric({ ...given, get: () => (fails ? how() : given.get()) } as never)
         const { url } = yield* serving(made)
-        const lenient = yield* started(inThisThread, { onError: "continue" }, { registry })
+        const lenient = yield* started(inThisThread, { selfMetrics: false, onError: "continue" }, { registry })
         for (const failing of [
           () => Promise.reject(new Error("no numbers")),
           async () => ({ ...(await given.get()), values: bad })
@@ -469,7 +473,7 @@ describe("The memory of an exposition", () => {
       const made = numbers(50 * kilobyte)
       const { registry } = made
       const { url } = yield* serving(made)
-      const worker = yield* started(inWorker, {}, { registry })
+      const worker = yield* started(inWorker, { selfMetrics: false }, { registry })
       for (let round = 0; round < 5; round += 1) {
         made.change()
         yield* assertRight(url, registry)
@@ -691,7 +695,7 @@ describe("A scrape is right", () => {
               const options = { help: "-".repeat(1_024), registers: [registry] }
               new Gauge({ ...options, name: "padded" })
               new Gauge({ ...options, name: "late", collect: () => nextTurn() })
-              const { url } = yield* started(inThisThread, {}, { registry })
+              const { url } = yield* started(inThisThread, { selfMetrics: false }, { registry })
               for (const { atOnce, changes } of rounds) {
                 for (const change of changes) application.apply(change)
                 const answers = yield* Effect.promise(() =>

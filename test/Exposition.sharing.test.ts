@@ -19,7 +19,7 @@ const served: ReadonlyArray<Mount> = [
     name: "a metrics server in this thread",
     start: (registry) =>
       Effect.map(
-        Effect.orDie(started(inThisThread, {}, { registry: registry as PromRegistry })),
+        Effect.orDie(started(inThisThread, { selfMetrics: false }, { registry: registry as PromRegistry })),
         ({ address }): Ask =>
           (target, options) =>
             get(`http://127.0.0.1:${address.port}${target}`, options)
@@ -148,7 +148,7 @@ describe("Those who ask at the same time through", () => {
           Effect.gen(function* () {
             const made = yield* held
             made.fails = fails
-            const ask = yield* mount.start(made.registry)
+            const ask = yield* mount.start(made.registry, { selfMetrics: false })
             const asks = requests.map((request) => [ask, ...request] as const)
             yield* check(yield* together(asks, made, arrivingAt(mount, requests)), made, ask)
           })
@@ -244,7 +244,7 @@ describe("Those who ask at the same time through", () => {
   it.scopedLive("a metrics server get their answers, whoever else goes away before", () =>
     Effect.gen(function* () {
       const { collected, open, reached, registry } = yield* held
-      const server = yield* started(inThisThread, {}, { registry })
+      const server = yield* started(inThisThread, { selfMetrics: false }, { registry })
       const arrived = yield* arrivals
       const first = yield* rawConnection(server.address.port)
       first.send(requestLines("/metrics"))

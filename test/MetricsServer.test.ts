@@ -128,7 +128,7 @@ for (const kind of kinds) {
 
     it.scopedLive("HEAD as GET, without the body", () =>
       Effect.gen(function* () {
-        const server = yield* started(kind, {}, { registry: someMetrics() })
+        const server = yield* started(kind, { selfMetrics: false }, { registry: someMetrics() })
         for (const url of [server.url, server.healthUrl]) {
           const head = yield* get(url, { method: "HEAD" })
           assert.strictEqual(head.status, 200)

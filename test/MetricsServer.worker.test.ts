@@ -28,8 +28,11 @@ const named = (answers: ReadonlyArray<Scraped>, name: string): ReadonlyArray<Scr
   return own
 }
 
+// What the endpoint tells of its scrapes is for other tests.
 const typed = (body: string): ReadonlyArray<string> =>
-  [...body.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name ?? "")
+  [...body.matchAll(/^# TYPE (\S+)/gm)]
+    .map(([, name]) => name ?? "")
+    .filter((name) => !/^effect_prometheus_(scrape|registered)/.test(name))
 
 const age = "effect_prometheus_exposition_age_seconds"
 

@@ -90,8 +90,8 @@ export const ownMetrics = {
   }
 } as const satisfies Readonly<Record<string, OwnMetric>>
 
-/** Those that an endpoint has. */
-export const scrapeMetrics = ["errors", "scrapes", "inFlight", "duration", "bytes", "scrapeErrors"] as const
+/** Those that tell of scrapes. */
+export const scrapeMetrics = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"] as const
 
 /** Records an event. A metric that is not there any more is made anew by `own`. */
 export const record = (event: ScrapeEvent, own: OwnMetrics): void => {
