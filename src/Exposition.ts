@@ -41,12 +41,13 @@ import * as Runtime from "effect/Runtime"
 import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
+import { newClashes, newFailures } from "./internal/failures.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
 import { countOption, durationOption } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
-import type { Failure, Rendered, Rendering, Stopped } from "./internal/render.js"
+import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import type { ScrapeEvent } from "./internal/selfMetrics.js"
 import { record, scrapeMetrics } from "./internal/selfMetrics.js"
@@ -444,10 +445,7 @@ const read = (
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
       }),
-      (rendered) => {
-        const told = Effect.zipRight(tellFailures(registry, rendered), tellClashes(registry, rendered.clashes))
-        return Effect.zipRight(told, judged(rendered, options))
-      }
+      (rendered) => Effect.zipRight(tell(registry, rendered), judged(rendered, options))
     )
   )
 
@@ -470,47 +468,16 @@ const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, Exposition
   return new ExpositionError({ reason: "Timeout", metrics: isWaiting ? names : [], message, cause: undefined })
 }
 
-// What has been told of a registry: the metrics that fail now, and the families that clash.
-interface Told {
-  readonly failing: Set<string>
-  readonly clashes: Set<string>
-}
-
-const told = new WeakMap<MetricRegistry, Told>()
-
-const toldOf = (registry: MetricRegistry): Told => {
-  const known = told.get(registry) ?? { failing: new Set(), clashes: new Set() }
-  told.set(registry, known)
-  return known
-}
-
 // A metric that fails is counted every time, and logged when it begins to.
-const tellFailures = (registry: MetricRegistry, { families, failures }: Rendered): Effect.Effect<void> => {
-  const { failing } = toldOf(registry)
-  for (const { name } of families) failing.delete(name)
-  const fresh = failures.filter(({ name }) => !failing.has(name))
-  for (const { name } of failures) {
-    failing.add(name)
-    unsafeCountError(registry, "collect")
-  }
-  return fresh.length === 0 ? Effect.void : Effect.forEach(fresh, logFailure, { discard: true })
-}
-
-const logFailure = ({ name, error }: Failure): Effect.Effect<void> =>
-  Effect.logError(`collecting ${name} failed`, Cause.die(error))
-
-const tellClashes = (registry: MetricRegistry, clashes: ReadonlyMap<string, string>): Effect.Effect<void> => {
-  if (clashes.size === 0) return Effect.void
-  const known = toldOf(registry).clashes
-  const fresh = [...clashes].filter(([name]) => !known.has(name))
-  for (const [name] of fresh) known.add(name)
-  return Effect.forEach(
-    fresh,
-    ([name, other]) =>
-      Effect.logWarning(
-        `in OpenMetrics the family of the counter ${name} would clash with the metric ${other}: ` +
-          "it is exposed there with type unknown"
-      ),
-    { discard: true }
+const tell = (registry: MetricRegistry, rendered: Rendered): Effect.Effect<void> => {
+  for (const _ of rendered.failures) unsafeCountError(registry, "collect")
+  const failures = newFailures(registry, rendered)
+  const clashes = newClashes(registry, rendered)
+  if (failures.length + clashes.length === 0) return Effect.void
+  return Effect.zipRight(
+    Effect.forEach(failures, ({ error, name }) => Effect.logError(`collecting ${name} failed`, Cause.die(error)), {
+      discard: true
+    }),
+    Effect.forEach(clashes, (clash) => Effect.logWarning(clash), { discard: true })
   )
 }

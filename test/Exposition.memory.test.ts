@@ -407,7 +407,7 @@ describe("The memory of an exposition", () => {
       const request = new Request("http://localhost/metrics")
       const asks = [
         get(`http://127.0.0.1:${(caching.address() as AddressInfo).port}/`).pipe(Effect.map(() => cached)),
-        Exposition.httpApp().pipe(
+        Exposition.httpApp({ selfMetrics: false }).pipe(
           Effect.provideService(HttpServerRequest.HttpServerRequest, HttpServerRequest.fromWeb(request)),
           provided,
           Effect.map(({ body }) => (body._tag === "Uint8Array" ? body.body : undefined))
