@@ -49,7 +49,7 @@ import { countOption, durationOption } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
-import type { ScrapeEvent } from "./internal/selfMetrics.js"
+import type { OnOwnMetric, ScrapeEvent } from "./internal/selfMetrics.js"
 import { record, scrapeMetrics } from "./internal/selfMetrics.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
@@ -368,12 +368,18 @@ export const unsafeScrapeLimits = (options: ServeOptions): Pick<Endpoint, "scrap
  */
 export const telling = ({ selfMetrics }: ServeOptions): Effect.Effect<(event: ScrapeEvent) => void> =>
   Effect.map(Registry, (registry) => {
-    // A registry that cannot hold them is nothing for a scrape to fall for.
-    const harmless = (act: () => void): void => Effect.runSync(Effect.ignore(Effect.try(act)))
-    harmless(() => void unsafeOwnMetric(registry, "errors"))
+    const on: OnOwnMetric = (name, act) => {
+      try {
+        act(unsafeOwnMetric(registry, name))
+      } catch {
+        // A registry that cannot hold them, or holds another under that name, is nothing for a scrape to fall for.
+      }
+    }
+    const made = () => {}
+    on("errors", made)
     if (selfMetrics === false) return () => {}
-    for (const name of scrapeMetrics) harmless(() => void unsafeOwnMetric(registry, name))
-    return (event) => harmless(() => record(event, (name) => unsafeOwnMetric(registry, name)))
+    for (const name of scrapeMetrics) on(name, made)
+    return (event) => record(event, on)
   })
 
 const scrape = (

@@ -93,19 +93,23 @@ export const ownMetrics = {
 /** Those that tell of scrapes. */
 export const scrapeMetrics = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"] as const
 
-/** Records an event. A metric that is not there any more is made anew by `own`. */
-export const record = (event: ScrapeEvent, own: OwnMetrics): void => {
+/** Records an event; `on` does that to the metric, or leaves it if it cannot. */
+export const record = (event: ScrapeEvent, on: OnOwnMetric): void => {
   if (event.tag === "Began") {
-    own("inFlight").inc()
+    on("inFlight", (gauge) => gauge.inc())
     return
   }
-  own("scrapes").inc({ code: String(event.status) })
-  if (event.cause !== undefined) own("scrapeErrors").inc({ cause: event.cause })
+  const { cause, status } = event
+  on("scrapes", (counter) => counter.inc({ code: String(status) }))
+  if (cause !== undefined) on("scrapeErrors", (counter) => counter.inc({ cause }))
   if (event.tag === "Refused") return
-  own("inFlight").dec()
-  own("duration").observe(event.seconds)
-  own("bytes").inc(event.bytes)
+  on("inFlight", (gauge) => gauge.dec())
+  on("duration", (histogram) => histogram.observe(event.seconds))
+  on("bytes", (counter) => counter.inc(event.bytes))
 }
+
+/** Does something to the metric of that name, which is made if it is not there. It does not throw. */
+export type OnOwnMetric = (name: keyof typeof ownMetrics, act: (metric: Usable) => void) => void
 
 /** One of the metrics, as far as it is used. */
 export interface Usable {
@@ -113,6 +117,3 @@ export interface Usable {
   readonly dec: () => void
   readonly observe: (seconds: number) => void
 }
-
-/** The metric of that name on a registry. */
-export type OwnMetrics = (name: keyof typeof ownMetrics) => Usable

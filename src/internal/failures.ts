@@ -1,0 +1,39 @@
+/** What has been told of a registry, so that each thing is logged once and not with every scrape. */
+import type { Failure, Rendered } from "./render.js"
+
+interface Told {
+  /** The metrics that fail now. */
+  readonly failing: Set<string>
+  /** The families that clash. */
+  readonly clashes: Set<string>
+}
+
+const told = new WeakMap<object, Told>()
+
+const toldOf = (registry: object): Told => {
+  const known = told.get(registry) ?? { failing: new Set(), clashes: new Set() }
+  told.set(registry, known)
+  return known
+}
+
+/** Those of the failures with which a metric begins to fail. One that could be read again can begin anew. */
+export const newFailures = (registry: object, { failures, families }: Rendered): ReadonlyArray<Failure> => {
+  const { failing } = toldOf(registry)
+  for (const { name } of families) failing.delete(name)
+  const fresh = failures.filter(({ name }) => !failing.has(name))
+  for (const { name } of fresh) failing.add(name)
+  return fresh
+}
+
+/** Those of the clashes that were not there before, as sentences. */
+export const newClashes = (registry: object, { clashes }: Rendered): ReadonlyArray<string> => {
+  if (clashes.size === 0) return []
+  const known = toldOf(registry).clashes
+  const fresh = [...clashes].filter(([name]) => !known.has(name))
+  for (const [name] of fresh) known.add(name)
+  return fresh.map(
+    ([name, other]) =>
+      `in OpenMetrics the family of the counter ${name} would clash with the metric ${other}: ` +
+      "it is exposed there with type unknown"
+  )
+}

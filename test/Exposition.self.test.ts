@@ -1,0 +1,315 @@
+import { readFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
+import { formats, logged, parsers } from "./support/expositions.js"
+import { eventually, get } from "./support/http.js"
+import { mounts } from "./support/mounts.js"
+import type { Kind } from "./support/servers.js"
+import { gated, inThisThread, inWorker, kinds, someMetrics, started, stoppable } from "./support/servers.js"
+
+const age = "effect_prometheus_exposition_age_seconds"
+const registered = "effect_prometheus_registered"
+
+/** What an exposition says of the endpoint: the value of each series. */
+const readings = (body: string): Readonly<Record<string, number>> => {
+  const own = parsers.text(body).filter(({ name }) => name.startsWith("effect_prometheus_"))
+  return Object.fromEntries(
+    own.flatMap(({ samples }) =>
+      samples.map(({ labels, name, value }) => [[name, ...labels.values()].join(" "), value])
+    )
+  )
+}
+
+const scraped = (url: string) => Effect.map(get(url), ({ body }) => readings(body))
+
+const scrapes = (code: number): string => `effect_prometheus_scrapes_total ${code}`
+const errors = (cause: string): string => `effect_prometheus_scrape_errors_total ${cause}`
+const inFlight = "effect_prometheus_scrapes_in_flight"
+const observed = "effect_prometheus_scrape_duration_seconds_count"
+const seconds = "effect_prometheus_scrape_duration_seconds_sum"
+const bytes = "effect_prometheus_scrape_response_bytes_total"
+
+const atFirst = {
+  "effect_prometheus_errors_total observe": 0,
+  "effect_prometheus_errors_total inc": 0,
+  "effect_prometheus_errors_total dec": 0,
+  "effect_prometheus_errors_total collect": 0,
+  ...Object.fromEntries([200, 401, 403, 429, 500, 503].map((code) => [scrapes(code), 0])),
+  ...Object.fromEntries(["collect", "registry", "timeout", "in_flight", "stale"].map((cause) => [errors(cause), 0])),
+  // The scrape that tells it.
+  [inFlight]: 1,
+  [bytes]: 0,
+  [observed]: 0,
+  [seconds]: 0,
+  ...Object.fromEntries(
+    ["0.001", "0.005", "0.025", "0.1", "0.5", "1", "5", "10", "+Inf"].map((le) => [
+      `effect_prometheus_scrape_duration_seconds_bucket ${le}`,
+      0
+    ])
+  )
+}
+
+/** A registry with a metric that fails for as long as it is told to. */
+const breakable = () => {
+  const registry = someMetrics()
+  const broken = { is: false }
+  const collect = (): void => {
+    if (broken.is) throw new Error("no")
+  }
+  new Gauge({ name: "breakable", help: "h", registers: [registry], collect })
+  return { registry, broken }
+}
+
+const told = (kind: Kind) =>
+  describe(`a metrics server ${kind.name} tells about itself`, () => {
+    const isWorker = kind === inWorker
+
+    it.scopedLive("from the first scrape on, with every series at 0", () =>
+      Effect.gen(function* () {
+        const { url } = yield* started(kind, {}, { registry: someMetrics() })
+        const expected = { ...atFirst, [registered]: 0, ...(isWorker ? { [age]: 0 } : {}) }
+        assert.deepStrictEqual(yield* scraped(url), expected)
+      })
+    )
+
+    it.scopedLive("its scrapes by code, their number, their duration and their bytes as they were sent", () =>
+      Effect.gen(function* () {
+        const { broken, registry } = breakable()
+        const { url } = yield* started(kind, {}, { registry })
+        const plain = yield* get(url)
+        const zipped = yield* get(url, { headers: { "accept-encoding": "gzip" } })
+        yield* get(url, { method: "HEAD" })
+        assert.isBelow(zipped.bytes.byteLength, plain.bytes.byteLength)
+        broken.is = true
+        assert.strictEqual((yield* get(url)).status, 500)
+        broken.is = false
+        const now = yield* scraped(url)
+        assert.deepInclude(now, {
+          [scrapes(200)]: 3,
+          [scrapes(500)]: 1,
+          [errors("collect")]: 1,
+          [observed]: 4,
+          [bytes]: plain.bytes.byteLength + zipped.bytes.byteLength,
+          [inFlight]: 1
+        })
+        assert.isAbove(now[seconds] ?? 0, 0)
+        assert.isBelow(now[seconds] ?? 0, 10)
+      })
+    )
+
+    it.scopedLive("what is no scrape it does not count", () =>
+      Effect.gen(function* () {
+        const { healthUrl, url } = yield* started(kind, {}, { registry: someMetrics() })
+        for (const [target, method] of [
+          [healthUrl, "GET"],
+          [`${healthUrl}elsewhere`, "GET"],
+          [url, "POST"]
+        ] as const)
+          yield* get(target, { method })
+        const now = yield* scraped(url)
+        for (const [name, value] of Object.entries(atFirst)) assert.strictEqual(now[name], value, name)
+      })
+    )
+
+    it.scopedLive("scrapes that are in flight, and those that are too many", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const { url } = yield* started(kind, { maxScrapesInFlight: 2 }, { registry })
+        const { open, reached } = yield* shut
+        const waiting = yield* Effect.fork(Effect.all([get(url), get(`${url}?name[]=slow`)], { concurrency: 2 }))
+        yield* reached
+        yield* eventually("both are in flight", async () => {
+          const gauge = registry.getSingleMetric(inFlight) as Gauge
+          return (await gauge.get()).values[0]?.value === 2
+        })
+        const refused = yield* get(url)
+        assert.strictEqual(refused.status, 503)
+        assert.strictEqual(refused.headers["retry-after"], "1")
+        yield* open
+        for (const { status } of yield* waiting) assert.strictEqual(status, 200)
+        assert.deepInclude(yield* scraped(url), {
+          [scrapes(200)]: 2,
+          [scrapes(503)]: 1,
+          [errors("in_flight")]: 1,
+          [observed]: 2,
+          [inFlight]: 1
+        })
+      })
+    )
+
+    it.scopedLive("a scrape that took too long", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const { url } = yield* started(kind, { scrapeTimeout: "200 millis" }, { registry })
+        const { open, reached } = yield* shut
+        const { body, status } = yield* get(url)
+        yield* reached
+        assert.strictEqual(status, 503)
+        assert.include(body, "slow")
+        yield* open
+        yield* eventually("it answers again", async () => (await Effect.runPromise(get(url))).status === 200)
+        const now = yield* scraped(url)
+        assert.deepInclude(now, {
+          [scrapes(503)]: now[errors("timeout")],
+          "effect_prometheus_errors_total collect": now[errors("timeout")]
+        })
+        assert.isAtLeast(now[errors("timeout")] ?? 0, 1)
+      })
+    )
+
+    it.scopedLive("together with another server of the same registry", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const one = yield* started(kind, {}, { registry })
+        const two = yield* started(inThisThread, {}, { registry })
+        yield* get(one.url)
+        yield* get(two.url)
+        assert.deepInclude(yield* scraped(one.url), { [scrapes(200)]: 2, [observed]: 2, [inFlight]: 1 })
+        assert.deepInclude(yield* scraped(two.url), { [scrapes(200)]: 3, [observed]: 3, [inFlight]: 1 })
+      })
+    )
+
+    it.scopedLive("not where that is switched off, but for the failures of metrics", () =>
+      Effect.gen(function* () {
+        const { broken, registry } = breakable()
+        const { url } = yield* started(kind, { selfMetrics: false }, { registry })
+        broken.is = true
+        yield* get(url)
+        broken.is = false
+        assert.deepStrictEqual(yield* scraped(url), {
+          "effect_prometheus_errors_total observe": 0,
+          "effect_prometheus_errors_total inc": 0,
+          "effect_prometheus_errors_total dec": 0,
+          "effect_prometheus_errors_total collect": 1
+        })
+      })
+    )
+
+    it.scopedLive("how many servers of the registry are registered at this moment", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const states = [true, true]
+        const discovery = (at: number) => ({
+          register: () => Effect.void,
+          isRegistered: () => Effect.sync(() => states[at] ?? false)
+        })
+        const one = yield* started(kind, {}, { registry, discovery: discovery(0) })
+        assert.strictEqual((yield* scraped(one.url))[registered], 1)
+        const two = yield* stoppable(kind, {}, { registry, discovery: discovery(1) })
+        assert.strictEqual((yield* scraped(one.url))[registered], 2)
+        states[0] = false
+        assert.strictEqual((yield* scraped(two.url))[registered], 1)
+        yield* two.stop
+        assert.strictEqual((yield* scraped(one.url))[registered], 0)
+        states[0] = true
+        assert.strictEqual((yield* scraped(one.url))[registered], 1)
+      })
+    )
+
+    it.scopedLive("and serves all the same where the registry takes in nothing", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        registry.registerMetric = () => {
+          throw new Error("full")
+        }
+        const { url } = yield* started(kind, {}, { registry })
+        const { body, status } = yield* get(url)
+        assert.strictEqual(status, 200)
+        assert.include(body, "jobs_total 3\n")
+      })
+    )
+
+    it.scopedLive("and leaves alone what an application has under such a name", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        new Gauge({ name: "effect_prometheus_scrapes_total", help: "Mine.", registers: [registry] }).set(7)
+        const { url } = yield* started(kind, {}, { registry })
+        yield* get(url)
+        const now = yield* scraped(url)
+        assert.strictEqual(now["effect_prometheus_scrapes_total"], 7)
+        assert.strictEqual(now[inFlight], 1)
+      })
+    )
+
+    it.scopedLive("again after the registry was cleared", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const { url } = yield* started(kind, {}, { registry })
+        yield* get(url)
+        registry.clear()
+        yield* get(url)
+        assert.deepInclude(yield* scraped(url), { [scrapes(200)]: 1, [scrapes(401)]: 0, [observed]: 1 })
+      })
+    )
+  })
+
+for (const kind of kinds) told(kind)
+
+describe("what the worker knows alone, it tells as well", () => {
+  it.scopedLive("in OpenMetrics, as one exposition that is well formed", () =>
+    Effect.gen(function* () {
+      const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+      const headers = { accept: "application/openmetrics-text" }
+      const names = parsers.openmetrics((yield* get(url, { headers })).body).map(({ name }) => name)
+      assert.strictEqual(new Set(names).size, names.length)
+      assert.include(names, age)
+      assert.include(names, "effect_prometheus_scrapes")
+    })
+  )
+})
+
+describe("An endpoint in an application's own server", () => {
+  for (const { name, start } of mounts) {
+    it.scopedLive(`tells of its scrapes when it is mounted as ${name}`, () =>
+      logged(() =>
+        Effect.gen(function* () {
+          const { broken, registry } = breakable()
+          const ask = yield* start(registry, { maxScrapesInFlight: 3 })
+          const asked = Effect.map(ask("/metrics"), ({ bytes: body }) => readings(body.toString()))
+          assert.deepStrictEqual(yield* asked, atFirst)
+          broken.is = true
+          assert.strictEqual((yield* ask("/metrics")).status, 500)
+          broken.is = false
+          assert.deepInclude(yield* asked, { [scrapes(200)]: 1, [scrapes(500)]: 1, [observed]: 2, [inFlight]: 1 })
+        })
+      )
+    )
+  }
+})
+
+describe("The table of what the endpoint tells about itself", () => {
+  const rows = [
+    ...readFileSync(new URL("../README.md", import.meta.url), "utf8").matchAll(
+      /^\| `(effect_prometheus_\w+)(?:\{(\w+)\})?` \| (\w+) \| (.*) \|$/gm
+    )
+  ].map(([, name = "", label, type, text = ""]) => ({ name, label, type, text }))
+
+  for (const format of formats) {
+    it.scopedLive(`has each of the metrics with its type and label, and no other, in ${format}`, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        new Counter({ name: "jobs_total", help: "Jobs.", registers: [registry] })
+        const { url } = yield* started(inWorker, {}, { registry })
+        const headers = { accept: format === "text" ? "text/plain" : "application/openmetrics-text" }
+        const families = parsers[format]((yield* get(url, { headers })).body).filter(({ name }) =>
+          name.startsWith("effect_prometheus_")
+        )
+        const nameOf = (name: string, type: string | undefined): string =>
+          format === "openmetrics" && type === "counter" ? name.replace(/_total$/, "") : name
+        assert.sameMembers(
+          families.map(({ name, type }) => `${name} ${type}`),
+          rows.map(({ name, type }) => `${nameOf(name, type)} ${type}`)
+        )
+        for (const { label, name, text, type } of rows) {
+          const family = families.find((known) => known.name === nameOf(name, type))
+          const values = new Set(
+            family?.samples.flatMap(({ labels }) => (label === undefined ? [] : [labels.get(label)]))
+          )
+          for (const value of values) assert.include(text, value ?? "nothing", name)
+          if (label !== undefined) assert.isAbove(values.size, 3)
+        }
+      })
+    )
+  }
+})
