@@ -374,7 +374,7 @@ const startError = (error: unknown, host: string | undefined, port: number, fail
 
 const described = ({ hostname, port }: Running, https: boolean, path: string): Server => {
   const origin = `${https ? "https" : "http"}://${isWildcard(hostname) ? "127.0.0.1" : urlHost(hostname)}:${port}`
-  return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/` }
+  return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/`, isHealthOpen: true }
 }
 
 // The registration has a scope of its own, closed before the server stops accepting, and given up on in time.

@@ -413,12 +413,13 @@ const started = async <E>(
       ? make
       : Effect.flatMap(asService(serviceDiscovery), (service) => Effect.provideService(make, ServiceDiscovery, service))
   const { value: server, close } = await running(onRegistry(registering, options), toLog(options.log))
-  const { address, https, url, healthUrl } = server
+  const { address, https, url, healthUrl, isHealthOpen } = server
   return {
     address,
     https,
     url,
     healthUrl,
+    isHealthOpen,
     get isRegistered() {
       return Effect.runSync(server.isRegistered)
     },

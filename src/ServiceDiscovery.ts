@@ -49,6 +49,8 @@ export interface Server {
   readonly url: string
   /** A small page that answers cheaply whatever the registry's size, for health checks. Local as `url` is. */
   readonly healthUrl: string
+  /** Whether `healthUrl` answers without credentials. */
+  readonly isHealthOpen: boolean
 }
 
 /**

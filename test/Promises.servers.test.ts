@@ -191,8 +191,9 @@ for (const { name, start } of starts) {
           }
         }
       })
-      const { address, healthUrl, https, url } = server
-      assert.deepStrictEqual(told, [{ address, healthUrl, https, url }])
+      const { address, healthUrl, https, isHealthOpen, url } = server
+      assert.isTrue(isHealthOpen)
+      assert.deepStrictEqual(told, [{ address, healthUrl, https, isHealthOpen, url }])
       assert.strictEqual(server.isRegistered, true)
       assert.strictEqual(lines[0]?.message, `metrics at ${url}, registered by the town crier`)
       await Promise.all([server.close(), server.close()])

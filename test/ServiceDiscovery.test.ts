@@ -163,8 +163,9 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const told = yield* Ref.make<ReadonlyArray<ServiceDiscovery.Server>>([])
         const register = (server: ServiceDiscovery.Server) => Ref.update(told, (all) => [...all, server])
-        const { address, healthUrl, https, url } = yield* started(kind, {}, { discovery: { register } })
-        assert.deepStrictEqual(yield* Ref.get(told), [{ address, https, url, healthUrl }])
+        const { address, healthUrl, https, isHealthOpen, url } = yield* started(kind, {}, { discovery: { register } })
+        assert.isTrue(isHealthOpen)
+        assert.deepStrictEqual(yield* Ref.get(told), [{ address, https, url, healthUrl, isHealthOpen }])
       })
     )
 
