@@ -15,26 +15,28 @@
  * @since 0.1.0
  * @module
  */
-import type { AgentOptions } from "node:https"
-import * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isWildcard } from "./internal/address.js"
-import { bounded } from "./internal/bounded.js"
+import { callsAbout } from "./internal/consulCalls.js"
+import type { Connection } from "./internal/consulConnection.js"
+import { connect } from "./internal/consulConnection.js"
 import { environment } from "./internal/consulEnvironment.js"
-import { timerMillis } from "./internal/duration.js"
+import type { Check as CheckedCheck } from "./internal/consulOptions.js"
+import { checkOf, headersOf, metaOf, millisOf, tagsOf, targetOf, tlsOf } from "./internal/consulOptions.js"
+import type { State } from "./internal/consulRegistration.js"
+import { registered } from "./internal/consulRegistration.js"
+import type { Wanted } from "./internal/consulService.js"
+import { tokenFor, tokenIn } from "./internal/consulToken.js"
+import type { Trouble } from "./internal/consulTrouble.js"
+import { invalid } from "./internal/consulTrouble.js"
 import { messageOf } from "./internal/message.js"
-import { plain, textOrFile } from "./internal/secret.js"
+import { plain } from "./internal/secret.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
 import { ServiceDiscovery, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
@@ -50,8 +52,12 @@ export interface AgentConnection {
    * `http://127.0.0.1:8500`.
    */
   readonly address?: string | undefined
-  /** The ACL token. It travels in `X-Consul-Token`. */
-  readonly token?: string | Redacted.Redacted<string> | undefined
+  /**
+   * The ACL token, which travels in `X-Consul-Token`; or an effect that gives it, which is run for each call, so that a
+   * token can be another one later. The agent itself goes on using the token of the registration: with another token
+   * the service is registered again, so give the same one for as long as it is good.
+   */
+  readonly token?: Token | undefined
   /** User and password for HTTP basic authentication, as `user:password`. */
   readonly auth?: Redacted.Redacted<string> | undefined
   /** The Consul Enterprise namespace to register in. */
@@ -59,6 +65,17 @@ export interface AgentConnection {
   /** For an agent that speaks HTTPS. */
   readonly tls?: AgentTls | undefined
 }
+
+/**
+ * An ACL token, or how to get it.
+ *
+ * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; what its error says
+ * is not told, as it may hold the token.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Token = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
 
 /**
  * How to trust an agent that speaks HTTPS, and how to be trusted by it. Each of `ca`, `cert` and `key` is PEM text or
@@ -79,23 +96,67 @@ export interface AgentTls {
 }
 
 /**
- * The check that the agent makes of the server.
+ * What every check has.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Check {
+export interface CheckOptions {
+  /**
+   * How long the check may be critical before the agent forgets the service, which is what becomes of a process that was
+   * killed: one minute or more, Consul's minimum, or `false` for never. The agent looks every 30 seconds. Default: 10
+   * minutes, so that an alert on `up == 0` that waits five minutes fires before the target is gone.
+   */
+  readonly deregisterCriticalServiceAfter?: Duration.DurationInput | false | undefined
+}
+
+/**
+ * A check that the agent makes: it asks for a page of the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpCheck extends CheckOptions {
   /** What the agent asks for; it must be reachable from there. Default: the server's `healthUrl`. */
   readonly url?: string | undefined
+  /**
+   * What the agent sends along, such as credentials. The agent shows it to whoever may read its configuration, so it
+   * should be good for nothing else. Default: nothing.
+   */
+  readonly header?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /** Default: 10 seconds. */
   readonly interval?: Duration.DurationInput | undefined
   /** Default: the agent's own, 10 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Whether the agent accepts a certificate that it cannot verify, such as a self-signed one. Default: `false`. */
   readonly tlsSkipVerify?: boolean | undefined
-  /** How long the check may be critical before the agent forgets the service. Default: for ever. */
-  readonly deregisterCriticalServiceAfter?: Duration.DurationInput | undefined
+  readonly ttl?: undefined
 }
+
+/**
+ * A check that asks nobody: the process tells the agent that all is well, three times per `ttl`. For a server that the
+ * agent cannot reach, or that it cannot show a certificate or credentials to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TtlCheck extends CheckOptions {
+  /** How long the agent takes the last word for good, before the check turns critical: one second or more. */
+  readonly ttl: Duration.DurationInput
+  readonly url?: undefined
+  readonly header?: undefined
+  readonly interval?: undefined
+  readonly timeout?: undefined
+  readonly tlsSkipVerify?: undefined
+}
+
+/**
+ * The check of the service, of either kind.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Check = HttpCheck | TtlCheck
 
 /**
  * How to register.
@@ -107,44 +168,69 @@ export interface Options extends AgentConnection {
   /** The name of the service. Default: `"app-metrics"`. */
   readonly name?: string | undefined
   /**
-   * The id of the service, unique per agent: a second instance with the same id takes the place of the first. Give each
-   * instance on a machine its own. Default: `name`.
+   * The id of the service, unique per agent: a second instance with the same id takes the place of the first, and both
+   * say so in their logs, with both addresses. Give each instance on a machine its own. Default: `name`.
    */
   readonly serviceId?: string | undefined
-  /** Default: none. */
+  /** None may hold a comma, which is what Prometheus puts between them. Default: none. */
   readonly tags?: ReadonlyArray<string> | undefined
-  /** Whether the registration is taken back when its scope closes. Default: `true`. */
+  /**
+   * Metadata, which Prometheus has as `__meta_consul_service_metadata_<key>`: up to 64 pairs, keys of up to 128 letters,
+   * digits, `_` and `-`, values of up to 512 bytes. Default: `metrics_path` and `metrics_scheme`, the path of the metrics
+   * and `http` or `https`; what is given is added to these, or goes before them.
+   */
+  readonly meta?: Readonly<Record<string, string>> | undefined
+  /**
+   * Whether the registration is taken back when its scope closes. One that another instance has by then is left to it.
+   * Default: `true`.
+   */
   readonly deregister?: boolean | undefined
   /**
    * What is registered instead of what was bound. Default: the address and port that were bound; on a wildcard bind no
    * address, so that Consul uses that of its node.
    */
   readonly advertise?: { readonly address?: string | undefined; readonly port?: number | undefined } | undefined
-  /** The check of the service, or `false` for none. */
+  /** The check of the service, or `false` for none. Default: an HTTP check of the server's `healthUrl`. */
   readonly check?: Check | false | undefined
   /**
    * Whether a server that cannot be registered fails. With `false` it serves, logs a warning, and goes on trying.
    * Default: `true`.
    */
   readonly required?: boolean | undefined
+  /** Whether what was registered is read back through the agent and compared. Default: `true`. */
+  readonly verify?: boolean | undefined
+  /**
+   * From one look whether the agent still knows the service to the next, give or take a tenth; it is registered again
+   * only if it is missing or different. After a failure the next look comes sooner: a second later, then two, four, up
+   * to this time or 30 seconds. `false`: nobody looks. Default: 10 seconds.
+   */
+  readonly watchInterval?: Duration.DurationInput | false | undefined
   /** How long the agent may take to answer. Default: 5 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
- * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if the address or a
- * duration is none, or a TLS file cannot be read.
- *
- * Registered is what the agent has been told and not told otherwise: it is not asked again whether it still knows.
+ * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if an option cannot be
+ * right, or a TLS file cannot be read.
  *
  * Its `register` fails with `reason: "Refused"` on any answer but 200, with `status` and `body`; `"Unreachable"` if
- * nobody answers; `"Timeout"` if nobody answers in time. Each message names the agent's address.
+ * nobody answers; `"Timeout"` if nobody answers in time; `"NotVerified"` if the agent shows something else than what was
+ * registered; `"Token"` if there is no token; `"InvalidOptions"` for an HTTP check that the server would turn away. Each
+ * message names the agent's address.
+ *
+ * What goes wrong later fails nothing: it is logged when it begins and when it is over, and mended when it can be.
+ * Registered is what the last look found registered.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<Discovery, ServiceDiscoveryError, Scope.Scope> =>
-  Effect.map(connect(options), (agent) => discovery(agent, options))
+  typed(
+    Effect.gen(function* () {
+      const settled = yield* settle(options)
+      return discovery(yield* connected(options, settled), options, settled)
+    })
+  )
 
 /**
  * Registration with a Consul agent as a layer: see `make`. Provide it to the layer of the server.
@@ -183,9 +269,9 @@ export const layerEnv = (
 
 /**
  * The connection to the agent as Consul's own tools read it from the environment: `CONSUL_HTTP_ADDR`,
- * `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE` (before the former), `CONSUL_HTTP_AUTH`, `CONSUL_HTTP_SSL`,
- * `CONSUL_HTTP_SSL_VERIFY`, `CONSUL_CACERT`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME` and
- * `CONSUL_NAMESPACE`. Not read: `CONSUL_CAPATH`.
+ * `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE` (before the former, and read anew for each call), `CONSUL_HTTP_AUTH`,
+ * `CONSUL_HTTP_SSL`, `CONSUL_HTTP_SSL_VERIFY`, `CONSUL_CACERT`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`,
+ * `CONSUL_TLS_SERVER_NAME` and `CONSUL_NAMESPACE`. Not read: `CONSUL_CAPATH`.
  *
  * @since 0.1.0
  * @category config
@@ -194,10 +280,10 @@ export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | S
   function* () {
     const env = yield* environment()
     const { address = defaultAddress, ssl, tokenFile } = env
-    const token =
-      tokenFile === undefined
-        ? env.token
-        : Redacted.make((yield* readFileOf("file of CONSUL_HTTP_TOKEN_FILE", tokenFile)).trim())
+    const fromFile = tokenFile === undefined ? undefined : tokenIn(tokenFile)
+    // Once now, so that a file that is not there shows at the start.
+    if (fromFile !== undefined) yield* typed(Effect.mapError(fromFile, (error) => invalid(messageOf(error), error)))
+    const token = fromFile ?? env.token
     return {
       address: ssl ? address.replace(/^(http:\/\/)?(?!\w+:\/\/)/, "https://") : address,
       token,
@@ -226,228 +312,106 @@ export const withDefaults = (options: Options, connection: AgentConnection): Opt
 })
 
 const defaultAddress = "http://127.0.0.1:8500"
-const defaultTimeout = "5 seconds"
-
-// The agent, spoken to: one call with its answer, or why there is none.
-interface Agent {
-  readonly call: (path: string, body?: unknown) => Effect.Effect<void, ServiceDiscoveryError>
-}
-
-const connect = (options: Options): Effect.Effect<Agent, ServiceDiscoveryError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const address = options.address ?? defaultAddress
-    const target = yield* targetOf(address)
-    const tls = yield* tlsOf(options.tls)
-    const httpAgent = yield* NodeHttpClient.makeAgent({ ...tls, ...target.socket })
-    const client = HttpClient.withTracerDisabledWhen(
-      yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
-      () => true
-    )
-    const timeout = yield* millisOf("timeout", options.timeout ?? defaultTimeout)
-    const check = options.check === false ? {} : (options.check ?? {})
-    for (const name of ["interval", "timeout", "deregisterCriticalServiceAfter"] as const) {
-      if (check[name] !== undefined) yield* millisOf(`check.${name}`, check[name])
-    }
-    const headers = headersOf(options)
-    for (const [name, value] of Object.entries(headers)) {
-      if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
-        return yield* invalid(`${name} holds a character that no header can`)
-    }
-
-    const call = (path: string, body?: unknown): Effect.Effect<void, ServiceDiscoveryError> => {
-      const empty = HttpClientRequest.put(`${target.origin}${path}`, { headers })
-      const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
-      const answer = Effect.flatMap(client.execute(request), (response) =>
-        Effect.map(response.text, (text) => ({ status: response.status, text }))
-      )
-      return Effect.flatMap(bounded(answer, timeout), (exit) => {
-        if (exit === undefined) {
-          return new ServiceDiscoveryError({
-            reason: "Timeout",
-            message: `the Consul agent at ${address} did not answer PUT ${path} within ${timeout} ms`
-          })
-        }
-        if (Exit.isFailure(exit)) {
-          const cause = rootOf(exit.cause)
-          return new ServiceDiscoveryError({
-            reason: "Unreachable",
-            message: `the Consul agent at ${address} cannot be reached: ${reasonOf(cause)}`,
-            cause
-          })
-        }
-        const { status, text } = exit.value
-        if (status === 200) return Effect.void
-        return new ServiceDiscoveryError({
-          reason: "Refused",
-          message: `the Consul agent at ${address} answered ${status} to PUT ${path}: ${text.trim()}`,
-          status,
-          body: text
-        })
-      })
-    }
-    return { call }
-  })
-
-// The client wraps the error of Node.js together with the request, and that holds the token: only the root goes on.
-const rootOf = (cause: Cause.Cause<unknown>): unknown => {
-  const error = Cause.squash(cause)
-  return (error as { readonly cause?: unknown }).cause ?? messageOf(error)
-}
-
-// A name with several addresses fails once for each.
-const reasonOf = (root: unknown): string =>
-  root instanceof AggregateError ? root.errors.map(messageOf).join(", ") : messageOf(root)
-
-const headersOf = ({ token, auth, namespace }: Options): Record<string, string> => ({
-  ...(token === undefined ? {} : { "x-consul-token": plain(token) }),
-  ...(auth === undefined ? {} : { authorization: `Basic ${Buffer.from(plain(auth)).toString("base64")}` }),
-  ...(namespace === undefined ? {} : { "x-consul-namespace": namespace })
-})
-
-interface Target {
-  readonly origin: string
-  readonly socket: { readonly socketPath?: string }
-}
-
-const targetOf = (address: string): Effect.Effect<Target, ServiceDiscoveryError> => {
-  const socketPath = /^unix:\/\/(\/.+)$/.exec(address)?.[1]
-  if (socketPath !== undefined) return Effect.succeed({ origin: "http://localhost", socket: { socketPath } })
-  return Effect.try({
-    try: () => {
-      const url = new URL(/^\w+:\/\//.test(address) ? address : `http://${address}`)
-      if (/\s|^\w+:\/(?!\/)/.test(address)) throw new Error("it is no address")
-      if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} is not spoken`)
-      return { origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socket: {} }
-    },
-    catch: (cause) =>
-      invalid(`address must be http://host:port, https://host:port, host:port or unix:///path, not ${address}`, cause)
-  })
-}
-
-const millisOf = (name: string, given: unknown): Effect.Effect<number, ServiceDiscoveryError> => {
-  const milliseconds = timerMillis(given)
-  return milliseconds === undefined
-    ? invalid(`${name} must be a duration such as "5 seconds", not ${String(given)}`)
-    : Effect.succeed(milliseconds)
-}
-
-const invalid = (message: string, cause?: unknown) =>
-  new ServiceDiscoveryError({ reason: "InvalidOptions", message: `the options of the Consul agent: ${message}`, cause })
-
-const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, ServiceDiscoveryError> =>
-  Effect.gen(function* () {
-    if (tls === undefined) return {}
-    const { ca, cert, key, serverName, verify } = tls
-    return {
-      ...(ca === undefined ? {} : { ca: yield* readFileOf("CA of the Consul agent", ca) }),
-      ...(cert === undefined ? {} : { cert: yield* readFileOf("certificate for the Consul agent", cert) }),
-      ...(key === undefined ? {} : { key: yield* readFileOf("key for the Consul agent", plain(key)) }),
-      ...(serverName === undefined ? {} : { servername: serverName }),
-      ...(verify === undefined ? {} : { rejectUnauthorized: verify })
-    }
-  })
-
-const readFileOf = (what: string, source: string): Effect.Effect<string, ServiceDiscoveryError> =>
-  Effect.tryPromise({
-    try: () => textOrFile(what, source),
-    catch: (cause) => invalid(messageOf(cause), cause)
-  })
-
-const discovery = (agent: Agent, options: Options): Discovery => {
-  const id = serviceIdOf(options)
-  const name = describe(options)
-  const registered = new WeakSet<Server>()
-  const forget = agent.call(`/v1/agent/service/deregister/${encodeURIComponent(id)}`).pipe(
-    // It is gone already: the agent lost its state, or somebody was faster. (404, and 500 before Consul 1.10.)
-    Effect.catchIf(
-      ({ status, body }) => status === 404 || /unknown service/i.test(body ?? ""),
-      () => Effect.void
-    ),
-    Effect.catchAll((error) => Effect.logWarning(`the service ${id} may still be registered: ${error.message}`))
-  )
-  const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> =>
-    Effect.gen(function* () {
-      // From the moment that a request is on its way the agent may know the service, whatever we hear of it; only what
-      // proves that it never got there, or that it was refused, leaves things as they were.
-      let mayBeKnown = false
-      const attempt = Effect.suspend(() => {
-        const before = mayBeKnown
-        mayBeKnown = true
-        return agent.call("/v1/agent/service/register", definition(id, server, options)).pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => {
-              if (isWithoutEffect(error)) mayBeKnown = before
-            })
-          )
-        )
-      }).pipe(Effect.tap(() => Effect.sync(() => registered.add(server))))
-      yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          registered.delete(server)
-          return mayBeKnown && (options.deregister ?? true) ? forget : Effect.void
-        })
-      )
-      if (options.required ?? true) return yield* attempt
-      yield* Effect.catchAll(attempt, (error) =>
-        Effect.logWarning(`${error.message}; the server is not registered, and goes on trying`).pipe(
-          Effect.zipRight(
-            Effect.retry(attempt, retries()).pipe(
-              Effect.zipRight(Effect.logInfo(`${server.url} registered by ${name}`)),
-              Effect.forkScoped
-            )
-          )
-        )
-      )
-    })
-  return { name, register, isRegistered: (server) => Effect.sync(() => registered.has(server)) }
-}
-
-const isWithoutEffect = ({ reason, status, cause }: ServiceDiscoveryError): boolean => {
-  if (reason === "Refused") return status !== undefined && status >= 400 && status < 500
-  const errors: ReadonlyArray<unknown> = cause instanceof AggregateError ? cause.errors : [cause]
-  return errors.every((error) => {
-    const { code } = (error ?? {}) as NodeJS.ErrnoException
-    return code === "ECONNREFUSED" || code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "ENOENT"
-  })
-}
-
 const defaultName = "app-metrics"
+
+const typed = <A, R>(effect: Effect.Effect<A, Trouble, R>): Effect.Effect<A, ServiceDiscoveryError, R> =>
+  Effect.mapError(effect, (trouble) => new ServiceDiscoveryError(trouble))
+
+// What the library says of a server in its metadata.
+const metaOfServer = ({ url }: Server) => {
+  const { pathname, protocol } = new URL(url)
+  return { metrics_path: pathname, metrics_scheme: protocol.replace(":", "") }
+}
+
+// The options that are checked and worked out before a server is there. Times are in milliseconds.
+interface Settled {
+  readonly timeout: number
+  readonly watchInterval: number | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly meta: Readonly<Record<string, string>>
+  readonly check: CheckedCheck | undefined
+}
+
+const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
+  Effect.gen(function* () {
+    const { watchInterval = "10 seconds" } = options
+    const interval = watchInterval === false ? undefined : yield* millisOf("watchInterval", watchInterval)
+    if (interval === 0) return yield* Effect.fail(invalid("watchInterval must be longer than nothing, or false"))
+    return {
+      timeout: yield* millisOf("timeout", options.timeout ?? "5 seconds"),
+      watchInterval: interval,
+      tags: yield* tagsOf(options.tags),
+      meta: yield* metaOf(options.meta, ["metrics_path", "metrics_scheme"]),
+      check: yield* checkOf(options.check)
+    }
+  })
+
+const connected = (options: Options, { check, timeout }: Settled): Effect.Effect<Connection, Trouble, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { address = defaultAddress, auth, namespace, token } = options
+    const headers = yield* headersOf({ auth, namespace, token: Effect.isEffect(token) ? undefined : token })
+    return yield* connect({
+      address,
+      headers,
+      timeout,
+      target: yield* targetOf(address),
+      tls: yield* tlsOf(options.tls),
+      token: tokenFor(token, address),
+      secrets: [...(check?.secrets ?? []), ...(auth === undefined ? [] : [plain(auth), headers["authorization"] ?? ""])]
+    })
+  })
+
+const discovery = (connection: Connection, options: Options, settled: Settled): Discovery => {
+  const { deregister = true, required = true, verify = true } = options
+  const { check, timeout, watchInterval } = settled
+  const states = new WeakMap<Server, State>()
+  const name = `the Consul agent at ${connection.address} with the id ${serviceIdOf(options)}`
+  const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> => {
+    if (check?.needsOpenHealth === true && !server.isHealthOpen) {
+      return typed(Effect.fail(closedHealth(server)))
+    }
+    const state: State = { isConfirmed: false }
+    states.set(server, state)
+    const wanted = wantedOf(server, options, settled)
+    return typed(
+      registered(
+        {
+          calls: callsAbout(connection, wanted),
+          wanted,
+          url: server.url,
+          by: name,
+          required,
+          deregister,
+          verify,
+          lastLook: Math.min(timeout, 500),
+          watchInterval,
+          ttl: check?.ttl
+        },
+        state
+      )
+    )
+  }
+  return { name, register, isRegistered: (server) => Effect.sync(() => states.get(server)?.isConfirmed ?? false) }
+}
 
 const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serviceId ?? name
 
-// Who registers what, for the log.
-const describe = (options: Options): string =>
-  `the Consul agent at ${options.address ?? defaultAddress} with the id ${serviceIdOf(options)}`
+const closedHealth = ({ healthUrl }: Server): Trouble =>
+  invalid(
+    `the agent's check of ${healthUrl} would be turned away for want of credentials: give check.header, or check.ttl, ` +
+      "or openHealthPage to the server"
+  )
 
-// Made when it is wanted: loading the library is to take no time for it.
-const retries = () =>
-  Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("30 seconds")), Schedule.jittered)
-
-// The body of PUT /v1/agent/service/register.
-const definition = (id: string, server: Server, { name = defaultName, tags = [], advertise, check }: Options) => {
+const wantedOf = (server: Server, options: Options, { check, meta, tags }: Settled): Wanted => {
   const { hostname, port } = server.address
-  const address = advertise?.address ?? (isWildcard(hostname) ? undefined : hostname)
+  const { advertise, name = defaultName } = options
   return {
-    Name: name,
-    ID: id,
-    Tags: tags,
-    Port: advertise?.port ?? port,
-    ...(address === undefined ? {} : { Address: address }),
-    ...(check === false ? {} : { Check: checkDefinition(server, check ?? {}) })
+    id: serviceIdOf(options),
+    name,
+    tags,
+    address: advertise?.address ?? (isWildcard(hostname) ? "" : hostname),
+    port: advertise?.port ?? port,
+    meta: { ...metaOfServer(server), ...meta },
+    check: check?.definition(server.healthUrl)
   }
-}
-
-const checkDefinition = (server: Server, check: Check) => ({
-  HTTP: check.url ?? server.healthUrl,
-  Interval: goDuration(check.interval ?? "10 seconds"),
-  ...(check.timeout === undefined ? {} : { Timeout: goDuration(check.timeout) }),
-  ...(check.tlsSkipVerify === true ? { TLSSkipVerify: true } : {}),
-  ...(check.deregisterCriticalServiceAfter === undefined
-    ? {}
-    : { DeregisterCriticalServiceAfter: goDuration(check.deregisterCriticalServiceAfter) })
-})
-
-const goDuration = (duration: Duration.DurationInput): string => {
-  const milliseconds = Duration.toMillis(duration)
-  return milliseconds % 1_000 === 0 ? `${milliseconds / 1_000}s` : `${milliseconds}ms`
 }

@@ -18,6 +18,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as ConsulAgent from "./ConsulAgent.js"
 import type { ServeOptions } from "./Exposition.js"
@@ -353,6 +354,23 @@ export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<Se
   started(MetricsServer.makeWorker(options), options)
 
 /**
+ * How to register with a Consul agent: `ConsulAgent.Options`, whose `token` may be a function as well.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConsulAgentOptions extends Omit<ConsulAgent.Options, "token"> {
+  /**
+   * The ACL token, or a function that gives it, now or as a promise, and is called for each call to the agent, so that a
+   * token can be another one later. A function that throws, or a promise that rejects, is a failure with
+   * `reason: "Token"`; what its error says is not told, as it may hold the token.
+   */
+  readonly token?: ConsulAgent.Token | (() => SomeToken | PromiseLike<SomeToken>) | undefined
+}
+
+type SomeToken = string | Redacted.Redacted<string>
+
+/**
  * Registers with the local Consul agent; see `ConsulAgent.Options`. `register` rejects with a `ServiceDiscoveryError`
  * that names the agent's address, with the status and the body of its answer if there was one.
  *
@@ -364,7 +382,8 @@ export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<Se
  * @since 0.1.0
  * @category constructors
  */
-export const consulAgent = (options: ConsulAgent.Options = {}): Discovery => registeringWith(ConsulAgent.make(options))
+export const consulAgent = (options: ConsulAgentOptions = {}): Discovery =>
+  registeringWith(ConsulAgent.make(withToken(options)))
 
 /**
  * The same, its connection to the agent read from the environment variables of Consul's own tools (`CONSUL_HTTP_ADDR`,
@@ -373,10 +392,21 @@ export const consulAgent = (options: ConsulAgent.Options = {}): Discovery => reg
  * @since 0.1.0
  * @category constructors
  */
-export const consulAgentFromEnv = (options: ConsulAgent.Options = {}): Discovery =>
+export const consulAgentFromEnv = (options: ConsulAgentOptions = {}): Discovery =>
   registeringWith(
-    Effect.flatMap(ConsulAgent.fromEnv, (connection) => ConsulAgent.make(ConsulAgent.withDefaults(options, connection)))
+    Effect.flatMap(ConsulAgent.fromEnv, (connection) =>
+      ConsulAgent.make(ConsulAgent.withDefaults(withToken(options), connection))
+    )
   )
+
+const withToken = ({ token, ...options }: ConsulAgentOptions): ConsulAgent.Options => ({
+  ...options,
+  token: isFunction(token) ? Effect.tryPromise(async () => token()) : token
+})
+
+// Some effects are functions as well.
+const isFunction = (token: ConsulAgentOptions["token"]): token is () => SomeToken | PromiseLike<SomeToken> =>
+  typeof token === "function" && !Effect.isEffect(token)
 
 /**
  * The metrics as a listener for `node:http`, Express, Koa and Fastify. It answers GET and HEAD on whatever path it is

@@ -57,13 +57,15 @@ export interface Server {
  * A server could not be registered.
  *
  * `reason` is `"Unreachable"` (nobody answered), `"Timeout"` (nobody answered in time), `"Refused"` (the answer was no;
- * `status` and `body` tell what it was), or `"InvalidOptions"`. `message` names the address that was asked.
+ * `status` and `body` tell what it was), `"NotVerified"` (the answer was yes, but what was registered is not there, or
+ * different), `"Token"` (there was no token to ask with), or `"InvalidOptions"`. `message` names the address that was
+ * asked.
  *
  * @since 0.1.0
  * @category errors
  */
 export class ServiceDiscoveryError extends Data.TaggedError("ServiceDiscoveryError")<{
-  readonly reason: "Unreachable" | "Timeout" | "Refused" | "InvalidOptions"
+  readonly reason: "Unreachable" | "Timeout" | "Refused" | "NotVerified" | "Token" | "InvalidOptions"
   readonly message: string
   readonly status?: number | undefined
   readonly body?: string | undefined

@@ -1,6 +1,3 @@
-import { createServer, type RequestListener } from "node:http"
-import { createServer as createSecureServer } from "node:https"
-import type { AddressInfo } from "node:net"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Layer, Logger, Redacted, type Scope } from "effect"
@@ -10,38 +7,23 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscoveryError } from "../src/ServiceDiscovery.js"
+import { type Heard, scripted } from "./support/agent.js"
 import { certificate, files } from "./support/certificate.js"
 import { isFree } from "./support/http.js"
 import { freePorts } from "./support/services.js"
 
-// What a real agent does is in integration/ConsulAgent.test.ts. Here are agents that fail: each is a server of the test's
-// own on a real socket, which notes what reaches it.
-const failing = (answer: RequestListener, tls?: { readonly key: string; readonly cert: string }) =>
-  Effect.gen(function* () {
-    const seen: Array<string> = []
-    const tokens: Array<unknown> = []
-    const listener: RequestListener = (request, response) => {
-      seen.push(`${request.method} ${request.url}`)
-      tokens.push(request.headers["x-consul-token"])
-      answer(request, response)
-    }
-    const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener)
-    yield* Effect.acquireRelease(
-      Effect.async<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.closeAllConnections()
-          server.close()
-        })
-    )
-    const { port } = server.address() as AddressInfo
-    return { address: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`, seen, tokens }
-  })
-
+// What a real agent does is in integration. Here are agents that fail: each is a server of the test's own on a real
+// socket, which notes what reaches it.
 const register = "PUT /v1/agent/service/register"
 const deregister = "PUT /v1/agent/service/deregister/app-metrics"
+const look = "GET /v1/agent/service/app-metrics"
+const health = "GET /v1/agent/health/service/id/app-metrics"
+
+/** A registration that goes well, and is taken back. */
+const throughout = [look, register, look, health, look, deregister]
+
+const isRegister = ({ path }: Heard) => path.endsWith("/register")
+const isDeregister = ({ path }: Heard) => path.includes("/service/deregister/")
 
 const serving = (discovery: ReturnType<typeof ConsulAgent.layerEnv>, port = 0) =>
   MetricsServer.layer({ host: "127.0.0.1", port, shutdownTimeout: "1 second" }).pipe(
@@ -74,56 +56,124 @@ describe("A server whose Consul agent", () => {
     })
   )
 
-  it.scopedLive("does not answer fails in time, and what it may have heard is taken back", () =>
+  it.scopedLive("does not answer a registration fails in time, and what it may have heard is taken back", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* failing((request, response) => {
-        if (request.url?.includes("/deregister/")) response.end()
-      })
+      const { address, seen } = yield* scripted((heard) => isRegister(heard))
       const error = yield* refused({ address, timeout: "200 millis" })
       assert.strictEqual(error.reason, "Timeout")
       assert.include(error.message, address)
-      assert.deepStrictEqual(seen, [register, deregister])
+      assert.include(error.message, register)
+      assert.deepStrictEqual(seen(), [look, register, look, deregister])
+    })
+  )
+
+  it.scopedLive("does not answer at all fails in time, and there is nothing to take back", () =>
+    Effect.gen(function* () {
+      const { address, seen } = yield* scripted(() => true)
+      assert.strictEqual((yield* refused({ address, timeout: "200 millis" })).reason, "Timeout")
+      assert.deepStrictEqual(seen(), [look])
     })
   )
 
   it.scopedLive("hangs up before it answers fails, and what it may have heard is taken back", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* failing((request, response) => {
-        if (request.url?.includes("/deregister/")) response.end()
-        else request.socket.destroy()
+      const { address, seen } = yield* scripted((heard, _, request) => {
+        if (!isRegister(heard)) return false
+        request.socket.destroy()
+        return true
       })
       assert.strictEqual((yield* refused({ address })).reason, "Unreachable")
-      assert.deepStrictEqual(seen, [register, deregister])
+      assert.deepStrictEqual(seen(), [look, register, look, deregister])
     })
   )
 
-  it.scopedLive("answers with an error of its own fails with status and body", () =>
+  for (const [what, of] of [
+    ["a look", () => true],
+    ["a registration", isRegister]
+  ] as const) {
+    it.scopedLive(`answers ${what} with an error of its own fails with status and body`, () =>
+      Effect.gen(function* () {
+        const { address } = yield* scripted((heard, response) => {
+          if (!of(heard)) return false
+          response.writeHead(500).end("No cluster leader\n")
+          return true
+        })
+        const error = yield* refused({ address })
+        assert.deepInclude(error, { reason: "Refused", status: 500, body: "No cluster leader\n" })
+        assert.include(error.message, `${address} answered 500`)
+        assert.include(error.message, "No cluster leader")
+      })
+    )
+  }
+
+  it.scopedLive("answers a look with what is no service fails, with what it answered", () =>
     Effect.gen(function* () {
-      const { address } = yield* failing((_, response) => response.writeHead(500).end("No cluster leader\n"))
+      const { address } = yield* scripted((_, response) => {
+        response.end("<html>Log in</html>")
+        return true
+      })
       const error = yield* refused({ address })
-      assert.deepInclude(error, { reason: "Refused", status: 500, body: "No cluster leader\n" })
-      assert.include(error.message, `${address} answered 500`)
-      assert.include(error.message, "No cluster leader")
+      assert.deepInclude(error, { reason: "Refused", status: 200, body: "<html>Log in</html>" })
+      assert.include(error.message, address)
     })
   )
 
   it.scopedLive("refuses is not asked to forget what it never knew", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* failing((_, response) => response.writeHead(403).end("Permission denied"))
+      const { address, seen } = yield* scripted((heard, response) => {
+        if (!isRegister(heard)) return false
+        response.writeHead(403).end("Permission denied")
+        return true
+      })
       assert.strictEqual((yield* refused({ address })).status, 403)
-      assert.deepStrictEqual(seen, [register])
+      assert.deepStrictEqual(seen(), [look, register])
     })
   )
 
   it.scopedLive("does not answer a deregistration closes all the same, within its timeout", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* failing((request, response) => {
-        if (request.url?.includes("/register")) response.end()
-      })
+      const { address, seen } = yield* scripted((heard) => isDeregister(heard))
       const start = performance.now()
       yield* Effect.scoped(serving(ConsulAgent.layer({ address })))
       assert.isBelow(performance.now() - start, 4_000)
-      assert.deepStrictEqual(seen, [register, deregister])
+      assert.deepStrictEqual(seen(), throughout)
+    })
+  )
+
+  it.scopedLive("answers no look at the end is asked to forget all the same", () =>
+    Effect.gen(function* () {
+      let isOver = false
+      const { address, services } = yield* scripted(({ method }) => isOver && method === "GET")
+      const start = performance.now()
+      yield* Effect.scoped(
+        Effect.tap(serving(ConsulAgent.layer({ address, timeout: "300 millis" })), () => {
+          isOver = true
+          return Effect.void
+        })
+      )
+      assert.isBelow(performance.now() - start, 4_000)
+      assert.isEmpty([...services.keys()])
+    })
+  )
+
+  it.scopedLive("repeats what it was sent brings no token, password or header into the error", () =>
+    Effect.gen(function* () {
+      const { address } = yield* scripted(({ body }, response, request) => {
+        if (body === "") return false
+        response.writeHead(400).end(`cannot read ${JSON.stringify(request.headers)} ${body}`)
+        return true
+      })
+      const error = yield* refused({
+        address,
+        token: Effect.succeed(Redacted.make("a-secret-token")),
+        auth: Redacted.make("user:a-secret-password"),
+        check: { header: { authorization: Redacted.make("Bearer a-secret-header") } }
+      })
+      assert.deepInclude(error, { reason: "Refused", status: 400 })
+      const told = inspect(error, { depth: Number.POSITIVE_INFINITY })
+      assert.include(told, "<redacted>")
+      assert.notInclude(told, "a-secret")
+      assert.notInclude(told, Buffer.from("user:a-secret-password").toString("base64"))
     })
   )
 
@@ -152,11 +202,28 @@ describe("The options of a Consul agent", () => {
     ["address", { address: "http:/x y" }],
     ["timeout", { timeout: "5 sec" as never }],
     ["check.interval", { check: { interval: "soon" as never } }],
+    ["check.timeout", { check: { timeout: "soon" as never } }],
+    ["check.header", { check: { header: { "no name": "x" } } }],
+    ["check.header", { check: { header: { authorization: "a\nb" } } }],
+    ["check.ttl", { check: { ttl: "soon" as never } }],
+    ["one second", { check: { ttl: "500 millis" } }],
+    ["check.ttl and check.interval", { check: { ttl: "10 seconds", interval: "1 second" as never } }],
+    ["check.deregisterCriticalServiceAfter", { check: { deregisterCriticalServiceAfter: "later" as never } }],
+    ["one minute", { check: { deregisterCriticalServiceAfter: "59 seconds" } }],
+    ["one minute", { check: { ttl: "10 seconds", deregisterCriticalServiceAfter: 0 } }],
+    ["watchInterval", { watchInterval: "often" as never }],
+    ["watchInterval", { watchInterval: 0 }],
+    ['"a,b"', { tags: ["fine", "a,b"] }],
+    ['"a b"', { meta: { "a b": "" } }],
+    ["longer than 128", { meta: { [`k${"x".repeat(128)}`]: "" } }],
+    ["value of k is longer than 512", { meta: { k: "ü".repeat(257) } }],
+    ["Consul's own", { meta: { "consul-k": "" } }],
+    ["65 pairs", { meta: Object.fromEntries(Array.from({ length: 63 }, (_, index) => [`k${index}`, ""])) }],
     ["x-consul-token", { token: "a\nb" }],
     ["CA of the Consul agent", { tls: { ca: "/nowhere/ca.pem" } }]
   ]
   for (const [name, options] of invalid) {
-    it.live(`that are wrong in ${name} are told (${inspect(options, { depth: 3 })})`, () =>
+    it.live(`that are wrong in ${name} are told (${inspect(options, { depth: 3 }).slice(0, 100)})`, () =>
       Effect.gen(function* () {
         const error = yield* refused(options)
         assert.strictEqual(error.reason, "InvalidOptions")
@@ -167,12 +234,12 @@ describe("The options of a Consul agent", () => {
 
   it.scopedLive("come from configuration with layerConfig", () =>
     Effect.gen(function* () {
-      const { address, seen, tokens } = yield* failing((_, response) => response.end())
+      const { address, heard, seen } = yield* scripted()
       const layer = ConsulAgent.layerConfig({ address: Config.string("AGENT"), token: Config.redacted("TOKEN") })
       const discovery = Layer.provide(layer, environment({ AGENT: address, TOKEN: "t" }))
       yield* Effect.scoped(serving(discovery))
-      assert.deepStrictEqual(seen, [register, deregister])
-      assert.deepStrictEqual(tokens, ["t", "t"])
+      assert.deepStrictEqual(seen(), throughout)
+      assert.isTrue(heard.every(({ token }) => token === "t"))
     })
   )
 })
@@ -215,17 +282,17 @@ describe("The environment of Consul's own tools", () => {
     Effect.gen(function* () {
       const pair = yield* certificate
       const { ca } = yield* files({ ca: pair.cert })
-      const { address, seen } = yield* failing((_, response) => response.end(), pair)
+      const { address, seen } = yield* scripted(undefined, pair)
       const all = { CONSUL_HTTP_ADDR: address.replace("https://", ""), CONSUL_HTTP_SSL: "true", ...variables }
       const known = variables["CONSUL_CACERT"] === undefined ? all : { ...all, CONSUL_CACERT: ca }
       yield* Effect.scoped(serving(Layer.provide(ConsulAgent.layerEnv(), environment(known))))
-      return seen
+      return seen()
     })
 
   it.scopedLive("leads to an agent that speaks HTTPS, by its CA or without verification, and not without either", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* throughTls({ CONSUL_CACERT: "the certificate" }), [register, deregister])
-      assert.deepStrictEqual(yield* throughTls({ CONSUL_HTTP_SSL_VERIFY: "false" }), [register, deregister])
+      assert.deepStrictEqual(yield* throughTls({ CONSUL_CACERT: "the certificate" }), throughout)
+      assert.deepStrictEqual(yield* throughTls({ CONSUL_HTTP_SSL_VERIFY: "false" }), throughout)
       const error = yield* Effect.flip(throughTls({}))
       assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Unreachable" })
     })
@@ -233,7 +300,7 @@ describe("The environment of Consul's own tools", () => {
 
   it.scopedLive("serves plain promises as well, and what is given goes before it", () =>
     Effect.gen(function* () {
-      const { address, seen, tokens } = yield* failing((_, response) => response.end())
+      const { address, heard, seen } = yield* scripted()
       const before = process.env["CONSUL_HTTP_TOKEN"]
       process.env["CONSUL_HTTP_TOKEN"] = "from the environment"
       const serviceDiscovery = Promises.consulAgentFromEnv({ address, token: undefined })
@@ -243,8 +310,8 @@ describe("The environment of Consul's own tools", () => {
       yield* Effect.promise(() => server.close())
       if (before === undefined) delete process.env["CONSUL_HTTP_TOKEN"]
       else process.env["CONSUL_HTTP_TOKEN"] = before
-      assert.deepStrictEqual(seen, [register, deregister])
-      assert.deepStrictEqual(tokens, ["from the environment", "from the environment"])
+      assert.deepStrictEqual(seen(), throughout)
+      assert.isTrue(heard.every(({ token }) => token === "from the environment"))
     })
   )
 })

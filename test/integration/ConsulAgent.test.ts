@@ -1,6 +1,5 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer as createHttpServer, type Server } from "node:http"
-import { type AddressInfo, createServer } from "node:net"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
@@ -12,7 +11,7 @@ import * as Promises from "../../src/Promises.js"
 import * as Registry from "../../src/Registry.js"
 import { ServiceDiscoveryError } from "../../src/ServiceDiscovery.js"
 import { describeWith } from "../support/binaries.js"
-import { type Consul, consul, freePorts, until } from "../support/services.js"
+import { type Consul, consul, forwarding, freePorts, until } from "../support/services.js"
 
 const masterToken = "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"
 
@@ -39,23 +38,6 @@ const served = (discovery: Discovery, options?: MetricsServer.Options, registry?
   })
 
 const failure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.scoped(Effect.flip(effect))
-
-/** A proxy of the agent that calls `answered` between the agent's answer and its own. */
-const forwarding = (to: string, answered: (path: string, body: string) => Promise<void>) =>
-  Effect.acquireRelease(
-    Effect.async<Server>((resume) => {
-      const server = createHttpServer(async (request, response) => {
-        const body = Buffer.concat((await request.toArray()) as Array<Buffer>)
-        const path = request.url ?? "/"
-        const answer = await fetch(`${to}${path}`, { method: request.method ?? "GET", body })
-        const text = await answer.text()
-        await answered(path, body.toString())
-        response.writeHead(answer.status).end(text)
-      })
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) => Effect.sync(() => server.close())
-  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 
 const isListening = (port: number) =>
   Effect.promise(
@@ -105,7 +87,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
     Effect.gen(function* () {
       const agent = yield* consul()
       const sent: Array<unknown> = []
-      const proxy = yield* forwarding(agent.address, async (path, body) => {
+      const proxy = yield* forwarding(agent.address, async ({ body, path }) => {
         if (path.endsWith("/register")) sent.push(JSON.parse(body))
       })
       const { address, healthUrl } = yield* serving(ConsulAgent.layer({ address: proxy }))
@@ -116,7 +98,8 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
           Tags: [],
           Address: "127.0.0.1",
           Port: address.port,
-          Check: { HTTP: healthUrl, Interval: "10s" }
+          Meta: { metrics_path: "/metrics", metrics_scheme: "http" },
+          Check: { HTTP: healthUrl, Interval: "10s", DeregisterCriticalServiceAfter: "600s" }
         }
       ])
       assert.deepInclude(yield* service(agent, "app-metrics"), { Service: "app-metrics", Tags: [] })
@@ -149,7 +132,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
       const ports: Array<number> = []
       const seen: Array<{ readonly gone: boolean; readonly listening: boolean }> = []
       // Stands between the library and the real agent, and looks around when the agent has answered a deregistration.
-      const proxy = yield* forwarding(agent.address, async (path) => {
+      const proxy = yield* forwarding(agent.address, async ({ path }) => {
         if (!path.includes("/deregister/")) return
         const gone = (await Effect.runPromise(service(agent, "leaving"))) === undefined
         seen.push({ gone, listening: await Effect.runPromise(isListening(ports[0] ?? 0)) })

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer } from "node:net"
+import { createServer as createHttpServer, type Server } from "node:http"
+import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Scope } from "effect"
@@ -68,6 +69,43 @@ export const consul = (
     )
     return agent
   })
+
+/** What an agent got to hear through a proxy. */
+export interface Forwarded {
+  readonly method: string
+  readonly path: string
+  readonly body: string
+  readonly token: string | undefined
+}
+
+/** A proxy of an agent that calls `answered` between the agent's answer and its own. */
+export const forwarding = (
+  to: string,
+  answered: (forwarded: Forwarded) => Promise<void>
+): Effect.Effect<string, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.async<Server>((resume) => {
+      const server = createHttpServer(async (request, response) => {
+        const body = Buffer.concat((await request.toArray()) as Array<Buffer>).toString()
+        const { method = "GET", url: path = "/" } = request
+        const token = request.headers["x-consul-token"]?.toString()
+        try {
+          const answer = await fetch(`${to}${path}`, {
+            method,
+            body: body === "" ? null : body,
+            headers: token === undefined ? {} : { "x-consul-token": token }
+          })
+          const text = await answer.text()
+          await answered({ method, path, body, token })
+          response.writeHead(answer.status).end(text)
+        } catch {
+          response.destroy()
+        }
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 
 /** A Prometheus server of the test's own, on 127.0.0.1. */
 export interface Prometheus {

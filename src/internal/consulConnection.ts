@@ -1,0 +1,135 @@
+/** HTTP with a Consul agent: one call with its answer, or why there is none. */
+import type { AgentOptions } from "node:https"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { bounded } from "./bounded.js"
+import type { Token } from "./consulToken.js"
+import type { Trouble } from "./consulTrouble.js"
+import { messageOf } from "./message.js"
+
+/** Where the agent is and how to speak to it, checked, and with all files read. */
+export interface ConnectionOptions {
+  /** As it was given, for messages. */
+  readonly address: string
+  readonly target: Target
+  readonly tls: AgentOptions
+  readonly token: Token
+  readonly headers: Readonly<Record<string, string>>
+  /** How long a call may take, in milliseconds, unless it says otherwise. */
+  readonly timeout: number
+  /** What an agent that repeats it must not bring into a message. */
+  readonly secrets: ReadonlyArray<string>
+}
+
+/** Where requests go. */
+export interface Target {
+  readonly origin: string
+  readonly socket: { readonly socketPath?: string }
+}
+
+/** An answer with the status 200, and the token that it was given for. */
+export interface Answer {
+  readonly text: string
+  readonly token: Redacted.Redacted<string> | undefined
+}
+
+/** What a call may say beyond its path; `timeout` is in milliseconds. */
+export interface CallOptions {
+  readonly body?: unknown
+  readonly timeout?: number | undefined
+}
+
+/** The agent, spoken to. Every answer but 200 is a failure. */
+export interface Connection {
+  readonly address: string
+  readonly call: (method: "GET" | "PUT", path: string, options?: CallOptions) => Effect.Effect<Answer, Trouble>
+}
+
+/** A client of the agent, which lives as long as the scope. */
+export const connect = (options: ConnectionOptions): Effect.Effect<Connection, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { address, target } = options
+    const httpAgent = yield* NodeHttpClient.makeAgent({ ...options.tls, ...target.socket })
+    const client = HttpClient.withTracerDisabledWhen(
+      yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
+      () => true
+    )
+    const call: Connection["call"] = (method, path, { body, timeout = options.timeout } = {}) =>
+      Effect.suspend(() => {
+        const what = `${method} ${path}`
+        let isSent = false
+        const exchange = Effect.flatMap(options.token, (token) => {
+          isSent = true
+          const { headers, secrets } = withToken(options, token)
+          const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
+          const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
+          return client.execute(request).pipe(
+            Effect.flatMap(({ status, text }) => Effect.map(text, (words) => ({ status, text: words }))),
+            Effect.catchAllCause((cause) => Effect.fail(unreachable(address, cause))),
+            Effect.flatMap(({ status, text }) =>
+              status === 200
+                ? Effect.succeed({ text, token })
+                : Effect.fail(refused(address, what, status, withoutSecrets(text, secrets)))
+            )
+          )
+        })
+        return Effect.flatMap(
+          bounded(exchange, timeout),
+          (exit) => exit ?? Effect.fail(late(address, what, timeout, isSent))
+        )
+      })
+    return { address, call }
+  })
+
+const withToken = ({ headers, secrets }: ConnectionOptions, token: Redacted.Redacted<string> | undefined) => {
+  if (token === undefined) return { headers, secrets }
+  const value = Redacted.value(token)
+  return { headers: { ...headers, "x-consul-token": value }, secrets: [...secrets, value] }
+}
+
+// An agent, or what stands before it, may repeat in its answer what it was sent.
+const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string =>
+  secrets.reduce((left, secret) => (secret === "" ? left : left.replaceAll(secret, "<redacted>")), text)
+
+const refused = (address: string, what: string, status: number, body: string): Trouble => ({
+  reason: "Refused",
+  message: `the Consul agent at ${address} answered ${status} to ${what}: ${body.trim()}`,
+  status,
+  body
+})
+
+const late = (address: string, what: string, timeout: number, isSent: boolean): Trouble =>
+  isSent
+    ? { reason: "Timeout", message: `the Consul agent at ${address} did not answer ${what} within ${timeout} ms` }
+    : { reason: "Token", message: `there is no token for the Consul agent at ${address}: none within ${timeout} ms` }
+
+// The client wraps the error of Node.js together with the request, and that holds the token: only the root goes on.
+const unreachable = (address: string, all: Cause.Cause<unknown>): Trouble => {
+  const error = Cause.squash(all)
+  const cause = (error as { readonly cause?: unknown }).cause ?? messageOf(error)
+  return {
+    reason: "Unreachable",
+    message: `the Consul agent at ${address} cannot be reached: ${reasonOf(cause)}`,
+    cause
+  }
+}
+
+// A name with several addresses fails once for each.
+const reasonOf = (root: unknown): string =>
+  root instanceof AggregateError ? root.errors.map(messageOf).join(", ") : messageOf(root)
+
+/** Whether the agent did nothing of what it was asked for: it never heard of it, or it said no. */
+export const isWithoutEffect = ({ reason, status, cause }: Trouble): boolean => {
+  if (reason === "Token") return true
+  if (reason === "Refused") return status !== undefined && status >= 400 && status < 500
+  const errors: ReadonlyArray<unknown> = cause instanceof AggregateError ? cause.errors : [cause]
+  return errors.every((error) => {
+    const { code } = (error ?? {}) as NodeJS.ErrnoException
+    return code === "ECONNREFUSED" || code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "ENOENT"
+  })
+}

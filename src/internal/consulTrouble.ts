@@ -1,0 +1,15 @@
+/** What can go wrong with a Consul agent, as the fields of the error that a user gets. */
+export interface Trouble {
+  readonly reason: "Unreachable" | "Timeout" | "Refused" | "NotVerified" | "Token" | "InvalidOptions"
+  readonly message: string
+  readonly status?: number | undefined
+  readonly body?: string | undefined
+  readonly cause?: unknown
+}
+
+/** An option that is wrong, before anybody was asked. */
+export const invalid = (message: string, cause?: unknown): Trouble => ({
+  reason: "InvalidOptions",
+  message: `the options of the Consul agent: ${message}`,
+  cause
+})
