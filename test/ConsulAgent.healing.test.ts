@@ -1,0 +1,576 @@
+import { inspect } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Duration, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Registry as PromRegistry } from "prom-client"
+import * as ConsulAgent from "../src/ConsulAgent.js"
+import * as MetricsServer from "../src/MetricsServer.js"
+import * as Promises from "../src/Promises.js"
+import * as Registry from "../src/Registry.js"
+import type * as ServiceDiscovery from "../src/ServiceDiscovery.js"
+import { type Heard, type Registered, type Script, scripted } from "./support/agent.js"
+import { assertFree, eventually } from "./support/http.js"
+import { logging } from "./support/servers.js"
+
+const isRegister = ({ path }: Heard) => path.endsWith("/register")
+const isDeregister = ({ path }: Heard) => path.includes("/service/deregister/")
+const isLook = ({ method, path }: Heard) => method === "GET" && path.includes("/v1/agent/service/")
+const isPass = ({ path }: Heard) => path.includes("/check/pass/")
+
+/** A server registered with that agent, looked at often, and what it logs. */
+const registeredWith = (address: string, options: ConsulAgent.Options = {}) =>
+  Effect.gen(function* () {
+    const { layer: logger, lines } = logging()
+    const scope = yield* Scope.make()
+    yield* Effect.addFinalizer((exit) => Scope.close(scope, exit))
+    const server = yield* MetricsServer.layer({ host: "127.0.0.1", shutdownTimeout: "2 seconds" }).pipe(
+      Layer.provide(ConsulAgent.layer({ address, name: "checkout", watchInterval: "30 millis", ...options })),
+      Layer.provide(Registry.layer(new PromRegistry())),
+      Layer.provide(logger),
+      Layer.build,
+      Effect.map((context) => Context.get(context, MetricsServer.MetricsServer)),
+      Scope.extend(scope)
+    )
+    const isRegistered = () => Effect.runPromise(server.isRegistered)
+    return { ...server, lines, isRegistered, stop: Scope.close(scope, Exit.void) }
+  })
+
+const refusing =
+  (which: (heard: Heard) => boolean, status = 500): Script =>
+  (heard, response) => {
+    if (!which(heard)) return false
+    response.writeHead(status).end("Permission denied\n")
+    return true
+  }
+
+const count = (heard: ReadonlyArray<Heard>, which: (one: Heard) => boolean) => heard.filter(which).length
+
+/** Waits for so many looks from now on. */
+const looks = ({ heard }: { readonly heard: ReadonlyArray<Heard> }, more: number) =>
+  Effect.suspend(() => {
+    const until = count(heard, isLook) + more
+    return eventually(`${more} looks`, async () => count(heard, isLook) >= until)
+  })
+
+const told = (lines: ReadonlyArray<{ readonly level: string; readonly message: string }>) =>
+  lines.slice(1).map(({ level, message }) => [level, message] as const)
+
+const elsewhere = { ID: "checkout", Name: "checkout", Address: "10.9.8.7", Port: 80 }
+
+describe("A registration with a Consul agent", () => {
+  it.scopedLive("is looked at again and again, and not made again while it is as it was", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const { isRegistered, lines, stop } = yield* registeredWith(agent.address)
+      yield* looks(agent, 5)
+      assert.strictEqual(count(agent.heard, isRegister), 1)
+      assert.isTrue(yield* Effect.promise(isRegistered))
+      yield* stop
+      assert.isEmpty([...agent.services.keys()])
+      assert.deepStrictEqual(told(lines), [])
+    })
+  )
+
+  it.scopedLive("is not looked at again with watchInterval: false", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      yield* registeredWith(agent.address, { watchInterval: false })
+      const before = agent.heard.length
+      yield* Effect.sleep("200 millis")
+      assert.strictEqual(agent.heard.length, before)
+    })
+  )
+
+  const changes: ReadonlyArray<readonly [string, (known: Registered) => Registered | undefined]> = [
+    ["is gone", () => undefined],
+    ["has another name", (known) => ({ ...known, Name: "other" })],
+    ["has other tags", (known) => ({ ...known, Tags: ["v1"] })],
+    ["has a tag less", (known) => ({ ...known, Tags: [] })],
+    ["has other metadata", (known) => ({ ...known, Meta: { ...known.Meta, metrics_path: "/other" } })],
+    ["has more metadata", (known) => ({ ...known, Meta: { ...known.Meta, more: "" } })],
+    ["has no metadata", ({ Meta: _, ...known }) => known],
+    ["has no check", ({ Check: _, ...known }) => known]
+  ]
+  for (const [how, change] of changes) {
+    it.scopedLive(`is made again when what the agent knows ${how}, and that is told once`, () =>
+      Effect.gen(function* () {
+        const agent = yield* scripted()
+        const { isRegistered, lines, url } = yield* registeredWith(agent.address, { tags: ["v2"] })
+        const known = agent.services.get("checkout")
+        assert.isDefined(known)
+        const changed = change(known)
+        if (changed === undefined) agent.services.delete("checkout")
+        else agent.services.set("checkout", changed)
+        yield* eventually("it is registered again", async () => count(agent.heard, isRegister) === 2)
+        assert.deepStrictEqual(agent.services.get("checkout"), known)
+        yield* looks(agent, 3)
+        assert.strictEqual(count(agent.heard, isRegister), 2)
+        assert.isTrue(yield* Effect.promise(isRegistered))
+        const message = `${url} registered again by the Consul agent at ${agent.address} with the id checkout`
+        assert.deepStrictEqual(told(lines), [["INFO", message]])
+      })
+    )
+  }
+
+  it.scopedLive("is as it was where the agent gives tags and metadata in another order, and a critical check", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted(({ path }, response) => {
+        if (!path.includes("/health/")) return false
+        response.writeHead(503).end(JSON.stringify({ Service: {}, Checks: [{ CheckID: "service:checkout" }] }))
+        return true
+      })
+      yield* registeredWith(agent.address, { tags: ["a", "b"], meta: { zone: "z" } })
+      const known = agent.services.get("checkout")
+      assert.isDefined(known)
+      const Meta = Object.fromEntries(Object.entries(known.Meta ?? {}).reverse())
+      agent.services.set("checkout", { ...known, Tags: ["b", "a"], Meta })
+      yield* looks(agent, 4)
+      assert.strictEqual(count(agent.heard, isRegister), 1)
+    })
+  )
+
+  it.scopedLive("tells once that the agent fails and once that it is well again, and knows it meanwhile", () =>
+    Effect.gen(function* () {
+      let isDown = false
+      const agent = yield* scripted(
+        (heard, response) => isDown && refusing(() => true)(heard, response, undefined as never)
+      )
+      const { isRegistered, lines, url } = yield* registeredWith(agent.address)
+      for (const _ of ["twice", "in the same way"]) {
+        isDown = true
+        yield* eventually("it is not sure", async () => !(await isRegistered()))
+        yield* looks(agent, 3)
+        isDown = false
+        yield* eventually("it is sure", isRegistered)
+      }
+      const by = `the Consul agent at ${agent.address}`
+      const failing = `${by} answered 500 to GET /v1/agent/service/checkout: Permission denied; whether ${url} is registered is not known, and it goes on looking`
+      const well = `${url} is still registered by ${by} with the id checkout`
+      assert.deepStrictEqual(told(lines), [
+        ["WARN", failing],
+        ["INFO", well],
+        ["WARN", failing],
+        ["INFO", well]
+      ])
+      assert.strictEqual(count(agent.heard, isRegister), 1)
+    })
+  )
+
+  it.scopedLive("is made at last, with required: false, where the agent refused it at first", () =>
+    Effect.gen(function* () {
+      let isAllowed = false
+      const agent = yield* scripted(refusing((heard) => !isAllowed && isRegister(heard), 403))
+      const { isRegistered, lines, url } = yield* registeredWith(agent.address, { required: false })
+      assert.isFalse(yield* Effect.promise(isRegistered))
+      yield* looks(agent, 3)
+      isAllowed = true
+      yield* eventually("it is registered", isRegistered)
+      const by = `the Consul agent at ${agent.address}`
+      const refused = `${by} answered 403 to PUT /v1/agent/service/register: Permission denied; ${url} is not registered, and it goes on trying`
+      const all = lines.map(({ level, message }) => [level, message])
+      assert.deepStrictEqual(all, [
+        ["WARN", refused],
+        ["INFO", `metrics at ${url}, not yet registered by ${by} with the id checkout`],
+        ["INFO", `${url} registered by ${by} with the id checkout`]
+      ])
+    })
+  )
+
+  it.scopedLive("is made at last with required: false, and then not looked at, with watchInterval: false as well", () =>
+    Effect.gen(function* () {
+      let times = 0
+      const agent = yield* scripted(refusing((heard) => isRegister(heard) && ++times < 2, 403))
+      const { isRegistered } = yield* registeredWith(agent.address, { required: false, watchInterval: false })
+      yield* eventually("it is registered", isRegistered)
+      const before = agent.heard.length
+      yield* Effect.sleep("200 millis")
+      assert.strictEqual(agent.heard.length, before)
+    })
+  )
+})
+
+describe("An id that another instance holds", () => {
+  it.scopedLive("is taken at the start, as by whoever is last, with a warning that names both and the way out", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      agent.services.set("checkout", elsewhere)
+      const { address, isRegistered, lines } = yield* registeredWith(agent.address)
+      assert.strictEqual(agent.services.get("checkout")?.Port, address.port)
+      assert.isTrue(yield* Effect.promise(isRegistered))
+      const warnings = lines.filter(({ level }) => level === "WARN").map(({ message }) => message)
+      assert.strictEqual(warnings.length, 1)
+      for (const part of ["the id checkout", "10.9.8.7:80", `127.0.0.1:${address.port}`, "serviceId"]) {
+        assert.include(warnings[0], part)
+      }
+    })
+  )
+
+  it.scopedLive(
+    "is not fought for later: one error that names it, and the registration comes back when it is gone",
+    () =>
+      Effect.gen(function* () {
+        const agent = yield* scripted()
+        const { address, isRegistered, lines, url } = yield* registeredWith(agent.address)
+        agent.services.set("checkout", { ...elsewhere, Address: "fd00::7" })
+        yield* eventually("it is noticed", async () => !(await isRegistered()))
+        yield* looks(agent, 4)
+        assert.strictEqual(count(agent.heard, isRegister), 1)
+        agent.services.delete("checkout")
+        yield* eventually("it is back", isRegistered)
+        assert.strictEqual(agent.services.get("checkout")?.Port, address.port)
+        const [error, info, ...more] = told(lines)
+        assert.strictEqual(error?.[0], "ERROR")
+        for (const part of ["the id checkout", "[fd00::7]:80", `127.0.0.1:${address.port}`, "serviceId"]) {
+          assert.include(error?.[1], part)
+        }
+        assert.deepStrictEqual(info, [
+          "INFO",
+          `${url} registered again by the Consul agent at ${agent.address} with the id checkout`
+        ])
+        assert.isEmpty(more)
+      })
+  )
+
+  it.scopedLive("stays with the other one when this one stops", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const { lines, stop } = yield* registeredWith(agent.address, { watchInterval: "1 hour" })
+      agent.services.set("checkout", elsewhere)
+      yield* stop
+      assert.deepStrictEqual(agent.services.get("checkout"), elsewhere)
+      assert.strictEqual(count(agent.heard, isDeregister), 0)
+      assert.deepStrictEqual(told(lines), [
+        ["INFO", "the service checkout stays registered: it is that of 10.9.8.7:80 now"]
+      ])
+    })
+  )
+
+  it.scopedLive("leaves no check of an earlier run where there is to be none", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      agent.services.set("checkout", { ...elsewhere, Check: { TTL: "10s" } })
+      yield* registeredWith(agent.address, { check: false })
+      assert.include(agent.seen(), "PUT /v1/agent/check/deregister/service%3Acheckout")
+    })
+  )
+})
+
+describe("What was registered with a Consul agent", () => {
+  const forgetful: Script = (heard, response) => {
+    if (!isRegister(heard)) return false
+    response.end()
+    return true
+  }
+
+  const failure = (options: ConsulAgent.Options) =>
+    Effect.scoped(Effect.flip(registeredWith(options.address ?? "", options)))
+
+  it.scopedLive("is read back: an agent that does not know it after all is a typed failure", () =>
+    Effect.gen(function* () {
+      const { address } = yield* scripted(forgetful)
+      const error = yield* failure({ address })
+      assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "NotVerified" })
+      assert.include(error.message, address)
+      assert.include(error.message, "it is not there")
+    })
+  )
+
+  it.scopedLive("is read back: what differs is named, and it is taken back", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted((heard, response) => {
+        if (!isRegister(heard)) return false
+        const { Check: _, ...registered } = JSON.parse(heard.body) as Registered
+        agent.services.set("checkout", { ...registered, Tags: ["v1"] })
+        response.end()
+        return true
+      })
+      const error = yield* failure({ address: agent.address, tags: ["v2"] })
+      assert.include(error.message, 'tags ["v1"] instead of ["v2"]')
+      assert.isFalse(agent.services.has("checkout"))
+      const unchecked = yield* failure({ address: agent.address, tags: ["v1"] })
+      assert.include(unchecked.message, "no check")
+    })
+  )
+
+  it.scopedLive("is not read back with verify: false", () =>
+    Effect.gen(function* () {
+      const { address } = yield* scripted(forgetful)
+      const { isRegistered } = yield* registeredWith(address, { verify: false, watchInterval: "1 hour" })
+      assert.isTrue(yield* Effect.promise(isRegistered))
+    })
+  )
+
+  it.scopedLive("tells Prometheus the path and the scheme of the metrics, and what it is told to", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      yield* registeredWith(agent.address, { meta: { metrics_path: "/through/a/proxy", zone: "b" } })
+      assert.deepStrictEqual(agent.services.get("checkout")?.Meta, {
+        metrics_path: "/through/a/proxy",
+        metrics_scheme: "http",
+        zone: "b"
+      })
+    })
+  )
+})
+
+describe("The token of a Consul agent", () => {
+  it.scopedLive("can be an effect, run for each call; with another token the service is registered again", () =>
+    Effect.gen(function* () {
+      let token = "the-first"
+      const agent = yield* scripted()
+      const { stop } = yield* registeredWith(agent.address, { token: Effect.sync(() => Redacted.make(token)) })
+      yield* looks(agent, 2)
+      assert.isTrue(agent.heard.every((heard) => heard.token === "the-first"))
+      const before = agent.heard.length
+      token = "the-second"
+      yield* eventually("it is registered again", async () => count(agent.heard, isRegister) === 2)
+      yield* looks(agent, 3)
+      yield* stop
+      // One call can have been under way.
+      assert.isTrue(agent.heard.slice(before + 1).every((heard) => heard.token === "the-second"))
+      assert.strictEqual(count(agent.heard, isRegister), 2)
+    })
+  )
+
+  it.scopedLive("can be a function for plain promises", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      for (const token of [
+        () => "now",
+        async () => Redacted.make("later"),
+        Effect.succeed("in an effect"),
+        "as it is"
+      ]) {
+        const serviceDiscovery = Promises.consulAgent({ address: agent.address, token })
+        const options = { host: "127.0.0.1", registry: new PromRegistry(), log: false, serviceDiscovery } as const
+        const server = yield* Effect.promise(() => Promises.startHttpServer(options))
+        yield* Effect.promise(() => server.close())
+      }
+      const tokens = [...new Set(agent.heard.map(({ token }) => token))]
+      assert.deepStrictEqual(tokens, ["now", "later", "in an effect", "as it is"])
+    })
+  )
+
+  const failing: ReadonlyArray<readonly [string, Effect.Effect<never, unknown> | Effect.Effect<string>, string]> = [
+    ["fails", Effect.fail(new RangeError("the-secret is out of range")), "failed with RangeError"],
+    ["fails with a tag", Effect.fail({ _tag: "VaultError", token: "the-secret" }), "failed with VaultError"],
+    ["fails with the token", Effect.fail("the-secret"), "its effect failed"],
+    ["dies", Effect.die(new Error("the-secret")), "died with Error"],
+    ["interrupts itself", Effect.interrupt, "was interrupted"],
+    ["gives no text", Effect.succeed({ token: "the-secret" } as never), "something else"],
+    ["gives what no header holds", Effect.succeed("the-secret\n"), "no header can"],
+    ["never ends", Effect.never, "none within 200 ms"],
+    ["never ends and cannot be interrupted", Effect.uninterruptible(Effect.never), "none within 200 ms"]
+  ]
+  for (const [how, token, why] of failing) {
+    it.scopedLive(`is a typed failure without the token where its effect ${how}`, () =>
+      Effect.gen(function* () {
+        const { address, heard } = yield* scripted()
+        const error = yield* Effect.scoped(Effect.flip(registeredWith(address, { token, timeout: "200 millis" })))
+        assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Token" })
+        assert.include(error.message, address)
+        assert.include(error.message, why)
+        assert.notInclude(inspect(error, { depth: Number.POSITIVE_INFINITY }), "the-secret")
+        assert.isEmpty(heard)
+      })
+    )
+  }
+
+  it.scopedLive("that cannot be had for a while is told once, and the watch goes on", () =>
+    Effect.gen(function* () {
+      let isLost = false
+      const token = Effect.suspend(() => (isLost ? Effect.fail(new Error("the-secret")) : Effect.succeed("the-secret")))
+      const agent = yield* scripted()
+      const { isRegistered, lines } = yield* registeredWith(agent.address, { token })
+      isLost = true
+      yield* eventually("it is not sure", async () => !(await isRegistered()))
+      yield* Effect.sleep("150 millis")
+      isLost = false
+      yield* eventually("it is sure", isRegistered)
+      assert.deepStrictEqual(
+        told(lines).map(([level]) => level),
+        ["WARN", "INFO"]
+      )
+      assert.notInclude(inspect(lines), "the-secret")
+    })
+  )
+})
+
+describe("The check of a Consul agent", () => {
+  it.scopedLive("forgets the service after ten minutes by default, after another time, or never", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const check = { interval: "1 second" } as const
+      for (const [after, sent] of [
+        [undefined, "600s"],
+        ["90 seconds", "90s"],
+        [false, undefined]
+      ] as const) {
+        const { healthUrl, stop } = yield* registeredWith(agent.address, {
+          check: { ...check, deregisterCriticalServiceAfter: after }
+        })
+        assert.deepStrictEqual(agent.services.get("checkout")?.Check, {
+          HTTP: healthUrl,
+          Interval: "1s",
+          ...(sent === undefined ? {} : { DeregisterCriticalServiceAfter: sent })
+        })
+        yield* stop
+      }
+    })
+  )
+
+  it.scopedLive("carries headers", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const header = { authorization: Redacted.make("Basic abc"), "x-from": "consul" }
+      yield* registeredWith(agent.address, { check: { header } })
+      assert.deepStrictEqual(agent.services.get("checkout")?.Check?.["Header"], {
+        authorization: ["Basic abc"],
+        "x-from": ["consul"]
+      })
+    })
+  )
+
+  /** A server whose page for health checks asks for credentials. */
+  const closed: ServiceDiscovery.Server = {
+    address: { hostname: "127.0.0.1", port: 9464 },
+    https: false,
+    url: "http://127.0.0.1:9464/metrics",
+    healthUrl: "http://127.0.0.1:9464/",
+    isHealthOpen: false
+  }
+
+  it.scopedLive("is refused where the server would turn it away, with the ways out", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      for (const check of [undefined, {}, { interval: "1 second" }, { header: {} }] as const) {
+        const discovery = yield* ConsulAgent.make({ address: agent.address, check })
+        const error = yield* Effect.flip(discovery.register(closed))
+        assert.strictEqual(error.reason, "InvalidOptions")
+        for (const way of [closed.healthUrl, "check.header", "check.ttl", "openHealthPage"]) {
+          assert.include(error.message, way)
+        }
+      }
+      assert.isEmpty(agent.heard)
+      const ways = [
+        false,
+        { url: "http://127.0.0.1:1/" },
+        { header: { authorization: "Basic abc" } },
+        { ttl: "9 seconds" }
+      ]
+      for (const check of ways as ReadonlyArray<ConsulAgent.Check>) {
+        const discovery = yield* ConsulAgent.make({ address: agent.address, check })
+        yield* Effect.scoped(discovery.register(closed))
+      }
+      assert.strictEqual(count(agent.heard, isRegister), 4)
+    })
+  )
+
+  it.scopedLive("with a TTL is passing from the start, and fed three times in its life", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      yield* registeredWith(agent.address, { check: { ttl: "1200 millis" } })
+      assert.deepStrictEqual(agent.services.get("checkout")?.Check, {
+        TTL: "1200ms",
+        Status: "passing",
+        DeregisterCriticalServiceAfter: "600s"
+      })
+      const [start] = yield* Effect.timed(
+        eventually("it is fed four times", async () => count(agent.heard, isPass) >= 4)
+      )
+      // The first at once, and then three.
+      assert.isAtLeast(Duration.toMillis(start), 1_100)
+      assert.isAtMost(Duration.toMillis(start), 1_200 + 400)
+    })
+  )
+
+  it.scopedLive("with a TTL that the agent does not know is looked at at once, and registered again", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const { isRegistered } = yield* registeredWith(agent.address, {
+        check: { ttl: "1 second" },
+        watchInterval: "1 hour"
+      })
+      agent.services.delete("checkout")
+      yield* eventually("it is registered again", async () => agent.services.has("checkout"))
+      yield* eventually("it is fed again", async () => {
+        const last = agent.heard.at(-1)
+        return last !== undefined && isPass(last)
+      })
+      assert.isTrue(yield* Effect.promise(isRegistered))
+    })
+  )
+
+  it.scopedLive("with a TTL is fed again after an agent that failed, also where nobody else looks", () =>
+    Effect.gen(function* () {
+      let isDown = false
+      const agent = yield* scripted(refusing(() => isDown))
+      const options = { check: { ttl: "1 second" }, watchInterval: false } as const
+      const { isRegistered, lines } = yield* registeredWith(agent.address, options)
+      isDown = true
+      yield* eventually("it is not sure", async () => !(await isRegistered()))
+      isDown = false
+      yield* eventually("it is sure", isRegistered)
+      assert.deepStrictEqual(
+        told(lines).map(([level]) => level),
+        ["WARN", "INFO"]
+      )
+    })
+  )
+
+  it.scopedLive("with a TTL tells once that it cannot be fed, and once that it is fed again", () =>
+    Effect.gen(function* () {
+      let isRefused = true
+      const agent = yield* scripted(refusing((heard) => isRefused && isPass(heard)))
+      const { lines, url } = yield* registeredWith(agent.address, { check: { ttl: "1 second" } })
+      yield* eventually("it was tried", async () => count(agent.heard, isPass) >= 6)
+      isRefused = false
+      yield* eventually("it is told", async () => told(lines).length > 1)
+      const refused = `the Consul agent at ${agent.address} answered 500 to PUT /v1/agent/check/pass/service%3Acheckout: Permission denied`
+      assert.deepStrictEqual(told(lines), [
+        ["WARN", `${refused}; the check of ${url} turns critical unless that ends`],
+        ["INFO", `the check of ${url} is told again that all is well`]
+      ])
+    })
+  )
+
+  it.scopedLive("with a TTL is not fed where another instance holds the id", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const { isRegistered } = yield* registeredWith(agent.address, { check: { ttl: "1 second" } })
+      agent.services.set("checkout", { ...elsewhere, Check: { TTL: "1s" } })
+      yield* eventually("it is noticed", async () => !(await isRegistered()))
+      const before = count(agent.heard, isPass)
+      yield* Effect.sleep("700 millis")
+      assert.strictEqual(count(agent.heard, isPass), before)
+    })
+  )
+})
+
+describe("A shutdown with a Consul agent", () => {
+  const ways: ReadonlyArray<readonly [string, (heard: Heard, request: Parameters<Script>[2]) => boolean]> = [
+    ["that never answers", () => true],
+    [
+      "that hangs up",
+      (_, request) => {
+        request.socket.destroy()
+        return true
+      }
+    ]
+  ]
+  for (const [how, answer] of ways) {
+    it.scopedLive(`${how} is over within its bound, and the port is free`, () =>
+      Effect.gen(function* () {
+        let isOver = false
+        const agent = yield* scripted((heard, _, request) => isOver && answer(heard, request))
+        const { address, lines, stop } = yield* registeredWith(agent.address, { watchInterval: "20 millis" })
+        isOver = true
+        yield* looks(agent, 1)
+        const [took] = yield* Effect.timed(stop)
+        assert.isAtMost(Duration.toMillis(took), 2_000 + 900)
+        yield* assertFree(address.port)
+        assert.isTrue(lines.some(({ level, message }) => level === "WARN" && message.includes(agent.address)))
+        assert.isTrue(agent.heard.some(isDeregister))
+      })
+    )
+  }
+})
