@@ -19,6 +19,8 @@ export interface ScriptedAgent {
   readonly seen: () => ReadonlyArray<string>
   /** The services that it knows, by id: as they were registered, or as a test puts them there. */
   readonly services: Map<string, Registered>
+  /** Listens no more, and hangs up. */
+  readonly goDown: () => void
 }
 
 /** The body of a registration. */
@@ -55,18 +57,18 @@ export const scripted = (
       if (script(one, response, request) === false) asAnAgent(services, one, response)
     }
     const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener)
+    const goDown = (): void => {
+      server.close()
+      server.closeAllConnections()
+    }
     yield* Effect.acquireRelease(
       Effect.async<void>((resume) => {
         server.listen(0, "127.0.0.1", () => resume(Effect.void))
       }),
-      () =>
-        Effect.sync(() => {
-          server.closeAllConnections()
-          server.close()
-        })
+      () => Effect.sync(goDown)
     )
     const address = `${tls === undefined ? "http" : "https"}://127.0.0.1:${(server.address() as AddressInfo).port}`
-    return { address, heard, services, seen: () => heard.map(({ method, path }) => `${method} ${path}`) }
+    return { address, heard, services, goDown, seen: () => heard.map(({ method, path }) => `${method} ${path}`) }
   })
 
 type Services = ScriptedAgent["services"]

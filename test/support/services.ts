@@ -15,6 +15,11 @@ export interface Consul {
   readonly put: <A>(path: string, body: unknown, token?: string) => Effect.Effect<A>
   /** The services that the agent knows now, by id. */
   readonly services: Effect.Effect<Readonly<Record<string, AgentService>>>
+  /** Ends it as a power cut would. */
+  readonly kill: Effect.Effect<void>
+  /** Stops it, so that it takes connections and answers nothing, until it goes on. */
+  readonly hang: Effect.Effect<void>
+  readonly goOn: Effect.Effect<void>
 }
 
 /** A service as `/v1/agent/services` lists it. */
@@ -24,20 +29,42 @@ export interface AgentService {
   readonly Tags: ReadonlyArray<string>
   readonly Address: string
   readonly Port: number
+  readonly Meta: Readonly<Record<string, string>>
 }
 
-/** Starts a Consul agent. With a master token its ACLs are on and deny by default. */
-export const consul = (
-  options: { readonly masterToken?: string; readonly socket?: string; readonly port?: number } = {}
-) =>
+/** Where an agent listens: for HTTP, for other servers, and for gossip. */
+export type ConsulPorts = readonly [http: number, server: number, serf: number]
+
+export interface ConsulOptions {
+  /** ACLs are on then, and deny by default. */
+  readonly masterToken?: string
+  readonly socket?: string
+  /** The port for HTTP alone. */
+  readonly port?: number
+  /** All ports, for an agent that is started again. */
+  readonly ports?: ConsulPorts
+  /** Where it keeps its state; without, in memory. */
+  readonly dataDir?: string
+}
+
+export const consulPorts: Effect.Effect<ConsulPorts> = Effect.suspend(() =>
+  Effect.map(freePorts(3), (ports) => ports as unknown as ConsulPorts)
+)
+
+/** Starts a Consul agent. */
+export const consul = (options: ConsulOptions = {}) =>
   Effect.gen(function* () {
-    const [free, server, serf] = yield* freePorts(3)
+    const [free, server, serf] = options.ports ?? (yield* consulPorts)
     const http = options.port ?? free
     const acl = `acl { enabled = true default_policy = "deny" tokens { master = "${options.masterToken}" } }`
     const sockets = `addresses { http = "127.0.0.1 unix://${options.socket}" }`
-    yield* run("consul", [
+    const kind =
+      options.dataDir === undefined
+        ? ["-dev"]
+        : ["-server", "-bootstrap-expect=1", `-data-dir=${options.dataDir}`, "-hcl=performance { raft_multiplier = 1 }"]
+    const child = yield* run("consul", [
       "agent",
-      "-dev",
+      ...kind,
       "-bind=127.0.0.1",
       "-client=127.0.0.1",
       "-log-level=err",
@@ -62,7 +89,10 @@ export const consul = (
       address,
       get: (path, token) => call(path, token),
       put: (path, body, token) => call(path, token, { method: "PUT", body: JSON.stringify(body) }),
-      services: Effect.suspend(() => agent.get("/v1/agent/services", options.masterToken))
+      services: Effect.suspend(() => agent.get("/v1/agent/services", options.masterToken)),
+      kill: killed(child),
+      hang: Effect.sync(() => void child.kill("SIGSTOP")),
+      goOn: Effect.sync(() => void child.kill("SIGCONT"))
     }
     yield* until("the Consul agent has a leader", agent.get<string>("/v1/status/leader"), (leader) =>
       leader.includes(":")
@@ -112,6 +142,8 @@ export interface Prometheus {
   readonly url: string
   /** The value of an instant query, or `undefined` where it has no result. */
   readonly query: (promql: string) => Effect.Effect<number | undefined>
+  /** The times, in seconds, of those samples of the last minutes that have this value, for one series. */
+  readonly timesOf: (series: string, value: number, minutes: number) => Effect.Effect<ReadonlyArray<number>>
   /** The type of a metric as the last scrape gave it. */
   readonly typeOf: (metric: string) => Effect.Effect<string | undefined>
 }
@@ -145,6 +177,16 @@ export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: R
         const value = data.result[0]?.value[1]
         return value === undefined ? undefined : Number(value.replace("Inf", "Infinity"))
       })
+    const timesOf = (series: string, value: number, minutes: number) =>
+      Effect.promise(async () => {
+        const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(`${series}[${minutes}m]`)}`)
+        const { data } = (await response.json()) as {
+          readonly data: {
+            readonly result: ReadonlyArray<{ readonly values: ReadonlyArray<readonly [number, string]> }>
+          }
+        }
+        return (data.result[0]?.values ?? []).filter(([, one]) => Number(one) === value).map(([time]) => time)
+      })
     const typeOf = (metric: string) =>
       Effect.promise(async () => {
         const response = await fetch(`${url}/api/v1/targets/metadata?metric=${metric}`)
@@ -153,7 +195,7 @@ export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: R
       })
     const ready = Effect.promise(async () => (await fetch(`${url}/-/ready`)).status)
     yield* until("Prometheus is ready", ready, (status) => status === 200)
-    return { url, query, typeOf } satisfies Prometheus
+    return { url, query, timesOf, typeOf } satisfies Prometheus
   })
 
 /** Asks again and again, until `holds` or the deadline; what was last seen is in the failure. */
@@ -194,6 +236,13 @@ export const freePorts = (count: number): Effect.Effect<ReadonlyArray<number>> =
     return ports
   })
 
+const killed = (child: ChildProcess): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+    child.once("exit", () => resume(Effect.void))
+    child.kill("SIGKILL")
+  })
+
 /** A process of the test's own: ended with the scope, and waited for. */
 const run = (
   name: "consul" | "prometheus" | "prometheus3",
@@ -213,6 +262,7 @@ const run = (
           clearTimeout(kill)
           resume(Effect.void)
         })
+        child.kill("SIGCONT")
         child.kill("SIGTERM")
       })
   )

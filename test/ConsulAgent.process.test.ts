@@ -1,0 +1,43 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { type ScriptedAgent, scripted } from "./support/agent.js"
+import { child } from "./support/child.js"
+
+// What it asks until it is registered: a look, the registration, and what is read back.
+const untilRegistered = 4
+
+const concurrent = { concurrent: true, timeout: 30_000 }
+
+describe("An application on the built package whose Consul agent", () => {
+  const ends: ReadonlyArray<readonly [string, (agent: ScriptedAgent) => boolean]> = [
+    ["is well", () => false],
+    [
+      "goes down",
+      ({ goDown }) => {
+        goDown()
+        return true
+      }
+    ],
+    ["never answers again", () => true]
+  ]
+  for (const [how, answer] of ends) {
+    for (const way of ["layer", "startHttpServer"]) {
+      it.scopedLive(
+        `${how} is kept alive by nothing after it has closed the server of ${way}`,
+        () =>
+          Effect.gen(function* () {
+            const agent: ScriptedAgent = yield* scripted(() => agent.heard.length > untilRegistered && answer(agent))
+            const options = { address: agent.address, check: { ttl: "30 seconds" }, watchInterval: "20 millis" }
+            const ended = yield* child("registered.mjs", { args: [way, JSON.stringify(options)] })
+            assert.deepStrictEqual({ code: ended.code, signal: ended.signal }, { code: 0, signal: null }, ended.stderr)
+            assert.include(ended.stdout, "registered\n")
+            assert.include(ended.stdout, "closed\n")
+            assert.isBelow(ended.lingered, 3_000)
+            if (how === "is well") assert.isEmpty([...agent.services.keys()])
+            else assert.include(ended.stdout + ended.stderr, agent.address)
+          }),
+        concurrent
+      )
+    }
+  }
+})
