@@ -1,6 +1,11 @@
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
+import { Registry as PromRegistry } from "prom-client"
+import * as ConsulAgent from "../../src/ConsulAgent.js"
+import * as MetricsServer from "../../src/MetricsServer.js"
+import * as Registry from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
+import { certificate } from "../support/certificate.js"
 import { consul, freePorts, prometheus, until } from "../support/services.js"
 import { fenced, run, written } from "../support/snippets.js"
 
@@ -34,6 +39,29 @@ describeWith(["consul", "prometheus"], "The README's way through Consul to Prome
         program.child.kill("SIGTERM")
         assert.strictEqual(yield* Effect.promise(() => program.exited), 0)
         assert.deepEqual(yield* agent.services, {})
+      }),
+    90_000
+  )
+
+  it.scopedLive(
+    "leads Prometheus to metrics at another path and behind TLS, as the service says itself",
+    () =>
+      Effect.gen(function* () {
+        const [scrapeConfigs] = fenced("README.md", "yaml")
+        assert.isDefined(scrapeConfigs)
+        const agent = yield* consul()
+        const host = agent.address.replace("http://", "")
+        const trusting = scrapeConfigs.code
+          .replace("127.0.0.1:8500", host)
+          .replace("- job_name: services", "- job_name: services\n    tls_config: { insecure_skip_verify: true }")
+        const tls = yield* certificate
+        yield* MetricsServer.layer({ host: "127.0.0.1", path: "/internal/metrics", tls }).pipe(
+          Layer.provide(ConsulAgent.layer({ address: agent.address, name: "checkout" })),
+          Layer.provide(Registry.layer(new PromRegistry())),
+          Layer.build
+        )
+        const { query } = yield* prometheus("prometheus", trusting)
+        yield* until("it is up", query('up{service="checkout"}'), (up) => up === 1, 40)
       }),
     90_000
   )
