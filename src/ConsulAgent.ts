@@ -367,7 +367,7 @@ const discovery = (connection: Connection, options: Options, settled: Settled): 
   const states = new WeakMap<Server, State>()
   const name = `the Consul agent at ${connection.address} with the id ${serviceIdOf(options)}`
   const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> => {
-    if (check?.needsOpenHealth === true && !server.isHealthOpen) {
+    if (check?.needsOpenHealth === true && server.isHealthOpen === false) {
       return typed(Effect.fail(closedHealth(server)))
     }
     const state: State = { isConfirmed: false }

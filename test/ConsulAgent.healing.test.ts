@@ -1,6 +1,6 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Context, Duration, Effect, Exit, Layer, Redacted, Scope, TestClock, Tracer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as ConsulAgent from "../src/ConsulAgent.js"
 import * as MetricsServer from "../src/MetricsServer.js"
@@ -54,6 +54,15 @@ const looks = ({ heard }: { readonly heard: ReadonlyArray<Heard> }, more: number
 const told = (lines: ReadonlyArray<{ readonly level: string; readonly message: string }>) =>
   lines.slice(1).map(({ level, message }) => [level, message] as const)
 
+/** A server, as it is told to a discovery. */
+const there: ServiceDiscovery.Server = {
+  address: { hostname: "127.0.0.1", port: 9464 },
+  https: false,
+  url: "http://127.0.0.1:9464/metrics",
+  healthUrl: "http://127.0.0.1:9464/",
+  isHealthOpen: true
+}
+
 const elsewhere = { ID: "checkout", Name: "checkout", Address: "10.9.8.7", Port: 80 }
 
 describe("A registration with a Consul agent", () => {
@@ -68,6 +77,42 @@ describe("A registration with a Consul agent", () => {
       assert.isEmpty([...agent.services.keys()])
       assert.deepStrictEqual(told(lines), [])
     })
+  )
+
+  it.scoped(
+    "is looked at every ten seconds, give or take a tenth, and after failures in one, two, four, eight, ten",
+    () =>
+      Effect.gen(function* () {
+        let isDown = false
+        const agent = yield* scripted((heard, response, request) => refusing(() => isDown)(heard, response, request))
+        const discovery = yield* ConsulAgent.make({ address: agent.address })
+        yield* discovery.register(there)
+        const times: Array<number> = []
+        let now = 0
+        // In steps of half a second, between which the answers of the agent have time to come.
+        const until = (length: number) =>
+          Effect.gen(function* () {
+            while (times.length < length) {
+              assert.isBelow(now, 200)
+              const before = count(agent.heard, isLook)
+              yield* TestClock.adjust("500 millis")
+              now += 0.5
+              yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 25)))
+              if (count(agent.heard, isLook) > before) times.push(now)
+            }
+          })
+        yield* until(3)
+        isDown = true
+        yield* until(10)
+        isDown = false
+        yield* until(12)
+        const gaps = times.map((time, index) => time - (times[index - 1] ?? 0))
+        const expected = [10, 10, 10, 10, 1, 2, 4, 8, 10, 10, 10, 10]
+        for (const [index, seconds] of expected.entries()) {
+          const jitter = index > 3 && index < 11 ? 0.2 : 0.1
+          assert.closeTo(gaps[index] ?? 0, seconds, seconds * jitter + 1, `${gaps}`)
+        }
+      })
   )
 
   it.scopedLive("is not looked at again with watchInterval: false", () =>
@@ -375,6 +420,26 @@ describe("The token of a Consul agent", () => {
     )
   }
 
+  it.scopedLive("is in no span, as nothing here has one", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const spans: Array<string> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        span: (name, parent, context, links, startTime, kind) => {
+          spans.push(name)
+          return native.span(name, parent, context, links, startTime, kind)
+        },
+        context: (run) => run()
+      })
+      yield* Effect.flatMap(ConsulAgent.make({ address: agent.address, token: "the-secret" }), ({ register }) =>
+        register(there)
+      ).pipe(Effect.withSpan("the application"), Effect.withTracer(tracer))
+      assert.isAtLeast(agent.heard.length, 4)
+      assert.deepStrictEqual(spans, ["the application"])
+    })
+  )
+
   it.scopedLive("that cannot be had for a while is told once, and the watch goes on", () =>
     Effect.gen(function* () {
       let isLost = false
@@ -431,13 +496,7 @@ describe("The check of a Consul agent", () => {
   )
 
   /** A server whose page for health checks asks for credentials. */
-  const closed: ServiceDiscovery.Server = {
-    address: { hostname: "127.0.0.1", port: 9464 },
-    https: false,
-    url: "http://127.0.0.1:9464/metrics",
-    healthUrl: "http://127.0.0.1:9464/",
-    isHealthOpen: false
-  }
+  const closed = { ...there, isHealthOpen: false }
 
   it.scopedLive("is refused where the server would turn it away, with the ways out", () =>
     Effect.gen(function* () {

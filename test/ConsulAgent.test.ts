@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Layer, Logger, Redacted, type Scope } from "effect"
@@ -9,7 +10,7 @@ import * as Registry from "../src/Registry.js"
 import { ServiceDiscoveryError } from "../src/ServiceDiscovery.js"
 import { type Heard, scripted } from "./support/agent.js"
 import { certificate, files } from "./support/certificate.js"
-import { isFree } from "./support/http.js"
+import { eventually, isFree } from "./support/http.js"
 import { freePorts } from "./support/services.js"
 
 // What a real agent does is in integration. Here are agents that fail: each is a server of the test's own on a real
@@ -275,6 +276,37 @@ describe("The environment of Consul's own tools", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(connection({ CONSUL_HTTP_SSL: "maybe" }))
       assert.include(String(error), "CONSUL_HTTP_SSL")
+    })
+  )
+
+  it.scopedLive("is refused at the start where the file of the token is not there, without what may be a token", () =>
+    Effect.gen(function* () {
+      const told = []
+      for (const file of ["/nowhere/token", "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"]) {
+        const error = yield* Effect.flip(
+          Layer.build(Layer.provide(ConsulAgent.layerEnv(), environment({ CONSUL_HTTP_TOKEN_FILE: file })))
+        )
+        assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "InvalidOptions" })
+        told.push(inspect(error))
+      }
+      assert.include(told[0], "the file /nowhere/token of CONSUL_HTTP_TOKEN_FILE cannot be read (ENOENT)")
+      assert.include(told[1], "the file of CONSUL_HTTP_TOKEN_FILE cannot be read (ENOENT)")
+      assert.notInclude(told[1], "7c2b6bd4")
+    })
+  )
+
+  it.scopedLive("reads the file of the token anew for each call", () =>
+    Effect.gen(function* () {
+      const { token } = yield* files({ token: "the-first\n" })
+      const { address, heard } = yield* scripted()
+      const variables = environment({ CONSUL_HTTP_ADDR: address, CONSUL_HTTP_TOKEN_FILE: token })
+      const layer = ConsulAgent.layerEnv({ watchInterval: "30 millis" })
+      yield* serving(Layer.provide(layer, variables))
+      assert.isTrue(heard.every((one) => one.token === "the-first"))
+      yield* Effect.promise(() => writeFile(token, "the-second\n"))
+      yield* eventually("it is registered with the new one", async () =>
+        heard.some((one) => isRegister(one) && one.token === "the-second")
+      )
     })
   )
 

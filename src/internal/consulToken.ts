@@ -5,7 +5,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Trouble } from "./consulTrouble.js"
-import { messageOf } from "./message.js"
 import { plain } from "./secret.js"
 
 /** A token as it is given: itself, or how to get it. */
@@ -17,11 +16,16 @@ export type Token = Effect.Effect<Redacted.Redacted<string> | undefined, Trouble
 /** A token that cannot be had, for a reason that can be told: the message holds no token. */
 class TokenFileError extends Error {}
 
-/** The token in a file, read anew each time. */
+/** The token in the file of CONSUL_HTTP_TOKEN_FILE, read anew each time. */
 export const tokenIn = (file: string): Effect.Effect<Redacted.Redacted<string>, Error> =>
   Effect.tryPromise({
     try: async () => Redacted.make((await readFile(file, "utf8")).trim()),
-    catch: (cause) => new TokenFileError(`the file of CONSUL_HTTP_TOKEN_FILE cannot be read: ${messageOf(cause)}`)
+    catch: (cause) => {
+      const { code } = cause as NodeJS.ErrnoException
+      // A token in the place of a path belongs in no message.
+      const named = /[./\\]/.test(file) ? `file ${file}` : "file"
+      return new TokenFileError(`the ${named} of CONSUL_HTTP_TOKEN_FILE cannot be read (${code})`)
+    }
   })
 
 /** Whether it can stand in a header. */
