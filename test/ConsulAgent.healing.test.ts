@@ -7,7 +7,7 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import type * as ServiceDiscovery from "../src/ServiceDiscovery.js"
-import { type Heard, type Registered, type Script, scripted } from "./support/agent.js"
+import { type Heard, type Registered, type Script, type ScriptedAgent, scripted } from "./support/agent.js"
 import { assertFree, eventually } from "./support/http.js"
 import { logging } from "./support/servers.js"
 
@@ -333,6 +333,19 @@ describe("What was registered with a Consul agent", () => {
       assert.isFalse(agent.services.has("checkout"))
       const unchecked = yield* failure({ address: agent.address, tags: ["v1"] })
       assert.include(unchecked.message, "no check")
+    })
+  )
+
+  it.scopedLive("is read back: an address that the agent changed is named", () =>
+    Effect.gen(function* () {
+      const agent: ScriptedAgent = yield* scripted((heard, response) => {
+        if (!isRegister(heard)) return false
+        agent.services.set("checkout", { ...(JSON.parse(heard.body) as Registered), Address: "10.9.8.7" })
+        response.end()
+        return true
+      })
+      const error = yield* failure({ address: agent.address })
+      assert.include(error.message, 'address "10.9.8.7" instead of "127.0.0.1"')
     })
   )
 

@@ -147,7 +147,7 @@ describe("A server whose Consul agent", () => {
       const { address, services } = yield* scripted(({ method }) => isOver && method === "GET")
       const start = performance.now()
       yield* Effect.scoped(
-        Effect.tap(serving(ConsulAgent.layer({ address, timeout: "300 millis" })), () => {
+        Effect.tap(serving(ConsulAgent.layer({ address })), () => {
           isOver = true
           return Effect.void
         })

@@ -90,8 +90,8 @@ describeWith(
           const healed = yield* millis(isKnown(second, "checkout", 15))
           assert.strictEqual((yield* known(second, "checkout"))?.Port, address.port)
           yield* until("it knows", isRegistered, (is) => is)
-          // Prometheus looks at the catalog in its own time: long enough to have dropped the target, and found it again.
-          yield* Effect.sleep("45 seconds")
+          // After a failure Prometheus asks Consul again in 15 seconds.
+          yield* Effect.sleep("25 seconds")
           assert.strictEqual(yield* query("up"), 1)
           const times = yield* timesOf("up", 1, 3)
           const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0))
@@ -100,7 +100,7 @@ describeWith(
             `registered again ${healed} ms after the agent was back; of ${times.length} scrapes over ` +
               `${Math.round((times.at(-1) ?? 0) - (times[0] ?? 0))} s the longest gap was ${longest.toFixed(1)} s`
           )
-          assert.isAbove(times.length, 60)
+          assert.isAbove(times.length, 40)
           assert.isAtMost(longest, 15 + 2 * 0.5)
           assert.deepInclude(["INFO", "WARN,INFO"], levels(lines).join())
         }),
