@@ -1,6 +1,6 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Layer, Redacted, Scope, TestClock, Tracer } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Layer, Redacted, Scope, TestClock, Tracer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as ConsulAgent from "../src/ConsulAgent.js"
 import * as MetricsServer from "../src/MetricsServer.js"
@@ -432,6 +432,24 @@ describe("The token of a Consul agent", () => {
       })
     )
   }
+
+  it.scopedLive("that nothing can interrupt while it is waited for holds up no shutdown", () =>
+    Effect.gen(function* () {
+      let isStuck = false
+      const waits = yield* Deferred.make<void>()
+      const token = Effect.suspend(() => {
+        if (!isStuck) return Effect.succeed("abc")
+        isStuck = false
+        return Effect.uninterruptible(Effect.zipRight(Deferred.succeed(waits, undefined), Effect.never))
+      })
+      const agent = yield* scripted()
+      const { stop } = yield* registeredWith(agent.address, { token })
+      isStuck = true
+      yield* Deferred.await(waits)
+      yield* stop
+      assert.isEmpty([...agent.services.keys()])
+    })
+  )
 
   it.scopedLive("is in no span, as nothing here has one", () =>
     Effect.gen(function* () {
