@@ -28,7 +28,9 @@ export interface Family {
 
 /** The labels of a sample as one string. A label whose value is empty counts as one that is not there. */
 const identity = (labels: ReadonlyMap<string, string>, ...without: ReadonlyArray<string>): string =>
-  JSON.stringify([...labels].filter(([name, value]) => value !== "" && !without.includes(name)).sort())
+  JSON.stringify([...labels].filter(([name, value]) => value !== "" && !without.includes(name)).sort(byName))
+
+const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number => (a < b ? -1 : 1)
 
 /** No series may be there twice. */
 export const checkSeries = ({ samples }: Family): void => {
@@ -57,7 +59,7 @@ export const checkOpenMetricsFamily = (family: Family): void => {
   const label = family.type === "histogram" ? "le" : "quantile"
   const special = family.type === "histogram" || family.type === "summary" ? [label] : []
   const metrics = metricsOf(family, ...special)
-  checkNotInterleaved(family, special)
+  checkNotInterleaved(family, metrics)
   checkNotReserved(family.name)
   for (const { name, labels, exemplar } of family.samples) {
     for (const label of labels.keys()) checkNotReserved(label)
@@ -83,15 +85,9 @@ const metricsOf = ({ samples }: Family, ...special: ReadonlyArray<string>): Read
   return [...metrics.values()]
 }
 
-const checkNotInterleaved = ({ name, samples }: Family, special: ReadonlyArray<string>): void => {
-  const seen = new Set<string>()
-  let current: string | undefined
-  for (const { labels } of samples) {
-    const key = identity(labels, ...special)
-    if (key !== current && seen.has(key)) fail(`the metrics of ${name} are interleaved`)
-    seen.add(key)
-    current = key
-  }
+// The samples of a metric stand together if the metrics, one after the other, are the family.
+const checkNotInterleaved = ({ name, samples }: Family, metrics: ReadonlyArray<Metric>): void => {
+  if (metrics.flat().some((sample, at) => sample !== samples[at])) fail(`the metrics of ${name} are interleaved`)
 }
 
 const checkNotReserved = (name: string): void => {

@@ -12,23 +12,29 @@ import { fail, isMetricName, Scanner, toNumber, unescaped, unescapeQuoted } from
 
 export type { Exemplar, Family, Sample } from "./conformance.js"
 
+/** How strictly an exposition is read. */
+export interface ReadOptions {
+  /** Whether a family may have the name that a series of another has. Its metadata tell them apart then. */
+  readonly mayClash?: boolean
+}
+
 /** Reads an exposition in text 0.0.4, or throws a sentence that says what is wrong with which line. */
-export const parseText = (body: string): ReadonlyArray<Family> => {
+export const parseText = (body: string, options: ReadOptions = {}): ReadonlyArray<Family> => {
   const lines = linesOf(body)
   if (lines.pop() !== "") throw new Error("the last line does not end with a line feed")
   const reader = new Reader("untyped", textSuffixes)
   for (const [index, line] of lines.entries()) located(index, line, () => readTextLine(reader, line))
-  return checked(reader.families, textSuffixes, checkTextFamily)
+  return checked(reader.families, textSuffixes, checkTextFamily, options)
 }
 
 /** Reads an exposition in OpenMetrics 1.0.0, or throws a sentence that says what is wrong with which line. */
-export const parseOpenMetrics = (body: string): ReadonlyArray<Family> => {
+export const parseOpenMetrics = (body: string, options: ReadOptions = {}): ReadonlyArray<Family> => {
   const lines = linesOf(body)
   if (lines.at(-1) === "") lines.pop()
   if (lines.pop() !== "# EOF") throw new Error("the exposition does not end with # EOF")
   const reader = new Reader("unknown", openMetricsSuffixes)
   for (const [index, line] of lines.entries()) located(index, line, () => readOpenMetricsLine(reader, line))
-  return checked(reader.families, openMetricsSuffixes, checkOpenMetricsFamily)
+  return checked(reader.families, openMetricsSuffixes, checkOpenMetricsFamily, options)
 }
 
 type Suffixes = ReadonlyMap<string, ReadonlyArray<string>>
@@ -113,13 +119,14 @@ const sampleNames = ({ name, type }: Draft, suffixes: Suffixes): ReadonlyArray<s
 const checked = (
   drafts: ReadonlyArray<Draft>,
   suffixes: Suffixes,
-  check: (family: Family) => void
+  check: (family: Family) => void,
+  { mayClash = false }: ReadOptions
 ): ReadonlyArray<Family> => {
   const owners = new Map<string, string>()
   return drafts.map((draft) => {
     for (const name of sampleNames(draft, suffixes)) {
       const owner = owners.get(name)
-      if (owner !== undefined) fail(`both ${owner} and ${draft.name} may have samples called ${name}`)
+      if (owner !== undefined && !mayClash) fail(`both ${owner} and ${draft.name} may have samples called ${name}`)
       owners.set(name, draft.name)
     }
     const { name, type, samples } = draft

@@ -1,13 +1,12 @@
-/** Registries of any content, and what must be read from their exposition. */
+/** Registries of any content. */
 import * as fc from "fast-check"
 import { Counter, Gauge, Histogram, Registry, Summary } from "prom-client"
-import type { Family, Sample } from "./parser.js"
 
 export type Format = "text" | "openmetrics"
 
-type Labels = Readonly<Record<string, string>>
+export type Labels = Readonly<Record<string, string>>
 
-interface Series {
+export interface Series {
   readonly labels: Labels
   /** Of a counter or a gauge it is one. */
   readonly values: ReadonlyArray<number>
@@ -15,9 +14,9 @@ interface Series {
   readonly exemplar: Labels | undefined
 }
 
-type Kind = "counter" | "gauge" | "histogram" | "summary"
+export type Kind = "counter" | "gauge" | "histogram" | "summary"
 
-interface MetricSpec {
+export interface MetricSpec {
   readonly kind: Kind
   readonly name: string
   readonly help: string
@@ -33,22 +32,6 @@ export interface RegistrySpec {
   readonly metrics: ReadonlyArray<MetricSpec>
   readonly defaults: Labels
   readonly contentType: Format
-}
-
-/** What is read from a sample: its threshold as a number, its exemplar without the time. */
-export interface ReadSample {
-  readonly name: string
-  readonly labels: Labels
-  readonly threshold: number | undefined
-  readonly value: number
-  readonly exemplar: { readonly labels: Labels; readonly value: number } | undefined
-}
-
-export interface ReadFamily {
-  readonly name: string
-  readonly type: string
-  readonly help: string
-  readonly samples: ReadonlyArray<ReadSample>
 }
 
 const awkward = fc.constantFrom(
@@ -72,7 +55,8 @@ const labelName = fc
   .filter((name) => name !== "le" && name !== "quantile")
 
 const extreme = fc.constantFrom(0, 1, 5e-324, 1e-7, 0.1, 1e21, 2 ** 53, Number.MAX_VALUE)
-const notNegative = fc.oneof(extreme, fc.nat(), fc.double({ min: 0, noNaN: true, noDefaultInfinity: true }))
+const subnormal = fc.double({ min: 5e-324, max: 2.225073858507201e-308, noNaN: true })
+const notNegative = fc.oneof(extreme, subnormal, fc.nat(), fc.double({ min: 0, noNaN: true, noDefaultInfinity: true }))
 const special = fc.constantFrom(-0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)
 const anyNumber = fc.oneof(extreme, special, fc.integer(), fc.double())
 
@@ -105,72 +89,139 @@ const exemplarLabels = fc
   .filter((labels) => Object.entries(labels).flat().join("").length <= 128)
 
 /** Text as it arrives: there are no lone surrogates in UTF-8. */
-const arrived = (text: string): string => Buffer.from(text).toString()
+export const arrived = (text: string): string => Buffer.from(text).toString()
 
 // Two series whose labels differ in lone surrogates alone are one on the wire.
 const identity = ({ labels }: Series): string => JSON.stringify(Object.values(labels).map(arrived))
 
-const seriesOf = (kind: Kind, labelNames: ReadonlyArray<string>, enableExemplars: boolean) =>
-  fc.uniqueArray(
+const seriesOf = (kind: Kind, labelNames: ReadonlyArray<string>, enableExemplars: boolean, many: number) => {
+  const few = fc.uniqueArray(
     fc.record({
       labels: labelsOf(labelNames),
       values: values[kind],
       exemplar: enableExemplars ? fc.option(exemplarLabels, { nil: undefined }) : fc.constant(undefined)
     }),
-    { maxLength: labelNames.length === 0 ? 1 : 50, selector: identity, size: "max" }
+    { minLength: Math.min(many, 1), maxLength: labelNames.length === 0 ? 1 : 50, selector: identity, size: "max" }
   )
+  return many === 0 ? few : few.map((drawn) => numbered(drawn, many))
+}
 
-const metric = (position: number, contentType: Format): fc.Arbitrary<ReadonlyArray<MetricSpec>> =>
+// To draw each of very many takes too long: those that are drawn come again and again, told apart by a number.
+const numbered = (drawn: ReadonlyArray<Series>, many: number): ReadonlyArray<Series> =>
+  Array.from({ length: Math.ceil(many / drawn.length) }, (_, turn) =>
+    drawn.map((series, at) => ({ ...series, labels: withNumber(series.labels, turn * drawn.length + at) }))
+  )
+    .flat()
+    .slice(0, many)
+
+const withNumber = (labels: Labels, number: number): Labels => {
+  const [[first, text] = ["", ""]] = Object.entries(labels)
+  return { ...labels, [first]: `${number} ${text}` }
+}
+
+/** Which names a registry may have beside each other. */
+interface Names {
+  /**
+   * For each kind the suffixes of a second name, which is one that the family of the first takes for itself; a counter
+   * `x_total` has the family `x` in OpenMetrics.
+   */
+  readonly clashing: { readonly [K in Kind]: ReadonlyArray<string> }
+}
+
+const metric = (
+  position: number,
+  contentType: Format,
+  { clashing }: Names,
+  many: number
+): fc.Arbitrary<ReadonlyArray<MetricSpec>> =>
   fc
     .record({
       kind: fc.constantFrom<Kind>("counter", "gauge", "histogram", "summary"),
       stem: fc.stringMatching(/^[a-zA-Z:][a-zA-Z0-9_:]{0,8}$/),
       isTotal: fc.boolean(),
-      hasTwin: fc.integer({ min: 0, max: 3 }).map((side) => side === 0),
+      twinSide: many > 0 ? fc.constant(undefined) : fc.constantFrom(undefined, undefined, "before", "after"),
       help: anyText.filter((text) => text !== ""),
-      labelNames: fc.uniqueArray(labelName, { maxLength: 3 }),
+      labelNames: fc.uniqueArray(labelName, { minLength: Math.min(many, 1), maxLength: 3 }),
       // On a registry for text the client lets in no metric that takes them.
       wantsExemplars: contentType === "openmetrics" ? fc.boolean() : fc.constant(false)
     })
-    .chain(({ kind, stem, isTotal, hasTwin, help, labelNames, wantsExemplars }) => {
+    .chain(({ kind, stem, isTotal, twinSide, help, labelNames, wantsExemplars }) => {
       const base = `${stem}_m${position}`
       const name = kind === "counter" && isTotal ? `${base}_total` : base
       const enableExemplars = wantsExemplars && (kind === "counter" || kind === "histogram")
+      const suffixes = name === base && kind === "counter" ? [] : clashing[kind]
       return fc
-        .tuple(seriesOf(kind, labelNames, enableExemplars), thresholds[kind])
-        .map(([series, thresholds]) => [
+        .tuple(
+          seriesOf(kind, labelNames, enableExemplars, many),
+          thresholds[kind],
+          suffixes.length === 0 ? fc.constant([]) : fc.constantFrom(...suffixes).map((suffix) => [twin(base + suffix)])
+        )
+        .map(([series, thresholds, twins]) => [
+          ...(twinSide === "before" ? twins : []),
           { kind, name, help, labelNames, series, thresholds, enableExemplars },
-          ...(hasTwin && name !== base ? [twin(base)] : [])
+          ...(twinSide === "after" ? twins : [])
         ])
     })
 
-// The family that a counter `x_total` would be in OpenMetrics if this one were not there.
+// A family whose name is in the way of another.
 const twin = (name: string): MetricSpec => ({
   kind: "gauge",
   name,
-  help: "The same name without _total.",
+  help: "A name that clashes.",
   labelNames: [],
-  series: [],
+  series: [{ labels: {}, values: [7], exemplar: undefined }],
   thresholds: [],
   enableExemplars: false
 })
 
-/** Any registry: all four kinds of metrics, 0–50 series each, with any text and any numbers that the client lets in. */
-export const anyRegistry: fc.Arbitrary<RegistrySpec> = fc
-  .record({
-    contentType: fc.constantFrom<Format>("text", "openmetrics"),
-    count: fc.integer({ min: 0, max: 5 }),
-    defaultNames: fc.uniqueArray(labelName, { maxLength: 2 })
-  })
-  .chain(({ contentType, count, defaultNames }) =>
-    fc.record({
-      contentType: fc.constant(contentType),
-      defaults: labelsOf(defaultNames),
-      metrics: fc
-        .tuple(...Array.from({ length: count }, (_, position) => metric(position, contentType)))
-        .map((metrics) => metrics.flat())
+const mostSeries = 2_000
+
+const registries = (names: Names): fc.Arbitrary<RegistrySpec> =>
+  fc
+    .record({
+      contentType: fc.constantFrom<Format>("text", "openmetrics"),
+      count: fc.integer({ min: 0, max: 5 }),
+      // Few registries have many series: a registry with most of them takes as long as a hundred others.
+      many: fc.oneof(
+        { arbitrary: fc.constant(0), weight: 49 },
+        { arbitrary: fc.oneof(fc.constant(mostSeries), fc.integer({ min: 200, max: mostSeries })), weight: 1 }
+      ),
+      defaultNames: fc.uniqueArray(labelName, { maxLength: 2 })
     })
-  )
+    .chain(({ contentType, count, many, defaultNames }) =>
+      fc.record({
+        contentType: fc.constant(contentType),
+        defaults: labelsOf(defaultNames),
+        metrics: fc
+          .tuple(
+            ...Array.from({ length: count }, (_, position) =>
+              metric(position, contentType, names, Math.floor((many + position) / count))
+            )
+          )
+          .map((metrics) => metrics.flat())
+      })
+    )
+
+/**
+ * Any registry: all four kinds of metrics, 0–2,000 series, with any text and any numbers that the client lets in. Names
+ * clash in OpenMetrics alone: those of a counter `x_total` and of a metric `x` or `x_created`.
+ */
+export const anyRegistry: fc.Arbitrary<RegistrySpec> = registries({
+  clashing: { counter: ["", "_created"], gauge: [], histogram: [], summary: [] }
+})
+
+/**
+ * The same with names that cannot be told apart in either format, though the client lets them in: those of a histogram
+ * `x` and of a gauge `x_sum`, say.
+ */
+export const anyClashingRegistry: fc.Arbitrary<RegistrySpec> = registries({
+  clashing: {
+    counter: ["", "_created"],
+    gauge: [],
+    histogram: ["_bucket", "_sum", "_count", "_created"],
+    summary: ["_sum", "_count", "_created"]
+  }
+})
 
 /** The registry that is specified. */
 export const registryOf = ({ contentType, defaults, metrics }: RegistrySpec): Registry => {
@@ -212,123 +263,3 @@ const recorder = ({ kind, thresholds, ...spec }: MetricSpec, registry: Registry)
 
 const withExemplar = (labels: Labels, value: number, exemplarLabels: Labels | undefined) =>
   exemplarLabels === undefined ? { labels, value } : { labels, value, exemplarLabels }
-
-/** What must be read from the exposition of that registry, which is asked for nothing but quantiles. */
-export const expectedOf = (
-  { defaults, metrics }: RegistrySpec,
-  registry: Registry,
-  format: Format
-): Promise<ReadonlyArray<ReadFamily>> =>
-  Promise.all(
-    metrics.map(async (spec) => {
-      const { help, kind, name } = spec
-      const total = kind === "counter" && name.endsWith("_total") ? name.replace(/_total$/, "") : undefined
-      const isCounter = total !== undefined && !metrics.some((other) => other.name === total)
-      const type = kind === "counter" && format === "openmetrics" && !isCounter ? "unknown" : kind
-      const samples = await samplesOf(spec, registry)
-      return {
-        name: type === "counter" && format === "openmetrics" && total !== undefined ? total : name,
-        type,
-        help: format === "text" ? withoutOuterBlanks(arrived(help)) : arrived(help),
-        samples: sorted(
-          samples.map(({ exemplar, labels, ...sample }) => ({
-            ...sample,
-            labels: arrivedLabels({ ...defaults, ...labels }),
-            exemplar: format === "openmetrics" && type !== "unknown" ? exemplar : undefined
-          }))
-        )
-      }
-    })
-  )
-
-// "Leading and trailing whitespace is ignored" in the lines of text.
-const withoutOuterBlanks = (text: string): string => text.replace(/^[ \t]+|[ \t]+$/g, "")
-
-const arrivedLabels = (labels: Labels): Labels =>
-  Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, arrived(value)]))
-
-const samplesOf = async (spec: MetricSpec, registry: Registry): Promise<ReadonlyArray<ReadSample>> => {
-  // Without label names a metric has its one series from the start.
-  const untouched = {
-    labels: {},
-    values: spec.kind === "counter" || spec.kind === "gauge" ? [0] : [],
-    exemplar: undefined
-  }
-  const series = spec.labelNames.length === 0 && spec.series.length === 0 ? [untouched] : spec.series
-  if (spec.kind === "histogram") return series.flatMap((one) => histogramSamples(spec, one))
-  if (spec.kind === "summary") {
-    return [...(await quantilesOf(spec.name, registry)), ...series.flatMap((one) => sumAndCount(spec.name, one))]
-  }
-  return series.map(({ labels, values: [value = 0], exemplar }) => ({
-    name: spec.name,
-    labels,
-    threshold: undefined,
-    value: value + 0,
-    exemplar: exemplar && { labels: arrivedLabels(exemplar), value: value === 0 ? 1 : value }
-  }))
-}
-
-const histogramSamples = ({ name, thresholds }: MetricSpec, series: Series): ReadonlyArray<ReadSample> => {
-  const { labels, values, exemplar } = series
-  const last = values.at(-1) ?? Number.NaN
-  const bounds = [...thresholds, Number.POSITIVE_INFINITY]
-  const ofLast = bounds.find((bound) => last <= bound)
-  return [
-    ...bounds.map((bound) => ({
-      name: `${name}_bucket`,
-      labels,
-      threshold: bound,
-      value: values.filter((value) => value <= bound).length,
-      exemplar: exemplar && bound === ofLast ? { labels: arrivedLabels(exemplar), value: last } : undefined
-    })),
-    ...sumAndCount(name, series)
-  ]
-}
-
-const sumAndCount = (name: string, { labels, values }: Series): ReadonlyArray<ReadSample> => {
-  const sum = values.reduce((total, value) => total + value, 0)
-  const rest = { labels, threshold: undefined, exemplar: undefined }
-  return [
-    { ...rest, name: `${name}_sum`, value: sum },
-    { ...rest, name: `${name}_count`, value: values.length }
-  ]
-}
-
-const quantilesOf = async (name: string, registry: Registry): Promise<ReadonlyArray<ReadSample>> => {
-  const { values } = await (registry.getSingleMetric(name) as Summary).get()
-  return values.flatMap(({ labels: { quantile, ...labels }, value }) =>
-    quantile === undefined
-      ? []
-      : [{ name, labels: labels as Labels, threshold: Number(quantile), value, exemplar: undefined }]
-  )
-}
-
-/** A family that was read, in the shape of one that is expected. */
-export const readOf = ({ name, type, help, samples }: Family): ReadFamily => ({
-  name,
-  type,
-  help,
-  samples: sorted(samples.map((sample) => readSample(type, sample)))
-})
-
-const readSample = (type: string, { name, labels, value, exemplar }: Sample): ReadSample => {
-  const label = { histogram: "le", summary: "quantile" }[type]
-  const text = label === undefined ? undefined : labels.get(label)
-  return {
-    name,
-    labels: Object.fromEntries([...labels].filter(([key]) => key !== label)),
-    threshold: text === undefined ? undefined : Number(text.replace("+Inf", "Infinity")),
-    value: value + 0,
-    exemplar: exemplar && { labels: Object.fromEntries(exemplar.labels), value: exemplar.value }
-  }
-}
-
-// In which order series come is nobody's promise.
-const sorted = (samples: ReadonlyArray<ReadSample>): ReadonlyArray<ReadSample> => {
-  const key = ({ name, labels, threshold }: ReadSample): string =>
-    JSON.stringify([name, Object.entries(labels).sort(), String(threshold)])
-  return samples
-    .map((sample) => [key(sample), sample] as const)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, sample]) => sample)
-}
