@@ -123,6 +123,21 @@ describe("What a client lets in does not spoil an exposition in OpenMetrics:", (
     })
   )
 
+  it.effect("an exemplar with U+0000, for which Prometheus fails the whole scrape", () =>
+    Effect.gen(function* () {
+      const { registry, counter, histogram } = withExemplars()
+      const exemplarLabels = { trace_id: "4bf92f\0" }
+      counter.inc({ value: 1, exemplarLabels })
+      histogram.observe({ value: 0.5, exemplarLabels })
+      const families = parseOpenMetrics(yield* bodyOf(registry, "openmetrics"))
+      assert.deepStrictEqual(
+        families.flatMap(({ samples }) => samples.flatMap(({ exemplar }) => exemplar ?? [])),
+        []
+      )
+      assert.deepInclude(seriesOf(families), ["jobs_total", [], 1])
+    })
+  )
+
   it.effect("a bucket up to Infinity beside the one that every histogram has", () =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()

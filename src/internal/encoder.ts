@@ -150,12 +150,17 @@ export const writeHead = (writer: Writer, { name, help, type }: FamilyInfo, { fo
 /**
  * An exemplar as it follows a value. The clients keep what they have refused, and do not look at the names. OpenMetrics,
  * "Exemplars": names and values together MUST NOT have more than 128 characters.
+ *
+ * U+0000 is allowed there, but Prometheus fails the whole scrape for one in an exemplar, though for none in a series: its
+ * lexer takes it for the end (`openMetricsLexer.next` knows it in label values and help alone). An exemplar is not worth
+ * that.
  */
 export const exemplarText = (exemplar: Exemplar | null | undefined): string => {
   if (!exemplar || typeof exemplar.value !== "number") return ""
   const entries = Object.entries(exemplar.labelSet)
   if (!entries.every(([name]) => /^[a-zA-Z_]\w*$/.test(name))) return ""
-  if ([...entries.flat().join("")].length > 128) return ""
+  const characters = entries.flat().join("")
+  if ([...characters].length > 128 || characters.includes("\0")) return ""
   const time = exemplar.timestamp === undefined ? "" : ` ${numberText(exemplar.timestamp)}`
   return ` # {${labelText(exemplar.labelSet)}} ${numberText(exemplar.value)}${time}`
 }
