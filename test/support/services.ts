@@ -144,8 +144,25 @@ export interface Prometheus {
   readonly query: (promql: string) => Effect.Effect<number | undefined>
   /** The times, in seconds, of those samples of the last minutes that have this value, for one series. */
   readonly timesOf: (series: string, value: number, minutes: number) => Effect.Effect<ReadonlyArray<number>>
+  /** All results of an instant query, as it gives them. */
+  readonly series: (promql: string) => Effect.Effect<ReadonlyArray<QueriedSeries>>
+  /** What it scrapes, and how that went the last time. */
+  readonly targets: Effect.Effect<ReadonlyArray<ScrapeTarget>>
   /** The type of a metric as the last scrape gave it. */
   readonly typeOf: (metric: string) => Effect.Effect<string | undefined>
+}
+
+export interface QueriedSeries {
+  readonly metric: Readonly<Record<string, string>>
+  /** A time, and the value as text. */
+  readonly value: readonly [number, string]
+}
+
+/** A target as `/api/v1/targets` lists it. */
+export interface ScrapeTarget {
+  readonly labels: Readonly<Record<string, string>>
+  readonly health: "up" | "down" | "unknown"
+  readonly lastError: string
 }
 
 /** Starts Prometheus 2 or 3 with these scrape configurations, or that YAML of them, scraping twice a second. */
@@ -168,25 +185,26 @@ export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: R
       "--log.level=error"
     ])
     const url = `http://127.0.0.1:${port}`
-    const query = (promql: string) =>
-      Effect.promise(async () => {
-        const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(promql)}`)
-        const { data } = (await response.json()) as {
-          readonly data: { readonly result: ReadonlyArray<{ readonly value: readonly [number, string] }> }
-        }
-        const value = data.result[0]?.value[1]
-        return value === undefined ? undefined : Number(value.replace("Inf", "Infinity"))
-      })
+    const asked = async <Result>(promql: string) => {
+      const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(promql)}`)
+      return ((await response.json()) as { readonly data: { readonly result: ReadonlyArray<Result> } }).data.result
+    }
+    const series = (promql: string) => Effect.promise(() => asked<QueriedSeries>(promql))
     const timesOf = (series: string, value: number, minutes: number) =>
       Effect.promise(async () => {
-        const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(`${series}[${minutes}m]`)}`)
-        const { data } = (await response.json()) as {
-          readonly data: {
-            readonly result: ReadonlyArray<{ readonly values: ReadonlyArray<readonly [number, string]> }>
-          }
-        }
-        return (data.result[0]?.values ?? []).filter(([, one]) => Number(one) === value).map(([time]) => time)
+        const [first] = await asked<{ readonly values: ReadonlyArray<readonly [number, string]> }>(
+          `${series}[${minutes}m]`
+        )
+        return (first?.values ?? []).filter(([, one]) => Number(one) === value).map(([time]) => time)
       })
+    const query = (promql: string) => Effect.map(series(promql), ([first]) => first && queriedValue(first))
+    const targets = Effect.promise(async () => {
+      const response = await fetch(`${url}/api/v1/targets?state=active`)
+      const { data } = (await response.json()) as {
+        readonly data: { readonly activeTargets: ReadonlyArray<ScrapeTarget> }
+      }
+      return data.activeTargets
+    })
     const typeOf = (metric: string) =>
       Effect.promise(async () => {
         const response = await fetch(`${url}/api/v1/targets/metadata?metric=${metric}`)
@@ -195,8 +213,11 @@ export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: R
       })
     const ready = Effect.promise(async () => (await fetch(`${url}/-/ready`)).status)
     yield* until("Prometheus is ready", ready, (status) => status === 200)
-    return { url, query, timesOf, typeOf } satisfies Prometheus
+    return { url, query, series, targets, timesOf, typeOf } satisfies Prometheus
   })
+
+/** The value of a series as a number. */
+export const queriedValue = ({ value: [, text] }: QueriedSeries): number => Number(text.replace("Inf", "Infinity"))
 
 /** Asks again and again, until `holds` or the deadline; what was last seen is in the failure. */
 export const until = <A>(
