@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
   Chunk,
-  Clock,
   Context,
   Deferred,
   Effect,
@@ -23,6 +22,7 @@ import type { MetricRegistry } from "../src/Registry.js"
 import { Registry } from "../src/Registry.js"
 import type { Entry, Ran, Side } from "./support/cases.js"
 import { describeSides } from "./support/cases.js"
+import { countingClock } from "./support/clock.js"
 import { InterruptingAtRandom, interruptedEverywhere, seeded } from "./support/interruption.js"
 import {
   clients,
@@ -1042,20 +1042,6 @@ class Witness {
 
 const holdsMoreThanInterruptions = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
-
-/** A clock that counts how often it is read. */
-const countingClock = () => {
-  const clock = Clock.make()
-  const read = clock.unsafeCurrentTimeNanos.bind(clock)
-  const counting = Object.assign(clock, {
-    reads: 0,
-    unsafeCurrentTimeNanos: () => {
-      counting.reads += 1
-      return read()
-    }
-  })
-  return counting
-}
 
 const bodies: { readonly [title: string]: Effect.Effect<unknown, RangeError> } = {
   "that succeeds": Effect.succeed(1).pipe(Effect.map(String), Effect.flatMap(Effect.succeed)),

@@ -53,17 +53,27 @@ export const seeded = (seed: number) => () => {
   return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }
 
-/** Yields at random operations, and interrupts a fiber, at most once, at a random yield. */
-export class InterruptingAtRandom implements Scheduler.Scheduler {
-  readonly interrupted = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
-
-  constructor(private readonly random: () => number) {}
+/** Yields at random operations: whatever else runs, an interruption among it, can come in between any two. */
+export class YieldingAtRandom implements Scheduler.Scheduler {
+  constructor(
+    protected readonly random: () => number,
+    private readonly howOften = 0.02
+  ) {}
 
   shouldYield() {
-    return this.random() < 0.02 ? (0 as const) : (false as const)
+    return this.random() < this.howOften ? (0 as const) : (false as const)
   }
 
   scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>) {
+    Scheduler.defaultScheduler.scheduleTask(task, priority, fiber)
+  }
+}
+
+/** Yields at random operations, and interrupts a fiber, at most once, at a random yield. */
+export class InterruptingAtRandom extends YieldingAtRandom {
+  readonly interrupted = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+
+  override scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>) {
     if (fiber !== undefined && !this.interrupted.has(fiber) && this.random() < 0.15) {
       this.interrupted.add(fiber)
       fiber.unsafeInterruptAsFork(FiberId.none)
