@@ -19,11 +19,14 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Sends that signal as soon as this was written. */
   readonly signal?: { readonly on: string; readonly name: NodeJS.Signals }
+  /** After how many milliseconds it is killed. Default: 15,000. */
+  readonly patience?: number
 }
 
-const patience = 15_000
-
-const run = (file: string, { args = [], env, execArgv = [], signal }: ChildOptions): Promise<Ended> =>
+const run = (
+  file: string,
+  { args = [], env, execArgv = [], patience = 15_000, signal }: ChildOptions
+): Promise<Ended> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...execArgv, file, ...args], {
       env: { ...process.env, ...env },

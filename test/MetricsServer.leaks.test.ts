@@ -1,0 +1,69 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { certificate } from "./support/certificate.js"
+import { child } from "./support/child.js"
+
+interface InUse {
+  /** In bytes. */
+  readonly heap: number
+  readonly external: number
+  /** How many there are of each kind. */
+  readonly resources: Readonly<Record<string, number>>
+  readonly threads: number
+  /** Of the process, by event. */
+  readonly listeners: Readonly<Record<string, number>>
+}
+
+interface Told {
+  readonly times: number
+  readonly before: InUse
+  readonly after: InUse
+}
+
+// It is a quarter of a minute on a machine that does nothing else.
+const patience = 300_000
+
+// Code that was compiled meanwhile would pass for what was not let go.
+const interpreted = ["--no-opt", "--no-sparkplug"]
+
+const cases = [
+  { what: "servers", title: "2,000 starts and stops of a server, half of them with TLS", flags: interpreted },
+  { what: "workers", title: "200 starts and stops of a server in a worker thread", flags: interpreted },
+  { what: "scrapes", title: "20,000 scrapes over HTTP and HTTPS, of the thread and of a worker", flags: [] },
+  { what: "series", title: "2,000 series that are created, scraped and removed, 200 times over", flags: [] }
+]
+
+const times: Readonly<Record<string, number>> = { servers: 2_000, workers: 200, scrapes: 20_000, series: 200 }
+
+const shown = ({ external, heap, listeners, resources, threads }: InUse): string => {
+  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`
+  const counts = JSON.stringify({ resources, listeners })
+  return `${megabytes(heap)} of heap, ${megabytes(external)} outside of it, ${threads} threads, ${counts}`
+}
+
+describe("An application on the built package", () => {
+  for (const { flags, title, what } of cases) {
+    it.live(
+      `holds no more than before after ${title}`,
+      () =>
+        Effect.gen(function* () {
+          const { code, signal, stderr, stdout } = yield* child("leaks.mjs", {
+            args: [what],
+            execArgv: ["--expose-gc", ...flags],
+            env: { TLS: JSON.stringify(yield* certificate) },
+            patience
+          })
+          // A warning of too many listeners would stand there.
+          assert.deepStrictEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" })
+          const { after, before, times: done } = JSON.parse(stdout) as Told
+          console.log(`${title}: ${shown(before)} before, ${shown(after)} after`)
+          assert.strictEqual(done, times[what])
+          assert.isAtMost(after.heap, 1.05 * before.heap)
+          assert.isAtMost(after.external, 1.05 * before.external)
+          const { resources, threads, listeners } = before
+          assert.deepInclude(after, { resources, threads, listeners })
+        }),
+      patience
+    )
+  }
+})
