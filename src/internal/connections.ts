@@ -1,55 +1,94 @@
-/** The open connections of a server, and which of them is given up for another. */
+/** The open connections of a server: which of them is given up for another, and which has been waited for too long. */
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import type { Socket } from "node:net"
 
+/** What a connection is allowed. Times are in milliseconds. */
+export interface Allowance {
+  /** How many connections there may be. */
+  readonly most: number
+  /** How long an answer may take from its request until it is taken, whatever it waits for. */
+  readonly whole: number
+  /** How long it may take to be taken, once it is there. */
+  readonly taking: number
+}
+
 /** The connections of a server; those that have not been used for the longest time come first. */
 export interface Connections {
-  /** Whether a request of it waits for its answer. */
-  readonly isBusy: (socket: Socket) => boolean
   readonly all: () => Iterable<Socket>
 }
 
+interface Connection {
+  readonly key: unknown
+  readonly socket: Socket
+  /** How many requests of it wait for their answers. */
+  requests: number
+  late: NodeJS.Timeout | undefined
+}
+
 /**
- * Follows the connections of a server, and keeps them to so many. A new one takes the place of the one that has been
- * idle, or silent, for the longest time, so that those who hold connections open keep nobody else out.
+ * Follows the connections of a server, and keeps them to what they are allowed. A new one takes the place of the one that
+ * has been idle, or silent, for the longest time, so that those who hold connections open keep nobody else out.
  */
-export const followed = (server: HttpServer | HttpsServer, most: number): Connections => {
-  const sockets = new Map<string, Socket>()
-  const busy = new Map<string, number>()
-  const isBusy = (socket: Socket): boolean => busy.has(nameOf(socket))
+export const followed = (server: HttpServer | HttpsServer, { most, taking, whole }: Allowance): Connections => {
+  const connections = new Map<unknown, Connection>()
+
+  const forget = (connection: Connection): void => {
+    clearTimeout(connection.late)
+    if (connections.get(connection.key) === connection) connections.delete(connection.key)
+  }
+  const cutIn = (milliseconds: number, connection: Connection): void => {
+    clearTimeout(connection.late)
+    connection.late = setTimeout(() => connection.socket.destroy(), milliseconds)
+  }
+  const answered = (connection: Connection): void => {
+    connection.requests -= 1
+    if (connections.get(connection.key) !== connection) return
+    if (connection.requests > 0) {
+      cutIn(whole, connection)
+      return
+    }
+    clearTimeout(connection.late)
+    connections.delete(connection.key)
+    connections.set(connection.key, connection)
+  }
 
   server.on("connection", (socket: Socket) => {
-    const name = nameOf(socket)
-    sockets.set(name, socket)
-    socket.on("close", () => {
-      if (sockets.get(name) === socket) sockets.delete(name)
-    })
-    if (sockets.size > most) leastNeeded(sockets.values(), isBusy, socket).destroy()
+    const connection: Connection = { key: keyOf(socket), socket, requests: 0, late: undefined }
+    connections.set(connection.key, connection)
+    socket.on("close", () => forget(connection))
+    if (connections.size <= most) return
+    const leastNeeded = firstIdle(connections.values()) ?? connection
+    // At once: many more may come before it tells that it is closed.
+    forget(leastNeeded)
+    leastNeeded.socket.destroy()
   })
   server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
-    const name = nameOf(socket)
-    busy.set(name, (busy.get(name) ?? 0) + 1)
-    response.once("close", () => {
-      const left = (busy.get(name) ?? 1) - 1
-      if (left > 0) {
-        busy.set(name, left)
-        return
-      }
-      busy.delete(name)
-      const known = sockets.get(name)
-      if (known === undefined) return
-      sockets.delete(name)
-      sockets.set(name, known)
+    const connection = connections.get(keyOf(socket))
+    if (connection === undefined) return
+    connection.requests += 1
+    if (connection.requests === 1) cutIn(whole, connection)
+    // It is there, and its turn has come.
+    response.once("prefinish", () => {
+      if (connections.get(connection.key) === connection) cutIn(taking, connection)
     })
+    response.once("close", () => answered(connection))
   })
-  return { isBusy, all: () => sockets.values() }
+  return {
+    *all() {
+      for (const { socket } of connections.values()) yield socket
+    }
+  }
 }
 
-const leastNeeded = (sockets: Iterable<Socket>, isBusy: (socket: Socket) => boolean, last: Socket): Socket => {
-  for (const socket of sockets) if (!isBusy(socket)) return socket
-  return last
+const firstIdle = (connections: Iterable<Connection>): Connection | undefined => {
+  for (const connection of connections) if (connection.requests === 0) return connection
+  return undefined
 }
 
-// Of a TLS connection a server first gets the socket below it. Both have the same address and port at the other end.
-const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
+// Of a TLS connection a server first gets the socket below it. Both have the same address and port at the other end,
+// unless that has gone already.
+const keyOf = (socket: Socket): unknown => {
+  const { remoteAddress, remotePort } = socket
+  return remoteAddress === undefined ? socket : `${remoteAddress} ${remotePort}`
+}

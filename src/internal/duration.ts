@@ -1,9 +1,10 @@
 /** Durations as the timers of Node.js take them. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import { longestTimer } from "./timer.js"
 
-// A longer time makes a timer of 1 ms. The margin is for what is added to it.
-const longest = 2 ** 31 - 1 - 60_000
+// The margin is for what is added to it.
+const longest = longestTimer - 60_000
 
 /** So many milliseconds, at most those of some 24 days; `undefined` if it is no duration. */
 export const timerMillis = (duration: unknown): number | undefined =>

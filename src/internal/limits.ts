@@ -22,8 +22,8 @@ export interface ConnectionLimits {
    */
   readonly maxHeaderSize?: number | undefined
   /**
-   * How long a connection may take for a TLS handshake, and for the headers of a request; then it is closed, with 408 if
-   * it has said anything. Default: 10 seconds, for headers fit the first packet.
+   * How long a connection may take for a TLS handshake, and for the headers of a request; then it is closed, after the
+   * handshake with 408. Default: 10 seconds, for headers fit the first packet.
    */
   readonly headersTimeout?: Duration.DurationInput | undefined
   /**
@@ -44,7 +44,8 @@ export interface CheckedLimits {
 /** The limits with their defaults. It throws a `RangeError` that names the option which is none. */
 export const checkedLimits = (limits: ConnectionLimits): CheckedLimits => ({
   maxConnections: countOption("maxConnections", limits.maxConnections, 1_000),
-  maxHeaderSize: countOption("maxHeaderSize", limits.maxHeaderSize, 16_384),
-  headersTimeout: durationOption("headersTimeout", limits.headersTimeout, "10 seconds"),
-  requestTimeout: durationOption("requestTimeout", limits.requestTimeout, "30 seconds")
+  // What goes to Node.js are whole numbers, and none without an end.
+  maxHeaderSize: Math.min(countOption("maxHeaderSize", limits.maxHeaderSize, 16_384), Number.MAX_SAFE_INTEGER),
+  headersTimeout: Math.ceil(durationOption("headersTimeout", limits.headersTimeout, "10 seconds")),
+  requestTimeout: Math.ceil(durationOption("requestTimeout", limits.requestTimeout, "30 seconds"))
 })

@@ -8,6 +8,7 @@ import { followed } from "./connections.js"
 import type { Endpoint } from "./endpoint.js"
 import type { CheckedLimits } from "./limits.js"
 import { listener } from "./listener.js"
+import { longestTimer } from "./timer.js"
 
 /** Where to listen, and how. It can be sent to a worker. */
 export interface ListenOptions {
@@ -46,11 +47,13 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     const answering = listener(endpoint, { isClosing: () => closing, refusal: undefined })
     const server = newServer(options)
     // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
-    const connections = followed(server, limits.maxConnections)
+    const connections = followed(server, {
+      most: limits.maxConnections,
+      whole: Math.min(endpoint.scrapeTimeout + limits.requestTimeout, longestTimer),
+      taking: limits.requestTimeout
+    })
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-      const late = setTimeout(() => request.socket.destroy(), endpoint.scrapeTimeout + limits.requestTimeout)
       response.on("close", () => {
-        clearTimeout(late)
         // A connection that ends its last request while the server closes is idle from then on.
         if (closing) server.closeIdleConnections()
       })

@@ -1,0 +1,540 @@
+import { once } from "node:events"
+import { connect as secureConnect } from "node:tls"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import type { Registry } from "prom-client"
+import { Gauge } from "prom-client"
+import * as Exposition from "../src/Exposition.js"
+import type * as MetricsServer from "../src/MetricsServer.js"
+import { certificate } from "./support/certificate.js"
+import type { RawConnection } from "./support/http.js"
+import { ask, eventually, get, rawConnection, requestLines } from "./support/http.js"
+import { gated, inThisThread, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
+
+const sleep = (milliseconds: number): Effect.Effect<void> => Effect.sleep(milliseconds)
+
+const page = (text: string): boolean => text.endsWith("</html>\n")
+
+/** Connections that were accepted: each has been answered once, and is kept alive. */
+const idle = (port: number, count: number) =>
+  Effect.replicateEffect(
+    Effect.tap(rawConnection(port), ({ received, send }) => {
+      send(requestLines("/"))
+      return received(page)
+    }),
+    count
+  )
+
+const silent = (port: number, count: number) =>
+  Effect.replicateEffect(rawConnection(port), count, { concurrency: "unbounded" })
+
+const isOpen = ({ socket }: RawConnection): boolean => !socket.destroyed && !socket.readableEnded
+
+const open = (connections: ReadonlyArray<RawConnection>): number => connections.filter(isOpen).length
+
+/** How long it takes, in milliseconds. */
+const timed = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const start = performance.now()
+    const result = yield* self
+    return { result, milliseconds: performance.now() - start }
+  })
+
+const inFlight = /^effect_prometheus_scrapes_in_flight (\d+)$/m
+
+/** Waits until a metric of the endpoint has that value, without a scrape. */
+const has = (registry: Registry, name: string, count: number): Effect.Effect<void> =>
+  eventually(`${name} is ${count}`, async () => {
+    const { values } = await (registry.getSingleMetric(name) as Gauge).get()
+    return values[0]?.value === count
+  })
+
+const inFlightOn = (registry: Registry, count: number) => has(registry, "effect_prometheus_scrapes_in_flight", count)
+
+/** Those that got an exposition. */
+const scrapesOn = (registry: Registry, count: number) => has(registry, "effect_prometheus_scrapes_total", count)
+
+for (const kind of kinds) {
+  describe(`a metrics server ${kind.name}`, () => {
+    const counts = ["maxConnections", "maxHeaderSize", "maxScrapesInFlight"] as const
+    const durations = ["scrapeTimeout", "headersTimeout", "requestTimeout"] as const
+    const values = [
+      ...counts.flatMap((name) => [0, -1, 1.5, Number.NaN, "10", null, {}].map((value) => [name, value] as const)),
+      ...durations.flatMap((name) =>
+        [0, -1, "soon", Number.NaN, "0 seconds", {}].map((value) => [name, value] as const)
+      )
+    ].filter(([, value]) => value !== null)
+
+    it.scopedLive("is not started with a limit that is none, and names it", () =>
+      Effect.gen(function* () {
+        for (const [name, value] of values) {
+          const error = yield* refused(started(kind, { [name]: value }))
+          assert.strictEqual(error.reason, "InvalidOptions", `${name}: ${String(value)}`)
+          assert.include(error.message, name)
+        }
+      })
+    )
+
+    it.scopedLive("takes limits without an end, and times that are no whole milliseconds", () =>
+      Effect.gen(function* () {
+        const endless = Number.POSITIVE_INFINITY
+        const options: MetricsServer.Options = {
+          ...Object.fromEntries(counts.map((name) => [name, endless])),
+          ...Object.fromEntries(durations.map((name) => [name, Duration.infinity]))
+        }
+        for (const limits of [options, { headersTimeout: 1_500.5, requestTimeout: 2_500.25, scrapeTimeout: 700.5 }]) {
+          const server = yield* started(kind, limits, { registry: someMetrics() })
+          assert.include((yield* get(server.url)).body, "jobs_total 3\n")
+        }
+      })
+    )
+
+    it.scopedLive(
+      "has so many scrapes in flight, tells all others to come back, and does not forget to count down",
+      () =>
+        Effect.gen(function* () {
+          const { registry, shut } = gated()
+          const server = yield* started(kind, { maxScrapesInFlight: 3 }, { registry })
+          const slow = yield* shut
+          const scrapes = yield* Effect.forEach(["", "?name[]=slow", "?name[]=slow&name[]=jobs_total"], (query) =>
+            Effect.fork(get(`${server.url}${query}`))
+          )
+          yield* inFlightOn(registry, 3)
+          assert.strictEqual((yield* get(server.url, { method: "HEAD" })).status, 503)
+          for (const target of [server.url, `${server.url}?name[]=jobs_total`]) {
+            const { body, headers, milliseconds, status } = yield* get(target)
+            assert.strictEqual(status, 503)
+            assert.strictEqual(headers["retry-after"], "1")
+            assert.match(headers["content-type"] ?? "", /^text\/plain/)
+            assert.strictEqual(body, "3 scrapes are in flight already\n")
+            assert.isBelow(milliseconds, 1_000)
+          }
+          assert.strictEqual((yield* get(server.healthUrl)).status, 200)
+          yield* slow.open
+          for (const scrape of scrapes) assert.strictEqual((yield* Fiber.join(scrape)).status, 200)
+          const { body } = yield* get(server.url)
+          // That of a worker comes a little later.
+          yield* eventually(
+            "it counts none but its own",
+            async () => inFlight.exec((await ask(server.url)).body)?.[1] === "1"
+          )
+          assert.match(body, /^effect_prometheus_scrape_errors_total\{cause="in_flight"\} [1-9]/m)
+          assert.match(body, /^effect_prometheus_scrapes_total\{code="503"\} [1-9]/m)
+        })
+    )
+
+    it.scopedLive("has room for a scrape again after each way in which one can end", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const fails = { now: false }
+        new Gauge({
+          name: "broken",
+          help: "h",
+          registers: [registry],
+          collect: () => {
+            if (fails.now) throw new Error("no thermometer")
+          }
+        })
+        const server = yield* started(kind, { maxScrapesInFlight: 1 }, { registry })
+        const sound = () => eventually("the next one is answered", async () => (await ask(server.url)).status === 200)
+        for (let time = 0; time < 2; time += 1) {
+          fails.now = true
+          assert.strictEqual((yield* get(server.url)).status, 500)
+          fails.now = false
+          yield* sound()
+          assert.strictEqual((yield* get(server.url, { method: "HEAD" })).status, 200)
+          yield* sound()
+          assert.strictEqual((yield* get(server.url, { headers: { "accept-encoding": "gzip" } })).status, 200)
+          const slow = yield* shut
+          const left = yield* rawConnection(server.address.port)
+          left.send(requestLines("/metrics"))
+          yield* slow.reached
+          left.socket.destroy()
+          yield* left.closed
+          yield* slow.open
+          yield* sound()
+          const hung = yield* shut
+          const headers = { "x-prometheus-scrape-timeout-seconds": "0.2" }
+          assert.strictEqual((yield* get(server.url, { headers })).status, 503)
+          yield* hung.open
+          yield* sound()
+        }
+        yield* eventually("none is in flight", async () => inFlight.exec((await ask(server.url)).body)?.[1] === "1")
+      })
+    )
+
+    const late = [
+      { header: "1", limit: 500 },
+      { header: "0.8", limit: 400 },
+      { header: "0.4", limit: 200 },
+      { header: "1e-9", limit: 0 },
+      { header: " 1 ", limit: 500 },
+      ...[
+        "",
+        "0",
+        "-1",
+        "-Infinity",
+        "NaN",
+        "Infinity",
+        "1e308",
+        "1e3",
+        "0x10",
+        "ten",
+        "1,5",
+        "1 s",
+        "\u00e9",
+        "9".repeat(400)
+      ].map((header) => ({ header, limit: 700 }))
+    ]
+
+    it.scopedLive(
+      "ends a scrape at its limit, or half a second before the scraper's own, and whatever that header says",
+      () =>
+        Effect.gen(function* () {
+          const { registry, shut } = gated()
+          const server = yield* started(kind, { scrapeTimeout: "700 millis" }, { registry })
+          const slow = yield* shut
+          const answered = yield* Effect.forEach(
+            late,
+            ({ header, limit }) =>
+              Effect.map(
+                get(server.url, { headers: { "x-prometheus-scrape-timeout-seconds": header } }),
+                ({ body, milliseconds, status }) => {
+                  assert.strictEqual(status, 503, header)
+                  if (limit > 0) assert.strictEqual(body, "the time was over before these had answered: slow\n", header)
+                  assert.isAtLeast(milliseconds, limit - 2, header)
+                  return { limit, milliseconds }
+                }
+              ),
+            { concurrency: "unbounded" }
+          )
+          const of = (isOwn: boolean) =>
+            answered.filter(({ limit }) => (limit === 700) === isOwn).map(({ milliseconds }) => milliseconds)
+          assert.isBelow(Math.max(...of(false)), Math.min(...of(true)))
+          const reached = answered.map(({ limit, milliseconds }) => milliseconds - limit)
+          // Two of them are two headers of that name to Node.js, and no number.
+          const twice = yield* rawConnection(server.address.port)
+          const scrapeTimeout = "X-Prometheus-Scrape-Timeout-Seconds: 0.1\r\n"
+          twice.send(requestLines("/metrics", `${scrapeTimeout}${scrapeTimeout}Connection: close\r\n`))
+          const start = performance.now()
+          assert.include(yield* twice.received((text) => text.endsWith("slow\n")), "HTTP/1.1 503 ")
+          assert.isAtLeast(performance.now() - start, 690)
+          yield* slow.open
+          assert.strictEqual((yield* get(server.url)).status, 200)
+          assert.isBelow(Math.max(...reached), 1_000)
+          console.log(
+            `limits ${kind.name}: ${late.length} scrape timeouts, the latest answer ${Math.max(...reached).toFixed(0)} ms after its limit`
+          )
+        })
+    )
+
+    it.scopedLive("keeps to so many connections, also when many come at once, and answers whoever asks", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, { maxConnections: 10 }, { registry: someMetrics() })
+        const connections = yield* silent(server.address.port, 200)
+        yield* eventually("all but ten are closed", async () => open(connections) <= 10)
+        assert.strictEqual((yield* get(server.url)).status, 200)
+        // The one that asked took the place of another.
+        yield* eventually("one of the ten made room", async () => open(connections) === 9)
+        yield* sleep(50)
+        assert.strictEqual(open(connections), 9)
+        console.log(`limits ${kind.name}: 200 connections at once, 10 of them stayed open`)
+      })
+    )
+
+    it.scopedLive("gives up the connection that was used the longest time ago, and closes it in good order", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, { maxConnections: 3 }, { registry: someMetrics() })
+        const [first, second, third] = (yield* idle(server.address.port, 3)) as [
+          RawConnection,
+          RawConnection,
+          RawConnection
+        ]
+        first.send(requestLines("/nowhere"))
+        yield* first.received((text) => text.endsWith("Not found\n"))
+        const errors: Array<Error> = []
+        second.socket.on("error", (error) => errors.push(error))
+        const [fourth] = (yield* idle(server.address.port, 1)) as [RawConnection]
+        yield* second.closed
+        assert.deepStrictEqual(errors, [])
+        assert.isTrue(second.socket.readableEnded)
+        const [fifth] = (yield* idle(server.address.port, 1)) as [RawConnection]
+        yield* third.closed
+        assert.deepStrictEqual([first, fourth, fifth].map(isOpen), [true, true, true])
+      })
+    )
+
+    it.scopedLive("gives up a connection that is slow to ask, and none that waits for an answer", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const server = yield* started(kind, { maxConnections: 3 }, { registry })
+        const slow = yield* shut
+        const waiting = yield* silent(server.address.port, 2)
+        for (const { send } of waiting) send(requestLines("/metrics"))
+        yield* slow.reached
+        const [asking] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        asking.send("GET /metrics HTTP/1.1\r\nHost: te")
+        yield* get(server.healthUrl)
+        yield* asking.closed
+        // A third one that waits: now there is no room for another.
+        const [last] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        last.send(requestLines("/metrics"))
+        yield* inFlightOn(registry, 3)
+        yield* eventually("nobody else is let in", () =>
+          ask(server.healthUrl).then(
+            () => false,
+            () => true
+          )
+        )
+        assert.deepStrictEqual([...waiting, last].map(isOpen), [true, true, true])
+        yield* slow.open
+        for (const { received } of [...waiting, last]) {
+          assert.match(yield* received((text) => text.includes("\nslow 1\n")), /^HTTP\/1\.1 200 /)
+        }
+        assert.strictEqual((yield* get(server.url)).status, 200)
+      })
+    )
+
+    it.scopedLive("gives up a connection whose requests will never be answered because it has gone", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const server = yield* started(kind, { maxConnections: 2 }, { registry })
+        for (let time = 0; time < 5; time += 1) {
+          const slow = yield* shut
+          const piped = yield* silent(server.address.port, 2)
+          for (const { send } of piped) send(requestLines("/metrics").repeat(3))
+          yield* slow.reached
+          for (const { closed, socket } of piped) {
+            socket.destroy()
+            yield* closed
+          }
+          yield* slow.open
+        }
+        const late = yield* idle(server.address.port, 3)
+        yield* eventually("one made room for another", async () => open(late) === 2)
+      })
+    )
+
+    it.scopedLive("keeps to so many connections over TLS as well, whether they speak it or not", () =>
+      Effect.gen(function* () {
+        const tls = yield* certificate
+        const server = yield* started(kind, { tls, maxConnections: 5 }, { registry: someMetrics() })
+        const { port } = server.address
+        const secure = Effect.acquireRelease(
+          Effect.promise(async () => {
+            const socket = secureConnect({ port, host: "127.0.0.1", ca: tls.cert })
+            socket.on("error", () => {})
+            await once(socket, "secureConnect")
+            socket.write(requestLines("/"))
+            await once(socket, "data")
+            return socket
+          }),
+          (socket) => Effect.sync(() => socket.destroy())
+        )
+        const secured = yield* Effect.replicateEffect(secure, 3)
+        const plain = yield* silent(port, 50)
+        yield* eventually("those that do not speak it make room", async () => open(plain) <= 5)
+        yield* eventually("so do those that do", async () => secured.every(({ destroyed }) => destroyed))
+        const { status } = yield* get(server.url, { ca: tls.cert })
+        assert.strictEqual(status, 200)
+        yield* eventually("five are left", async () => open(plain) <= 4)
+      })
+    )
+
+    it.scopedLive("answers headers that are too long with 431, and closes the connection", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, { maxHeaderSize: 2_000 }, { registry: someMetrics() })
+        const fits = `${server.url}?name[]=jobs_total&${"a".repeat(1_700)}`
+        assert.strictEqual((yield* get(fits)).status, 200)
+        for (const lines of [
+          requestLines(`/metrics?${"a".repeat(2_000)}`),
+          requestLines("/metrics", `Cookie: ${"a".repeat(2_000)}\r\n`),
+          requestLines("/metrics", "A-Header: of-many\r\n".repeat(150))
+        ]) {
+          const connection = yield* rawConnection(server.address.port)
+          connection.send(lines)
+          yield* connection.closed
+          const text = yield* connection.received(() => true)
+          if (text !== "") assert.match(text, /^HTTP\/1\.1 431 /)
+        }
+        assert.strictEqual((yield* get(fits)).status, 200)
+      })
+    )
+
+    it.scopedLive("answers as many name[] as the headers have room for, quickly", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, {}, { registry: someMetrics() })
+        const names = Array.from({ length: 1_500 }, (_, index) => `name[]=${index % 300}`)
+        const target = `${server.url}?${names.join("&")}&name[]=jobs_total`
+        assert.isBelow(target.length, 16_384)
+        const { body, milliseconds, status } = yield* get(target)
+        assert.strictEqual(status, 200)
+        assert.include(body, "jobs_total 3\n")
+        assert.notInclude(body, "queue_length")
+        assert.isBelow(milliseconds, 1_000)
+        console.log(`limits ${kind.name}: ${names.length + 1} name[] answered in ${milliseconds.toFixed(0)} ms`)
+      })
+    )
+
+    it.scopedLive("closes a connection that is slow with its headers, and one that says nothing", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, { headersTimeout: "300 millis" }, { registry: someMetrics() })
+        const [mute] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        const [slow] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        const { milliseconds } = yield* timed(
+          Effect.gen(function* () {
+            const text = requestLines("/metrics")
+            for (let sent = 0; isOpen(slow) && sent < text.length; sent += 1) {
+              slow.send(text.charAt(sent))
+              yield* sleep(20)
+            }
+            yield* slow.closed
+            yield* mute.closed
+          })
+        )
+        for (const { received } of [slow, mute]) assert.match(yield* received(() => true), /^HTTP\/1\.1 408 /)
+        assert.isAtLeast(milliseconds, 290)
+        assert.isBelow(milliseconds, 300 + 300 + 1_000)
+        console.log(`limits ${kind.name}: headers not there after 300 ms, closed after ${milliseconds.toFixed(0)} ms`)
+        assert.strictEqual((yield* get(server.url)).status, 200)
+      })
+    )
+
+    it.scopedLive("closes a connection to its HTTPS port that is slow with its handshake", () =>
+      Effect.gen(function* () {
+        const tls = yield* certificate
+        const server = yield* started(kind, { tls, headersTimeout: "300 millis" })
+        const connections = yield* silent(server.address.port, 3)
+        // The beginning of a handshake.
+        connections[1]?.socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]))
+        const { milliseconds } = yield* timed(Effect.forEach(connections, ({ closed }) => closed))
+        assert.isBelow(milliseconds, 300 + 1_000)
+      })
+    )
+
+    it.scopedLive("closes a connection whose request does not come to its end", () =>
+      Effect.gen(function* () {
+        const options = { headersTimeout: "300 millis", requestTimeout: "600 millis" } as const
+        const server = yield* started(kind, options, { registry: someMetrics() })
+        const endless = yield* silent(server.address.port, 2)
+        endless[0]?.send("POST /metrics HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        endless[1]?.send("GET /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\nx")
+        const { milliseconds } = yield* timed(Effect.forEach(endless, ({ closed }) => closed))
+        assert.isAtLeast(milliseconds, 590)
+        assert.isBelow(milliseconds, 600 + 300 + 1_000)
+        const texts = yield* Effect.forEach(endless, ({ received }) => received(() => true))
+        assert.deepStrictEqual(
+          texts.map((text) => text.slice(9, 12)),
+          ["405", "200"]
+        )
+      })
+    )
+
+    it.scopedLive("ignores what comes with a request, however much it is, and goes on with the next one", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, {}, { registry: someMetrics() })
+        const size = 20_000_000
+        const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        connection.send(`GET /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: ${size}\r\n\r\n`)
+        connection.socket.write(Buffer.alloc(size, "GET / HTTP/1.1\r\n\r\n"))
+        connection.send(
+          `POST /metrics HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`
+        )
+        connection.send(requestLines("/last", "Connection: close\r\n"))
+        yield* connection.closed
+        const text = yield* connection.received(() => true)
+        assert.deepStrictEqual(
+          [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status),
+          ["200", "405", "404"]
+        )
+      })
+    )
+
+    it.scopedLive("cuts a reader that does not take its answer, once that is there for as long as it may", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
+        gauge.set({ text: "x".repeat(20_000_000) }, 1)
+        const options = { headersTimeout: "500 millis", requestTimeout: "500 millis", maxConnections: 1 } as const
+        const server = yield* started(kind, options, { registry })
+        const [unread] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        unread.socket.pause()
+        unread.send(requestLines("/metrics"))
+        yield* scrapesOn(registry, 1)
+        const start = performance.now()
+        yield* eventually("another one is let in", () =>
+          ask(server.healthUrl).then(
+            () => true,
+            () => false
+          )
+        )
+        const milliseconds = performance.now() - start
+        assert.isAtLeast(milliseconds, 300)
+        assert.isBelow(milliseconds, 5_000)
+        console.log(`limits ${kind.name}: an answer not taken for 500 ms, cut after ${milliseconds.toFixed(0)} ms`)
+      })
+    )
+
+    it.scopedLive("cuts nobody who takes his time between two requests, or has more of them than one", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const options = {
+          scrapeTimeout: "600 millis",
+          requestTimeout: "300 millis",
+          headersTimeout: "300 millis"
+        } as const
+        const server = yield* started(kind, options, { registry })
+        const slow = yield* shut
+        const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        connection.send(requestLines("/metrics") + requestLines("/"))
+        const text = yield* connection.received(page)
+        assert.match(text, /^HTTP\/1\.1 503 [\s\S]*: slow\nHTTP\/1\.1 200 /)
+        yield* slow.open
+        yield* sleep(1_100)
+        connection.send(requestLines("/metrics"))
+        yield* connection.received((all) => all.includes("\nslow 1\n"))
+      })
+    )
+  })
+}
+
+describe("the server in this thread", () => {
+  it.scopedLive("warns of nothing, however many requests come at once on a connection", () =>
+    Effect.gen(function* () {
+      const warnings: Array<Error> = []
+      const warned = (warning: Error): number => warnings.push(warning)
+      process.on("warning", warned)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.off("warning", warned)))
+      const { layer } = logging()
+      const done = yield* Deferred.make<void>()
+      const server = yield* Effect.provide(started(inThisThread, {}, { registry: someMetrics() }), layer)
+      const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
+      connection.send(requestLines("/metrics").repeat(60))
+      yield* connection.received((text) => text.split("\njobs_total 3\n").length === 61)
+      setImmediate(() => Effect.runSync(Deferred.succeed(done, undefined)))
+      yield* Deferred.await(done)
+      assert.deepStrictEqual(warnings, [])
+    })
+  )
+})
+
+describe("the exposition mounted with a limit that is none", () => {
+  const limits = [{ maxScrapesInFlight: 0 }, { scrapeTimeout: Number.NaN }, { scrapeTimeout: 0 }]
+
+  it.effect("is refused where it is mounted, by an error that names it", () =>
+    Effect.gen(function* () {
+      for (const options of limits) {
+        const [name] = Object.keys(options)
+        assert.throws(() => Exposition.httpApp(options), RangeError, name)
+        const handlers: ReadonlyArray<Effect.Effect<unknown>> = [
+          Exposition.nodeListener(options),
+          Exposition.webHandler(options)
+        ]
+        for (const handler of handlers) {
+          const exit = yield* Effect.exit(handler)
+          assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", `RangeError: ${name} must be `)
+        }
+      }
+    })
+  )
+})
