@@ -121,6 +121,20 @@ const cases: ReadonlyArray<Case> = [
       })
   },
   {
+    title: "collect once, in whichever order and however often they name what they want",
+    requests: [
+      ["/metrics?name[]=held&name[]=padded"],
+      ["/metrics?name[]=padded&name[]=held"],
+      ["/metrics?name[]=padded&name[]=held&name[]=padded"]
+    ],
+    check: ([first, ...others], { collected }) =>
+      Effect.sync(() => {
+        assert.strictEqual(collected(), 1)
+        assert.deepStrictEqual(familiesIn(first as Answer), ["padded", "held"])
+        for (const { bytes } of others) assert.deepStrictEqual(bytes, first?.bytes)
+      })
+  },
+  {
     title: "all get a failure, which is counted once; the next one may succeed",
     requests: Array.from({ length: 5 }, () => ["/metrics"]),
     fails: true,

@@ -155,9 +155,9 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
   }
 }
 
-// Each name once: what is asked for is the same however often, and those who ask for the same share a scrape.
+// Each name once, in one order: what is asked for is the same, and those who ask for the same share a scrape.
 const namesOf = ({ searchParams }: URL): ReadonlyArray<string> | undefined => {
-  const names = [...new Set(searchParams.getAll("name[]"))]
+  const names = [...new Set(searchParams.getAll("name[]"))].sort()
   return names.length > 0 ? names : undefined
 }
 
