@@ -18,9 +18,13 @@ export class LateError extends Error {
   }
 }
 
+type Answer = PromiseSettledResult<Family>
+
 interface Reading {
-  readonly result: Promise<PromiseSettledResult<Family>>
-  answered: boolean
+  readonly result: Promise<Answer>
+  answer: Answer | undefined
+  /** Those who wait for it, and may cease to: a promise keeps what it is asked to tell for as long as it is pending. */
+  readonly waiting: Set<(answer: Answer) => void>
 }
 
 // What was asked for and given up on. Until such a metric answers it is waited for, and not asked again: one that hangs
@@ -48,6 +52,8 @@ export class Readings {
         },
         Math.max(0, until - performance.now())
       )
+      // A process that has nothing else to wait for does not go on for this.
+      this.timer.unref()
     })
   }
 
@@ -61,40 +67,53 @@ export class Readings {
   /** The answer of a metric. It rejects as the metric does, or with a `LateError`. */
   async of(metric: Metric): Promise<Family> {
     const begun = this.begun.get(metric)
-    const { result } = begun ?? this.begin(metric)
+    const first = this.inTime(begun ?? this.begin(metric))
+    const answer = await (begun === undefined ? first : this.pace.waitFor(first))
+    if (answer === undefined) throw new LateError()
+    if (answer.status === "rejected") throw answer.reason
+    return answer.value
+  }
+
+  private inTime(reading: Reading): Promise<Answer | undefined> {
+    if (this.lateness === undefined) return reading.result
     // One that has its answer ready is never late.
     const lateness = this.isLate ? nextTurn() : this.lateness
-    const first = lateness === undefined ? result : Promise.race([result, lateness])
-    const settled = await (begun === undefined ? first : this.pace.waitFor(first))
-    if (!settled) throw new LateError()
-    if (settled.status === "rejected") throw settled.reason
-    return settled.value
+    return new Promise((resolve) => {
+      reading.waiting.add(resolve)
+      if (reading.answer !== undefined) resolve(reading.answer)
+      void lateness.then(() => {
+        reading.waiting.delete(resolve)
+        resolve(undefined)
+      })
+    })
   }
 
   /** Those among the metrics that have been asked and have not answered. */
   pending(): ReadonlySet<Metric> {
-    return new Set([...this.begun].filter(([, { answered }]) => !answered).map(([metric]) => metric))
+    return new Set([...this.begun].filter(([, { answer }]) => answer === undefined).map(([metric]) => metric))
   }
 
   /** Nobody waits any more. */
   end(): void {
     clearTimeout(this.timer)
-    for (const [metric, reading] of this.begun) if (!reading.answered) abandoned.set(metric, reading)
+    for (const [metric, reading] of this.begun) if (reading.answer === undefined) abandoned.set(metric, reading)
   }
 }
 
 const begin = (metric: Metric): Reading => {
-  const result = settled(metric)
-  const reading: Reading = { result, answered: false }
-  void result.then(() => {
-    reading.answered = true
-    abandoned.delete(metric)
+  const reading: Reading = { result: settled(metric), answer: undefined, waiting: new Set() }
+  void reading.result.then((answer) => {
+    reading.answer = answer
+    // Two runs at the same time may both have asked, and given up.
+    if (abandoned.get(metric) === reading) abandoned.delete(metric)
+    for (const resolve of reading.waiting) resolve(answer)
+    reading.waiting.clear()
   })
   return reading
 }
 
 // `getForPromString` is what the clients render their histograms from: it makes no copy of the labels for every bucket.
-const settled = async (metric: Metric): Promise<PromiseSettledResult<Family>> => {
+const settled = async (metric: Metric): Promise<Answer> => {
   try {
     const value = await (metric.getForPromString === undefined ? metric.get() : metric.getForPromString())
     return { status: "fulfilled", value: value as Family }

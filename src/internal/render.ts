@@ -9,7 +9,7 @@ import { seriesOf, withOneInfinity, withOwnLabels } from "./histogramSamples.js"
 import { Kept } from "./kept.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
-import { Pace } from "./pace.js"
+import { nextTurn, Pace } from "./pace.js"
 import { Readings } from "./readings.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
@@ -124,9 +124,11 @@ export const render = async (
   const readings = new Readings(pace, deadline?.patience)
   const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, readings, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
-  for (const { metric } of chosen) if (mayTakeTime(metric)) readings.begin(metric)
+  for (const { metric } of chosen) if (mayTakeTime(metric) && !isOver(deadline)) readings.begin(metric)
   for (const { metric, name } of chosen) {
-    if (deadline !== undefined && performance.now() >= deadline.at) {
+    if (isOver(deadline)) {
+      // What has its answer ready is not waited for.
+      await nextTurn()
       stopped = stoppedAt(name, chosen, readings)
       break
     }
@@ -146,6 +148,8 @@ export const render = async (
   if (names === undefined && stopped === undefined) lastRuns.set(registry, run)
   return { writer, families, failures, stopped, heldFor: pace.longest, clashes }
 }
+
+const isOver = (deadline: Rendering["deadline"]): boolean => deadline !== undefined && performance.now() >= deadline.at
 
 const stoppedAt = (
   next: string,

@@ -11,6 +11,7 @@ import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js
 import type { Running } from "./server.js"
 import { listen } from "./server.js"
 import { shared } from "./sharing.js"
+import { longestTimer } from "./timer.js"
 import { Writer } from "./writer.js"
 
 const ageMetric = {
@@ -97,8 +98,8 @@ class MainThread {
   }
 
   /**
-   * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`; or when it is busy
-   * with this scrape for much longer than with the last one, and there is something else to serve.
+   * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`; when it is busy with
+   * this scrape for much longer than with the last one, and there is something else to serve; or when the time is over.
    */
   scrape(ask: Ask, hasOther: () => boolean): Promise<Answered | undefined> {
     this.lastId += 1
@@ -111,6 +112,7 @@ class MainThread {
       }
       const finish = (answered: Answered | undefined): void => {
         clearTimeout(timer)
+        clearTimeout(late)
         this.waiting.delete(id)
         resolve(answered)
       }
@@ -126,6 +128,8 @@ class MainThread {
       const lookElsewhere = (): void => {
         if (hasOther()) finish(undefined)
       }
+      // The main thread keeps to the time itself, unless it is held up.
+      const late = setTimeout(giveUp, Math.min(ask.timeout + this.grace, longestTimer))
       this.waiting.set(id, (message) => {
         if (message.tag === "Alive") within(this.grace, ping)
         else if (message.tag === "Busy") within(this.grace + patience * this.heldFor, lookElsewhere)

@@ -35,6 +35,29 @@ export const busy = (milliseconds: number): void => {
 }
 
 /**
+ * What another thread is answered in so many milliseconds, while this one does something, and until its last request is
+ * answered.
+ */
+export const elsewhere = (
+  requests: ReadonlyArray<Scrape>,
+  milliseconds: number,
+  meanwhile: Effect.Effect<unknown> = Effect.void
+) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const thread = yield* Effect.acquireRelease(
+        Effect.sync(() => new Worker(fixture("scraper.js"), { workerData: { requests, milliseconds } })),
+        (worker) => Effect.promise(() => worker.terminate())
+      )
+      assert.strictEqual(yield* message(thread), "ready")
+      thread.postMessage("go")
+      yield* meanwhile
+      const said = yield* message(thread)
+      return typeof said === "object" && "answers" in said ? said.answers : assert.fail(`no answers: ${String(said)}`)
+    })
+  )
+
+/**
  * What another thread is answered while this one is stuck for so long. Scraping begins, then `before` is waited for, then
  * this thread gets stuck; it comes back some time after the last request was sent.
  */
@@ -43,21 +66,13 @@ export const stuck = (
   milliseconds: number,
   before: Effect.Effect<unknown> = Effect.void
 ) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const thread = yield* Effect.acquireRelease(
-        Effect.sync(
-          () => new Worker(fixture("scraper.js"), { workerData: { requests, milliseconds: milliseconds - 400 } })
-        ),
-        (worker) => Effect.promise(() => worker.terminate())
-      )
-      assert.strictEqual(yield* message(thread), "ready")
-      thread.postMessage("go")
-      yield* before
-      busy(milliseconds)
-      const said = yield* message(thread)
-      return typeof said === "object" && "answers" in said ? said.answers : assert.fail(`no answers: ${String(said)}`)
-    })
+  elsewhere(
+    requests,
+    milliseconds - 400,
+    Effect.zipRight(
+      before,
+      Effect.sync(() => busy(milliseconds))
+    )
   )
 
 /** How old the numbers of an answer are, in seconds. */

@@ -1,0 +1,404 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
+import { child } from "./support/child.js"
+import { contentTypes } from "./support/expositions.js"
+import type { Answer } from "./support/http.js"
+import { eventually, get } from "./support/http.js"
+import { mounts } from "./support/mounts.js"
+import { parseText } from "./support/parser.js"
+import { inThisThread, inWorker, kinds, logging, someMetrics, started } from "./support/servers.js"
+import { ageOf, busy, elsewhere } from "./support/stuck.js"
+
+/** A gauge that hangs when it is told to, and until it is released. Its value is how often it was released. */
+const hanging = (registry: PromRegistry, name = "hung") => {
+  let release: (() => void) | undefined
+  let gate: Promise<void> | undefined
+  const made = {
+    /** How often it was asked since it began to hang. */
+    asked: 0,
+    value: 1,
+    hang: () => {
+      made.asked = 0
+      gate = new Promise((resolve) => {
+        release = resolve
+      })
+    },
+    release: () => {
+      gate = undefined
+      release?.()
+    }
+  }
+  new Gauge({
+    name,
+    help: "h",
+    registers: [registry],
+    async collect() {
+      made.asked += 1
+      await gate
+      this.set(made.value)
+    }
+  })
+  return made
+}
+
+const throwing = (registry: PromRegistry) =>
+  new Gauge({
+    name: "broken",
+    help: "h",
+    registers: [registry],
+    collect: () => {
+      throw new Error("no thermometer")
+    }
+  })
+
+const openMetrics = { headers: { accept: contentTypes.openmetrics } }
+
+const late = "the time was over before these had answered: hung\n"
+
+const assertLate = ({ body, milliseconds, status }: Answer, limit: number): void => {
+  assert.strictEqual(status, 503)
+  assert.strictEqual(body, late)
+  assert.isAtLeast(milliseconds, limit - 2)
+  assert.isBelow(milliseconds, limit + 1_000)
+}
+
+const collectErrors = (body: string): number =>
+  Number(/^effect_prometheus_errors_total\{operation="collect"\} (\d+)$/m.exec(body)?.[1])
+
+const all = <const Effects extends ReadonlyArray<Effect.Effect<unknown>>>(effects: Effects) =>
+  Effect.all(effects, { concurrency: "unbounded" })
+
+for (const kind of kinds) {
+  describe(`a collector that never ends, in a metrics server ${kind.name},`, () => {
+    it.scopedLive("is asked once, named by every scrape at its limit, and exposed again when it comes to life", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const server = yield* started(kind, { scrapeTimeout: "250 millis" }, { registry })
+        for (const value of [2, 3]) {
+          hung.hang()
+          const answers = yield* Effect.replicateEffect(get(server.url), 4)
+          for (const answer of answers) assertLate(answer, 250)
+          assert.strictEqual(hung.asked, 1)
+          // What it holds up are those who want it.
+          const other = yield* get(`${server.url}?name[]=jobs_total`)
+          assert.include(other.body, "jobs_total 3\n")
+          assert.isBelow(other.milliseconds, 200)
+          hung.value = value
+          hung.release()
+          const { body, status } = yield* get(server.url)
+          assert.strictEqual(status, 200)
+          assert.include(body, `\nhung ${value}\n`)
+          const latest = Math.max(...answers.map(({ milliseconds }) => milliseconds))
+          console.log(
+            `collectors ${kind.name}: 503 that names it after ${latest.toFixed(0)} ms at most, limit 250 ms, asked once`
+          )
+        }
+      })
+    )
+
+    it.scopedLive("is waited for by the next scrape, which gets its value of that moment", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const server = yield* started(kind, { scrapeTimeout: "10 seconds" }, { registry })
+        hung.hang()
+        const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.2" } }
+        assertLate(yield* get(server.url, impatient), 100)
+        const waiting = yield* Effect.fork(all([get(server.url), get(server.url, openMetrics)]))
+        assertLate(yield* get(server.url, impatient), 100)
+        assert.strictEqual(hung.asked, 1)
+        hung.value = 7
+        hung.release()
+        for (const { body, status } of yield* Fiber.join(waiting)) {
+          assert.strictEqual(status, 200)
+          assert.include(body, "\nhung 7\n")
+        }
+        assert.strictEqual(hung.asked, 1)
+        hung.value = 8
+        assert.include((yield* get(server.url)).body, "\nhung 8\n")
+        assert.strictEqual(hung.asked, 2)
+      })
+    )
+
+    it.scopedLive("is named to all who ask at the same time, whatever they ask for, and then left alone", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const server = yield* started(kind, { scrapeTimeout: "300 millis" }, { registry })
+        hung.hang()
+        const narrowed = `${server.url}?name[]=hung`
+        const asks = [
+          ...Array.from({ length: 10 }, () => get(server.url)),
+          ...Array.from({ length: 10 }, () => get(server.url, openMetrics)),
+          get(narrowed),
+          get(narrowed, openMetrics)
+        ]
+        for (const answer of yield* all(asks)) assertLate(answer, 300)
+        // Once for each run that began before one of them gave it up.
+        assert.isAtMost(hung.asked, 6)
+        const before = hung.asked
+        for (const answer of yield* all(asks)) assertLate(answer, 300)
+        assert.strictEqual(hung.asked, before)
+        hung.release()
+        for (const { status } of yield* all(asks)) assert.strictEqual(status, 200)
+      })
+    )
+
+    it.scopedLive("is left out in time where the others are to be served, counted, and logged when it begins", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        throwing(registry)
+        new Gauge({ name: "last", help: "h", registers: [registry], collect: () => {} }).set(5)
+        const options = { onError: "continue", scrapeTimeout: "400 millis" } as const
+        const server = yield* started(kind, options, { registry })
+        const failed = collectErrors((yield* get(server.url)).body)
+        hung.hang()
+        for (let time = 1; time <= 3; time += 1) {
+          const { body, milliseconds, status } = yield* get(server.url)
+          assert.strictEqual(status, 200)
+          parseText(body)
+          assert.notInclude(body, "hung")
+          assert.notInclude(body, "broken")
+          assert.include(body, "\nlast 5\n")
+          assert.isAtLeast(milliseconds, 350)
+          assert.isBelow(milliseconds, 400 + 300)
+        }
+        assert.strictEqual(hung.asked, 1)
+        // The numbers of a scrape are those before it failed itself.
+        const names = `${server.url}?name[]=effect_prometheus_errors_total`
+        assert.strictEqual(collectErrors((yield* get(names)).body), failed + 1 + 3 * 2)
+        const told = server.lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
+        assert.deepStrictEqual(told, ["collecting broken failed", "collecting hung failed"])
+        hung.release()
+        assert.include((yield* get(server.url)).body, "\nhung 1\n")
+      })
+    )
+
+    it.scopedLive("spoils nothing that is scraped while it comes to life", () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const counter = new Counter({ name: "rooms_total", help: "h", labelNames: ["room"], registers: [registry] })
+        const hung = hanging(registry)
+        for (let room = 0; room < 2_000; room += 1) counter.inc({ room })
+        const server = yield* started(kind, { scrapeTimeout: "60 millis" }, { registry })
+        const headers = { "accept-encoding": "identity" }
+        for (let time = 0; time < 15; time += 1) {
+          hung.hang()
+          const scraping = yield* Effect.fork(
+            all([get(server.url, { headers }), get(server.url, openMetrics), get(`${server.url}?name[]=rooms_total`)])
+          )
+          yield* Effect.sleep(10 * (time % 8))
+          hung.release()
+          const [text, , rooms] = yield* Fiber.join(scraping)
+          for (const { body, status } of [text, rooms]) {
+            if (status === 503) assert.match(body, /^the time was over before .*\n$/)
+            else assert.strictEqual(body.split("\nrooms_total{").length, 2_001)
+            if (status === 200) parseText(body)
+          }
+        }
+      })
+    )
+  })
+
+  describe(`collectors that block the thread, in a metrics server ${kind.name},`, () => {
+    it.scopedLive("end a scrape after the one in which its time was over, and the others are not asked", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const asked: Array<string> = []
+        let blocks = false
+        for (const name of ["one", "two", "three", "four"]) {
+          new Gauge({
+            name,
+            help: "h",
+            registers: [registry],
+            collect() {
+              if (!blocks) return
+              asked.push(name)
+              busy(200)
+            }
+          })
+        }
+        // A worker has numbers to serve instead: not here.
+        const server = yield* started(kind, { scrapeTimeout: "300 millis", grace: "5 seconds" }, { registry })
+        yield* get(server.url)
+        blocks = true
+        const { body, status } = yield* get(server.url)
+        assert.strictEqual(status, 503)
+        assert.include(body, "the time was over before it was the turn of jobs_total\n")
+        assert.deepStrictEqual(asked, ["one", "two"])
+      })
+    )
+  })
+}
+
+/** A registry with a metric that blocks the thread for two seconds, once it is told to. */
+const blocking = () => {
+  const registry = someMetrics()
+  const made = { registry, blocks: false, blocked: 0 }
+  new Gauge({
+    name: "blocking",
+    help: "h",
+    registers: [registry],
+    collect() {
+      if (!made.blocks) return
+      made.blocked += 1
+      busy(2_000)
+    }
+  })
+  return made
+}
+
+describe("a collector that blocks the thread for two seconds", () => {
+  it.scopedLive("delays whoever asks the server in this thread, and the answers are right", () =>
+    Effect.gen(function* () {
+      const made = blocking()
+      const server = yield* started(inThisThread, {}, { registry: made.registry })
+      made.blocks = true
+      const answers = yield* elsewhere(
+        [
+          { name: "/", url: server.healthUrl },
+          { name: "metrics", url: server.url }
+        ],
+        500
+      )
+      const slowest = Math.max(...answers.map(({ milliseconds }) => milliseconds))
+      for (const { status } of answers) assert.strictEqual(status, 200)
+      assert.isAtLeast(slowest, 1_900)
+      assert.isBelow(slowest, 2_000 + 1_500)
+      console.log(`collectors in this thread: one blocks for 2 s, the slowest answer took ${slowest.toFixed(0)} ms`)
+    })
+  )
+
+  it.scopedLive(
+    "delays no page of a worker, which serves its last numbers until it knows that they take their time",
+    () =>
+      Effect.gen(function* () {
+        const made = blocking()
+        const server = yield* started(inWorker, {}, { registry: made.registry })
+        yield* get(server.url)
+        made.blocks = true
+        const requests = [
+          { name: "/", url: server.healthUrl },
+          { name: "metrics", url: server.url }
+        ]
+        const answers = yield* elsewhere(requests, 3_000)
+        const scraped = answers.filter(({ name }) => name === "metrics")
+        const slowestPage = Math.max(
+          ...answers.filter(({ name }) => name === "/").map(({ late, milliseconds }) => milliseconds - 3 * late)
+        )
+        assert.isAtLeast(made.blocked, 1)
+        for (const { status } of answers) assert.strictEqual(status, 200)
+        for (const { body } of scraped) assert.include(body, "jobs_total 3\n")
+        const [first] = scraped
+        assert.isBelow(slowestPage, 250)
+        assert.isBelow((first?.milliseconds ?? 0) - 3 * (first?.late ?? 0), 500)
+        for (const { milliseconds } of scraped) assert.isBelow(milliseconds, 2_000 + 1_500)
+        assert.isAbove(Math.max(...scraped.map(ageOf)), 0.05)
+        console.log(
+          `collectors in a worker thread: one blocks for 2 s, / took ${slowestPage.toFixed(0)} ms at most, the first scrape ` +
+            `${first?.milliseconds.toFixed(0)} ms with the last numbers`
+        )
+      })
+  )
+
+  it.scopedLive("has a worker that has nothing else to serve say so at the limit", () =>
+    Effect.gen(function* () {
+      const made = blocking()
+      const options = { scrapeTimeout: "500 millis", staleFor: "1 millis" } as const
+      const server = yield* started(inWorker, options, { registry: made.registry })
+      made.blocks = true
+      const [first] = yield* elsewhere([{ name: "metrics", url: server.url }], 100)
+      assert.strictEqual(first?.status, 503)
+      assert.include(first?.body, "the application does not answer")
+      assert.isBelow((first?.milliseconds ?? 0) - 3 * (first?.late ?? 0), 500 + 100 + 400)
+      console.log(`collectors in a worker thread: nothing to serve, 503 after ${first?.milliseconds.toFixed(0)} ms`)
+      made.blocks = false
+      yield* eventually("it is back", async () => (await Effect.runPromise(get(server.url))).status === 200)
+    })
+  )
+})
+
+describe("a collector that never ends, where the exposition is mounted as", () => {
+  for (const { name, start } of mounts) {
+    it.scopedLive(`${name}, is named with 503 at the limit, or left out, and takes no place of another scrape`, () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const options = { scrapeTimeout: "200 millis", maxScrapesInFlight: 2 } as const
+        const failing = yield* start(registry, options)
+        const continuing = yield* start(registry, { ...options, onError: "continue" })
+        hung.hang()
+        for (let time = 0; time < 2; time += 1) {
+          const [first, second, other] = yield* all([
+            failing("/metrics"),
+            failing("/metrics?name[]=hung"),
+            Effect.delay(failing("/metrics?name[]=jobs_total"), 100)
+          ])
+          for (const { bytes, status } of [first, second]) {
+            assert.strictEqual(status, 503)
+            assert.strictEqual(bytes.toString(), late)
+          }
+          assert.strictEqual(other.status, 503)
+          assert.strictEqual(other.headers["retry-after"], "1")
+          assert.strictEqual(other.bytes.toString(), "2 scrapes are in flight already\n")
+          const rest = yield* continuing("/metrics")
+          assert.strictEqual(rest.status, 200)
+          assert.include(rest.bytes.toString(), "jobs_total 3\n")
+          assert.notInclude(rest.bytes.toString(), "hung")
+        }
+        const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.1" } }
+        const [duration, answer] = yield* Effect.timed(failing("/metrics?name[]=hung", impatient))
+        assert.strictEqual(answer.bytes.toString(), late)
+        assert.isBelow(Number(duration) || 0, 200)
+        assert.isAtMost(hung.asked, 3)
+        hung.release()
+        assert.include((yield* failing("/metrics")).bytes.toString(), "\nhung 1\n")
+      }).pipe(Effect.provide(logging().layer))
+    )
+  }
+
+  it.scopedLive(
+    "a function, answers five thousand name[], and those who repeat them in another order share a scrape",
+    () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const mount = mounts.find(({ name }) => name === "webHandler")
+        const ask = yield* mount?.start(registry) ?? assert.fail("there is none")
+        const names = ["hung", "jobs_total", ...Array.from({ length: 4_998 }, (_, index) => `no_such_${index}`)]
+        const query = (of: ReadonlyArray<string>) => `/metrics?${of.map((name) => `name[]=${name}`).join("&")}`
+        const start = performance.now()
+        const answers = yield* all([
+          ask(query(names)),
+          ask(query([...names].reverse())),
+          ask(query([...names, ...names, ...names.slice(0, 100)]))
+        ])
+        const milliseconds = performance.now() - start
+        for (const { bytes, status } of answers) {
+          assert.strictEqual(status, 200)
+          assert.strictEqual(bytes.toString(), answers[0]?.bytes.toString())
+        }
+        assert.strictEqual(hung.asked, 1)
+        assert.isBelow(milliseconds, 2_000)
+        console.log(
+          `collectors: 3 scrapes with 5,000 name[] and more share one, answered in ${milliseconds.toFixed(0)} ms`
+        )
+      })
+  )
+})
+
+describe("in an application on the built package, a collector that never ends", () => {
+  it.live("takes no memory with each scrape that gives it up", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* child("hung.mjs", { execArgv: ["--expose-gc"] })
+      assert.strictEqual(code, 0, stderr)
+      const { asked, bytes, scrapes } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "")
+      assert.strictEqual(asked, 1)
+      console.log(`collectors: ${(bytes / scrapes).toFixed(1)} bytes more per scrape, of ${scrapes} that gave it up`)
+      assert.isBelow(bytes / scrapes, 60)
+    })
+  )
+})
