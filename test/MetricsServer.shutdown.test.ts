@@ -1,8 +1,12 @@
+import { once } from "node:events"
 import { Agent, request } from "node:https"
+import { connect } from "node:net"
+import { connect as secureConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option } from "effect"
 import { Gauge } from "prom-client"
 import { certificate } from "./support/certificate.js"
+import { child } from "./support/child.js"
 import { ask, assertFree, eventually, get, isFree, rawConnection, requestLines } from "./support/http.js"
 import { gated, kinds, someMetrics, stoppable } from "./support/servers.js"
 
@@ -106,6 +110,46 @@ for (const kind of kinds) {
       })
     )
 
+    for (const secured of [false, true]) {
+      it.scopedLive(
+        `lets an answer${secured ? " over HTTPS" : ""} be taken that is on its way, and is over with it`,
+        () =>
+          Effect.gen(function* () {
+            const size = 20_000_000
+            const registry = someMetrics()
+            const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
+            gauge.set({ text: "x".repeat(size) }, 1)
+            const tls = secured ? yield* certificate : undefined
+            const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" }, { registry })
+            const socket = yield* Effect.acquireRelease(
+              Effect.sync(() => {
+                const { port } = server.address
+                const on = { port, host: "127.0.0.1" }
+                return tls === undefined ? connect(on) : secureConnect({ ...on, ca: tls.cert })
+              }),
+              (opened) => Effect.sync(() => opened.destroy())
+            )
+            const closed = once(socket, "close")
+            socket.write(requestLines("/metrics?name[]=big"))
+            let received = 0
+            const beginning = new Promise<void>((resolve) => {
+              socket.on("data", (part) => {
+                if (received === 0) socket.pause()
+                received += part.byteLength
+                resolve()
+              })
+            })
+            yield* Effect.promise(() => beginning)
+            const stopping = yield* Effect.fork(server.stop)
+            yield* eventually("it no longer accepts", () => isFree(server.address.port))
+            socket.resume()
+            yield* endsWithin(Fiber.join(stopping), 2 * slack)
+            yield* Effect.promise(() => closed)
+            assert.isAbove(received, size)
+          })
+      )
+    }
+
     it.scopedLive("is not held up by idle HTTPS connections that are kept alive", () =>
       Effect.gen(function* () {
         const tls = yield* certificate
@@ -147,6 +191,39 @@ for (const kind of kinds) {
     )
   })
 }
+
+/** What somebody does when the server of a process is closed. */
+const connections = [
+  { what: "idle", title: "an idle connection that is kept alive" },
+  { what: "silent", title: "a connection that never said anything" },
+  { what: "unfinished", title: "a request that is not finished" },
+  { what: "scrape", title: "a scrape whose collector never ends" },
+  { what: "gone", title: "many such scrapes on a connection that has gone" },
+  { what: "refused", title: "such a scrape, and another that was refused" },
+  { what: "slow", title: "a reader that does not take its answer" }
+]
+
+describe("a process whose server is closed", () => {
+  for (const way of ["layer", "layerWorker"]) {
+    for (const { title, what } of connections) {
+      it.live(
+        `ends by itself after MetricsServer.${way} with ${title}`,
+        () =>
+          Effect.gen(function* () {
+            const { code, lingered, signal, stderr, stdout } = yield* child("closing.mjs", { args: [way, what] })
+            assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
+            const [, milliseconds] = /closed after (\d+) ms/.exec(stdout) ?? []
+            assert.isBelow(Number(milliseconds), 300 + slack)
+            assert.isBelow(lingered, 2_000)
+            console.log(
+              `shutdown of ${way} with ${title}: closed after ${milliseconds} ms, ended ${lingered.toFixed(0)} ms later`
+            )
+          }),
+        { concurrent: true }
+      )
+    }
+  }
+})
 
 const keptAliveAgent = (url: string, ca: string) =>
   Effect.promise(

@@ -21,8 +21,10 @@ export interface Connections {
 interface Connection {
   readonly key: unknown
   readonly socket: Socket
-  /** How many requests of it wait for their answers. */
+  /** How many requests of it wait for their answers, or have not taken them. */
   requests: number
+  /** What they came on: with TLS, that is another socket. */
+  answering: Socket | undefined
   late: NodeJS.Timeout | undefined
 }
 
@@ -49,12 +51,13 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
       return
     }
     clearTimeout(connection.late)
+    connection.answering = undefined
     connections.delete(connection.key)
     connections.set(connection.key, connection)
   }
 
   server.on("connection", (socket: Socket) => {
-    const connection: Connection = { key: keyOf(socket), socket, requests: 0, late: undefined }
+    const connection: Connection = { key: keyOf(socket), socket, requests: 0, answering: undefined, late: undefined }
     connections.set(connection.key, connection)
     socket.on("close", () => forget(connection))
     if (connections.size <= most) return
@@ -67,6 +70,7 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
     const connection = connections.get(keyOf(socket))
     if (connection === undefined) return
     connection.requests += 1
+    connection.answering = socket
     if (connection.requests === 1) cutIn(whole, connection)
     // It is there, and its turn has come.
     response.once("prefinish", () => {
@@ -74,6 +78,14 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
     })
     response.once("close", () => answered(connection))
   })
+  // Node.js takes a connection for idle as soon as it has an answer for it, although that may not be taken yet.
+  const closeIdle = server.closeIdleConnections.bind(server)
+  server.closeIdleConnections = () => {
+    const answering = [...connections.values()].flatMap((connection) => connection.answering ?? [])
+    for (const socket of answering) socket.destroy = () => socket
+    closeIdle()
+    for (const socket of answering) Reflect.deleteProperty(socket, "destroy")
+  }
   return {
     *all() {
       for (const { socket } of connections.values()) yield socket
