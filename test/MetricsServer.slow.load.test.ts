@@ -1,0 +1,142 @@
+import type { ChildProcess } from "node:child_process"
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Counter } from "prom-client"
+import { fixture } from "./support/child.js"
+import type { Answer } from "./support/http.js"
+import { eventually, get } from "./support/http.js"
+import { kinds, someMetrics, started } from "./support/servers.js"
+
+const slow = 500
+const rounds = 5
+
+/** Of each phase, in milliseconds; those with slow connections are 20 s together. */
+const phase = 4_000
+
+/** A process that talks to this one, and ends with the scope. */
+const forked = (name: string, args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => fork(fileURLToPath(fixture(name)), args, { execArgv: [] })),
+    (process) =>
+      Effect.promise(async () => {
+        const ended = once(process, "exit")
+        if (process.kill("SIGKILL")) await ended
+      })
+  )
+
+const said = <A>(process: ChildProcess): Effect.Effect<A> =>
+  Effect.promise(async () => {
+    const [message] = await once(process, "message")
+    return message as A
+  })
+
+/** The application's own server. */
+const application = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const server = createServer((_, response) => response.end("hello\n")).listen(0, "127.0.0.1")
+    await once(server, "listening")
+    return server
+  }),
+  (server) =>
+    Effect.sync(() => {
+      server.close()
+      server.closeAllConnections()
+    })
+)
+
+const sampled = (client: ChildProcess): Effect.Effect<ReadonlyArray<number>> =>
+  Effect.suspend(() => {
+    client.send(phase)
+    return said<ReadonlyArray<number>>(client)
+  })
+
+/** A scrape a second, each of which must be answered. */
+const scraped = (url: string): Effect.Effect<ReadonlyArray<Answer>> =>
+  Effect.forEach(Array.from({ length: phase / 1_000 }), () => Effect.tap(get(url), () => Effect.sleep("900 millis")))
+
+const quantile = (samples: ReadonlyArray<number>, q: number): number =>
+  [...samples].sort((one, other) => one - other)[Math.floor(q * samples.length)] ?? Number.NaN
+
+/** The median of the rounds: what else happens on the machine is not in most of them. */
+const p99 = (phases: ReadonlyArray<ReadonlyArray<number>>): number =>
+  quantile(
+    phases.map((samples) => quantile(samples, 0.99)),
+    0.5
+  )
+
+interface Slow {
+  readonly open: number
+  readonly bytes: number
+}
+
+/** Clients that take their time, once all of them are there. */
+const slowClients = (port: number) =>
+  Effect.gen(function* () {
+    const clients = yield* forked("slow.mjs", [String(port), String(slow)])
+    const seen: Array<Slow> = []
+    clients.on("message", (message: Slow) => seen.push(message))
+    yield* eventually("all of them are connected", async () => seen.at(-1)?.open === slow)
+    return seen
+  })
+
+for (const kind of kinds) {
+  describe(`${slow} connections to a metrics server ${kind.name} that take a second for each byte`, () => {
+    it.scopedLive(
+      "keep no scrape from its answer, and the application's own server as fast as it was",
+      () =>
+        Effect.gen(function* () {
+          const registry = someMetrics()
+          const counter = new Counter({ name: "rooms_total", help: "h", labelNames: ["room"], registers: [registry] })
+          for (let room = 0; room < 1_000; room += 1) counter.inc({ room })
+          const server = yield* started(kind, {}, { registry })
+          const own = yield* application
+          const client = yield* forked("asking.mjs", [`http://127.0.0.1:${(own.address() as AddressInfo).port}/`])
+          yield* said(client)
+          const answers: Array<Answer> = []
+          const samples = { without: [] as Array<ReadonlyArray<number>>, beside: [] as Array<ReadonlyArray<number>> }
+          const measured = (into: Array<ReadonlyArray<number>>) =>
+            Effect.gen(function* () {
+              const scraping = yield* Effect.fork(scraped(server.url))
+              into.push(yield* sampled(client))
+              return yield* Fiber.join(scraping)
+            })
+          let bytes = 0
+          let fewest = slow
+          for (let round = 0; round < rounds; round += 1) {
+            yield* measured(samples.without)
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const seen = yield* slowClients(server.address.port)
+                const before = seen.length
+                answers.push(...(yield* measured(samples.beside)))
+                fewest = Math.min(fewest, ...seen.slice(before).map(({ open }) => open))
+                bytes += seen.at(-1)?.bytes ?? 0
+              })
+            )
+          }
+          for (const { body, status } of answers) {
+            assert.strictEqual(status, 200)
+            assert.include(body, 'rooms_total{room="999"} 1\n')
+          }
+          const [without, beside] = [p99(samples.without), p99(samples.beside)]
+          const slowest = Math.max(...answers.map(({ milliseconds }) => milliseconds))
+          console.log(
+            `slow ${kind.name}: ${slow} connections (${fewest} at the fewest), ${bytes} bytes of theirs in ` +
+              `${(rounds * phase) / 1e3} s; ${answers.length} scrapes answered, the slowest in ${slowest.toFixed(0)} ms; ` +
+              `p99 of the application ${without.toFixed(2)} ms without and ${beside.toFixed(2)} ms with them, ` +
+              `${(beside / without).toFixed(2)} x (${samples.without.flat().length} and ${samples.beside.flat().length} requests, medians of ${rounds} rounds)`
+          )
+          assert.isAtLeast(answers.length, (rounds * phase) / 1e3)
+          assert.isAbove(bytes, slow * rounds)
+          assert.isAbove(fewest, 0.9 * slow)
+          assert.isBelow(beside / without, 2)
+        }),
+      120_000
+    )
+  })
+}
