@@ -30,6 +30,13 @@ const silent = (port: number, count: number) =>
 
 const isOpen = ({ socket }: RawConnection): boolean => !socket.destroyed && !socket.readableEnded
 
+/** Whether somebody who comes now gets an answer. */
+const isLetIn = (url: string) => () =>
+  ask(url).then(
+    () => true,
+    () => false
+  )
+
 const open = (connections: ReadonlyArray<RawConnection>): number => connections.filter(isOpen).length
 
 /** How long it takes, in milliseconds. */
@@ -309,6 +316,8 @@ for (const kind of kinds) {
             yield* closed
           }
           yield* slow.open
+          // It is a moment before the server hears of it.
+          yield* eventually("there is room again", isLetIn(server.healthUrl))
         }
         const late = yield* idle(server.address.port, 3)
         yield* eventually("one made room for another", async () => open(late) === 2)
@@ -462,16 +471,32 @@ for (const kind of kinds) {
         unread.send(requestLines("/metrics"))
         yield* scrapesOn(registry, 1)
         const start = performance.now()
-        yield* eventually("another one is let in", () =>
-          ask(server.healthUrl).then(
-            () => true,
-            () => false
-          )
-        )
+        yield* eventually("another one is let in", isLetIn(server.healthUrl))
         const milliseconds = performance.now() - start
         assert.isAtLeast(milliseconds, 300)
         assert.isBelow(milliseconds, 5_000)
         console.log(`limits ${kind.name}: an answer not taken for 500 ms, cut after ${milliseconds.toFixed(0)} ms`)
+      })
+    )
+
+    it.scopedLive("gives the place of a reader that does not take its answer to a new connection", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
+        gauge.set({ text: "x".repeat(20_000_000) }, 1)
+        const server = yield* started(kind, { maxConnections: 3 }, { registry })
+        const readers = yield* silent(server.address.port, 3)
+        for (const { send, socket } of readers) {
+          socket.pause()
+          send(requestLines("/metrics"))
+        }
+        yield* scrapesOn(registry, 3)
+        // An answer may be on its way for a moment.
+        assert.isFalse(yield* Effect.promise(isLetIn(server.healthUrl)))
+        const { milliseconds } = yield* timed(eventually("another one is let in", isLetIn(server.healthUrl)))
+        assert.isBelow(milliseconds, 5_000)
+        for (const { socket } of readers) socket.resume()
+        yield* Effect.raceAll(readers.map(({ closed }) => closed))
       })
     )
 

@@ -25,12 +25,18 @@ interface Connection {
   requests: number
   /** What they came on: with TLS, that is another socket. */
   answering: Socket | undefined
+  /** Since when there is an answer that it has not taken, in milliseconds of `performance.now()`. */
+  untakenSince: number | undefined
   late: NodeJS.Timeout | undefined
 }
 
+// So long, in milliseconds, an answer may be on its way to somebody who takes it.
+const onItsWay = 1_000
+
 /**
  * Follows the connections of a server, and keeps them to what they are allowed. A new one takes the place of the one that
- * has been idle, or silent, for the longest time, so that those who hold connections open keep nobody else out.
+ * has been idle, or silent, for the longest time, or else does not take its answer, so that those who hold connections
+ * open keep nobody else out.
  */
 export const followed = (server: HttpServer | HttpsServer, { most, taking, whole }: Allowance): Connections => {
   const connections = new Map<unknown, Connection>()
@@ -45,6 +51,7 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
   }
   const answered = (connection: Connection): void => {
     connection.requests -= 1
+    connection.untakenSince = undefined
     if (connections.get(connection.key) !== connection) return
     if (connection.requests > 0) {
       cutIn(whole, connection)
@@ -57,14 +64,23 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
   }
 
   server.on("connection", (socket: Socket) => {
-    const connection: Connection = { key: keyOf(socket), socket, requests: 0, answering: undefined, late: undefined }
+    const connection: Connection = {
+      key: keyOf(socket),
+      socket,
+      requests: 0,
+      answering: undefined,
+      untakenSince: undefined,
+      late: undefined
+    }
+    if (connections.size >= most) {
+      const leastNeeded = firstIdle(connections.values()) ?? slowest(connections.values()) ?? connection
+      // At once: many more may come before it tells that it is closed.
+      forget(leastNeeded)
+      leastNeeded.socket.destroy()
+      if (leastNeeded === connection) return
+    }
     connections.set(connection.key, connection)
     socket.on("close", () => forget(connection))
-    if (connections.size <= most) return
-    const leastNeeded = firstIdle(connections.values()) ?? connection
-    // At once: many more may come before it tells that it is closed.
-    forget(leastNeeded)
-    leastNeeded.socket.destroy()
   })
   server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
     const connection = connections.get(keyOf(socket))
@@ -74,7 +90,9 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
     if (connection.requests === 1) cutIn(whole, connection)
     // It is there, and its turn has come.
     response.once("prefinish", () => {
-      if (connections.get(connection.key) === connection) cutIn(taking, connection)
+      if (connections.get(connection.key) !== connection) return
+      connection.untakenSince = performance.now()
+      cutIn(taking, connection)
     })
     response.once("close", () => answered(connection))
   })
@@ -96,6 +114,16 @@ export const followed = (server: HttpServer | HttpsServer, { most, taking, whole
 const firstIdle = (connections: Iterable<Connection>): Connection | undefined => {
   for (const connection of connections) if (connection.requests === 0) return connection
   return undefined
+}
+
+const slowest = (connections: Iterable<Connection>): Connection | undefined => {
+  const latest = performance.now() - onItsWay
+  let found: Connection | undefined
+  for (const connection of connections) {
+    const { untakenSince = Number.POSITIVE_INFINITY } = connection
+    if (untakenSince < (found?.untakenSince ?? latest)) found = connection
+  }
+  return found
 }
 
 // Of a TLS connection a server first gets the socket below it. Both have the same address and port at the other end,

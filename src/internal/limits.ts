@@ -12,8 +12,8 @@ import { countOption, durationOption } from "./options.js"
 export interface ConnectionLimits {
   /**
    * How many connections may be open. One more takes the place of the one that has been idle, or silent, for the longest
-   * time; only where each of them waits for an answer it is closed itself. Default: 1,000, some 20 MB, and more than
-   * those who scrape will ever have.
+   * time, or else of one that has not taken its answer for more than a second; only where each of them waits for an
+   * answer it is closed itself. Default: 1,000, some 20 MB, and more than those who scrape will ever have.
    */
   readonly maxConnections?: number | undefined
   /**
