@@ -32,30 +32,39 @@ import * as Scope from "effect/Scope"
 import type { ServeOptions } from "./Exposition.js"
 import { endpoint, scrapeFamilies, telling, unsafeScrapeLimits } from "./Exposition.js"
 import { isWildcard, urlHost } from "./internal/address.js"
+import type { AuthenticationOptions } from "./internal/authentication.js"
+import { checkedAuthentication } from "./internal/authentication.js"
 import { bounded } from "./internal/bounded.js"
 import { timerMillis } from "./internal/duration.js"
 import type { Ask, Endpoint, NotScraped } from "./internal/endpoint.js"
 import type { ConnectionLimits } from "./internal/limits.js"
 import { checkedLimits } from "./internal/limits.js"
 import { messageOf } from "./internal/message.js"
+import { knownOptions } from "./internal/options.js"
 import type { Progress } from "./internal/pace.js"
+import { hashed } from "./internal/password.js"
 import type { Exposed } from "./internal/protocol.js"
+import { reloading } from "./internal/reload.js"
 import { plain } from "./internal/secret.js"
 import type { ListenOptions, Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
-import { loadTls } from "./internal/tls.js"
+import type { TlsOptions, TlsSources, TlsTexts } from "./internal/tls.js"
+import { checkedTls, checkTls, readTls } from "./internal/tls.js"
 import { WorkerStartError } from "./internal/workerStartError.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeOwnMetric } from "./Registry.js"
 import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { ServiceDiscovery } from "./ServiceDiscovery.js"
 
+export type { AuthenticationOptions } from "./internal/authentication.js"
 export type { ConnectionLimits } from "./internal/limits.js"
+export type { TlsOptions } from "./internal/tls.js"
 
 /**
  * The server could not be started. `message` names the host and the port, the file, or the option to look at.
  *
- * `reason` is `"AddressInUse"`, `"Listen"` (any other failure to listen), `"Tls"` (the key or the certificate),
+ * `reason` is `"AddressInUse"`, `"Listen"` (any other failure to listen), `"Tls"` (the key, the certificate or the
+ * authorities),
  * `"Worker"` (the worker thread did not start), or `"InvalidOptions"`.
  *
  * @since 0.1.0
@@ -89,20 +98,6 @@ export interface RunningServer extends Server {
 export class MetricsServer extends Context.Tag("effect-prometheus/MetricsServer")<MetricsServer, RunningServer>() {}
 
 /**
- * Key and certificate for HTTPS, each as PEM text or as the path of a PEM file. TLS 1.2 is the lowest version.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TlsOptions {
-  readonly key: string | Redacted.Redacted<string>
-  /** The certificate, followed by those of intermediate authorities, if any. */
-  readonly cert: string
-  /** What the key is encrypted with, if it is. */
-  readonly passphrase?: string | Redacted.Redacted<string> | undefined
-}
-
-/**
  * How to serve.
  *
  * @since 0.1.0
@@ -117,6 +112,8 @@ export interface Options extends ServeOptions, ConnectionLimits {
   readonly path?: string | undefined
   /** Default: plain HTTP. */
   readonly tls?: TlsOptions | undefined
+  /** Who is let in. Default: everybody. */
+  readonly authentication?: AuthenticationOptions | undefined
   /**
    * How long each step of the shutdown may take: to take the registration back, and to let running scrapes finish before
    * they are cut. Idle connections hold nothing up. Default: 5 seconds.
@@ -160,8 +157,10 @@ export interface WorkerOptions extends Options {
 export const make = (
   options: Options = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  serving(options, (listenOptions, { path }) =>
-    Effect.flatMap(endpoint({ ...options, path }), (served) => Effect.tryPromise(() => listen(listenOptions, served)))
+  serving(options, (settings) =>
+    Effect.flatMap(endpoint({ ...options, path: settings.path }), (served) =>
+      Effect.tryPromise(() => listen(settings.listen, served))
+    )
   )
 
 /**
@@ -210,7 +209,7 @@ export const layerConfig = (
 export const makeWorker = (
   options: WorkerOptions = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  serving(options, (listenOptions, settings) =>
+  serving(options, ({ shutdownTimeout: _, sources: __, ...settings }) =>
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
@@ -222,7 +221,6 @@ export const makeWorker = (
           url: workerUrl(options.workerUrl),
           options: {
             ...settings,
-            listen: listenOptions,
             compression: options.compression ?? true,
             tellsAge: options.selfMetrics ?? true
           },
@@ -244,6 +242,34 @@ export const layerWorker = (
   options: WorkerOptions = {}
 ): Layer.Layer<MetricsServer, MetricsServerError | ServiceDiscoveryError> =>
   Layer.scoped(MetricsServer, makeWorker(options))
+
+/**
+ * Checks options without serving: everything that is checked before a server listens, the files of `tls` included. What
+ * only the attempt can tell, whether the port is free and the worker starts, is not.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const validate = (options: WorkerOptions): Effect.Effect<void, MetricsServerError> =>
+  Effect.asVoid(settingsOf(options))
+
+/**
+ * The salted hash of a password, for `authentication.users`: scrypt with 16 MiB of memory, in the PHC string format. Two
+ * of the same password are never the same. It takes some tenths of a second of a thread that is not the application's.
+ *
+ * @example
+ * import { MetricsServer } from "effect-prometheus"
+ * import { Effect } from "effect"
+ *
+ * export const program = Effect.flatMap(MetricsServer.hashPassword("correct horse battery staple"), (hash) =>
+ *   Effect.log(hash)
+ * )
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const hashPassword = (password: string | Redacted.Redacted<string>): Effect.Effect<string> =>
+  Effect.promise(() => hashed(plain(password)))
 
 const defaults = {
   path: "/metrics",
@@ -280,56 +306,111 @@ const expose = (
     }
   })
 
+// Everything that is known of an option: another key is none.
+const keys = {
+  onError: true,
+  compression: true,
+  scrapeTimeout: true,
+  maxScrapesInFlight: true,
+  selfMetrics: true,
+  maxConnections: true,
+  maxHeaderSize: true,
+  headersTimeout: true,
+  requestTimeout: true,
+  host: true,
+  port: true,
+  path: true,
+  tls: true,
+  authentication: true,
+  shutdownTimeout: true,
+  grace: true,
+  staleFor: true,
+  workerUrl: true
+} as const satisfies Record<keyof WorkerOptions, true>
+
+// The options, checked; times are in milliseconds.
 interface Settings extends Pick<Endpoint, "scrapeTimeout" | "maxScrapesInFlight"> {
+  readonly listen: ListenOptions
+  /** Where what TLS needs was read from. */
+  readonly sources: TlsSources | undefined
   readonly path: string
+  readonly shutdownTimeout: number
   readonly grace: number
   readonly staleFor: number
 }
 
-// What both kinds of server have in common: checked options, a bounded close, addresses, the registration, the line.
+// Both kinds of server check all of it, so that what is validated holds for each of them.
+const settingsOf = (options: WorkerOptions): Effect.Effect<Settings, MetricsServerError> => {
+  const failed = failing(options)
+  return Effect.flatMap(
+    Effect.try({
+      try: () => unsafeSettings(options),
+      catch: (error) => failed("InvalidOptions", messageOf(error))
+    }),
+    (settings) => {
+      const { sources } = settings
+      if (sources === undefined) return Effect.succeed(settings)
+      return Effect.tryPromise({
+        try: async () => {
+          const tls = await checkTls(await readTls(sources), sources)
+          return { ...settings, listen: { ...settings.listen, tls } }
+        },
+        catch: (cause) => failed("Tls", messageOf(cause), cause)
+      })
+    }
+  )
+}
+
+const unsafeSettings = (options: WorkerOptions): Settings => {
+  knownOptions("options", options, keys)
+  const { authentication, host, path = defaults.path, port = 0, tls } = options
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    const given = typeof port === "string" ? JSON.stringify(port) : String(port)
+    throw new RangeError(`port must be a whole number from 0 to 65535, not ${given}`)
+  }
+  if (!isPath(path)) {
+    throw new RangeError(
+      `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
+    )
+  }
+  const millis = (name: "shutdownTimeout" | "grace" | "staleFor"): number => {
+    const milliseconds = timerMillis(options[name] ?? defaults[name])
+    if (milliseconds !== undefined) return milliseconds
+    throw new RangeError(`${name} must be a duration such as "5 seconds", not ${String(options[name])}`)
+  }
+  return {
+    ...unsafeScrapeLimits(options),
+    listen: {
+      host,
+      port,
+      tls: undefined,
+      authentication: authentication === undefined ? undefined : checkedAuthentication(authentication),
+      limits: checkedLimits(options)
+    },
+    sources: tls === undefined ? undefined : checkedTls(tls),
+    path,
+    shutdownTimeout: millis("shutdownTimeout"),
+    grace: millis("grace"),
+    staleFor: millis("staleFor")
+  }
+}
+
+// What both kinds of server have in common: checked options, a bounded close, files that change, addresses, the
+// registration, the line.
 const serving = <E>(
   options: WorkerOptions,
-  start: (listenOptions: ListenOptions, settings: Settings) => Effect.Effect<Running, E>
+  start: (settings: Settings) => Effect.Effect<Running, E>
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
   closedOnFailure(
     Effect.gen(function* () {
-      const { host, port = 0, path = defaults.path } = options
-      const failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) =>
-        new MetricsServerError({ reason, host: host ?? "", port, message, cause })
-
-      if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-        return yield* failed(
-          "InvalidOptions",
-          `port must be a whole number from 0 to 65535, not ${typeof port === "string" ? JSON.stringify(port) : String(port)}`
-        )
-      }
-      if (!isPath(path)) {
-        return yield* failed(
-          "InvalidOptions",
-          `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
-        )
-      }
-      const limits = yield* Effect.try({
-        try: () => ({ scrapes: unsafeScrapeLimits(options), connections: checkedLimits(options) }),
-        catch: (error) => failed("InvalidOptions", messageOf(error))
-      })
-      const tls = yield* loadedTls(options.tls, failed)
-      const millis = (name: "shutdownTimeout" | "grace" | "staleFor", given: Duration.DurationInput | undefined) => {
-        const milliseconds = timerMillis(given ?? defaults[name])
-        return milliseconds === undefined
-          ? failed("InvalidOptions", `${name} must be a duration such as "5 seconds", not ${String(given)}`)
-          : Effect.succeed(milliseconds)
-      }
-      const shutdownTimeout = yield* millis("shutdownTimeout", options.shutdownTimeout)
-      const grace = yield* millis("grace", options.grace)
-      const staleFor = yield* millis("staleFor", options.staleFor)
+      const settings = yield* settingsOf(options)
+      const { path, shutdownTimeout } = settings
+      const { host, port, tls } = settings.listen
       const running = yield* Effect.acquireRelease(
-        Effect.catchAll(
-          start({ host, port, tls, limits: limits.connections }, { ...limits.scrapes, path, grace, staleFor }),
-          (error) => startError(error, host, port, failed)
-        ),
+        Effect.catchAll(start(settings), (error) => startError(error, host, port, failing(options))),
         ({ close }) => Effect.promise(() => close(shutdownTimeout))
       )
+      if (tls !== undefined) yield* reloaded(running, settings.sources, tls)
       const server = described(running, tls !== undefined, path)
       const registration = yield* register(server, shutdownTimeout)
       if (options.selfMetrics ?? true) yield* toldAsRegistered(registration.isRegistered)
@@ -337,6 +418,11 @@ const serving = <E>(
       return { ...server, isRegistered: registration.isRegistered }
     })
   )
+
+const reloaded = (running: Running, sources: TlsSources | undefined, first: TlsTexts) =>
+  sources?.reloadInterval === undefined
+    ? Effect.void
+    : Effect.forkScoped(reloading(sources, first, sources.reloadInterval, running.renew))
 
 // What fails keeps nothing open, also in a scope that goes on.
 const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
@@ -351,14 +437,10 @@ const isPath = (path: string): boolean =>
 
 type Failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) => MetricsServerError
 
-const loadedTls = (options: TlsOptions | undefined, failed: Failed) => {
-  if (options === undefined) return Effect.succeed(undefined)
-  const { key, cert, passphrase } = options
-  return Effect.tryPromise({
-    try: () => loadTls({ key: plain(key), cert, passphrase: passphrase === undefined ? undefined : plain(passphrase) }),
-    catch: (cause) => failed("Tls", messageOf(cause), cause)
-  })
-}
+const failing =
+  ({ host = "", port = 0 }: Options): Failed =>
+  (reason, message, cause) =>
+    new MetricsServerError({ reason, host, port, message, cause })
 
 const startError = (error: unknown, host: string | undefined, port: number, failed: Failed) => {
   const cause = (error as { readonly error?: unknown }).error ?? error

@@ -18,6 +18,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as ConsulAgent from "./ConsulAgent.js"
@@ -338,7 +339,7 @@ export interface ServerHandle extends Server {
  * @category constructors
  */
 export const startHttpServer = (options: ServerOptions = {}): Promise<ServerHandle> =>
-  started(MetricsServer.make(options), options)
+  started(MetricsServer.make(serverOptions(options)), options)
 
 /**
  * Starts the same server in a worker thread: HTTP, TLS and compression leave the application's event loop, and while
@@ -351,7 +352,36 @@ export const startHttpServer = (options: ServerOptions = {}): Promise<ServerHand
  * @category constructors
  */
 export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<ServerHandle> =>
-  started(MetricsServer.makeWorker(options), options)
+  started(MetricsServer.makeWorker(serverOptions(options)), options)
+
+/**
+ * Checks the options of both without serving; see `MetricsServer.validate`. It rejects with a `MetricsServerError` that
+ * names the option or the file.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const validateServerOptions = async (options: ThreadOptions): Promise<void> => {
+  const checked = await Effect.runPromise(Effect.either(MetricsServer.validate(serverOptions(options))))
+  if (Either.isLeft(checked)) throw checked.left
+}
+
+/**
+ * The salted hash of a password, for `authentication.users`; see `MetricsServer.hashPassword`.
+ *
+ * @example
+ * import { hashPassword } from "effect-prometheus/Promises"
+ *
+ * console.log(await hashPassword("correct horse battery staple"))
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const hashPassword = (password: string | Redacted.Redacted<string>): Promise<string> =>
+  Effect.runPromise(MetricsServer.hashPassword(password))
+
+// What the server itself knows nothing of is left out: it refuses unknown options.
+const serverOptions = ({ log: _, registry: __, serviceDiscovery: ___, ...options }: ThreadOptions) => options
 
 /**
  * How to register with a Consul agent: `ConsulAgent.Options`, whose `token` may be a function as well.

@@ -5,8 +5,8 @@ import { answer } from "./endpoint.js"
 
 /** A server of the library's own: nobody else has a hand in what it answers. */
 export interface OwnServer {
-  /** Whether connections are to end with the answer. */
-  readonly isClosing: () => boolean
+  /** Whether the connection of a request is to end with its answer. */
+  readonly isClosing: (request: IncomingMessage) => boolean
   /** Why whoever asks is not let in; `undefined` if everybody is. */
   readonly refusal: ((request: IncomingMessage, target: Target) => Refused) | undefined
 }
@@ -30,7 +30,7 @@ export const listener =
       if (response.headersSent || response.destroyed) return
       // What an application has put around its responses may keep their bodies (a cache does).
       if (server !== undefined && done !== undefined) response.once("finish", done)
-      response.writeHead(status, server?.isClosing() ? { ...headers, connection: "close" } : headers)
+      response.writeHead(status, server?.isClosing(request) ? { ...headers, connection: "close" } : headers)
       response.end(question.method === "HEAD" ? undefined : body)
     }
     // What can still go wrong, here or in what an application has put around the response, is nothing for it to fall for.

@@ -15,4 +15,57 @@ export const countOption = (name: string, given: unknown, fallback: number): num
   throw new RangeError(`${name} must be a whole number of at least 1, not ${shown(given)}`)
 }
 
+/** One of those. */
+export const choiceOption = <A extends string>(
+  name: string,
+  given: unknown,
+  choices: ReadonlyArray<A>,
+  fallback: A
+): A => {
+  const chosen = choices.find((choice) => choice === (given ?? fallback))
+  if (chosen !== undefined) return chosen
+  throw new RangeError(`${name} must be ${choices.map(shown).join(" or ")}, not ${shown(given)}`)
+}
+
+/** A list of texts that is not empty, nor any of them. */
+export const listOption = (name: string, given: unknown, ifEmpty: string): ReadonlyArray<string> => {
+  if (!Array.isArray(given) || !given.every((item) => typeof item === "string" && item !== "")) {
+    throw new RangeError(`${name} must be a list of texts`)
+  }
+  if (given.length === 0) throw new RangeError(`${name} must not be empty: ${ifEmpty}`)
+  return given
+}
+
+/** Nothing but those options. An unknown one would leave off what was meant, and nobody would notice. */
+export const knownOptions = (what: string, given: unknown, known: Readonly<Record<string, true>>): void => {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new RangeError(
+      `${what} must be an object with options, not ${Array.isArray(given) ? "a list" : typeof given}`
+    )
+  }
+  const prefix = what === "options" ? "" : `${what}.`
+  for (const [key, value] of Object.entries(given)) {
+    if (value === undefined || Object.hasOwn(known, key)) continue
+    const meant = Object.keys(known).find((name) => isNear(key.toLowerCase(), name.toLowerCase()))
+    const hint = meant === undefined ? "" : `; is ${prefix}${meant} meant?`
+    throw new RangeError(`there is no option ${prefix}${key}${hint}`)
+  }
+}
+
+// At most a letter in four is other, missing or too much.
+const isNear = (a: string, b: string): boolean => distance(a, b) <= Math.max(a.length, b.length) / 4
+
+const distance = (a: string, b: string): number => {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j += 1) {
+      const replaced = (row[j] ?? 0) + (letter === b[j] ? 0 : 1)
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
 const shown = (given: unknown): string => (typeof given === "string" ? JSON.stringify(given) : String(given))

@@ -1,6 +1,7 @@
 /** What the main thread and the worker say to each other. */
 import type { Ask, NotScraped } from "./endpoint.js"
 import type { Format } from "./negotiation.js"
+import type { TlsMaterial } from "./secureContext.js"
 import type { ScrapeEvent } from "./selfMetrics.js"
 import type { ListenOptions } from "./server.js"
 
@@ -53,4 +54,5 @@ export type ToWorker =
   | { readonly tag: "Busy"; readonly id: number }
   | { readonly tag: "Scraped"; readonly id: number; readonly exposed: Exposed }
   | ({ readonly tag: "NotScraped"; readonly id: number } & NotScraped)
+  | { readonly tag: "Renew"; readonly tls: TlsMaterial }
   | { readonly tag: "Close"; readonly deadline: number }

@@ -3,11 +3,15 @@ import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node
 import { createServer } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import { createServer as createSecureServer } from "node:https"
-import type { AddressInfo } from "node:net"
+import type { AddressInfo, Socket } from "node:net"
+import { admission } from "./admission.js"
 import { followed } from "./connections.js"
+import type { CheckedAuthentication } from "./credentials.js"
 import type { Endpoint } from "./endpoint.js"
 import type { CheckedLimits } from "./limits.js"
 import { listener } from "./listener.js"
+import type { TlsMaterial } from "./secureContext.js"
+import { secureContext } from "./secureContext.js"
 import { longestTimer } from "./timer.js"
 
 /** Where to listen, and how. It can be sent to a worker. */
@@ -16,16 +20,11 @@ export interface ListenOptions {
   readonly host: string | undefined
   /** 0: any free one. */
   readonly port: number
-  /** Key and certificate as PEM text. Undefined: HTTP. */
+  /** Undefined: HTTP. */
   readonly tls: TlsMaterial | undefined
+  /** Undefined: everybody is let in. */
+  readonly authentication: CheckedAuthentication | undefined
   readonly limits: CheckedLimits
-}
-
-/** A key and its certificate, as PEM text. */
-export interface TlsMaterial {
-  readonly key: string
-  readonly cert: string
-  readonly passphrase: string | undefined
 }
 
 /** A server that listens. */
@@ -37,6 +36,11 @@ export interface Running {
    * It never rejects.
    */
   readonly close: (deadline: number) => Promise<void>
+  /**
+   * Uses other keys and certificates for the connections that come from now on; who is asked for a certificate stays as
+   * it is. Those that are open stay open; where the authorities are others, each of them ends with its next answer.
+   */
+  readonly renew: (tls: TlsMaterial) => void
 }
 
 /** Listens. It rejects with the error of Node.js if it cannot. */
@@ -44,8 +48,10 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
   new Promise((resolve, reject) => {
     const { host, port, tls, limits } = options
     let closing = false
-    const answering = listener(endpoint, { isClosing: () => closing, refusal: undefined })
     const server = newServer(options)
+    const { isOutdated, renew } = renewing(server, tls)
+    const isClosing = ({ socket }: IncomingMessage): boolean => closing || isOutdated(socket)
+    const answering = listener(endpoint, { isClosing, refusal: admission(tls, options.authentication) })
     // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
     const connections = followed(server, {
       most: limits.maxConnections,
@@ -81,7 +87,7 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
       // A failing accept (out of file descriptors, say) is over when it is over; unheard, it would end the process.
       server.on("error", () => {})
       const address = server.address() as AddressInfo
-      resolve({ hostname: address.address, port: address.port, close })
+      resolve({ hostname: address.address, port: address.port, close, renew })
     })
   })
 
@@ -97,11 +103,26 @@ const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => 
     connectionsCheckingInterval: Math.min(looking, headersTimeout)
   }
   if (tls === undefined) return createServer(http)
-  return createSecureServer({ ...http, ...pem(tls), handshakeTimeout: headersTimeout, minVersion: "TLSv1.2" })
+  return createSecureServer({
+    ...http,
+    ...secureContext(tls),
+    handshakeTimeout: headersTimeout,
+    requestCert: tls.clientCertificate !== "none",
+    rejectUnauthorized: tls.clientCertificate === "required"
+  })
 }
 
-const pem = ({ key, cert, passphrase }: TlsMaterial) => ({
-  key,
-  cert,
-  ...(passphrase === undefined ? {} : { passphrase })
-})
+// Those who were let in by authorities that are not the same any more come back, and are asked again.
+const renewing = (server: HttpServer | HttpsServer, tls: TlsMaterial | undefined) => {
+  let authorities = tls?.ca
+  const letInBy = new WeakMap<Socket, string | undefined>()
+  server.on("secureConnection", (socket) => letInBy.set(socket, authorities))
+  return {
+    isOutdated: (socket: Socket): boolean => letInBy.has(socket) && letInBy.get(socket) !== authorities,
+    renew: (renewed: TlsMaterial): void => {
+      if (!("setSecureContext" in server)) return
+      server.setSecureContext(secureContext(renewed))
+      authorities = renewed.ca
+    }
+  }
+}

@@ -7,6 +7,7 @@ import type { Ask, NotScraped } from "./endpoint.js"
 import { messageOf } from "./message.js"
 import type { Progress } from "./pace.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import type { TlsMaterial } from "./secureContext.js"
 import type { ScrapeEvent } from "./selfMetrics.js"
 import type { Running } from "./server.js"
 import { WorkerStartError } from "./workerStartError.js"
@@ -37,12 +38,14 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
   let reviving: Promise<void> | undefined
   const { hostname, port } = current
   // The same port as before: it is the one that was registered.
-  const options = { ...thread.options, listen: { ...thread.options.listen, port } }
+  let options = { ...thread.options, listen: { ...thread.options.listen, port } }
 
   const revive = async (): Promise<void> => {
     for (let delay = firstDelay; !closing.signal.aborted; delay = Math.min(2 * delay, longestDelay)) {
+      const given = options
       try {
-        current = await start(thread, options, closing.signal)
+        current = await start(thread, given, closing.signal)
+        if (options !== given && options.listen.tls !== undefined) current.renew(options.listen.tls)
         return watch()
       } catch (error) {
         if (closing.signal.aborted) return
@@ -65,7 +68,12 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
     await reviving
     await current.close(deadline)
   }
-  return { hostname, port, close }
+  // Also for a worker that is started anew later, or just now.
+  const renew = (tls: TlsMaterial): void => {
+    options = { ...options, listen: { ...options.listen, tls } }
+    current.renew(tls)
+  }
+  return { hostname, port, close, renew }
 }
 
 interface Started extends Running {
@@ -120,7 +128,9 @@ const start = async (
       if (message.tag === "Failed") fail(Object.assign(new Error(message.message), { code: message.code }))
       else if (message.tag === "Listening") {
         listened()
-        resolve({ hostname: message.hostname, port: message.port, died, close: closer(worker, died, post) })
+        const { hostname, port } = message
+        const renew = (tls: TlsMaterial): void => post({ tag: "Renew", tls })
+        resolve({ hostname, port, died, close: closer(worker, died, post), renew })
       } else if (message.tag === "Told") tell(message.event)
       else answering(message)
     })

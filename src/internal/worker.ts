@@ -92,7 +92,7 @@ class MainThread {
     private heldFor: number
   ) {}
 
-  receive(message: Exclude<ToWorker, { readonly tag: "Close" }>): void {
+  receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" }>): void {
     if (message.tag === "Scraped") this.heldFor = message.exposed.heldFor
     this.waiting.get(message.id)?.(message)
   }
@@ -133,7 +133,7 @@ class MainThread {
       this.waiting.set(id, (message) => {
         if (message.tag === "Alive") within(this.grace, ping)
         else if (message.tag === "Busy") within(this.grace + patience * this.heldFor, lookElsewhere)
-        else if (message.tag !== "Close") finish(message)
+        else if (message.tag === "Scraped" || message.tag === "NotScraped") finish(message)
       })
       this.post({ tag: "Scrape", id, ask })
       within(this.grace, giveUp)
@@ -201,6 +201,7 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
   }
   port.on("message", (message: ToWorker) => {
     if (message.tag === "Scraped") cache.put(message.exposed)
+    if (message.tag === "Renew") return running.renew(message.tls)
     if (message.tag !== "Close") return main.receive(message)
     running.close(message.deadline).then(() => {
       post({ tag: "Closed" })

@@ -1,0 +1,102 @@
+/** Who is let in: those who know a password or a token. */
+import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
+import type { Refusal } from "./endpoint.js"
+import type { PasswordHash } from "./password.js"
+import { isOf } from "./password.js"
+
+/** What is known of those who are let in. It can be sent to a worker, and tells no password and no token. */
+export interface CheckedAuthentication {
+  readonly users: ReadonlyArray<{ readonly name: string; readonly hash: PasswordHash }>
+  /** SHA-256 digests. Tokens are too long to be guessed, so no slower hash is needed. */
+  readonly tokens: ReadonlyArray<Uint8Array>
+  readonly openHealthPage: boolean
+}
+
+type Refused = Refusal | undefined | Promise<Refusal | undefined>
+
+/** Why a request with that `Authorization` is not let in. It never throws. */
+export const credentialsRefusal = ({ tokens, users }: CheckedAuthentication): ((header?: string) => Refused) => {
+  const challenges = [
+    ...(users.length > 0 ? ['Basic realm="metrics", charset="UTF-8"'] : []),
+    ...(tokens.length > 0 ? ['Bearer realm="metrics"'] : [])
+  ].join(", ")
+  const unauthorized = refusal(challenges)
+  // RFC 6750, section 3.1; the challenge for bearers is the last one.
+  const invalidToken = tokens.length > 0 ? refusal(`${challenges}, error="invalid_token"`) : unauthorized
+  const verify = passwords(users, unauthorized)
+
+  return (header = "") => {
+    const [, scheme = "", credentials = ""] = /^(basic|bearer) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(header) ?? []
+    if (scheme.toLowerCase() === "bearer") return isToken(tokens, credentials) ? undefined : invalidToken
+    return scheme === "" ? unauthorized : verify(Buffer.from(credentials, "base64"))
+  }
+}
+
+const refusal = (challenges: string): Refusal => ({
+  status: 401,
+  message: "Unauthorized",
+  headers: { "www-authenticate": challenges }
+})
+
+// All of them are looked at, so that nothing tells which one is nearly right.
+const isToken = (tokens: ReadonlyArray<Uint8Array>, given: string): boolean => {
+  const digest = digestOf(given)
+  return tokens.filter((token) => timingSafeEqual(digest, token)).length > 0
+}
+
+/** What is kept of a token, or of any text. */
+export const digestOf = (text: string): Uint8Array => createHash("sha256").update(text).digest()
+
+// Verifying takes a thread of the pool in which the application compresses, reads files and looks up names. There are
+// four, which this one shares with the other threads of the process.
+const mostVerifications = 2
+let verifications = 0
+
+const busy: Refusal = { status: 429, message: "Too many requests", headers: { "retry-after": "1" } }
+
+const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal): ((sent: Buffer) => Refused) => {
+  // Names as the bytes that they are sent as.
+  const hashes = new Map(users.map(({ name, hash }) => [Buffer.from(name).toString("latin1"), hash]))
+  const decoyOf = decoys(users.map(({ hash }) => hash))
+  const secret = randomBytes(32)
+  const nobody = randomBytes(32)
+  // Of each user, what was sent when it was right.
+  const verified = new Map<string, Buffer>()
+  const running = new Map<string, Promise<Refusal | undefined>>()
+
+  return (sent) => {
+    const [, name = "", password = ""] = /^([^:]*):(.+)$/s.exec(sent.toString("latin1")) ?? []
+    const known = hashes.get(name)
+    const hash = known ?? decoyOf(name)
+    if (password === "" || hash === undefined) return unauthorized
+    const proof = createHmac("sha256", secret).update(sent).digest()
+    if (timingSafeEqual(proof, verified.get(name) ?? nobody)) return undefined
+    const key = proof.toString("latin1")
+    const joined = running.get(key)
+    if (joined !== undefined) return joined
+    if (verifications >= mostVerifications) return busy
+    verifications += 1
+    const result = isOf(hash, Buffer.from(password, "latin1"))
+      .then((is) => {
+        if (!is || known === undefined) return unauthorized
+        verified.set(name, proof)
+        return undefined
+      })
+      .catch(() => unauthorized)
+      .finally(() => {
+        verifications -= 1
+        running.delete(key)
+      })
+    running.set(key, result)
+    return result
+  }
+}
+
+// For an unknown user as much work as for one of those that are known, and always the same one: where users have hashes
+// of different costs, how long it takes tells nothing, not even after a restart.
+const decoys = (hashes: ReadonlyArray<PasswordHash>): ((name: string) => PasswordHash | undefined) => {
+  const secret = createHash("sha256")
+  for (const { hash } of hashes) secret.update(hash)
+  const key = secret.digest()
+  return (name) => hashes[createHmac("sha256", key).update(name).digest().readUInt32BE() % hashes.length]
+}
