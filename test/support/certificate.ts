@@ -3,35 +3,76 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
+import type { CertificateExtension, SubjectAltNameExtension } from "selfsigned"
 import { generate } from "selfsigned"
 
-/** A key and the certificate for `localhost`, 127.0.0.1 and ::1 that it signed itself, as PEM text. */
+/** A key and a certificate, as PEM text; the certificate is for `localhost`, 127.0.0.1 and ::1 unless told otherwise. */
 export interface Certificate {
   readonly key: string
   readonly cert: string
 }
 
-/** Makes one. It takes milliseconds: the keys are of an elliptic curve. */
-export const selfSigned = async (): Promise<Certificate> => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], {
-    keyType: "ec",
-    algorithm: "sha256",
-    extensions: [
-      {
-        name: "subjectAltName",
-        altNames: [
-          { type: 2, value: "localhost" },
-          { type: 7, ip: "127.0.0.1" },
-          { type: 7, ip: "::1" }
-        ]
-      }
-    ]
-  })
-  return { key: made.private, cert: made.cert }
+type Names = NonNullable<SubjectAltNameExtension["altNames"]>
+
+export interface Issued {
+  /** Default: `localhost`. */
+  readonly commonName?: string
+  /** Default: those of this machine. */
+  readonly names?: Names
+  /** When it ended to be valid, or will. Default: in a year. */
+  readonly until?: Date
 }
 
+/** This machine, as a server is asked for. */
+export const here: Names = [
+  { type: 2, value: "localhost" },
+  { type: 7, ip: "127.0.0.1" },
+  { type: 7, ip: "::1" }
+]
+
+const hour = 3_600_000
+
+const made = async (by: Certificate | undefined, extensions: Array<CertificateExtension>, issued: Issued) => {
+  const { commonName = "localhost", until } = issued
+  const { cert, private: key } = await generate([{ name: "commonName", value: commonName }], {
+    keyType: "ec",
+    algorithm: "sha256",
+    extensions,
+    ...(by === undefined ? {} : { ca: by }),
+    ...(until === undefined ? {} : { notBeforeDate: new Date(until.getTime() - hour), notAfterDate: until })
+  })
+  return { key, cert }
+}
+
+const named = (altNames: Names): Array<CertificateExtension> =>
+  altNames.length === 0 ? [] : [{ name: "subjectAltName", altNames }]
+
+/** Makes one that signed itself. It takes milliseconds: the keys are of an elliptic curve. */
+export const selfSigned = (issued: Issued = {}): Promise<Certificate> =>
+  made(undefined, named(issued.names ?? here), issued)
+
+/** An authority, and what it issues. */
+export interface Authority extends Certificate {
+  readonly issue: (issued?: Issued) => Effect.Effect<Certificate>
+}
+
+/** Makes an authority. */
+export const authority = (commonName = "authority"): Effect.Effect<Authority> =>
+  Effect.promise(async () => {
+    const usage: Array<CertificateExtension> = [
+      { name: "basicConstraints", cA: true, critical: true },
+      { name: "keyUsage", keyCertSign: true, critical: true }
+    ]
+    const own = await made(undefined, usage, { commonName })
+    const leaf: CertificateExtension = { name: "basicConstraints", cA: false }
+    return {
+      ...own,
+      issue: (issued = {}) => Effect.promise(() => made(own, [leaf, ...named(issued.names ?? here)], issued))
+    }
+  })
+
 /** The same as an effect. */
-export const certificate: Effect.Effect<Certificate> = Effect.promise(selfSigned)
+export const certificate: Effect.Effect<Certificate> = Effect.promise(() => selfSigned())
 
 /** The same key, encrypted with that passphrase. */
 export const encrypted = (key: string, passphrase: string): string =>

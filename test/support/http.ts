@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from "node:http"
+import type { Agent, IncomingHttpHeaders } from "node:http"
 import { request as plainRequest } from "node:http"
 import { request as secureRequest } from "node:https"
 import type { AddressInfo, Server, Socket } from "node:net"
@@ -16,6 +16,8 @@ export interface Answer {
   readonly bytes: Buffer
   readonly body: string
   readonly milliseconds: number
+  /** Whether it came over a connection that had been used before. */
+  readonly reused: boolean
 }
 
 export interface AskOptions {
@@ -25,6 +27,12 @@ export interface AskOptions {
   readonly ca?: string
   /** The server is asked under this name, whatever the address in the URL. */
   readonly servername?: string
+  /** What the client shows itself with. */
+  readonly key?: string
+  readonly cert?: string
+  readonly maxVersion?: "TLSv1.2" | "TLSv1.3"
+  /** Whose connections to use. Default: one of its own. */
+  readonly agent?: Agent
 }
 
 /** One request on a connection of its own. It rejects if there is no whole answer. */
@@ -32,14 +40,15 @@ export const ask = (url: string, options: AskOptions = {}): Promise<Answer> =>
   new Promise((resolve, reject) => {
     const start = performance.now()
     const request = url.startsWith("https:") ? secureRequest : plainRequest
-    const sent = request(url, { ...options, agent: false, timeout: patience }, (response) => {
+    const sent = request(url, { agent: false, ...options, timeout: patience }, (response) => {
       const parts: Array<Buffer> = []
       response.on("data", (part: Buffer) => parts.push(part))
       response.on("error", reject)
       response.on("end", () => {
         const bytes = Buffer.concat(parts)
         const { headers, statusCode: status = 0 } = response
-        resolve({ status, headers, bytes, body: bytes.toString(), milliseconds: performance.now() - start })
+        const milliseconds = performance.now() - start
+        resolve({ status, headers, bytes, body: bytes.toString(), milliseconds, reused: sent.reusedSocket })
       })
     })
     sent.on("error", reject)
@@ -50,6 +59,15 @@ export const ask = (url: string, options: AskOptions = {}): Promise<Answer> =>
 /** The same as an effect. That nobody answers is a defect: a test that expects it asks `isFree`. */
 export const get = (url: string, options: AskOptions = {}): Effect.Effect<Answer> =>
   Effect.promise(() => ask(url, options))
+
+/** The status of the answer; or of none, the code of what went wrong. */
+export const outcome = (url: string, options: AskOptions = {}): Effect.Effect<number | string> =>
+  Effect.promise(() =>
+    ask(url, options).then(
+      ({ status }) => status,
+      (error: NodeJS.ErrnoException) => error.code ?? error.message
+    )
+  )
 
 /** Whether nothing listens on that port any more. */
 export const isFree = (port: number, host = "127.0.0.1"): Promise<boolean> =>
