@@ -1,0 +1,318 @@
+import { scryptSync } from "node:crypto"
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
+import * as MetricsServer from "../src/MetricsServer.js"
+import { authority } from "./support/certificate.js"
+import { basic, bearer, cheap, hashOf } from "./support/hashes.js"
+import { get } from "./support/http.js"
+import type { Kind } from "./support/servers.js"
+import { kinds, logging, refused, someMetrics, started } from "./support/servers.js"
+
+const token = "0123456789abcdef"
+const password = "correct horse battery staple"
+const basicOnly = 'Basic realm="metrics", charset="UTF-8"'
+const bearerOnly = 'Bearer realm="metrics"'
+
+type Headers = Readonly<Record<string, string>>
+
+const serving = (kind: Kind, authentication: MetricsServer.AuthenticationOptions) =>
+  Effect.map(started(kind, { authentication }, { registry: someMetrics() }), (server) => ({
+    ...server,
+    asked: (headers: Headers = {}, target = "/metrics") =>
+      get(server.healthUrl.replace(/\/$/, target), { headers: { ...headers } }),
+    status: (headers: Headers = {}, target = "/metrics") =>
+      Effect.map(get(server.healthUrl.replace(/\/$/, target), { headers: { ...headers } }), ({ status }) => status)
+  }))
+
+const base64 = (text: string): string => Buffer.from(text).toString("base64")
+
+/** What lets nobody in who has no password to show. */
+const nothing: ReadonlyArray<{ readonly title: string; readonly headers: Headers }> = [
+  { title: "no header", headers: {} },
+  { title: "an empty header", headers: { authorization: "" } },
+  { title: "another scheme", headers: { authorization: `Digest ${base64(`scraper:${password}`)}` } },
+  { title: "a scheme alone", headers: { authorization: "Basic" } },
+  { title: "a wrong password", headers: basic("scraper", "guess") },
+  { title: "the password of another user", headers: basic("scraper", "another password") },
+  { title: "the password in another case", headers: basic("scraper", password.toUpperCase()) },
+  { title: "the beginning of the password", headers: basic("scraper", password.slice(0, -1)) },
+  { title: "an unknown user", headers: basic("nobody", password) },
+  { title: "a user whose name every object has", headers: basic("constructor", password) },
+  { title: "no password", headers: basic("scraper", "") },
+  { title: "no user", headers: basic("", password) },
+  { title: "no colon", headers: { authorization: `Basic ${base64("scraper")}` } },
+  { title: "nothing in base64", headers: { authorization: "Basic ====" } },
+  { title: "text that is no base64", headers: { authorization: "Basic {scraper}" } },
+  { title: "the password as it is", headers: { authorization: `Basic scraper:${password}` } },
+  { title: "a huge password", headers: basic("scraper", password.repeat(300)) },
+  { title: "a token where there are none", headers: bearer(token) }
+]
+
+const invalid: ReadonlyArray<{ readonly title: string; readonly given: unknown; readonly told: string }> = [
+  { title: "nothing at all", given: {}, told: "authentication" },
+  { title: "empty lists", given: { users: {}, tokens: [] }, told: "authentication" },
+  { title: "null", given: null, told: "authentication" },
+  { title: "true", given: true, told: "authentication" },
+  {
+    title: "a misspelt key",
+    given: { tokens: [token], user: {} },
+    told: "authentication.user; is authentication.users"
+  },
+  { title: "a password in the place of its hash", given: { users: { scraper: password } }, told: '"scraper"' },
+  { title: "a redacted one", given: { users: { scraper: Redacted.make(password) } }, told: '"scraper"' },
+  { title: "a hash that is none", given: { users: { scraper: 7 } }, told: '"scraper"' },
+  {
+    title: "a hash of another kind",
+    given: { users: { scraper: "$2y$10$abcdefghijklmnopqrstuv" } },
+    told: '"scraper"'
+  },
+  { title: "a hash that is cheap", given: { users: { a: hashOf(password, { ...cheap, ln: 9 }) } }, told: '"a"' },
+  {
+    title: "a hash that takes 512 MiB",
+    given: { users: { a: hashOf(password).replace("ln=10", "ln=19") } },
+    told: '"a"'
+  },
+  {
+    title: "a hash that takes for ever",
+    given: { users: { a: hashOf(password).replace("p=1", "p=17") } },
+    told: '"a"'
+  },
+  { title: "a hash that is cut", given: { users: { a: hashOf(password).slice(0, -30) } }, told: '"a"' },
+  { title: "an empty name", given: { users: { "": hashOf(password) } }, told: '""' },
+  { title: "a name with a colon", given: { users: { "a:b": hashOf(password) } }, told: '"a:b"' },
+  { title: "a name of two lines", given: { users: { "a\nb": hashOf(password) } }, told: '"a\\nb"' },
+  { title: "a list of users", given: { users: [password] }, told: "authentication.users" },
+  { title: "a short token", given: { tokens: [token, "correct-horse"] }, told: "authentication.tokens[1]" },
+  { title: "a token with a space", given: { tokens: [password] }, told: "authentication.tokens[0]" },
+  { title: "a token that is none", given: { tokens: [undefined] }, told: "authentication.tokens[0]" },
+  { title: "a token for a list", given: { tokens: token }, told: "authentication.tokens" },
+  { title: "yes for true", given: { tokens: [token], openHealthPage: "no" }, told: "authentication.openHealthPage" }
+]
+
+for (const kind of kinds) {
+  describe(`a metrics server ${kind.name} with users`, () => {
+    it.scopedLive("lets in those who know their password, each of several", () =>
+      Effect.gen(function* () {
+        const users = { scraper: hashOf(password), "Jürgen B.": Redacted.make(hashOf("pässwörd: ✓")) }
+        const { asked } = yield* serving(kind, { users })
+        for (const headers of [
+          basic("scraper", password),
+          basic("Jürgen B.", "pässwörd: ✓"),
+          basic("scraper", password),
+          { authorization: basic("scraper", password).authorization.replace("Basic", "bAsIc") }
+        ]) {
+          const { body, headers: told, status } = yield* asked(headers)
+          assert.strictEqual(status, 200)
+          assert.include(body, "jobs_total 3\n")
+          assert.notProperty(told, "www-authenticate")
+        }
+      })
+    )
+
+    it.scopedLive("answers everybody else with 401, whatever is asked for, and says no more than that", () =>
+      Effect.gen(function* () {
+        const users = { scraper: hashOf(password), other: hashOf("another password") }
+        const { asked, lines } = yield* serving(kind, { users })
+        // Also once a password is remembered.
+        for (const isKnown of [false, true]) {
+          for (const { headers, title } of nothing) {
+            const { body, headers: told, status } = yield* asked(headers)
+            assert.strictEqual(status, 401, title)
+            assert.strictEqual(told["www-authenticate"], basicOnly, title)
+            assert.strictEqual(body, "Unauthorized\n", title)
+          }
+          if (!isKnown) assert.strictEqual((yield* asked(basic("scraper", password))).status, 200)
+        }
+        for (const target of ["/", "/nowhere", "/metrics?name[]=jobs_total"]) {
+          assert.strictEqual((yield* asked({}, target)).status, 401, target)
+          const known = yield* asked(basic("scraper", password), target)
+          assert.strictEqual(known.status, target === "/nowhere" ? 404 : 200, target)
+        }
+        const { body } = yield* asked(basic("scraper", password))
+        assert.include(body, `effect_prometheus_scrapes_total{code="401"} ${2 * nothing.length + 1}\n`)
+        for (const { message } of lines) assert.notInclude(message, password)
+      })
+    )
+
+    it.scopedLive("leaves the page for health checks open, and nothing else, where that is wished for", () =>
+      Effect.gen(function* () {
+        const { status } = yield* serving(kind, { users: { scraper: hashOf(password) }, openHealthPage: true })
+        assert.strictEqual(yield* status({}, "/"), 200)
+        assert.strictEqual(yield* status({}, "/?"), 200)
+        for (const target of ["/metrics", "/nowhere", "//", "//metrics", "/x/../metrics"]) {
+          assert.strictEqual(yield* status({}, target), 401, target)
+        }
+      })
+    )
+
+    it.scopedLive("verifies two passwords at a time, and answers more with 429; remembered ones need no turn", () =>
+      Effect.gen(function* () {
+        const { asked, status } = yield* serving(kind, {
+          users: { scraper: hashOf(password, { ln: 16, r: 8, p: 4 }) },
+          tokens: [token]
+        })
+        const right = basic("scraper", password)
+        assert.strictEqual(yield* status(right), 200)
+        const attempts = ["a", "b", "c", "d", "e", "f"].map((guess) => asked(basic(`user-${guess}`, guess)))
+        const honest = Effect.zipRight(Effect.sleep("100 millis"), Effect.all([status(right), status(bearer(token))]))
+        const [guesses, answers] = yield* Effect.all([Effect.all(attempts, { concurrency: 6 }), honest], {
+          concurrency: 2
+        })
+        const statuses = guesses.map((guess) => guess.status).sort()
+        assert.deepEqual(statuses, [401, 401, 429, 429, 429, 429])
+        for (const guess of guesses.filter((one) => one.status === 429)) {
+          assert.strictEqual(guess.headers["retry-after"], "1")
+        }
+        assert.deepEqual(answers, [200, 200])
+        assert.strictEqual(yield* status(basic("user-f", "f")), 401)
+      })
+    )
+
+    it.scopedLive("verifies the same credentials once for all who send them at the same time", () =>
+      Effect.gen(function* () {
+        const { status } = yield* serving(kind, { users: { scraper: hashOf(password, { ln: 16, r: 8, p: 4 }) } })
+        for (const [sent, expected] of [
+          ["guess", 401],
+          [password, 200]
+        ] as const) {
+          const asking = Effect.replicateEffect(status(basic("scraper", sent)), 8, { concurrency: 8 })
+          assert.deepEqual(
+            yield* asking,
+            Array.from({ length: 8 }, () => expected)
+          )
+        }
+      })
+    )
+  })
+
+  describe(`a metrics server ${kind.name} with tokens`, () => {
+    it.scopedLive("lets in those who have one of them, and tells others that theirs is none", () =>
+      Effect.gen(function* () {
+        const tokens = [token, Redacted.make("abc-._~+/DEF012345==")]
+        const { asked, status } = yield* serving(kind, { tokens })
+        for (const sent of [token, "abc-._~+/DEF012345=="]) assert.strictEqual(yield* status(bearer(sent)), 200)
+        assert.strictEqual(yield* status({ authorization: `bearer  ${token} ` }), 200)
+        for (const sent of [`${token}0`, token.slice(0, -1), token.toUpperCase(), "x".repeat(8_000)]) {
+          const { body, headers, status } = yield* asked(bearer(sent))
+          assert.strictEqual(status, 401)
+          assert.strictEqual(headers["www-authenticate"], `${bearerOnly}, error="invalid_token"`)
+          assert.strictEqual(body, "Unauthorized\n")
+        }
+        for (const headers of [{}, basic("scraper", password), { authorization: "Bearer" }]) {
+          const { headers: told, status } = yield* asked(headers)
+          assert.deepEqual([status, told["www-authenticate"]], [401, bearerOnly])
+        }
+      })
+    )
+
+    it.scopedLive("takes users as well, and asks for either", () =>
+      Effect.gen(function* () {
+        const { asked, status } = yield* serving(kind, { tokens: [token], users: { scraper: hashOf(password) } })
+        assert.strictEqual(yield* status(bearer(token)), 200)
+        assert.strictEqual(yield* status(basic("scraper", password)), 200)
+        const challenge = (headers: Headers) =>
+          Effect.map(asked(headers), ({ headers: told }) => told["www-authenticate"])
+        assert.strictEqual(yield* challenge({}), `${basicOnly}, ${bearerOnly}`)
+        assert.strictEqual(yield* challenge(basic("scraper", "guess")), `${basicOnly}, ${bearerOnly}`)
+        assert.strictEqual(yield* challenge(bearer("guess")), `${basicOnly}, ${bearerOnly}, error="invalid_token"`)
+      })
+    )
+  })
+
+  describe(`the authentication of a metrics server ${kind.name}`, () => {
+    for (const { given, title, told } of invalid) {
+      it.scopedLive(`with ${title} is a typed failure that names the option, and no secret`, () =>
+        Effect.gen(function* () {
+          const error = yield* refused(started(kind, { authentication: given as never }))
+          assert.strictEqual(error.reason, "InvalidOptions")
+          assert.include(error.message, told)
+          for (const secret of [password, "correct-horse", "$scrypt$", "$2y$"]) {
+            assert.notInclude(JSON.stringify(error), secret)
+          }
+        })
+      )
+    }
+
+    it.scopedLive("comes after the certificate: who shows a wrong one is not asked for a password", () =>
+      Effect.gen(function* () {
+        const trusted = yield* authority()
+        const own = yield* trusted.issue()
+        const tls = { ...own, ca: trusted.cert, allowedNames: ["prometheus"] }
+        const server = yield* started(kind, { tls, authentication: { users: { scraper: hashOf(password) } } })
+        const named = yield* trusted.issue({ names: [{ type: 2, value: "prometheus" }] })
+        const status = (client: object, headers: Headers) =>
+          Effect.map(get(server.url, { ca: trusted.cert, ...client, headers: { ...headers } }), ({ status }) => status)
+        assert.strictEqual(yield* status(own, basic("scraper", password)), 403)
+        assert.strictEqual(yield* status(named, {}), 401)
+        assert.strictEqual(yield* status(named, basic("scraper", password)), 200)
+      })
+    )
+  })
+}
+
+describe("The authentication of MetricsServer.layerConfig", () => {
+  it.scopedLive("is read from configuration, redacted", () =>
+    Effect.gen(function* () {
+      const layer = MetricsServer.layerConfig({
+        host: Config.succeed("127.0.0.1"),
+        authentication: {
+          users: { scraper: Config.redacted("PASSWORD_HASH") },
+          tokens: Config.array(Config.redacted(), "TOKENS"),
+          openHealthPage: Config.boolean("OPEN")
+        }
+      })
+      const values = [
+        ["PASSWORD_HASH", hashOf(password)],
+        ["TOKENS", `${token}, another-long-token`],
+        ["OPEN", "true"]
+      ] as const
+      const provider = Layer.setConfigProvider(ConfigProvider.fromMap(new Map(values)))
+      const { healthUrl, url } = Context.get(
+        yield* Layer.build(layer.pipe(Layer.provide(provider), Layer.provide(logging().layer))),
+        MetricsServer.MetricsServer
+      )
+      const status = (asked: string, headers: Headers = {}) =>
+        Effect.map(get(asked, { headers: { ...headers } }), ({ status }) => status)
+      assert.strictEqual(yield* status(url), 401)
+      assert.strictEqual(yield* status(url, basic("scraper", password)), 200)
+      assert.strictEqual(yield* status(url, bearer("another-long-token")), 200)
+      assert.strictEqual(yield* status(healthUrl), 200)
+    })
+  )
+})
+
+describe("MetricsServer.hashPassword", () => {
+  it.live("salts and hashes a password as OWASP recommends, redacted or not", () =>
+    Effect.gen(function* () {
+      const hashes = yield* Effect.all([
+        MetricsServer.hashPassword("pässwörd"),
+        MetricsServer.hashPassword(Redacted.make("pässwörd"))
+      ])
+      assert.notStrictEqual(hashes[0], hashes[1])
+      for (const made of hashes) {
+        const [, kind, cost, salt = "", hash = ""] = made.split("$")
+        assert.deepEqual([kind, cost], ["scrypt", "ln=14,r=8,p=5"])
+        const options = { N: 2 ** 14, r: 8, p: 5 }
+        const expected = scryptSync("pässwörd", Buffer.from(salt, "base64"), 32, options)
+        assert.strictEqual(hash, expected.toString("base64").replaceAll("=", ""))
+        assert.strictEqual(Buffer.from(salt, "base64").length, 16)
+      }
+    })
+  )
+
+  for (const kind of kinds) {
+    it.scopedLive(`makes what a server ${kind.name} takes, as well as hashes made elsewhere`, () =>
+      Effect.gen(function* () {
+        const users = {
+          own: yield* MetricsServer.hashPassword(password),
+          // The last test vector of RFC 7914, section 12, that fits into 16 MiB.
+          rfc: "$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU$cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofLVQylVYT8Pz2LUlwUkKpr55h6F3A1lHkDfzwF7RVdYhw"
+        }
+        const { status } = yield* serving(kind, { users })
+        assert.strictEqual(yield* status(basic("own", password)), 200)
+        assert.strictEqual(yield* status(basic("rfc", "pleaseletmein")), 200)
+        assert.strictEqual(yield* status(basic("rfc", password)), 401)
+      })
+    )
+  }
+})
