@@ -47,10 +47,17 @@ const isToken = (tokens: ReadonlyArray<Uint8Array>, given: string): boolean => {
 /** What is kept of a token, or of any text. */
 export const digestOf = (text: string): Uint8Array => createHash("sha256").update(text).digest()
 
-// Verifying takes a thread of the pool in which the application compresses, reads files and looks up names. There are
-// four, which this one shares with the other threads of the process.
+// Verifying takes a thread of the pool in which the application compresses, reads files and looks up names, and a core
+// for as long. So one is verified after the other, in the whole thread, and at most one waits for its turn.
 const mostVerifications = 2
 let verifications = 0
+let last: Promise<unknown> = Promise.resolve()
+
+const inTurn = <A>(verify: () => Promise<A>): Promise<A> => {
+  const result = last.then(verify)
+  last = result.catch(() => {})
+  return result
+}
 
 const busy: Refusal = { status: 429, message: "Too many requests", headers: { "retry-after": "1" } }
 
@@ -76,7 +83,7 @@ const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal)
     if (joined !== undefined) return joined
     if (verifications >= mostVerifications) return busy
     verifications += 1
-    const result = isOf(hash, Buffer.from(password, "latin1"))
+    const result = inTurn(() => isOf(hash, Buffer.from(password, "latin1")))
       .then((is) => {
         if (!is || known === undefined) return unauthorized
         verified.set(name, proof)

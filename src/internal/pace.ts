@@ -55,3 +55,28 @@ export class Pace {
     this.onProgress("busy")
   }
 }
+
+/**
+ * Calls at once, but no more than so often in a turn of the event loop; the other calls follow in the next turns, in
+ * their order. Whatever comes at the same time, what else the loop has to do gets its turn.
+ */
+export const inTurns = <A extends ReadonlyArray<unknown>>(
+  most: number,
+  call: (...given: A) => void
+): ((...given: A) => void) => {
+  const waiting: Array<A> = []
+  let calls = 0
+  const made = (given: A): void => {
+    if (calls === 0) setImmediate(next)
+    calls += 1
+    call(...given)
+  }
+  const next = (): void => {
+    calls = 0
+    for (const given of waiting.splice(0, most)) made(given)
+  }
+  return (...given) => {
+    if (calls < most && waiting.length === 0) made(given)
+    else waiting.push(given)
+  }
+}
