@@ -1,0 +1,118 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit } from "effect"
+import { Registry as PromRegistry } from "prom-client"
+import * as MetricsServer from "../src/MetricsServer.js"
+import * as Promises from "../src/Promises.js"
+import { certificate, files } from "./support/certificate.js"
+import { hashOf } from "./support/hashes.js"
+import { listening } from "./support/http.js"
+import { kinds, refused, started } from "./support/servers.js"
+
+const token = "0123456789abcdef"
+
+/** Options that nobody meant, and what is told of them. */
+const misspelt: ReadonlyArray<readonly [given: object, told: string]> = [
+  [{ authentification: { tokens: [token] } }, "authentification; is authentication meant?"],
+  [{ Authentication: { tokens: [token] } }, "Authentication; is authentication meant?"],
+  [{ hots: "127.0.0.1" }, "hots"],
+  [{ users: { scraper: "x" } }, "users"],
+  [{ tls: { key: "k", cert: "c", clientCertificates: "required" } }, "tls.clientCertificate meant?"],
+  [{ tls: { key: "k", cert: "c", ca_file: "ca" } }, "tls.ca_file"],
+  [{ tls: null }, "tls"],
+  [{ authentication: { tokens: [token], openHealthpage: true } }, "authentication.openHealthPage meant?"]
+]
+
+for (const kind of kinds) {
+  describe(`the options of a metrics server ${kind.name}`, () => {
+    for (const [given, told] of misspelt) {
+      it.scopedLive(`are refused where one is unknown: ${told}`, () =>
+        Effect.gen(function* () {
+          for (const start of [started(kind, given), MetricsServer.validate(given)]) {
+            const error = yield* refused(start)
+            assert.strictEqual(error.reason, "InvalidOptions")
+            assert.include(error.message, told)
+          }
+        })
+      )
+    }
+
+    it.scopedLive("may be there without a value, whatever they are called", () =>
+      Effect.gen(function* () {
+        const given = { tls: undefined, authentication: undefined, another: undefined }
+        assert.strictEqual((yield* started(kind, given)).https, false)
+      })
+    )
+  })
+}
+
+describe("MetricsServer.validate", () => {
+  it.scopedLive("takes what a server takes, and listens to nothing", () =>
+    Effect.gen(function* () {
+      const own = yield* certificate
+      const paths = yield* files({ ...own, ca: own.cert })
+      const port = yield* listening()
+      yield* MetricsServer.validate({
+        host: "127.0.0.1",
+        port,
+        tls: { ...paths, clientCertificate: "requested", allowedNames: ["a"], minVersion: "TLSv1.3" },
+        authentication: { users: { scraper: hashOf("p") }, tokens: [token], openHealthPage: true },
+        maxConnections: 10,
+        grace: "1 second"
+      })
+      yield* MetricsServer.validate({})
+    })
+  )
+
+  it.scopedLive("tells what a server would tell, by option and by file", () =>
+    Effect.gen(function* () {
+      const own = yield* certificate
+      const other = yield* certificate
+      const paths = yield* files({ cert: own.cert, key: other.key })
+      for (const [options, reason, told] of [
+        [{ port: 65_536 }, "InvalidOptions", "65536"],
+        [{ path: "/" }, "InvalidOptions", "path"],
+        [{ staleFor: "soon" as "1 second" }, "InvalidOptions", "staleFor"],
+        [{ maxConnections: 0 }, "InvalidOptions", "maxConnections"],
+        [{ scrapeTimeout: "soon" as "1 second" }, "InvalidOptions", "scrapeTimeout"],
+        [{ authentication: {} }, "InvalidOptions", "authentication"],
+        [{ tls: paths }, "Tls", paths.key],
+        [{ tls: { ...own, ca: "/nowhere/ca.pem" } }, "Tls", "/nowhere/ca.pem"]
+      ] as const) {
+        const error = yield* refused(MetricsServer.validate({ host: "192.0.2.1", ...options }))
+        assert.strictEqual(error.reason, reason)
+        assert.strictEqual(error.host, "192.0.2.1")
+        assert.include(error.message, told)
+      }
+    })
+  )
+})
+
+describe("Promises.validateServerOptions", () => {
+  it.effect("takes what startHttpServer takes, and rejects with the error itself", () =>
+    Effect.gen(function* () {
+      const validated = (options: Promises.ThreadOptions) =>
+        Effect.exit(
+          Effect.tryPromise({
+            try: () => Promises.validateServerOptions(options),
+            catch: (error) => error as MetricsServer.MetricsServerError
+          })
+        )
+      const serviceDiscovery = Promises.consulAgent()
+      const given = { registry: new PromRegistry(), serviceDiscovery, log: false, grace: "1 second" } as const
+      assert.deepEqual(yield* validated(given), Exit.void)
+      const exit = yield* Effect.flip(Effect.flatten(validated({ ...given, port: -1 })))
+      assert.instanceOf(exit, MetricsServer.MetricsServerError)
+      assert.include(exit.message, "port")
+    })
+  )
+})
+
+describe("Promises.hashPassword", () => {
+  it.live("makes a hash that the server takes", () =>
+    Effect.gen(function* () {
+      const hash = yield* Effect.promise(() => Promises.hashPassword("correct horse battery staple"))
+      assert.match(hash, /^\$scrypt\$ln=14,r=8,p=5\$[^$=]{22}\$[^$=]{43}$/)
+      yield* MetricsServer.validate({ authentication: { users: { scraper: hash } } })
+    })
+  )
+})
