@@ -1,9 +1,11 @@
+import { execFileSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import ts from "typescript"
 import { selfSigned } from "./support/certificate.js"
+import { basic, bearer } from "./support/hashes.js"
 import { freePorts } from "./support/services.js"
 import { diagnostics, fenced, type Running, root, run, written } from "./support/snippets.js"
 
@@ -159,6 +161,7 @@ describe("Every snippet of the README", () => {
       "With labels",
       "With plain promises",
       "TLS",
+      "Authentication",
       "In a server that is there already",
       "Consul and Prometheus"
     ]
@@ -194,6 +197,26 @@ describe("Every snippet of the README", () => {
     const environment = { METRICS_TLS_KEY: key, METRICS_TLS_CERT: cert, NODE_EXTRA_CA_CERTS: "" }
     const program = await running("TLS", environment)
     await said(`metrics at https://${program.metrics}/metrics`, program)
+    await ended(program)
+  }, 60_000)
+
+  it("Authentication: lets in who knows the password, whose hash the command makes, or a token", async () => {
+    const command = fenced("README.md", "sh").find(({ title }) => title === "Authentication")
+    assert.isDefined(command)
+    const password = "correct horse battery staple"
+    const hash = execFileSync("sh", ["-c", command.code], {
+      cwd: root,
+      input: `${password}\n`,
+      encoding: "utf8"
+    }).trim()
+    const environment = { METRICS_PASSWORD_HASH: hash, METRICS_TOKENS: "0123456789abcdef,another-long-token" }
+    const program = await running("Authentication", environment)
+    await eventually(`http://${program.metrics}/`, program)
+    const status = async (authorization: string) =>
+      (await fetch(`http://${program.metrics}/metrics`, { headers: { authorization } })).status
+    assert.strictEqual(await status(basic("prometheus", password).authorization), 200)
+    assert.strictEqual(await status(bearer("another-long-token").authorization), 200)
+    assert.strictEqual(await status(basic("prometheus", `${password} `).authorization), 401)
     await ended(program)
   }, 60_000)
 
