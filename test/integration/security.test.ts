@@ -1,0 +1,68 @@
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { describeWith } from "../support/binaries.js"
+import { authority, files } from "../support/certificate.js"
+import { hashOf } from "../support/hashes.js"
+import { inWorker, someMetrics, started } from "../support/servers.js"
+import { prometheus, until } from "../support/services.js"
+
+const password = "correct horse battery staple"
+const token = "0123456789abcdef"
+
+describeWith(["prometheus", "prometheus3"], "Prometheus", () => {
+  for (const which of ["prometheus", "prometheus3"] as const) {
+    it.scopedLive(
+      `of ${which === "prometheus" ? "version 2" : "version 3"} scrapes with its certificate and a password or a token, and not without`,
+      () =>
+        Effect.gen(function* () {
+          const trusted = yield* authority()
+          const client = yield* trusted.issue({ names: [{ type: 2, value: "prometheus" }] })
+          const other = yield* trusted.issue({ names: [{ type: 2, value: "other" }] })
+          const paths = yield* files({ ca: trusted.cert, cert: client.cert, key: client.key, ...renamed(other) })
+          const server = yield* started(
+            inWorker,
+            {
+              tls: { ...(yield* trusted.issue()), ca: trusted.cert, allowedNames: ["prometheus"] },
+              authentication: { users: { scraper: hashOf(password) }, tokens: [token] }
+            },
+            { registry: someMetrics() }
+          )
+          const tls = { ca_file: paths.ca, cert_file: paths.cert, key_file: paths.key }
+          const job = (name: string, how: object) => ({
+            job_name: name,
+            scheme: "https",
+            tls_config: tls,
+            static_configs: [{ targets: [`127.0.0.1:${server.address.port}`] }],
+            ...how
+          })
+          const right = { username: "scraper", password }
+          const { query } = yield* prometheus(which, [
+            job("password", { basic_auth: right }),
+            // Version 2.24 does not know the newer way to say it.
+            job("token", which === "prometheus" ? { bearer_token: token } : { authorization: { credentials: token } }),
+            job("wrong-password", { basic_auth: { ...right, password: "guess" } }),
+            job("nothing", {}),
+            job("no-certificate", { basic_auth: right, tls_config: { ca_file: paths.ca } }),
+            job("other-name", {
+              basic_auth: right,
+              tls_config: { ca_file: paths.ca, cert_file: paths.otherCert, key_file: paths.otherKey }
+            })
+          ])
+          for (const [name, expected] of [
+            ["password", 1],
+            ["token", 1],
+            ["wrong-password", 0],
+            ["nothing", 0],
+            ["no-certificate", 0],
+            ["other-name", 0]
+          ] as const) {
+            yield* until(`${name} is ${expected}`, query(`up{job="${name}"}`), (up) => up === expected, 40)
+          }
+          assert.strictEqual(yield* query('jobs_total{job="password"}'), 3)
+        }),
+      90_000
+    )
+  }
+})
+
+const renamed = ({ cert, key }: { readonly cert: string; readonly key: string }) => ({ otherCert: cert, otherKey: key })
