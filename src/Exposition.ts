@@ -42,10 +42,10 @@ import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { newClashes, newFailures } from "./internal/failures.js"
+import { checkedScrapeLimits } from "./internal/limits.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import { countOption, durationOption } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
@@ -207,7 +207,7 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   void lookForShortcuts(client)
-  unsafeScrapeLimits(options)
+  checkedScrapeLimits(options)
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -338,7 +338,7 @@ export const endpoint = (
   Effect.map(Effect.all([Effect.runtime<never>(), Registry, telling(options)]), ([runtime, registry, tell]) => {
     void lookForShortcuts(client)
     return {
-      ...unsafeScrapeLimits(options),
+      ...checkedScrapeLimits(options),
       path: options.path,
       compression: options.compression ?? true,
       load,
@@ -350,16 +350,6 @@ export const endpoint = (
         )
     }
   })
-
-/**
- * The limits of scrapes, with their defaults. It throws a `RangeError` that names the option which is none.
- *
- * @internal
- */
-export const unsafeScrapeLimits = (options: ServeOptions): Pick<Endpoint, "scrapeTimeout" | "maxScrapesInFlight"> => ({
-  scrapeTimeout: durationOption("scrapeTimeout", options.scrapeTimeout, "30 seconds"),
-  maxScrapesInFlight: countOption("maxScrapesInFlight", options.maxScrapesInFlight, 64)
-})
 
 /**
  * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on.

@@ -26,30 +26,28 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import * as Ref from "effect/Ref"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { ServeOptions } from "./Exposition.js"
-import { endpoint, scrapeFamilies, telling, unsafeScrapeLimits } from "./Exposition.js"
+import { endpoint, scrapeFamilies, telling } from "./Exposition.js"
 import { isWildcard, urlHost } from "./internal/address.js"
 import type { AuthenticationOptions } from "./internal/authentication.js"
-import { checkedAuthentication } from "./internal/authentication.js"
-import { bounded } from "./internal/bounded.js"
-import { timerMillis } from "./internal/duration.js"
-import type { Ask, Endpoint, NotScraped } from "./internal/endpoint.js"
+import type { Ask, NotScraped } from "./internal/endpoint.js"
 import type { ConnectionLimits } from "./internal/limits.js"
-import { checkedLimits } from "./internal/limits.js"
 import { messageOf } from "./internal/message.js"
 import { knownOptions } from "./internal/options.js"
 import type { Progress } from "./internal/pace.js"
 import { hashed } from "./internal/password.js"
 import type { Exposed } from "./internal/protocol.js"
+import { notRegistered, registration } from "./internal/registration.js"
 import { reloading } from "./internal/reload.js"
 import { plain } from "./internal/secret.js"
-import type { ListenOptions, Running } from "./internal/server.js"
+import type { Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
+import type { Settings } from "./internal/settings.js"
+import { checkedSettings } from "./internal/settings.js"
 import type { TlsOptions, TlsSources, TlsTexts } from "./internal/tls.js"
-import { checkedTls, checkTls, readTls } from "./internal/tls.js"
+import { checkTls, readTls } from "./internal/tls.js"
 import { WorkerStartError } from "./internal/workerStartError.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeOwnMetric } from "./Registry.js"
@@ -271,13 +269,6 @@ export const validate = (options: WorkerOptions): Effect.Effect<void, MetricsSer
 export const hashPassword = (password: string | Redacted.Redacted<string>): Effect.Effect<string> =>
   Effect.promise(() => hashed(plain(password)))
 
-const defaults = {
-  path: "/metrics",
-  shutdownTimeout: "5 seconds",
-  grace: "100 millis",
-  staleFor: "30 seconds"
-} as const
-
 const workerUrl = (given: string | URL | undefined): URL => {
   try {
     if (given === undefined) return new URL("./internal/worker.js", import.meta.url)
@@ -328,23 +319,15 @@ const keys = {
   workerUrl: true
 } as const satisfies Record<keyof WorkerOptions, true>
 
-// The options, checked; times are in milliseconds.
-interface Settings extends Pick<Endpoint, "scrapeTimeout" | "maxScrapesInFlight"> {
-  readonly listen: ListenOptions
-  /** Where what TLS needs was read from. */
-  readonly sources: TlsSources | undefined
-  readonly path: string
-  readonly shutdownTimeout: number
-  readonly grace: number
-  readonly staleFor: number
-}
-
 // Both kinds of server check all of it, so that what is validated holds for each of them.
 const settingsOf = (options: WorkerOptions): Effect.Effect<Settings, MetricsServerError> => {
   const failed = failing(options)
   return Effect.flatMap(
     Effect.try({
-      try: () => unsafeSettings(options),
+      try: () => {
+        knownOptions("options", options, keys)
+        return checkedSettings(options)
+      },
       catch: (error) => failed("InvalidOptions", messageOf(error))
     }),
     (settings) => {
@@ -361,40 +344,6 @@ const settingsOf = (options: WorkerOptions): Effect.Effect<Settings, MetricsServ
   )
 }
 
-const unsafeSettings = (options: WorkerOptions): Settings => {
-  knownOptions("options", options, keys)
-  const { authentication, host, path = defaults.path, port = 0, tls } = options
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    const given = typeof port === "string" ? JSON.stringify(port) : String(port)
-    throw new RangeError(`port must be a whole number from 0 to 65535, not ${given}`)
-  }
-  if (!isPath(path)) {
-    throw new RangeError(
-      `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
-    )
-  }
-  const millis = (name: "shutdownTimeout" | "grace" | "staleFor"): number => {
-    const milliseconds = timerMillis(options[name] ?? defaults[name])
-    if (milliseconds !== undefined) return milliseconds
-    throw new RangeError(`${name} must be a duration such as "5 seconds", not ${String(options[name])}`)
-  }
-  return {
-    ...unsafeScrapeLimits(options),
-    listen: {
-      host,
-      port,
-      tls: undefined,
-      authentication: authentication === undefined ? undefined : checkedAuthentication(authentication),
-      limits: checkedLimits(options)
-    },
-    sources: tls === undefined ? undefined : checkedTls(tls),
-    path,
-    shutdownTimeout: millis("shutdownTimeout"),
-    grace: millis("grace"),
-    staleFor: millis("staleFor")
-  }
-}
-
 // What both kinds of server have in common: checked options, a bounded close, files that change, addresses, the
 // registration, the line.
 const serving = <E>(
@@ -404,18 +353,21 @@ const serving = <E>(
   closedOnFailure(
     Effect.gen(function* () {
       const settings = yield* settingsOf(options)
-      const { path, shutdownTimeout } = settings
+      const { shutdownTimeout } = settings
       const { host, port, tls } = settings.listen
       const running = yield* Effect.acquireRelease(
         Effect.catchAll(start(settings), (error) => startError(error, host, port, failing(options))),
         ({ close }) => Effect.promise(() => close(shutdownTimeout))
       )
       if (tls !== undefined) yield* reloaded(running, settings.sources, tls)
-      const server = described(running, tls !== undefined, path)
-      const registration = yield* register(server, shutdownTimeout)
-      if (options.selfMetrics ?? true) yield* toldAsRegistered(registration.isRegistered)
-      yield* Effect.logInfo(`metrics at ${server.url}, ${yield* registration.told}`)
-      return { ...server, isRegistered: registration.isRegistered }
+      const server = described(running, settings)
+      const discovery = yield* Effect.serviceOption(ServiceDiscovery)
+      const { isRegistered, told } = Option.isNone(discovery)
+        ? notRegistered
+        : yield* registration(discovery.value, server, shutdownTimeout)
+      if (options.selfMetrics ?? true) yield* toldAsRegistered(isRegistered)
+      yield* Effect.logInfo(`metrics at ${server.url}, ${yield* told}`)
+      return { ...server, isRegistered }
     })
   )
 
@@ -430,10 +382,6 @@ const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect
     Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit)),
     (scope) => Effect.onError(Scope.extend(effect, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
   )
-
-// One that a request for it still has when its URL has been parsed: without . and .. and an empty first segment.
-const isPath = (path: string): boolean =>
-  /^\/[\w\-.~][\w\-.~/]*$/.test(path) && new URL(path, "http://localhost").pathname === path
 
 type Failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) => MetricsServerError
 
@@ -454,35 +402,12 @@ const startError = (error: unknown, host: string | undefined, port: number, fail
   )
 }
 
-const described = ({ hostname, port }: Running, https: boolean, path: string): Server => {
+const described = ({ hostname, port }: Running, { listen: { authentication, tls }, path }: Settings): Server => {
+  const https = tls !== undefined
   const origin = `${https ? "https" : "http"}://${isWildcard(hostname) ? "127.0.0.1" : urlHost(hostname)}:${port}`
-  return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/`, isHealthOpen: true }
+  const isHealthOpen = (authentication?.openHealthPage ?? true) && tls?.clientCertificate !== "required"
+  return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/`, isHealthOpen }
 }
-
-// The registration has a scope of its own, closed before the server stops accepting, and given up on in time.
-const register = (server: Server, shutdownTimeout: number) =>
-  Effect.gen(function* () {
-    const given = yield* Effect.serviceOption(ServiceDiscovery)
-    if (Option.isNone(given)) {
-      return {
-        isRegistered: Effect.succeed(false),
-        told: Effect.succeed("not registered: no service discovery was provided to it")
-      }
-    }
-    const discovery = given.value
-    const name = discovery.name ?? "service discovery"
-    const registered = yield* Ref.make(false)
-    const scope = yield* Scope.make()
-    yield* Effect.addFinalizer((exit) =>
-      Effect.zipRight(Ref.set(registered, false), closedInTime(scope, exit, shutdownTimeout, name))
-    )
-    yield* Scope.extend(discovery.register(server), scope)
-    yield* Ref.set(registered, true)
-    const current = discovery.isRegistered?.(server) ?? Effect.succeed(true)
-    const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
-    const told = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
-    return { isRegistered, told }
-  })
 
 // Of each registry, how to see of its servers whether they are registered.
 const servers = new WeakMap<MetricRegistry, Set<Effect.Effect<boolean>>>()
@@ -506,13 +431,4 @@ const toldAsRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<v
       ),
       () => Effect.sync(() => known.delete(isRegistered))
     )
-  })
-
-const closedInTime = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>, timeout: number, name: string) =>
-  Effect.flatMap(bounded(Scope.close(scope, exit), timeout), (closed) => {
-    if (closed === undefined)
-      return Effect.logWarning(`${name} did not take the registration back within ${timeout} ms`)
-    return Exit.isFailure(closed)
-      ? Effect.logWarning(`${name} could not take the registration back`, closed.cause)
-      : Effect.void
   })
