@@ -398,8 +398,8 @@ const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serv
 
 const closedHealth = ({ healthUrl }: Server): Trouble =>
   invalid(
-    `the agent's check of ${healthUrl} would be turned away for want of credentials: give check.header, or check.ttl, ` +
-      "or openHealthPage to the server"
+    `the agent's check of ${healthUrl} would be turned away for want of credentials or of a certificate: ` +
+      "give check.ttl; or, where only credentials are wanting, check.header, or openHealthPage to the server"
   )
 
 const wantedOf = (server: Server, options: Options, { check, meta, tags }: Settled): Wanted => {

@@ -1,10 +1,14 @@
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
+import * as ConsulAgent from "../../src/ConsulAgent.js"
+import type * as MetricsServer from "../../src/MetricsServer.js"
+import { ServiceDiscoveryError } from "../../src/ServiceDiscovery.js"
 import { describeWith } from "../support/binaries.js"
 import { authority, files } from "../support/certificate.js"
 import { hashOf } from "../support/hashes.js"
-import { inWorker, someMetrics, started } from "../support/servers.js"
-import { prometheus, until } from "../support/services.js"
+import { get } from "../support/http.js"
+import { inThisThread, inWorker, someMetrics, started } from "../support/servers.js"
+import { consul, prometheus, until } from "../support/services.js"
 
 const password = "correct horse battery staple"
 const token = "0123456789abcdef"
@@ -66,3 +70,59 @@ describeWith(["prometheus", "prometheus3"], "Prometheus", () => {
 })
 
 const renamed = ({ cert, key }: { readonly cert: string; readonly key: string }) => ({ otherCert: cert, otherKey: key })
+
+describeWith(["consul"], "The agent's check of a server that lets in not everybody", () => {
+  const withConsul = (check: ConsulAgent.Check | undefined, options: MetricsServer.Options) =>
+    Effect.gen(function* () {
+      const agent = yield* consul()
+      const discovery = yield* ConsulAgent.make({ address: agent.address, name: "closed", check })
+      const server = yield* started(inThisThread, options, { registry: someMetrics(), discovery })
+      const status = Effect.map(
+        agent.get<ReadonlyArray<{ readonly Status: string }>>("/v1/health/checks/closed"),
+        ([first]) => first?.Status
+      )
+      return { server, isPassing: until("the check is passing", status, (now) => now === "passing") }
+    })
+  const authentication = { tokens: [token] }
+
+  it.scopedLive("passes with a header", () =>
+    Effect.gen(function* () {
+      const header = { Authorization: Redacted.make(`Bearer ${token}`) }
+      const { isPassing } = yield* withConsul({ interval: "1 second", header }, { authentication })
+      yield* isPassing
+    })
+  )
+
+  it.scopedLive("passes where the page for health checks is open", () =>
+    Effect.gen(function* () {
+      const open = { ...authentication, openHealthPage: true }
+      const { isPassing, server } = yield* withConsul({ interval: "1 second" }, { authentication: open })
+      assert.isTrue(server.isHealthOpen)
+      assert.strictEqual((yield* get(server.url)).status, 401)
+      yield* isPassing
+    })
+  )
+
+  it.scopedLive("passes as a TTL check where clients need a certificate", () =>
+    Effect.gen(function* () {
+      const trusted = yield* authority()
+      const tls = { ...(yield* trusted.issue()), ca: trusted.cert }
+      const { isPassing, server } = yield* withConsul({ ttl: "3 seconds" }, { tls })
+      assert.isFalse(server.isHealthOpen)
+      yield* isPassing
+    })
+  )
+
+  it.scopedLive("is refused before anything is registered, where it would be turned away", () =>
+    Effect.gen(function* () {
+      const trusted = yield* authority()
+      const tls = { ...(yield* trusted.issue()), ca: trusted.cert }
+      for (const options of [{ authentication }, { tls }]) {
+        const error = yield* Effect.flip(withConsul(undefined, options))
+        assert.instanceOf(error, ServiceDiscoveryError)
+        assert.strictEqual(error.reason, "InvalidOptions")
+        assert.match(error.message, /give check\.ttl; .*check\.header, or openHealthPage/)
+      }
+    })
+  )
+})
