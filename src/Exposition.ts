@@ -49,7 +49,7 @@ import { contentTypes, negotiate } from "./internal/negotiation.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
-import type { OnOwnMetric, ScrapeEvent } from "./internal/selfMetrics.js"
+import type { Flight, OnOwnMetric, ScrapeEvent } from "./internal/selfMetrics.js"
 import { record, scrapeMetrics } from "./internal/selfMetrics.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
@@ -126,11 +126,13 @@ export interface ServeOptions extends ErrorPolicy {
   readonly compression?: boolean | undefined
   /**
    * How long a scrape may take; then it is answered with 503, and what it waited for is named. Where the request says how
-   * long it waits itself (`X-Prometheus-Scrape-Timeout-Seconds`), that less half a second is the limit, if it is shorter.
+   * long it waits itself (`X-Prometheus-Scrape-Timeout-Seconds`), that less half a second is the limit, if it is shorter;
+   * of less than a second it is the half.
    *
-   * With `onError: "continue"` metrics are waited for up to half a second less (a tenth less, if that is more), and the
+   * With `onError: "continue"` metrics are waited for up to half a second less, or a tenth where that is shorter, and the
    * others are served. Work stops between two families only: a `collect` that blocks the thread delays everything in it.
-   * A metric that has been given up on is not asked again until it has answered.
+   * A metric that has been given up on is not asked again until it has answered; it is logged and counted as a failure if
+   * it had a second, or all of this time.
    *
    * Default: 30 seconds, for Prometheus waits 10 by default and says so, and nobody waits much longer.
    */
@@ -369,8 +371,14 @@ export const telling = ({ selfMetrics }: ServeOptions): Effect.Effect<(event: Sc
     on("errors", made)
     if (selfMetrics === false) return () => {}
     for (const name of scrapeMetrics) on(name, made)
-    return (event) => record(event, on)
+    const all = flights.get(registry) ?? { scrapes: 0 }
+    flights.set(registry, all)
+    const flight: Flight = { all, scrapes: 0 }
+    return (event) => record(event, flight, on)
   })
+
+// How many scrapes of a registry are in flight.
+const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
 
 const scrape = (
   registry: MetricRegistry,
@@ -404,8 +412,9 @@ export const scrapeFamilies = (
 ): Effect.Effect<Rendered | NotScraped> =>
   Effect.suspend(() => {
     const deadline = deadlineOf(ask, options)
+    const isHurried = ask.timeout < Math.min(slow, checkedScrapeLimits(options).scrapeTimeout)
     return Effect.catchTag(
-      read(ask, options, { ...rendering, deadline }),
+      read(ask, options, { ...rendering, deadline, isHurried }),
       "ExpositionError",
       ({ cause, message, reason }) =>
         // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
@@ -417,6 +426,9 @@ export const scrapeFamilies = (
     )
   })
 
+// What has not answered for so long is worth being told, whatever the limit was, in milliseconds.
+const slow = 1_000
+
 const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" } as const
 
 // Where those that do not answer are left out, some time is kept for the others.
@@ -426,10 +438,15 @@ const deadlineOf = ({ timeout }: Ask, { onError }: ErrorPolicy) => {
   return { at: now + timeout, patience: now + timeout - kept }
 }
 
+interface Hurried {
+  /** Whether there was less time than any metric should need. */
+  readonly isHurried?: boolean
+}
+
 const read = (
   ask: Omit<Ask, "timeout">,
   options: ErrorPolicy,
-  rendering?: Rendering
+  rendering?: Rendering & Hurried
 ): Effect.Effect<Rendered, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
@@ -441,7 +458,7 @@ const read = (
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
       }),
-      (rendered) => Effect.zipRight(tell(registry, rendered), judged(rendered, options))
+      (rendered) => Effect.zipRight(tell(registry, rendered, rendering), judged(rendered, options))
     )
   )
 
@@ -464,11 +481,18 @@ const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, Exposition
   return new ExpositionError({ reason: "Timeout", metrics: isWaiting ? names : [], message, cause: undefined })
 }
 
-// A metric that fails is counted every time, and logged when it begins to.
-const tell = (registry: MetricRegistry, rendered: Rendered): Effect.Effect<void> => {
-  for (const _ of rendered.failures) unsafeCountError(registry, "collect")
-  const failures = newFailures(registry, rendered)
-  const clashes = newClashes(registry, rendered)
+// A metric that fails is counted every time, and logged when it begins to; but not one that somebody in a hurry did not
+// wait for.
+const tell = (
+  registry: MetricRegistry,
+  rendered: Rendered,
+  { isHurried = false }: Hurried = {}
+): Effect.Effect<void> => {
+  const { failures: all } = rendered
+  const told = { ...rendered, failures: isHurried ? all.filter(({ error }) => !(error instanceof LateError)) : all }
+  for (const _ of told.failures) unsafeCountError(registry, "collect")
+  const failures = newFailures(registry, told)
+  const clashes = newClashes(registry, told)
   if (failures.length + clashes.length === 0) return Effect.void
   return Effect.zipRight(
     Effect.forEach(failures, ({ error, name }) => Effect.logError(`collecting ${name} failed`, Cause.die(error)), {

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import { formats, logged, parsers } from "./support/expositions.js"
-import { eventually, get } from "./support/http.js"
+import { ask, eventually, get } from "./support/http.js"
 import { mounts } from "./support/mounts.js"
 import type { Kind } from "./support/servers.js"
 import { gated, inThisThread, inWorker, kinds, someMetrics, started, stoppable } from "./support/servers.js"
@@ -138,6 +138,41 @@ const told = (kind: Kind) =>
       })
     )
 
+    it.scopedLive("no scrape as in flight that was cut, whatever became of its server", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        for (let time = 0; time < 2; time += 1) {
+          const { stop, url } = yield* stoppable(kind, { shutdownTimeout: "100 millis" }, { registry })
+          const { open, reached } = yield* shut
+          const cut = yield* Effect.fork(Effect.exit(Effect.tryPromise(() => ask(url))))
+          yield* reached
+          yield* stop
+          yield* open
+          yield* cut
+        }
+        const { url } = yield* started(kind, {}, { registry })
+        yield* eventually("all are over", async () => {
+          const gauge = registry.getSingleMetric(inFlight) as Gauge
+          return (await gauge.get()).values[0]?.value === 0
+        })
+        assert.deepInclude(yield* scraped(url), { [inFlight]: 1 })
+      })
+    )
+
+    it.scopedLive("what is in flight right again after the metrics were reset", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const { url } = yield* started(kind, {}, { registry })
+        const { open, reached } = yield* shut
+        const waiting = yield* Effect.fork(get(url))
+        yield* reached
+        registry.resetMetrics()
+        yield* open
+        yield* waiting
+        assert.deepInclude(yield* scraped(url), { [inFlight]: 1 })
+      })
+    )
+
     it.scopedLive("a scrape that took too long", () =>
       Effect.gen(function* () {
         const { registry, shut } = gated()
@@ -265,11 +300,11 @@ describe("An endpoint in an application's own server", () => {
       logged(() =>
         Effect.gen(function* () {
           const { broken, registry } = breakable()
-          const ask = yield* start(registry, { maxScrapesInFlight: 3 })
-          const asked = Effect.map(ask("/metrics"), ({ bytes: body }) => readings(body.toString()))
+          const asking = yield* start(registry, { maxScrapesInFlight: 3 })
+          const asked = Effect.map(asking("/metrics"), ({ bytes: body }) => readings(body.toString()))
           assert.deepStrictEqual(yield* asked, atFirst)
           broken.is = true
-          assert.strictEqual((yield* ask("/metrics")).status, 500)
+          assert.strictEqual((yield* asking("/metrics")).status, 500)
           broken.is = false
           assert.deepInclude(yield* asked, { [scrapes(200)]: 1, [scrapes(500)]: 1, [observed]: 2, [inFlight]: 1 })
         })

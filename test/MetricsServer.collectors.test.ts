@@ -203,6 +203,67 @@ for (const kind of kinds) {
     )
   })
 
+  describe(`a collector that takes its time, in a metrics server ${kind.name},`, () => {
+    const timeout = (seconds: number) => ({ headers: { "x-prometheus-scrape-timeout-seconds": String(seconds) } })
+
+    it.scopedLive("is waited for by whoever comes later for as long as it may, and not as long as by the first", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const { url } = yield* started(kind, { scrapeTimeout: "600 millis" }, { registry })
+        hung.hang()
+        const first = yield* Effect.fork(get(url))
+        yield* Effect.sleep("400 millis")
+        const second = yield* Effect.fork(get(url))
+        assert.strictEqual((yield* first).status, 503)
+        yield* Effect.sleep("50 millis")
+        hung.release()
+        const { body, status } = yield* second
+        assert.strictEqual(status, 200)
+        assert.include(body, "\nhung 1\n")
+        assert.strictEqual(hung.asked, 1)
+      })
+    )
+
+    it.scopedLive("is neither logged nor counted as a failure where somebody in a hurry did not wait for it", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const { lines, url } = yield* started(kind, {}, { registry })
+        for (let time = 0; time < 3; time += 1) {
+          hung.hang()
+          const { body, status } = yield* get(url, timeout(0.1))
+          assert.strictEqual(status, 503)
+          assert.strictEqual(body, late)
+          hung.release()
+          assert.include((yield* get(url)).body, 'effect_prometheus_errors_total{operation="collect"} 0\n')
+        }
+        assert.deepStrictEqual(
+          lines.filter(({ level }) => level !== "INFO"),
+          []
+        )
+      })
+    )
+
+    it.scopedLive("is asked once for those whose own limits are nearly the same", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const hung = hanging(registry)
+        const { url } = yield* started(kind, {}, { registry })
+        hung.hang()
+        const asks = Array.from({ length: 8 }, (_, index) => get(url, timeout(20 + index / 1_000)))
+        const all = yield* Effect.fork(Effect.all(asks, { concurrency: "unbounded" }))
+        yield* eventually("they are in flight", async () => {
+          const gauge = registry.getSingleMetric("effect_prometheus_scrapes_in_flight") as Gauge
+          return (await gauge.get()).values[0]?.value === 8
+        })
+        hung.release()
+        for (const { status } of yield* all) assert.strictEqual(status, 200)
+        assert.strictEqual(hung.asked, 1)
+      })
+    )
+  })
+
   describe(`collectors that block the thread, in a metrics server ${kind.name},`, () => {
     it.scopedLive("end a scrape after the one in which its time was over, and the others are not asked", () =>
       Effect.gen(function* () {

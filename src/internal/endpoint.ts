@@ -137,11 +137,8 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
   tell({ tag: "Began" })
   let outcome: Outcome = { status: 500, cause: "registry", bytes: 0 }
   try {
-    const scraped = await endpoint.scrape({
-      format: negotiate(question.accept),
-      names: namesOf(url),
-      timeout: timeoutOf(endpoint, question)
-    })
+    const timeout = timeoutOf(endpoint, question)
+    const scraped = await inTime(endpoint, { format: negotiate(question.accept), names: namesOf(url), timeout })
     if ("status" in scraped) {
       outcome = { status: scraped.status, cause: scraped.cause, bytes: 0 }
       return plain(scraped.status, `${scraped.message}\n`)
@@ -155,6 +152,21 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
   }
 }
 
+// Whoever shares the scrape of somebody who had less time left goes on for the rest of its own.
+const inTime = async (endpoint: Endpoint, ask: Ask): Promise<Scraped> => {
+  const until = performance.now() + ask.timeout
+  let { timeout } = ask
+  for (;;) {
+    const scraped = await endpoint.scrape({ ...ask, timeout })
+    timeout = rounded(until - performance.now())
+    if (!("status" in scraped) || scraped.cause !== "timeout" || timeout < step) return scraped
+  }
+}
+
+// Times that are nearly the same are the same, for those who ask for the same with the same time share a scrape.
+const step = 100
+const rounded = (milliseconds: number): number => Math.floor(milliseconds / step) * step || milliseconds
+
 // Each name once, in one order: what is asked for is the same, and those who ask for the same share a scrape.
 const namesOf = ({ searchParams }: URL): ReadonlyArray<string> | undefined => {
   const names = [...new Set(searchParams.getAll("name[]"))].sort()
@@ -167,7 +179,7 @@ const margin = 500
 // Prometheus sends its timeout in seconds, as a decimal number.
 const timeoutOf = ({ scrapeTimeout }: Endpoint, question: Question): number => {
   const theirs = Number(question.scrapeTimeout ?? Number.NaN) * 1e3
-  return theirs > 0 ? Math.min(scrapeTimeout, Math.max(theirs - margin, theirs / 2)) : scrapeTimeout
+  return theirs > 0 ? Math.min(scrapeTimeout, rounded(Math.max(theirs - margin, theirs / 2))) : scrapeTimeout
 }
 
 const encoded = async (endpoint: Endpoint, question: Question, scraped: Exposition): Promise<Answer> => {

@@ -4,7 +4,7 @@ import { scrapeErrors } from "./endpoint.js"
 import { operations } from "./warnings.js"
 
 /** What happens to a request for the metrics. A worker sends it to the main thread, where the registry is. */
-export type ScrapeEvent = Began | Ended | Refused
+export type ScrapeEvent = Began | Ended | Refused | Gone
 
 /** A scrape is in flight. */
 interface Began {
@@ -32,6 +32,11 @@ interface Refused {
   readonly tag: "Refused"
   readonly status: 401 | 403 | 429 | 503
   readonly cause: ScrapeError | undefined
+}
+
+/** Whoever told of scrapes that began will not tell of their end: the worker is gone. */
+interface Gone {
+  readonly tag: "Gone"
 }
 
 /** A metric of the library's own. Those with a label have all their series from the start, at 0. */
@@ -93,19 +98,34 @@ export const ownMetrics = {
 /** Those that tell of scrapes. */
 export const scrapeMetrics = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"] as const
 
+/** How many scrapes are in flight: of all endpoints of a registry, and of one of them. */
+export interface Flight {
+  readonly all: { scrapes: number }
+  scrapes: number
+}
+
 /** Records an event; `on` does that to the metric, or leaves it if it cannot. */
-export const record = (event: ScrapeEvent, on: OnOwnMetric): void => {
-  if (event.tag === "Began") {
-    on("inFlight", (gauge) => gauge.inc())
-    return
-  }
+export const record = (event: ScrapeEvent, flight: Flight, on: OnOwnMetric): void => {
+  if (event.tag !== "Refused") fly(flight, flightsOf(event, flight), on)
+  if (event.tag === "Began" || event.tag === "Gone") return
   const { cause, status } = event
   on("scrapes", (counter) => counter.inc({ code: String(status) }))
   if (cause !== undefined) on("scrapeErrors", (counter) => counter.inc({ cause }))
   if (event.tag === "Refused") return
-  on("inFlight", (gauge) => gauge.dec())
   on("duration", (histogram) => histogram.observe(event.seconds))
   on("bytes", (counter) => counter.inc(event.bytes))
+}
+
+const flightsOf = ({ tag }: ScrapeEvent, { scrapes }: Flight): number => {
+  if (tag === "Gone") return 0
+  return tag === "Began" ? scrapes + 1 : scrapes - 1
+}
+
+// The gauge is set, not moved: whatever became of it meanwhile, it is right again.
+const fly = (flight: Flight, scrapes: number, on: OnOwnMetric): void => {
+  flight.all.scrapes += scrapes - flight.scrapes
+  flight.scrapes = scrapes
+  on("inFlight", (gauge) => gauge.set(flight.all.scrapes))
 }
 
 /** Does something to the metric of that name, which is made if it is not there. It does not throw. */
@@ -114,6 +134,6 @@ export type OnOwnMetric = (name: keyof typeof ownMetrics, act: (metric: Usable) 
 /** One of the metrics, as far as it is used. */
 export interface Usable {
   readonly inc: (first?: Readonly<Record<string, string>> | number) => void
-  readonly dec: () => void
+  readonly set: (value: number) => void
   readonly observe: (seconds: number) => void
 }

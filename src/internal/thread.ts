@@ -114,6 +114,7 @@ const start = async (
     const patience = setTimeout(() => failed(`did not listen within ${startTimeout / 1e3} seconds`), startTimeout)
     const died = new Promise<string>((over) => {
       worker.once("exit", (code) => {
+        tell({ tag: "Gone" })
         failed(`ended with code ${code} before it listened`)
         over(`the worker ended with code ${code}${lastError === undefined ? "" : `: ${lastError.message}`}`)
       })
