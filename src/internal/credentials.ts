@@ -48,14 +48,21 @@ const isToken = (tokens: ReadonlyArray<Uint8Array>, given: string): boolean => {
 export const digestOf = (text: string): Uint8Array => createHash("sha256").update(text).digest()
 
 // Verifying takes a thread of the pool in which the application compresses, reads files and looks up names, and a core
-// for as long. So one is verified after the other, in the whole thread, and at most one waits for its turn.
+// for as long. So one is verified after the other, in the whole thread, with a rest between them as long as it took, and
+// at most one waits for its turn.
 const mostVerifications = 2
 let verifications = 0
 let last: Promise<unknown> = Promise.resolve()
 
 const inTurn = <A>(verify: () => Promise<A>): Promise<A> => {
-  const result = last.then(verify)
-  last = result.catch(() => {})
+  let began = 0
+  const result = last.then(() => {
+    began = performance.now()
+    return verify()
+  })
+  const rest = (): Promise<void> =>
+    new Promise((resolve) => void setTimeout(resolve, performance.now() - began).unref())
+  last = result.then(rest, rest)
   return result
 }
 
