@@ -62,8 +62,7 @@ export type { TlsOptions } from "./internal/tls.js"
  * The server could not be started. `message` names the host and the port, the file, or the option to look at.
  *
  * `reason` is `"AddressInUse"`, `"Listen"` (any other failure to listen), `"Tls"` (the key, the certificate or the
- * authorities),
- * `"Worker"` (the worker thread did not start), or `"InvalidOptions"`.
+ * authorities), `"Worker"` (the worker thread did not start), or `"InvalidOptions"`.
  *
  * @since 0.1.0
  * @category errors

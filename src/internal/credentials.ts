@@ -1,6 +1,6 @@
 /** Who is let in: those who know a password or a token. */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
-import type { Refusal } from "./endpoint.js"
+import type { Refusal, Refused } from "./endpoint.js"
 import type { PasswordHash } from "./password.js"
 import { isOf } from "./password.js"
 
@@ -11,8 +11,6 @@ export interface CheckedAuthentication {
   readonly tokens: ReadonlyArray<Uint8Array>
   readonly openHealthPage: boolean
 }
-
-type Refused = Refusal | undefined | Promise<Refusal | undefined>
 
 /** Why a request with that `Authorization` is not let in. It never throws. */
 export const credentialsRefusal = ({ tokens, users }: CheckedAuthentication): ((header?: string) => Refused) => {

@@ -18,7 +18,7 @@ export interface Question {
   /** `X-Prometheus-Scrape-Timeout-Seconds`: how long Prometheus waits. */
   readonly scrapeTimeout: string | undefined
   /** Why whoever asks is not let in, by a server that lets in not everybody. */
-  readonly refusal?: ((target: Target) => Refusal | undefined | Promise<Refusal | undefined>) | undefined
+  readonly refusal?: ((target: Target) => Refused) | undefined
 }
 
 /** What is asked for: the metrics, the page for health checks, or nothing that there is. */
@@ -30,6 +30,9 @@ export interface Refusal {
   readonly message: string
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
+
+/** That answer, now or later; none for who is let in. */
+export type Refused = Refusal | undefined | Promise<Refusal | undefined>
 
 /** An answer, ready to be written. `content-length` is that of the body, also where a HEAD leaves it out. */
 export interface Answer {

@@ -1,6 +1,6 @@
 /** An endpoint as a listener for `node:http`. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Answer, Endpoint, Refusal, Target } from "./endpoint.js"
+import type { Answer, Endpoint, Refused, Target } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 
 /** A server of the library's own: nobody else has a hand in what it answers. */
@@ -10,8 +10,6 @@ export interface OwnServer {
   /** Why whoever asks is not let in; `undefined` if everybody is. */
   readonly refusal: ((request: IncomingMessage, target: Target) => Refused) | undefined
 }
-
-type Refused = Refusal | undefined | Promise<Refusal | undefined>
 
 /** Answers each request: those of an application, or of a server of our own. */
 export const listener =
