@@ -93,6 +93,30 @@ const names: ReadonlyArray<{
     not: ["Prometheus", "CN=prometheus"]
   },
   {
+    of: "a common name with what is escaped elsewhere",
+    issued: { commonName: String.raw`Scraper\, \"eu\" \+ \<C:\\2C\>\ `, names: [] },
+    lets: [String.raw`Scraper, "eu" + <C:\2C> `],
+    not: ["Scraper", String.raw`Scraper\, \"eu\" \+ \<C:\\2C\>\ `]
+  },
+  {
+    of: "a common name with a line in it, which begins no other name",
+    issued: { commonName: String.raw`other\0ACN=prometheus`, names: [] },
+    lets: ["other\nCN=prometheus"],
+    not: ["prometheus", "other"]
+  },
+  {
+    of: "a common name that shares its part of the subject with something else",
+    issued: { commonName: "prometheus+OU=metrics", names: [] },
+    lets: ["prometheus"],
+    not: ["prometheus + OU=metrics", "metrics"]
+  },
+  {
+    of: "two common names, neither of which counts",
+    issued: { commonName: "prometheus+CN=other", names: [] },
+    lets: [],
+    not: ["prometheus", "other", "prometheus + CN=other"]
+  },
+  {
     of: "a common name beside others, which does not count",
     issued: { commonName: "prometheus", names: [{ type: 2, value: "other" }] },
     lets: ["other"],

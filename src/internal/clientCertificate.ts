@@ -63,10 +63,18 @@ const named = (kind: string, name: string): string => {
 const namesOf = (certificate: X509Certificate): ReadonlyArray<string> => {
   const { subject, subjectAltName } = certificate
   if (subjectAltName !== undefined) return alternativeNames(subjectAltName)
+  // Attributes of one part of the subject stand in one line; a plus sign in any of them is escaped.
+  const attributes = subject.split("\n").flatMap((line) => line.split(" + "))
+  const commonNames = attributes.filter((attribute) => attribute.startsWith("CN="))
   // Where somebody has put a second one, nobody knows which of them is meant.
-  const commonNames = subject.split("\n").filter((line) => line.startsWith("CN="))
-  return commonNames.length === 1 ? commonNames.map((line) => named("CN", line.slice("CN=".length))) : []
+  return commonNames.length === 1 ? commonNames.map((name) => named("CN", unescaped(name.slice("CN=".length)))) : []
 }
+
+// As in RFC 4514: what would mean something else has a backslash before it, control characters are two hexadecimal digits.
+const unescaped = (text: string): string =>
+  text.replace(/\\([0-9A-F]{2}|.)/g, (_, escaped: string) =>
+    escaped.length === 2 ? String.fromCharCode(Number.parseInt(escaped, 16)) : escaped
+  )
 
 // As Node.js writes them, `DNS:a, IP Address:10.0.0.1, URI:"a, b"`: what could be taken for more than one name is quoted.
 const alternativeName = /([^:,"]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/y

@@ -15,7 +15,7 @@ export interface Certificate {
 type Names = NonNullable<SubjectAltNameExtension["altNames"]>
 
 export interface Issued {
-  /** Default: `localhost`. */
+  /** As in RFC 4514: `a\, b` for `a, b`, `a+OU=b` where another attribute stands beside it. Default: `localhost`. */
   readonly commonName?: string
   /** Default: those of this machine. */
   readonly names?: Names
