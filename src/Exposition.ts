@@ -42,7 +42,6 @@ import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { newClashes, newFailures } from "./internal/failures.js"
-import { checkedScrapeLimits } from "./internal/limits.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
@@ -51,6 +50,7 @@ import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import type { Flight, OnOwnMetric, ScrapeEvent } from "./internal/selfMetrics.js"
 import { record, scrapeMetrics } from "./internal/selfMetrics.js"
+import { checkedServing } from "./internal/serving.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import { giveBack, takeSpare } from "./internal/spare.js"
@@ -209,7 +209,7 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   void lookForShortcuts(client)
-  checkedScrapeLimits(options)
+  checkedServing(options)
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -340,9 +340,8 @@ export const endpoint = (
   Effect.map(Effect.all([Effect.runtime<never>(), Registry, telling(options)]), ([runtime, registry, tell]) => {
     void lookForShortcuts(client)
     return {
-      ...checkedScrapeLimits(options),
+      ...checkedServing(options),
       path: options.path,
-      compression: options.compression ?? true,
       load,
       tell,
       // Whichever way the registry is served: those who ask for the same at the same time share one scrape.

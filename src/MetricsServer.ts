@@ -101,7 +101,7 @@ export class MetricsServer extends Context.Tag("effect-prometheus/MetricsServer"
  * @category models
  */
 export interface Options extends ServeOptions, ConnectionLimits {
-  /** The name or address to listen on. Default: all interfaces. */
+  /** The name or address to listen on. An empty one is refused. Default: all interfaces. */
   readonly host?: string | undefined
   /** Default: 0, any free one. */
   readonly port?: number | undefined
@@ -216,11 +216,7 @@ export const makeWorker = (
         const { startThread } = await import("./internal/thread.js")
         return startThread({
           url: workerUrl(options.workerUrl),
-          options: {
-            ...settings,
-            compression: options.compression ?? true,
-            tellsAge: options.selfMetrics ?? true
-          },
+          options: { ...settings, tellsAge: settings.selfMetrics },
           tell,
           scrape: (ask, onProgress) => run(expose(ask, options, onProgress)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
@@ -247,7 +243,7 @@ export const layerWorker = (
  * @since 0.1.0
  * @category constructors
  */
-export const validate = (options: WorkerOptions): Effect.Effect<void, MetricsServerError> =>
+export const validate = (options: WorkerOptions = {}): Effect.Effect<void, MetricsServerError> =>
   Effect.asVoid(settingsOf(options))
 
 /**
@@ -364,7 +360,7 @@ const serving = <E>(
       const { isRegistered, told } = Option.isNone(discovery)
         ? notRegistered
         : yield* registration(discovery.value, server, shutdownTimeout)
-      if (options.selfMetrics ?? true) yield* toldAsRegistered(isRegistered)
+      if (settings.selfMetrics) yield* toldAsRegistered(isRegistered)
       yield* Effect.logInfo(`metrics at ${server.url}, ${yield* told}`)
       return { ...server, isRegistered }
     })

@@ -361,7 +361,7 @@ export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<Se
  * @since 0.1.0
  * @category constructors
  */
-export const validateServerOptions = async (options: ThreadOptions): Promise<void> => {
+export const validateServerOptions = async (options: ThreadOptions = {}): Promise<void> => {
   const checked = await Effect.runPromise(Effect.either(MetricsServer.validate(serverOptions(options))))
   if (Either.isLeft(checked)) throw checked.left
 }

@@ -22,10 +22,37 @@ const misspelt: ReadonlyArray<readonly [given: object, told: string]> = [
   [{ authentication: { tokens: [token], openHealthpage: true } }, "authentication.openHealthPage meant?"]
 ]
 
+/** Options that the compiler refuses, and what is told of them. */
+const mistyped: ReadonlyArray<readonly [given: object, told: string]> = [
+  [{ onError: "contineu" }, 'onError must be "fail" or "continue", not "contineu"'],
+  [{ compression: "no" }, 'compression must be true or false, not "no"'],
+  [{ selfMetrics: "false" }, 'selfMetrics must be true or false, not "false"'],
+  [{ host: 5 }, "host must be a name or an address, not 5"],
+  [{ host: "" }, 'host must be a name or an address, not ""'],
+  [{ port: "9464" }, 'port must be a whole number from 0 to 65535, not "9464"'],
+  [{ path: Object.create(null) }, "path must begin with /"],
+  [{ scrapeTimeout: Object.create(null) }, "scrapeTimeout must be a duration"],
+  [{ staleFor: Object.create(null) }, "staleFor must be a duration"],
+  [{ authentication: null }, "authentication must be an object with options, not null"],
+  [{ authentication: { tokens: [token], openHealthPage: 1 } }, "openHealthPage must be true or false, not 1"]
+]
+
 for (const kind of kinds) {
   describe(`the options of a metrics server ${kind.name}`, () => {
     for (const [given, told] of misspelt) {
       it.scopedLive(`are refused where one is unknown: ${told}`, () =>
+        Effect.gen(function* () {
+          for (const start of [started(kind, given), MetricsServer.validate(given)]) {
+            const error = yield* refused(start)
+            assert.strictEqual(error.reason, "InvalidOptions")
+            assert.include(error.message, told)
+          }
+        })
+      )
+    }
+
+    for (const [given, told] of mistyped) {
+      it.scopedLive(`are refused where one is of another kind: ${told}`, () =>
         Effect.gen(function* () {
           for (const start of [started(kind, given), MetricsServer.validate(given)]) {
             const error = yield* refused(start)
@@ -59,7 +86,7 @@ describe("MetricsServer.validate", () => {
         maxConnections: 10,
         grace: "1 second"
       })
-      yield* MetricsServer.validate({})
+      yield* MetricsServer.validate()
     })
   )
 
@@ -90,7 +117,7 @@ describe("MetricsServer.validate", () => {
 describe("Promises.validateServerOptions", () => {
   it.effect("takes what startHttpServer takes, and rejects with the error itself", () =>
     Effect.gen(function* () {
-      const validated = (options: Promises.ThreadOptions) =>
+      const validated = (options?: Promises.ThreadOptions) =>
         Effect.exit(
           Effect.tryPromise({
             try: () => Promises.validateServerOptions(options),
@@ -100,6 +127,7 @@ describe("Promises.validateServerOptions", () => {
       const serviceDiscovery = Promises.consulAgent()
       const given = { registry: new PromRegistry(), serviceDiscovery, log: false, grace: "1 second" } as const
       assert.deepEqual(yield* validated(given), Exit.void)
+      assert.deepEqual(yield* validated(), Exit.void)
       const exit = yield* Effect.flip(Effect.flatten(validated({ ...given, port: -1 })))
       assert.instanceOf(exit, MetricsServer.MetricsServerError)
       assert.include(exit.message, "port")

@@ -2,7 +2,7 @@
 import type * as Redacted from "effect/Redacted"
 import type { CheckedAuthentication } from "./credentials.js"
 import { digestOf } from "./credentials.js"
-import { knownOptions } from "./options.js"
+import { booleanOption, knownOptions } from "./options.js"
 import { parsedHash } from "./password.js"
 import { plain } from "./secret.js"
 
@@ -36,8 +36,7 @@ const keys = { users: true, tokens: true, openHealthPage: true } as const satisf
 /** Checks the options. It throws a `RangeError` that names the one which is none, and tells no secret. */
 export const checkedAuthentication = (options: AuthenticationOptions): CheckedAuthentication => {
   knownOptions("authentication", options, keys)
-  const { openHealthPage = false, tokens = [], users = {} } = options
-  if (typeof openHealthPage !== "boolean") throw new RangeError("authentication.openHealthPage must be true or false")
+  const { tokens = [], users = {} } = options
   if (typeof users !== "object" || users === null || Array.isArray(users)) {
     throw new RangeError("authentication.users must be an object with a hash for each name")
   }
@@ -45,7 +44,7 @@ export const checkedAuthentication = (options: AuthenticationOptions): CheckedAu
   const checked = {
     users: Object.entries(users).map(([name, hash]) => ({ name: checkedName(name), hash: checkedHash(name, hash) })),
     tokens: tokens.map((token, index) => checkedToken(token, index)),
-    openHealthPage
+    openHealthPage: booleanOption("authentication.openHealthPage", options.openHealthPage, false)
   }
   if (checked.users.length === 0 && checked.tokens.length === 0) {
     throw new RangeError("authentication has neither users nor tokens: it would let nobody in")

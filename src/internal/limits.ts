@@ -49,15 +49,3 @@ export const checkedLimits = (limits: ConnectionLimits): CheckedLimits => ({
   headersTimeout: Math.ceil(durationOption("headersTimeout", limits.headersTimeout, "10 seconds")),
   requestTimeout: Math.ceil(durationOption("requestTimeout", limits.requestTimeout, "30 seconds"))
 })
-
-/** What a server bears of scrapes. */
-export interface ScrapeLimits {
-  readonly scrapeTimeout?: Duration.DurationInput | undefined
-  readonly maxScrapesInFlight?: number | undefined
-}
-
-/** The limits of scrapes with their defaults, times in milliseconds. It throws as `checkedLimits` does. */
-export const checkedScrapeLimits = (limits: ScrapeLimits) => ({
-  scrapeTimeout: durationOption("scrapeTimeout", limits.scrapeTimeout, "30 seconds"),
-  maxScrapesInFlight: countOption("maxScrapesInFlight", limits.maxScrapesInFlight, 64)
-})

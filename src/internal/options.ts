@@ -27,6 +27,13 @@ export const choiceOption = <A extends string>(
   throw new RangeError(`${name} must be ${choices.map(shown).join(" or ")}, not ${shown(given)}`)
 }
 
+/** Yes or no. */
+export const booleanOption = (name: string, given: unknown, fallback: boolean): boolean => {
+  const chosen = given ?? fallback
+  if (typeof chosen === "boolean") return chosen
+  throw new RangeError(`${name} must be true or false, not ${shown(given)}`)
+}
+
 /** A list of texts that is not empty, nor any of them. */
 export const listOption = (name: string, given: unknown, ifEmpty: string): ReadonlyArray<string> => {
   if (!Array.isArray(given) || !given.every((item) => typeof item === "string" && item !== "")) {
@@ -39,9 +46,8 @@ export const listOption = (name: string, given: unknown, ifEmpty: string): Reado
 /** Nothing but those options. An unknown one would leave off what was meant, and nobody would notice. */
 export const knownOptions = (what: string, given: unknown, known: Readonly<Record<string, true>>): void => {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw new RangeError(
-      `${what} must be an object with options, not ${Array.isArray(given) ? "a list" : typeof given}`
-    )
+    const kind = Array.isArray(given) ? "a list" : given === null ? "null" : typeof given
+    throw new RangeError(`${what} must be an object with options, not ${kind}`)
   }
   const prefix = what === "options" ? "" : `${what}.`
   for (const [key, value] of Object.entries(given)) {
@@ -68,4 +74,13 @@ const distance = (a: string, b: string): number => {
   return row[b.length] ?? 0
 }
 
-const shown = (given: unknown): string => (typeof given === "string" ? JSON.stringify(given) : String(given))
+/** What was given, as it stands in a sentence. */
+export const shown = (given: unknown): string => {
+  if (typeof given === "string") return JSON.stringify(given)
+  try {
+    return String(given)
+  } catch {
+    // An object without a prototype has no text, and a method of its own can throw anything.
+    return "an object"
+  }
+}

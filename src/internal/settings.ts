@@ -3,14 +3,17 @@ import type * as Duration from "effect/Duration"
 import type { AuthenticationOptions } from "./authentication.js"
 import { checkedAuthentication } from "./authentication.js"
 import { timerMillis } from "./duration.js"
-import type { ConnectionLimits, ScrapeLimits } from "./limits.js"
-import { checkedLimits, checkedScrapeLimits } from "./limits.js"
+import type { ConnectionLimits } from "./limits.js"
+import { checkedLimits } from "./limits.js"
+import { shown } from "./options.js"
 import type { ListenOptions } from "./server.js"
+import type { GivenServing } from "./serving.js"
+import { checkedServing } from "./serving.js"
 import type { TlsOptions, TlsSources } from "./tls.js"
 import { checkedTls } from "./tls.js"
 
 /** What is looked at, as it is given. */
-export interface GivenSettings extends ConnectionLimits, ScrapeLimits {
+export interface GivenSettings extends ConnectionLimits, GivenServing {
   readonly host?: string | undefined
   readonly port?: number | undefined
   readonly path?: string | undefined
@@ -22,7 +25,7 @@ export interface GivenSettings extends ConnectionLimits, ScrapeLimits {
 }
 
 /** The options, with their defaults; times are in milliseconds. */
-export interface Settings extends ReturnType<typeof checkedScrapeLimits> {
+export interface Settings extends ReturnType<typeof checkedServing> {
   readonly listen: ListenOptions
   /** Where what TLS needs was read from. */
   readonly sources: TlsSources | undefined
@@ -42,22 +45,25 @@ const defaults = {
 /** Checks the options. It throws a `RangeError` that names the one which is none. TLS is left to be read. */
 export const checkedSettings = (options: GivenSettings): Settings => {
   const { authentication, host, path = defaults.path, port = 0, tls } = options
+  // Node.js takes an empty one for all interfaces, which nobody means who leaves a variable empty.
+  if (host !== undefined && (typeof host !== "string" || host === "")) {
+    throw new RangeError(`host must be a name or an address, not ${shown(host)}`)
+  }
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    const given = typeof port === "string" ? JSON.stringify(port) : String(port)
-    throw new RangeError(`port must be a whole number from 0 to 65535, not ${given}`)
+    throw new RangeError(`port must be a whole number from 0 to 65535, not ${shown(port)}`)
   }
   if (!isPath(path)) {
     throw new RangeError(
-      `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${JSON.stringify(path)}`
+      `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${shown(path)}`
     )
   }
   const millis = (name: "shutdownTimeout" | "grace" | "staleFor"): number => {
     const milliseconds = timerMillis(options[name] ?? defaults[name])
     if (milliseconds !== undefined) return milliseconds
-    throw new RangeError(`${name} must be a duration such as "5 seconds", not ${String(options[name])}`)
+    throw new RangeError(`${name} must be a duration such as "5 seconds", not ${shown(options[name])}`)
   }
   return {
-    ...checkedScrapeLimits(options),
+    ...checkedServing(options),
     listen: {
       host,
       port,
@@ -74,5 +80,5 @@ export const checkedSettings = (options: GivenSettings): Settings => {
 }
 
 // One that a request for it still has when its URL has been parsed: without . and .. and an empty first segment.
-const isPath = (path: string): boolean =>
-  /^\/[\w\-.~][\w\-.~/]*$/.test(path) && new URL(path, "http://localhost").pathname === path
+const isPath = (path: unknown): boolean =>
+  typeof path === "string" && /^\/[\w\-.~][\w\-.~/]*$/.test(path) && new URL(path, "http://localhost").pathname === path
