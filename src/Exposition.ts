@@ -45,6 +45,7 @@ import { newClashes, newFailures } from "./internal/failures.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
+import { knownOptions } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
@@ -202,14 +203,15 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
 /**
  * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
  * HEAD on whatever path it is mounted, and anything else with 405. It keeps itself out of the access log of
- * `HttpMiddleware.logger`; to keep it out of the traces see `withTracerDisabled`.
+ * `HttpMiddleware.logger`; to keep it out of the traces see `withTracerDisabled`. It throws a `RangeError` that names an
+ * option that is unknown, or is none.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   void lookForShortcuts(client)
-  checkedServing(options)
+  checked(options)
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -232,7 +234,8 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
  * Mounts the exposition in a router of `@effect/platform`, under `path` (default: `/metrics`), with the registry that is
  * provided to this layer.
  *
- * The router is given by its tag: `HttpLayerRouter.HttpRouter`, `HttpRouter.Default`, or `HttpApiBuilder.Router`.
+ * The router is given by its tag: `HttpLayerRouter.HttpRouter`, `HttpRouter.Default`, or `HttpApiBuilder.Router`. Options
+ * are checked at once, as those of `httpApp`.
  *
  * @example
  * import { HttpRouter } from "@effect/platform"
@@ -260,8 +263,9 @@ export const layerRouter: {
     options?: ServeOptions & MountOptions
   ): Layer.Layer<never, never, Self>
 } = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never> => {
-  const path = options.path ?? "/metrics"
-  const app = (registry: MetricRegistry) => Effect.provideService(httpApp(options), Registry, registry)
+  const { path = "/metrics", ...served } = options
+  checked(served)
+  const app = (registry: MetricRegistry) => Effect.provideService(httpApp(served), Registry, registry)
   return isTagClass(router)
     ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
     : Layer.effectDiscard(
@@ -297,7 +301,8 @@ export const withTracerDisabled: {
 
 /**
  * The exposition as a listener for `node:http`, and so for Express, Koa and Fastify, of the registry in context. It
- * answers GET and HEAD on whatever path it is mounted, and anything else with 405.
+ * answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies of an option that is unknown,
+ * or is none.
  *
  * @since 0.1.0
  * @category constructors
@@ -305,17 +310,18 @@ export const withTracerDisabled: {
 export const nodeListener = (
   options: ServeOptions = {}
 ): Effect.Effect<(request: IncomingMessage, response: ServerResponse) => void> =>
-  Effect.map(endpoint(options), (served) => listener(served))
+  Effect.map(mounted(options), (served) => listener(served))
 
 /**
  * The exposition as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them, of
- * the registry in context. It answers GET and HEAD on whatever path it is mounted, and anything else with 405.
+ * the registry in context. It answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies
+ * of an option that is unknown, or is none.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: Request) => Promise<Response>> =>
-  Effect.map(endpoint(options), (served) => async (request) => {
+  Effect.map(mounted(options), (served) => async (request) => {
     const { status, headers, body, done } = await answer(served, {
       method: request.method,
       target: request.url,
@@ -326,6 +332,26 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
     const response = new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
     done?.()
     return response
+  })
+
+const keys = {
+  onError: true,
+  compression: true,
+  scrapeTimeout: true,
+  maxScrapesInFlight: true,
+  selfMetrics: true
+} as const satisfies Record<keyof ServeOptions, true>
+
+// Whoever gives `authentication` to a handler, which knows nothing of it, must not believe that it is looked at.
+const checked = (options: ServeOptions): void => {
+  knownOptions("options", options, keys)
+  checkedServing(options)
+}
+
+const mounted = (options: ServeOptions): Effect.Effect<Endpoint> =>
+  Effect.suspend(() => {
+    checked(options)
+    return endpoint(options)
   })
 
 /**

@@ -16,9 +16,11 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as ConsulAgent from "./ConsulAgent.js"
@@ -440,25 +442,35 @@ const isFunction = (token: ConsulAgentOptions["token"]): token is () => SomeToke
 
 /**
  * The metrics as a listener for `node:http`, Express, Koa and Fastify. It answers GET and HEAD on whatever path it is
- * mounted, and anything else with 405.
+ * mounted, and anything else with 405. It throws a `RangeError` that names an option that is unknown, or is none.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const nodeListener = (
-  options: ServeOptions & Options = {}
-): ((request: IncomingMessage, response: ServerResponse) => void) =>
-  Effect.runSync(onRegistry(nodeListenerEffect(options), options))
+export const nodeListener = ({
+  registry,
+  ...options
+}: ServeOptions & Options = {}): ((request: IncomingMessage, response: ServerResponse) => void) =>
+  mounted(nodeListenerEffect(options), registry)
 
 /**
  * The metrics as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them. It
- * answers GET and HEAD on whatever path it is mounted, and anything else with 405.
+ * answers GET and HEAD on whatever path it is mounted, and anything else with 405. It throws as `nodeListener` does.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const webHandler = (options: ServeOptions & Options = {}): ((request: Request) => Promise<Response>) =>
-  Effect.runSync(onRegistry(webHandlerEffect(options), options))
+export const webHandler = ({
+  registry,
+  ...options
+}: ServeOptions & Options = {}): ((request: Request) => Promise<Response>) =>
+  mounted(webHandlerEffect(options), registry)
+
+// What it dies of is thrown as it is.
+const mounted = <A>(handler: Effect.Effect<A>, registry: MetricRegistry | undefined): A =>
+  Exit.getOrElse(Effect.runSyncExit(onRegistry(handler, { registry })), (cause) => {
+    throw Cause.squash(cause)
+  })
 
 const onRegistry = <A, E, R>(effect: Effect.Effect<A, E, R>, { registry }: Options): Effect.Effect<A, E, R> =>
   registry === undefined ? effect : Effect.provideService(effect, Registry, registry)

@@ -1,11 +1,15 @@
 import { once } from "node:events"
 import { connect as secureConnect } from "node:tls"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpRouter from "@effect/platform/HttpRouter"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import type { Registry } from "prom-client"
 import { Gauge } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import type * as MetricsServer from "../src/MetricsServer.js"
+import * as Promises from "../src/Promises.js"
 import { certificate } from "./support/certificate.js"
 import type { RawConnection } from "./support/http.js"
 import { ask, eventually, get, rawConnection, requestLines } from "./support/http.js"
@@ -543,21 +547,36 @@ describe("the server in this thread", () => {
   )
 })
 
-describe("the exposition mounted with a limit that is none", () => {
-  const limits = [{ maxScrapesInFlight: 0 }, { scrapeTimeout: Number.NaN }, { scrapeTimeout: 0 }]
+describe("the exposition mounted with an option that is none", () => {
+  const given: ReadonlyArray<readonly [options: object, told: string]> = [
+    [{ maxScrapesInFlight: 0 }, "maxScrapesInFlight must be "],
+    [{ scrapeTimeout: Number.NaN }, "scrapeTimeout must be "],
+    [{ scrapeTimeout: 0 }, "scrapeTimeout must be "],
+    [{ onError: "contineu" }, "onError must be "],
+    [{ compression: "no" }, "compression must be "],
+    [{ selfMetrics: "false" }, "selfMetrics must be "],
+    [{ authentication: { tokens: ["0123456789abcdef"] } }, "there is no option authentication"],
+    [{ compresion: false }, "there is no option compresion; is compression meant?"]
+  ]
+  const routers = [HttpRouter.Default, HttpLayerRouter.HttpRouter, HttpApiBuilder.Router]
 
   it.effect("is refused where it is mounted, by an error that names it", () =>
     Effect.gen(function* () {
-      for (const options of limits) {
-        const [name] = Object.keys(options)
-        assert.throws(() => Exposition.httpApp(options), RangeError, name)
+      for (const [options, told] of given) {
+        const thrown = (mount: () => unknown) => assert.throws(mount, RangeError, told)
+        thrown(() => Exposition.httpApp(options))
+        for (const router of routers) thrown(() => Exposition.layerRouter(router as typeof HttpRouter.Default, options))
+        thrown(() => Promises.nodeListener(options))
+        thrown(() => Promises.webHandler(options))
         const handlers: ReadonlyArray<Effect.Effect<unknown>> = [
           Exposition.nodeListener(options),
           Exposition.webHandler(options)
         ]
         for (const handler of handlers) {
           const exit = yield* Effect.exit(handler)
-          assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", `RangeError: ${name} must be `)
+          const [defect] = Exit.isFailure(exit) ? Cause.defects(exit.cause) : []
+          assert.instanceOf(defect, RangeError)
+          assert.include(String(defect), told)
         }
       }
     })
