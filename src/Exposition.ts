@@ -437,7 +437,7 @@ export const scrapeFamilies = (
 ): Effect.Effect<Rendered | NotScraped> =>
   Effect.suspend(() => {
     const deadline = deadlineOf(ask, options)
-    const isHurried = ask.timeout < Math.min(slow, checkedScrapeLimits(options).scrapeTimeout)
+    const isHurried = ask.timeout < Math.min(slow, checkedServing(options).scrapeTimeout)
     return Effect.catchTag(
       read(ask, options, { ...rendering, deadline, isHurried }),
       "ExpositionError",
