@@ -336,6 +336,34 @@ describe("What was registered with a Consul agent", () => {
     })
   )
 
+  it.scopedLive("is read back as it is, also where words of it are secrets and the check is critical", () =>
+    Effect.gen(function* () {
+      // An agent before Consul 1.10, for which unknown is no 404.
+      const agent: ScriptedAgent = yield* scripted(({ path }, response) => {
+        const known = agent.services.get("checkout")
+        if (path.includes("/health/")) {
+          response.writeHead(503)
+          response.end(
+            JSON.stringify({ Service: known, Checks: [{ CheckID: "service:checkout", Status: "critical" }] })
+          )
+          return true
+        }
+        if (known !== undefined || !path.includes("/v1/agent/service/checkout")) return false
+        response.writeHead(500).end('Unknown service "checkout"')
+        return true
+      })
+      for (const verify of [true, false]) {
+        const { stop } = yield* registeredWith(agent.address, {
+          verify,
+          check: { header: { host: "checkout", "x-from": "service" } }
+        })
+        yield* looks(agent, 3)
+        yield* stop
+      }
+      assert.strictEqual(count(agent.heard, isRegister), 2)
+    })
+  )
+
   it.scopedLive("is read back: an address that the agent changed is named", () =>
     Effect.gen(function* () {
       const agent: ScriptedAgent = yield* scripted((heard, response) => {

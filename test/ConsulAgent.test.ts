@@ -178,6 +178,45 @@ describe("A server whose Consul agent", () => {
     })
   )
 
+  it.scopedLive("repeats what it was sent in place of a service brings no token or password into the error", () =>
+    Effect.gen(function* () {
+      const { address } = yield* scripted((_, response, request) => {
+        response.end(`what is ${JSON.stringify(request.headers)}?`)
+        return true
+      })
+      const error = yield* refused({ address, token: "a-secret-token", auth: Redacted.make("user:a-secret-password") })
+      assert.deepInclude(error, { reason: "Refused", status: 200 })
+      const told = inspect(error, { depth: Number.POSITIVE_INFINITY })
+      assert.include(told, "<redacted>")
+      assert.notInclude(told, "a-secret")
+      assert.notInclude(told, Buffer.from("user:a-secret-password").toString("base64"))
+    })
+  )
+
+  for (const [how, inJson] of [
+    ["as JavaScript", (value: unknown) => JSON.stringify(value)],
+    ["as Go", (value: unknown) => JSON.stringify(value).replace("<", "\\u003c").replace("&", "\\u0026")]
+  ] as const) {
+    it.scopedLive(`repeats what it was sent in JSON, ${how} writes it, brings no part of a secret into the error`, () =>
+      Effect.gen(function* () {
+        const { address } = yield* scripted(({ body, token }, response) => {
+          if (body === "") return false
+          response.writeHead(400).end(inJson({ token, header: JSON.parse(body).Check.Header }))
+          return true
+        })
+        // One of them is the beginning of the other.
+        const error = yield* refused({
+          address,
+          token: 'a-secret"with\\all<sorts&of-it',
+          check: { header: { authorization: 'a-secret"' } }
+        })
+        assert.strictEqual(error.body, '{"token":"<redacted>","header":{"authorization":["<redacted>"]}}')
+        assert.include(error.message, "<redacted>")
+        assert.notInclude(error.message, "a-secret")
+      })
+    )
+  }
+
   it.live("cannot be reached keeps its token and password out of the error, and out of what is logged of it", () =>
     Effect.gen(function* () {
       const [nobody = 0] = yield* freePorts(1)

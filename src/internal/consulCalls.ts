@@ -7,12 +7,16 @@ import type { Trouble } from "./consulTrouble.js"
 
 type Token = Answer["token"]
 
+/** What a look shows. */
+interface Looked {
+  readonly known: Known | undefined
+  readonly token: Token
+}
+
 /** The calls. A `timeout` in milliseconds goes before that of the connection. */
 export interface Calls {
   /** The service that the agent knows by this id, if any, and the token that it was asked with. */
-  readonly look: (
-    timeout?: number
-  ) => Effect.Effect<{ readonly known: Known | undefined; readonly token: Token }, Trouble>
+  readonly look: (timeout?: number) => Effect.Effect<Looked, Trouble>
   /** Whether the agent knows the service, but no check of it. That is only known for certain where it is true. */
   readonly lacksCheck: Effect.Effect<boolean>
   /** Registers, and gives the token that the agent goes on using for the service. */
@@ -31,32 +35,29 @@ export const callsAbout = ({ address, call }: Connection, wanted: Wanted): Calls
   const service = `/v1/agent/service/${id}`
   return {
     look: (timeout) =>
-      call("GET", service, { timeout }).pipe(
-        Effect.flatMap(({ text, token }) => {
+      call("GET", service, { timeout, isGood: isUnknown }).pipe(
+        Effect.flatMap(({ status, text, token, told }): Effect.Effect<Looked, Trouble> => {
+          if (status !== 200) return Effect.succeed({ known: undefined, token: undefined })
           const known = parsed(text)
           if (known !== undefined) return Effect.succeed({ known, token })
           const message = `the Consul agent at ${address} answered GET ${service} with what is no service`
-          return Effect.fail<Trouble>({ reason: "Refused", message, status: 200, body: text })
-        }),
-        Effect.catchIf(isUnknown, () => Effect.succeed({ known: undefined, token: undefined }))
+          return Effect.fail<Trouble>({ reason: "Refused", message, status, body: told() })
+        })
       ),
     // The status is that of the checks, and 503 where one of them is critical.
-    lacksCheck: call("GET", `/v1/agent/health/service/id/${id}`).pipe(
-      Effect.map(({ text }) => text),
-      Effect.catchAll(({ body, status }) => Effect.succeed(status === 429 || status === 503 ? (body ?? "") : "")),
-      Effect.map((text) => lacksCheck(text, wanted.id))
+    lacksCheck: call("GET", `/v1/agent/health/service/id/${id}`, { isGood: isOfChecks }).pipe(
+      Effect.map(({ text }) => lacksCheck(text, wanted.id)),
+      Effect.orElseSucceed(() => false)
     ),
     register: Effect.map(call("PUT", "/v1/agent/service/register", { body: definition(wanted) }), ({ token }) => token),
     // One that is gone already is what was wanted: the agent lost its state, or somebody was faster.
-    deregister: Effect.catchIf(
-      Effect.asVoid(call("PUT", `/v1/agent/service/deregister/${id}`)),
-      isUnknown,
-      () => Effect.void
-    ),
+    deregister: Effect.asVoid(call("PUT", `/v1/agent/service/deregister/${id}`, { isGood: isUnknown })),
     dropCheck: Effect.asVoid(call("PUT", `/v1/agent/check/deregister/${check}`)),
     pass: Effect.asVoid(call("PUT", `/v1/agent/check/pass/${check}`))
   }
 }
 
 // 404, and 500 for a deregistration before Consul 1.10.
-const isUnknown = ({ body, status }: Trouble): boolean => status === 404 || /unknown service/i.test(body ?? "")
+const isUnknown = (status: number, text: string): boolean => status === 404 || /unknown service/i.test(text)
+
+const isOfChecks = (status: number): boolean => status === 429 || status === 503

@@ -32,9 +32,13 @@ export interface Target {
   readonly socket: { readonly socketPath?: string }
 }
 
-/** An answer with the status 200, and the token that it was given for. */
+/** An answer, and the token that it was given for. */
 export interface Answer {
+  readonly status: number
+  /** As it came: what is read from it must not depend on what is a secret. */
   readonly text: string
+  /** As it may be told, without secrets. */
+  readonly told: () => string
   readonly token: Redacted.Redacted<string> | undefined
 }
 
@@ -42,9 +46,11 @@ export interface Answer {
 export interface CallOptions {
   readonly body?: unknown
   readonly timeout?: number | undefined
+  /** Which answers but 200 are as good. */
+  readonly isGood?: (status: number, text: string) => boolean
 }
 
-/** The agent, spoken to. Every answer but 200 is a failure. */
+/** The agent, spoken to. Every answer but 200, and those that the call says, is a failure. */
 export interface Connection {
   readonly address: string
   readonly call: (method: "GET" | "PUT", path: string, options?: CallOptions) => Effect.Effect<Answer, Trouble>
@@ -59,7 +65,7 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
       yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
       () => true
     )
-    const call: Connection["call"] = (method, path, { body, timeout = options.timeout } = {}) =>
+    const call: Connection["call"] = (method, path, { body, isGood, timeout = options.timeout } = {}) =>
       Effect.suspend(() => {
         const what = `${method} ${path}`
         let isSent = false
@@ -71,11 +77,12 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
           return client.execute(request).pipe(
             Effect.flatMap(({ status, text }) => Effect.map(text, (words) => ({ status, text: words }))),
             Effect.catchAllCause((cause) => Effect.fail(unreachable(address, cause))),
-            Effect.flatMap(({ status, text }) =>
-              status === 200
-                ? Effect.succeed({ text, token })
-                : Effect.fail(refused(address, what, status, withoutSecrets(text, secrets)))
-            )
+            Effect.flatMap(({ status, text }) => {
+              const told = () => withoutSecrets(text, secrets)
+              return status === 200 || isGood?.(status, text) === true
+                ? Effect.succeed({ status, text, told, token })
+                : Effect.fail(refused(address, what, status, told()))
+            })
           )
         })
         return Effect.flatMap(
@@ -92,9 +99,21 @@ const withToken = ({ headers, secrets }: ConnectionOptions, token: Redacted.Reda
   return { headers: { ...headers, "x-consul-token": value }, secrets: [...secrets, value] }
 }
 
-// An agent, or what stands before it, may repeat in its answer what it was sent.
+// An agent, or what stands before it, may repeat in its answer what it was sent. The longest come first, as one secret
+// may be part of another.
 const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string =>
-  secrets.reduce((left, secret) => (secret === "" ? left : left.replaceAll(secret, "<redacted>")), text)
+  secrets
+    .flatMap(formsOf)
+    .filter((form) => form !== "")
+    .sort((one, other) => other.length - one.length)
+    .reduce((left, form) => left.replaceAll(form, "<redacted>"), text)
+
+// As it is, and as it stands in JSON, where Go escapes <, > and & as well.
+const formsOf = (secret: string): ReadonlyArray<string> => {
+  const inJson = JSON.stringify(secret).slice(1, -1)
+  const unicode = (character: string) => `\\u00${character.charCodeAt(0).toString(16)}`
+  return [secret, inJson, inJson.replace(/[<>&]/g, unicode)]
+}
 
 const refused = (address: string, what: string, status: number, body: string): Trouble => ({
   reason: "Refused",
