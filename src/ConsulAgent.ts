@@ -24,17 +24,27 @@ import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isWildcard } from "./internal/address.js"
 import { callsAbout } from "./internal/consulCalls.js"
+import type { Check as CheckedCheck } from "./internal/consulCheck.js"
+import { checkOf } from "./internal/consulCheck.js"
 import type { Connection } from "./internal/consulConnection.js"
 import { connect } from "./internal/consulConnection.js"
 import { environment } from "./internal/consulEnvironment.js"
-import type { Check as CheckedCheck } from "./internal/consulOptions.js"
-import { checkOf, headersOf, metaOf, millisOf, tagsOf, targetOf, tlsOf } from "./internal/consulOptions.js"
+import {
+  advertisedOf,
+  headersOf,
+  metaOf,
+  millisOf,
+  namesOf,
+  tagsOf,
+  targetOf,
+  tlsOf
+} from "./internal/consulOptions.js"
 import type { State } from "./internal/consulRegistration.js"
 import { registered } from "./internal/consulRegistration.js"
 import type { Wanted } from "./internal/consulService.js"
 import { tokenFor, tokenIn } from "./internal/consulToken.js"
 import type { Trouble } from "./internal/consulTrouble.js"
-import { invalid } from "./internal/consulTrouble.js"
+import { invalid, knownOnly } from "./internal/consulTrouble.js"
 import { messageOf } from "./internal/message.js"
 import { plain } from "./internal/secret.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
@@ -317,6 +327,26 @@ const defaultName = "app-metrics"
 const typed = <A, R>(effect: Effect.Effect<A, Trouble, R>): Effect.Effect<A, ServiceDiscoveryError, R> =>
   Effect.mapError(effect, (trouble) => new ServiceDiscoveryError(trouble))
 
+// Everything that is known of an option: another key is none.
+const keys = {
+  address: true,
+  token: true,
+  auth: true,
+  namespace: true,
+  tls: true,
+  name: true,
+  serviceId: true,
+  tags: true,
+  meta: true,
+  deregister: true,
+  advertise: true,
+  check: true,
+  required: true,
+  verify: true,
+  watchInterval: true,
+  timeout: true
+} as const satisfies Record<keyof Options, true>
+
 // What the library says of a server in its metadata.
 const metaOfServer = ({ url }: Server) => {
   const { pathname, protocol } = new URL(url)
@@ -334,12 +364,14 @@ interface Settled {
 
 const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
   Effect.gen(function* () {
-    const { watchInterval = "10 seconds" } = options
-    const interval = watchInterval === false ? undefined : yield* millisOf("watchInterval", watchInterval)
-    if (interval === 0) return yield* Effect.fail(invalid("watchInterval must be longer than nothing, or false"))
+    yield* knownOnly("options", options, keys)
+    const { name = defaultName, watchInterval = "10 seconds" } = options
+    yield* namesOf(name, serviceIdOf(options))
+    yield* advertisedOf(options.advertise)
     return {
       timeout: yield* millisOf("timeout", options.timeout ?? "5 seconds"),
-      watchInterval: interval,
+      watchInterval:
+        watchInterval === false ? undefined : yield* millisOf("watchInterval", watchInterval, ", or false"),
       tags: yield* tagsOf(options.tags),
       meta: yield* metaOf(options.meta, ["metrics_path", "metrics_scheme"]),
       check: yield* checkOf(options.check)
@@ -367,9 +399,8 @@ const discovery = (connection: Connection, options: Options, settled: Settled): 
   const states = new WeakMap<Server, State>()
   const name = `the Consul agent at ${connection.address} with the id ${serviceIdOf(options)}`
   const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> => {
-    if (check?.needsOpenHealth === true && server.isHealthOpen === false) {
-      return typed(Effect.fail(closedHealth(server)))
-    }
+    const closed = check?.asksHealthUrl === true ? whyClosed(server, check) : undefined
+    if (closed !== undefined) return typed(Effect.fail(closed))
     const state: State = { isConfirmed: false }
     states.set(server, state)
     const wanted = wantedOf(server, options, settled)
@@ -396,11 +427,18 @@ const discovery = (connection: Connection, options: Options, settled: Settled): 
 
 const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serviceId ?? name
 
-const closedHealth = ({ healthUrl }: Server): Trouble =>
-  invalid(
-    `the agent's check of ${healthUrl} would be turned away for want of credentials or of a certificate: ` +
-      "give check.ttl; or, where only credentials are wanting, check.header, or openHealthPage to the server"
-  )
+// Why the server would turn the agent's check away, if it would.
+const whyClosed = (server: Server, { hasHeader }: CheckedCheck): Trouble | undefined => {
+  const why = `the agent's check of ${server.healthUrl} would be turned away for want of`
+  if (server.needsCertificate === true) {
+    return invalid(
+      `${why} a certificate: give check.ttl; or check.url, where the agent shows one (enable_agent_tls_for_checks)`
+    )
+  }
+  return server.isHealthOpen === false && !hasHeader
+    ? invalid(`${why} credentials: give check.ttl or check.header, or openHealthPage to the server`)
+    : undefined
+}
 
 const wantedOf = (server: Server, options: Options, { check, meta, tags }: Settled): Wanted => {
   const { hostname, port } = server.address

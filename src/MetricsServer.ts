@@ -400,8 +400,14 @@ const startError = (error: unknown, host: string | undefined, port: number, fail
 const described = ({ hostname, port }: Running, { listen: { authentication, tls }, path }: Settings): Server => {
   const https = tls !== undefined
   const origin = `${https ? "https" : "http"}://${isWildcard(hostname) ? "127.0.0.1" : urlHost(hostname)}:${port}`
-  const isHealthOpen = (authentication?.openHealthPage ?? true) && tls?.clientCertificate !== "required"
-  return { address: { hostname, port }, https, url: `${origin}${path}`, healthUrl: `${origin}/`, isHealthOpen }
+  return {
+    address: { hostname, port },
+    https,
+    url: `${origin}${path}`,
+    healthUrl: `${origin}/`,
+    isHealthOpen: authentication?.openHealthPage ?? true,
+    needsCertificate: tls?.clientCertificate === "required"
+  }
 }
 
 // Of each registry, how to see of its servers whether they are registered.

@@ -485,13 +485,14 @@ const started = async <E>(
       ? make
       : Effect.flatMap(asService(serviceDiscovery), (service) => Effect.provideService(make, ServiceDiscovery, service))
   const { value: server, close } = await running(onRegistry(registering, options), toLog(options.log))
-  const { address, https, url, healthUrl, isHealthOpen } = server
+  const { address, https, url, healthUrl, isHealthOpen, needsCertificate } = server
   return {
     address,
     https,
     url,
     healthUrl,
     isHealthOpen,
+    needsCertificate,
     get isRegistered() {
       return Effect.runSync(server.isRegistered)
     },

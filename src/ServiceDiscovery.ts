@@ -49,8 +49,10 @@ export interface Server {
   readonly url: string
   /** A small page that answers cheaply whatever the registry's size, for health checks. Local as `url` is. */
   readonly healthUrl: string
-  /** Whether `healthUrl` answers without credentials. */
+  /** Whether `healthUrl` asks for no credentials. Those who lack a certificate may still not get there. */
   readonly isHealthOpen: boolean
+  /** Whether clients need a certificate of their own to connect. */
+  readonly needsCertificate: boolean
 }
 
 /**

@@ -1,6 +1,20 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Exit, Layer, Redacted, Scope, TestClock, Tracer } from "effect"
+import {
+  Chunk,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Layer,
+  Random,
+  Redacted,
+  Scope,
+  TestClock,
+  Tracer
+} from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as ConsulAgent from "../src/ConsulAgent.js"
 import * as MetricsServer from "../src/MetricsServer.js"
@@ -60,7 +74,8 @@ const there: ServiceDiscovery.Server = {
   https: false,
   url: "http://127.0.0.1:9464/metrics",
   healthUrl: "http://127.0.0.1:9464/",
-  isHealthOpen: true
+  isHealthOpen: true,
+  needsCertificate: false
 }
 
 const elsewhere = { ID: "checkout", Name: "checkout", Address: "10.9.8.7", Port: 80 }
@@ -113,6 +128,45 @@ describe("A registration with a Consul agent", () => {
           assert.closeTo(gaps[index] ?? 0, seconds, seconds * jitter + 1, `${gaps}`)
         }
       })
+  )
+
+  /** How long the only one that waits still has to, and until when, in milliseconds. */
+  const nextWait = (stale: ReadonlySet<number>) =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      let found: number | undefined
+      while (found === undefined) {
+        found = Chunk.toReadonlyArray(yield* TestClock.sleeps()).find((time) => time > now && !stale.has(time))
+        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 2)))
+      }
+      return { gap: found - now, until: found }
+    })
+
+  it.scoped("is looked at after times that differ, and not by more than a tenth from what was asked for", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const waits = (seed: string) =>
+        Effect.gen(function* () {
+          // The clock keeps those that were interrupted.
+          const stale = new Set(yield* TestClock.sleeps())
+          const discovery = yield* ConsulAgent.make({ address: agent.address, name: seed })
+          yield* discovery.register(there)
+          const gaps: Array<number> = []
+          while (gaps.length < 20) {
+            const { gap, until } = yield* nextWait(stale)
+            const before = count(agent.heard, isLook)
+            yield* TestClock.setTime(until)
+            yield* eventually("it looks", async () => count(agent.heard, isLook) > before)
+            gaps.push(gap)
+          }
+          return gaps
+        }).pipe(Effect.scoped, Effect.withRandom(Random.make(seed)))
+      const [one, other] = [yield* waits("one"), yield* waits("other")]
+      for (const gap of [...one, ...other]) assert.isTrue(gap >= 9_000 && gap <= 11_000, `${gap}`)
+      // Neither those of one instance nor those of two come to be at once.
+      assert.strictEqual(new Set([...one, ...other]).size, 40)
+      for (const gaps of [one, other]) assert.isAbove(Math.max(...gaps) - Math.min(...gaps), 1_000)
+    })
   )
 
   it.scopedLive("is not looked at again with watchInterval: false", () =>
@@ -580,6 +634,54 @@ describe("The check of a Consul agent", () => {
         yield* Effect.scoped(discovery.register(closed))
       }
       assert.strictEqual(count(agent.heard, isRegister), 4)
+    })
+  )
+
+  it.scopedLive("is refused where the agent has no certificate to show, with the ways out", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const header = { authorization: "Basic abc" }
+      for (const isHealthOpen of [true, false]) {
+        const locked = { ...there, isHealthOpen, needsCertificate: true }
+        for (const check of [undefined, {}, { header }] as const) {
+          const discovery = yield* ConsulAgent.make({ address: agent.address, check })
+          const error = yield* Effect.flip(discovery.register(locked))
+          assert.strictEqual(error.reason, "InvalidOptions")
+          for (const way of [
+            locked.healthUrl,
+            "certificate",
+            "check.ttl",
+            "check.url",
+            "enable_agent_tls_for_checks"
+          ]) {
+            assert.include(error.message, way)
+          }
+        }
+        assert.isFalse(agent.heard.some(isRegister))
+        for (const check of [false, { url: "https://127.0.0.1:1/", header }, { ttl: "9 seconds" }] as const) {
+          const discovery = yield* ConsulAgent.make({ address: agent.address, check })
+          yield* Effect.scoped(discovery.register(locked))
+        }
+        assert.strictEqual(count(agent.heard, isRegister), 3)
+        agent.heard.length = 0
+      }
+    })
+  )
+
+  it.scopedLive("is told of times that are longer than any timer", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const long = { interval: "26 days", timeout: "25 days" } as const
+      for (const [check, sent] of [
+        [long, { Interval: "2246400s", Timeout: "2160000s", DeregisterCriticalServiceAfter: "2592000s" }],
+        [{ ttl: "90 days" }, { TTL: "7776000s", DeregisterCriticalServiceAfter: "2592000s" }]
+      ] as const) {
+        const { stop } = yield* registeredWith(agent.address, {
+          check: { ...check, deregisterCriticalServiceAfter: "30 days" }
+        })
+        assert.deepInclude(agent.services.get("checkout")?.Check, sent)
+        yield* stop
+      }
     })
   )
 

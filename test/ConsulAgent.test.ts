@@ -240,6 +240,33 @@ describe("The options of a Consul agent", () => {
   const invalid: ReadonlyArray<readonly [string, ConsulAgent.Options]> = [
     ["address", { address: "ftp://127.0.0.1" }],
     ["address", { address: "http:/x y" }],
+    ["name must", { name: "" }],
+    ["name must", { name: 1 as never, serviceId: "a" }],
+    ["serviceId must", { serviceId: "" }],
+    ["serviceId must", { serviceId: "." }],
+    ["serviceId must", { serviceId: ".." }],
+    ["serviceId must", { name: ".." }],
+    ["serviceId must", { serviceId: "\ud800" }],
+    ["timeout", { timeout: 0 }],
+    ["is watchInterval meant", { watchIntervall: "1 second" } as never],
+    ["is check.interval meant", { check: { intervall: "1 second" } as never }],
+    ["there is no option tls.insecure", { tls: { insecure: true } as never }],
+    ["there is no option advertise.host", { advertise: { host: "10.0.0.7" } as never }],
+    ["options must be an object", null as never],
+    ["check must be an object", { check: null as never }],
+    ["advertise.address", { advertise: { address: "0.0.0.0" } }],
+    ["advertise.port", { advertise: { port: 65_536 } }],
+    ["auth must be a text", { auth: 1 as never }],
+    ["tags must be a list of texts", { tags: "v2" as never }],
+    ["tags must be a list of texts", { tags: [1] as never }],
+    ["meta: it must be an object", { meta: null as never }],
+    ["check.header must be an object", { check: { header: null as never } }],
+    ["check.header: a must be a text", { check: { header: { a: 1 as never } } }],
+    ["check.interval must be longer than nothing", { check: { interval: 0 } }],
+    ["check.interval must be longer than nothing, and at most", { check: { interval: Number.POSITIVE_INFINITY } }],
+    ["check.timeout must be longer than nothing", { check: { timeout: 0 } }],
+    ["check.ttl must be one second or more, and at most", { check: { ttl: Number.POSITIVE_INFINITY } }],
+    ["or false for never", { check: { deregisterCriticalServiceAfter: Number.POSITIVE_INFINITY } }],
     ["timeout", { timeout: "5 sec" as never }],
     ["check.interval", { check: { interval: "soon" as never } }],
     ["check.timeout", { check: { timeout: "soon" as never } }],
@@ -271,6 +298,54 @@ describe("The options of a Consul agent", () => {
       })
     )
   }
+
+  for (const address of [
+    "http://user:hunter2@127.0.0.1:8500",
+    "hunter2@127.0.0.1:8500",
+    "ftp://user:hunter2@127.0.0.1",
+    "http://user:hun/hunter2@127.0.0.1:8500",
+    "unix://user:hunter2@127.0.0.1/consul.sock",
+    "http://127.0.0.1:8500?token=hunter2"
+  ]) {
+    const shown = address.replaceAll("hunter2", "…")
+    it.live(`that hold a password in the address are told without it, and with the way out (${shown})`, () =>
+      Effect.gen(function* () {
+        const error = yield* refused({ address })
+        assert.strictEqual(error.reason, "InvalidOptions")
+        assert.notInclude(inspect(error, { depth: Number.POSITIVE_INFINITY }), "hunter2")
+        assert.include(error.message, "auth")
+      })
+    )
+  }
+
+  it.live("are refused where they are unknown, whichever way they come in", () =>
+    Effect.gen(function* () {
+      const options: object = { watchIntervall: "1 second" }
+      const configured: object = { watchIntervall: Config.succeed("1 second") }
+      const empty = environment({})
+      const server = {
+        address: { hostname: "127.0.0.1", port: 1 },
+        https: false,
+        url: "http://127.0.0.1:1/metrics",
+        healthUrl: "http://127.0.0.1:1/",
+        isHealthOpen: true,
+        needsCertificate: false
+      }
+      const told = [
+        yield* Effect.scoped(Effect.flip(Layer.build(ConsulAgent.layer(options)))),
+        yield* Effect.scoped(Effect.flip(Layer.build(Layer.provide(ConsulAgent.layerEnv(options), empty)))),
+        yield* Effect.scoped(Effect.flip(Layer.build(ConsulAgent.layerConfig(configured)))),
+        ...(yield* Effect.forEach([Promises.consulAgent(options), Promises.consulAgentFromEnv(options)], (discovery) =>
+          Effect.flip(Effect.tryPromise({ try: async () => discovery.register(server), catch: (error) => error }))
+        ))
+      ]
+      assert.lengthOf(told, 5)
+      for (const error of told) {
+        assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "InvalidOptions" })
+        assert.include(String(error), "is watchInterval meant?")
+      }
+    })
+  )
 
   it.scopedLive("come from configuration with layerConfig", () =>
     Effect.gen(function* () {

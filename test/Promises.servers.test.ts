@@ -191,9 +191,10 @@ for (const { name, start } of starts) {
           }
         }
       })
-      const { address, healthUrl, https, isHealthOpen, url } = server
+      const { address, healthUrl, https, isHealthOpen, needsCertificate, url } = server
       assert.isTrue(isHealthOpen)
-      assert.deepStrictEqual(told, [{ address, healthUrl, https, isHealthOpen, url }])
+      assert.isFalse(needsCertificate)
+      assert.deepStrictEqual(told, [{ address, healthUrl, https, isHealthOpen, needsCertificate, url }])
       assert.strictEqual(server.isRegistered, true)
       assert.strictEqual(lines[0]?.message, `metrics at ${url}, registered by the town crier`)
       await Promise.all([server.close(), server.close()])

@@ -163,9 +163,13 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const told = yield* Ref.make<ReadonlyArray<ServiceDiscovery.Server>>([])
         const register = (server: ServiceDiscovery.Server) => Ref.update(told, (all) => [...all, server])
-        const { address, healthUrl, https, isHealthOpen, url } = yield* started(kind, {}, { discovery: { register } })
+        const server = yield* started(kind, {}, { discovery: { register } })
+        const { address, healthUrl, https, isHealthOpen, needsCertificate, url } = server
         assert.isTrue(isHealthOpen)
-        assert.deepStrictEqual(yield* Ref.get(told), [{ address, https, url, healthUrl, isHealthOpen }])
+        assert.isFalse(needsCertificate)
+        assert.deepStrictEqual(yield* Ref.get(told), [
+          { address, https, url, healthUrl, isHealthOpen, needsCertificate }
+        ])
       })
     )
 

@@ -2,10 +2,11 @@
 import type { AgentOptions } from "node:https"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
+import { isWildcard } from "./address.js"
 import type { Target } from "./consulConnection.js"
 import { isHeaderValue } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
-import { invalid } from "./consulTrouble.js"
+import { invalid, knownOnly } from "./consulTrouble.js"
 import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
 import { plain, textOrFile } from "./secret.js"
@@ -13,17 +14,27 @@ import { plain, textOrFile } from "./secret.js"
 type Secret = string | Redacted.Redacted<string>
 
 /** A duration in milliseconds. */
-export const millisOf = (name: string, given: unknown): Effect.Effect<number, Trouble> => {
+export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effect<number, Trouble> => {
   const milliseconds = timerMillis(given)
   return milliseconds === undefined
     ? Effect.fail(invalid(`${name} must be a duration such as "5 seconds", not ${String(given)}`))
-    : Effect.succeed(milliseconds)
+    : milliseconds === 0
+      ? Effect.fail(invalid(`${name} must be longer than nothing${orElse}`))
+      : Effect.succeed(milliseconds)
 }
 
 /** Where requests go for such an address. */
 export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
   const socketPath = /^unix:\/\/(\/.+)$/.exec(address)?.[1]
   if (socketPath !== undefined) return Effect.succeed({ origin: "http://localhost", socket: { socketPath } })
+  // It stands in every message, and what is behind a ? would be dropped.
+  if (/[@?#]/.test(String(address))) {
+    return Effect.fail(
+      invalid(
+        "address must have no user, password, query or fragment: give those who ask for a password auth, or token"
+      )
+    )
+  }
   return Effect.try({
     try: () => {
       const url = new URL(/^\w+:\/\//.test(address) ? address : `http://${address}`)
@@ -36,20 +47,27 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
   })
 }
 
+interface GivenTls {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: Secret | undefined
+  readonly serverName?: string | undefined
+  readonly verify?: boolean | undefined
+}
+
+const tlsKeys = {
+  ca: true,
+  cert: true,
+  key: true,
+  serverName: true,
+  verify: true
+} as const satisfies Record<keyof GivenTls, true>
+
 /** What the client needs to know for an agent that speaks HTTPS. */
-export const tlsOf = (
-  tls:
-    | {
-        readonly ca?: string | undefined
-        readonly cert?: string | undefined
-        readonly key?: Secret | undefined
-        readonly serverName?: string | undefined
-        readonly verify?: boolean | undefined
-      }
-    | undefined
-): Effect.Effect<AgentOptions, Trouble> =>
+export const tlsOf = (tls: GivenTls | undefined): Effect.Effect<AgentOptions, Trouble> =>
   Effect.gen(function* () {
     if (tls === undefined) return {}
+    yield* knownOnly("tls", tls, tlsKeys)
     const { ca, cert, key, serverName, verify } = tls
     return {
       ...(ca === undefined ? {} : { ca: yield* pemOf("CA of the Consul agent", ca) }),
@@ -66,6 +84,15 @@ const pemOf = (what: string, source: string): Effect.Effect<string, Trouble> =>
     catch: (cause) => invalid(messageOf(cause), cause)
   })
 
+/** Fails for a name or an id that no service can have. */
+export const namesOf = (name: string, serviceId: string): Effect.Effect<void, Trouble> => {
+  if (typeof name !== "string" || name === "") return Effect.fail(invalid("name must be a text that is not empty"))
+  // What no path can hold, or what leads to another one: the service could be registered, and never be taken back.
+  return typeof serviceId !== "string" || /^\.{0,2}$|\p{Surrogate}/u.test(serviceId)
+    ? Effect.fail(invalid(`serviceId must be a text that can stand in a path, not ${JSON.stringify(serviceId)}`))
+    : Effect.void
+}
+
 /** The headers of every request, but for the token, which is only checked here. */
 export const headersOf = (given: {
   readonly token?: Secret | undefined
@@ -73,19 +100,23 @@ export const headersOf = (given: {
   readonly namespace?: string | undefined
 }): Effect.Effect<Readonly<Record<string, string>>, Trouble> => {
   const { auth, namespace, token } = given
+  if (auth !== undefined && typeof plain(auth) !== "string") return Effect.fail(invalid("auth must be a text"))
   const headers: Record<string, string> = {
     ...(auth === undefined ? {} : { authorization: `Basic ${Buffer.from(plain(auth)).toString("base64")}` }),
     ...(namespace === undefined ? {} : { "x-consul-namespace": namespace })
   }
   const all = token === undefined ? headers : { ...headers, "x-consul-token": plain(token) }
-  const wrong = Object.entries(all).find(([, value]) => !isHeaderValue(value))
+  const wrong = Object.entries(all).find(([, value]) => typeof value !== "string" || !isHeaderValue(value))
   return wrong === undefined
     ? Effect.succeed(headers)
-    : Effect.fail(invalid(`${wrong[0]} holds a character that no header can`))
+    : Effect.fail(invalid(`${wrong[0]} is no text, or holds a character that no header can`))
 }
 
 /** Tags, none of which holds what Prometheus puts between them. */
 export const tagsOf = (tags: ReadonlyArray<string> = []): Effect.Effect<ReadonlyArray<string>, Trouble> => {
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === "string")) {
+    return Effect.fail(invalid("tags must be a list of texts"))
+  }
   const wrong = tags.find((tag) => tag.includes(","))
   return wrong === undefined
     ? Effect.succeed(tags)
@@ -105,6 +136,9 @@ export const metaOf = (
   own: ReadonlyArray<string>
 ): Effect.Effect<Readonly<Record<string, string>>, Trouble> => {
   const refused = (why: string) => Effect.fail(invalid(`meta: ${why}`))
+  if (typeof meta !== "object" || meta === null || Array.isArray(meta)) {
+    return refused("it must be an object with a text for each key")
+  }
   const count = new Set([...Object.keys(meta), ...own]).size
   if (count > mostPairs)
     return refused(`with ${own.join(" and ")} there are ${count} pairs, and at most ${mostPairs} can be`)
@@ -120,92 +154,21 @@ export const metaOf = (
   return Effect.succeed(meta)
 }
 
-/** Both kinds of check in one. */
-export interface GivenCheck {
-  readonly url?: string | undefined
-  readonly interval?: unknown
-  readonly timeout?: unknown
-  readonly tlsSkipVerify?: boolean | undefined
-  readonly header?: Readonly<Record<string, Secret>> | undefined
-  readonly ttl?: unknown
-  readonly deregisterCriticalServiceAfter?: unknown
+interface Advertised {
+  readonly address?: string | undefined
+  readonly port?: number | undefined
 }
 
-/** A check that is all right. */
-export interface Check {
-  /** As it stands in the body of a registration. */
-  readonly definition: (healthUrl: string) => object
-  /** In milliseconds, if the agent is to be told that all is well, instead of asking. */
-  readonly ttl: number | undefined
-  /** Whether it asks for the server's `healthUrl`, and has nothing to show there. */
-  readonly needsOpenHealth: boolean
-  readonly secrets: ReadonlyArray<string>
-}
+const advertisedKeys = { address: true, port: true } as const satisfies Record<keyof Advertised, true>
 
-// What Consul takes for it if it is shorter: https://github.com/hashicorp/consul/issues/2276
-const shortestDeregistration = 60_000
-const shortestTtl = 1_000
-
-/** The check that is wanted, or `undefined` for none. */
-export const checkOf = (given: GivenCheck | false = {}): Effect.Effect<Check | undefined, Trouble> =>
+/** What is registered instead of what was bound. */
+export const advertisedOf = (advertise: Advertised = {}): Effect.Effect<Advertised, Trouble> =>
   Effect.gen(function* () {
-    if (given === false) return undefined
-    const { deregisterCriticalServiceAfter: after = "10 minutes" } = given
-    const common: Record<string, string> = {}
-    if (after !== false) {
-      const milliseconds = yield* millisOf("check.deregisterCriticalServiceAfter", after)
-      if (milliseconds < shortestDeregistration) {
-        return yield* Effect.fail(
-          invalid(
-            `check.deregisterCriticalServiceAfter must be one minute or more, the minimum of Consul, or false; not ${String(after)}`
-          )
-        )
-      }
-      common["DeregisterCriticalServiceAfter"] = goDuration(milliseconds)
+    yield* knownOnly("advertise", advertise, advertisedKeys)
+    const { address = "", port = 1 } = advertise
+    if (typeof address !== "string" || isWildcard(address)) {
+      return yield* Effect.fail(invalid(`advertise.address must be one to connect to, not ${String(address)}`))
     }
-    return given.ttl === undefined ? yield* httpCheck(given, common) : yield* ttlCheck(given, common)
+    if (Number.isInteger(port) && port >= 1 && port <= 65_535) return advertise
+    return yield* Effect.fail(invalid(`advertise.port must be a whole number from 1 to 65535, not ${String(port)}`))
   })
-
-const ttlCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
-  Effect.gen(function* () {
-    const others = ["url", "interval", "timeout", "tlsSkipVerify", "header"] as const
-    const other = others.find((name) => given[name] !== undefined)
-    if (other !== undefined) {
-      return yield* Effect.fail(
-        invalid(`check.ttl and check.${other} exclude each other: with a TTL the agent asks nobody`)
-      )
-    }
-    const ttl = yield* millisOf("check.ttl", given.ttl)
-    if (ttl < shortestTtl)
-      return yield* Effect.fail(invalid(`check.ttl must be one second or more, not ${String(given.ttl)}`))
-    // It is the process itself that registers: it lives.
-    const definition = { TTL: goDuration(ttl), Status: "passing", ...common }
-    return { definition: () => definition, ttl, needsOpenHealth: false, secrets: [] }
-  })
-
-const httpCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
-  Effect.gen(function* () {
-    const { header, timeout, tlsSkipVerify, url } = given
-    const interval = yield* millisOf("check.interval", given.interval ?? "10 seconds")
-    const entries = Object.entries(header ?? {}).map(([name, value]) => [name, plain(value)] as const)
-    const wrong = entries.find(([name, value]) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name) || !isHeaderValue(value))
-    if (wrong !== undefined) {
-      return yield* Effect.fail(invalid(`check.header: ${wrong[0]} holds a character that no header can`))
-    }
-    const rest = {
-      Interval: goDuration(interval),
-      ...(timeout === undefined ? {} : { Timeout: goDuration(yield* millisOf("check.timeout", timeout)) }),
-      ...(tlsSkipVerify === true ? { TLSSkipVerify: true } : {}),
-      ...(entries.length === 0 ? {} : { Header: Object.fromEntries(entries.map(([name, value]) => [name, [value]])) }),
-      ...common
-    }
-    return {
-      definition: (healthUrl) => ({ HTTP: url ?? healthUrl, ...rest }),
-      ttl: undefined,
-      needsOpenHealth: url === undefined && entries.length === 0,
-      secrets: entries.map(([, value]) => value)
-    }
-  })
-
-const goDuration = (milliseconds: number): string =>
-  milliseconds % 1_000 === 0 ? `${milliseconds / 1_000}s` : `${milliseconds}ms`

@@ -7,6 +7,7 @@ import type { EntryOptions, Found } from "./consulEntry.js"
 import { entry, lostThePlace } from "./consulEntry.js"
 import type { Trouble } from "./consulTrouble.js"
 import { messageOf } from "./message.js"
+import { longestTimer } from "./timer.js"
 
 /** What is registered, and how. Times are in milliseconds. */
 export interface Registering extends EntryOptions {
@@ -141,5 +142,5 @@ const feeding = (look: Look, options: Registering, state: State, ttl: number): E
     // Where nobody else looks whether it is well again.
     state.isConfirmed || watchInterval !== undefined ? told : Effect.zipRight(Effect.ignore(look), told)
   )
-  return Effect.repeat(fed, Schedule.spaced(ttl / 3))
+  return Effect.repeat(fed, Schedule.spaced(Math.min(ttl / 3, longestTimer)))
 }

@@ -108,7 +108,8 @@ describeWith(["consul"], "The agent's check of a server that lets in not everybo
       const trusted = yield* authority()
       const tls = { ...(yield* trusted.issue()), ca: trusted.cert }
       const { isPassing, server } = yield* withConsul({ ttl: "3 seconds" }, { tls })
-      assert.isFalse(server.isHealthOpen)
+      assert.isTrue(server.needsCertificate)
+      assert.isTrue(server.isHealthOpen)
       yield* isPassing
     })
   )
@@ -117,11 +118,16 @@ describeWith(["consul"], "The agent's check of a server that lets in not everybo
     Effect.gen(function* () {
       const trusted = yield* authority()
       const tls = { ...(yield* trusted.issue()), ca: trusted.cert }
-      for (const options of [{ authentication }, { tls }]) {
-        const error = yield* Effect.flip(withConsul(undefined, options))
+      const header = { Authorization: `Bearer ${token}` }
+      for (const [options, check, told] of [
+        [{ authentication }, undefined, /want of credentials: give check\.ttl or check\.header, or openHealthPage/],
+        [{ tls }, undefined, /want of a certificate: give check\.ttl; or check\.url/],
+        [{ authentication, tls }, { header }, /want of a certificate: give check\.ttl; or check\.url/]
+      ] as const) {
+        const error = yield* Effect.flip(withConsul(check, options))
         assert.instanceOf(error, ServiceDiscoveryError)
         assert.strictEqual(error.reason, "InvalidOptions")
-        assert.match(error.message, /give check\.ttl; .*check\.header, or openHealthPage/)
+        assert.match(error.message, told)
       }
     })
   )

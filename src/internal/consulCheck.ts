@@ -1,0 +1,138 @@
+/** The check of a service: as it is given, and as an agent is told of it. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import { isHeaderValue } from "./consulToken.js"
+import type { Trouble } from "./consulTrouble.js"
+import { invalid, knownOnly } from "./consulTrouble.js"
+import { plain } from "./secret.js"
+
+/** Both kinds of check in one. */
+export interface GivenCheck {
+  readonly url?: string | undefined
+  readonly interval?: unknown
+  readonly timeout?: unknown
+  readonly tlsSkipVerify?: boolean | undefined
+  readonly header?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
+  readonly ttl?: unknown
+  readonly deregisterCriticalServiceAfter?: unknown
+}
+
+/** A check that is all right. */
+export interface Check {
+  /** As it stands in the body of a registration. */
+  readonly definition: (healthUrl: string) => object
+  /** In milliseconds, if the agent is to be told that all is well, instead of asking. */
+  readonly ttl: number | undefined
+  /** Whether it asks for the server's `healthUrl`. */
+  readonly asksHealthUrl: boolean
+  /** Whether it has something to show there. */
+  readonly hasHeader: boolean
+  readonly secrets: ReadonlyArray<string>
+}
+
+const keys = {
+  url: true,
+  interval: true,
+  timeout: true,
+  tlsSkipVerify: true,
+  header: true,
+  ttl: true,
+  deregisterCriticalServiceAfter: true
+} as const satisfies Record<keyof GivenCheck, true>
+
+// The least that a duration may be, in milliseconds, and how that is told.
+interface Least {
+  readonly milliseconds: number
+  readonly told: string
+}
+
+const aMoment: Least = { milliseconds: Number.MIN_VALUE, told: "longer than nothing" }
+const shortestTtl: Least = { milliseconds: 1_000, told: "one second or more" }
+// What Consul takes for it if it is shorter: https://github.com/hashicorp/consul/issues/2276
+const shortestDeregistration: Least = {
+  milliseconds: 60_000,
+  told: "one minute or more, the minimum of Consul, or false for never"
+}
+
+/** The check that is wanted, or `undefined` for none. */
+export const checkOf = (given: GivenCheck | false = {}): Effect.Effect<Check | undefined, Trouble> =>
+  Effect.gen(function* () {
+    if (given === false) return undefined
+    yield* knownOnly("check", given, keys)
+    const { deregisterCriticalServiceAfter: after = "10 minutes" } = given
+    const common: Record<string, string> = {}
+    if (after !== false) {
+      const milliseconds = yield* agentMillisOf("check.deregisterCriticalServiceAfter", after, shortestDeregistration)
+      common["DeregisterCriticalServiceAfter"] = goDuration(milliseconds)
+    }
+    return given.ttl === undefined ? yield* httpCheck(given, common) : yield* ttlCheck(given, common)
+  })
+
+const ttlCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
+  Effect.gen(function* () {
+    const others = ["url", "interval", "timeout", "tlsSkipVerify", "header"] as const
+    const other = others.find((name) => given[name] !== undefined)
+    if (other !== undefined) {
+      return yield* Effect.fail(
+        invalid(`check.ttl and check.${other} exclude each other: with a TTL the agent asks nobody`)
+      )
+    }
+    const ttl = yield* agentMillisOf("check.ttl", given.ttl, shortestTtl)
+    // It is the process itself that registers: it lives.
+    const definition = { TTL: goDuration(ttl), Status: "passing", ...common }
+    return { definition: () => definition, ttl, asksHealthUrl: false, hasHeader: false, secrets: [] }
+  })
+
+const httpCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
+  Effect.gen(function* () {
+    const { timeout, tlsSkipVerify, url } = given
+    const interval = yield* agentMillisOf("check.interval", given.interval ?? "10 seconds")
+    const header = yield* headerOf(given.header)
+    const rest = {
+      Interval: goDuration(interval),
+      ...(timeout === undefined ? {} : { Timeout: goDuration(yield* agentMillisOf("check.timeout", timeout)) }),
+      ...(tlsSkipVerify === true ? { TLSSkipVerify: true } : {}),
+      ...(header.length === 0 ? {} : { Header: Object.fromEntries(header.map(([name, value]) => [name, [value]])) }),
+      ...common
+    }
+    return {
+      definition: (healthUrl) => ({ HTTP: url ?? healthUrl, ...rest }),
+      ttl: undefined,
+      asksHealthUrl: url === undefined,
+      hasHeader: header.length > 0,
+      secrets: header.map(([, value]) => value)
+    }
+  })
+
+const headerOf = (
+  header: GivenCheck["header"] = {}
+): Effect.Effect<ReadonlyArray<readonly [string, string]>, Trouble> => {
+  if (typeof header !== "object" || header === null) {
+    return Effect.fail(invalid("check.header must be an object with a text for each name"))
+  }
+  const entries = Object.entries(header).map(([name, value]) => [name, plain(value)] as const)
+  const other = entries.find(([, value]) => typeof value !== "string")
+  if (other !== undefined) return Effect.fail(invalid(`check.header: ${other[0]} must be a text`))
+  const wrong = entries.find(([name, value]) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name) || !isHeaderValue(value))
+  return wrong === undefined
+    ? Effect.succeed(entries)
+    : Effect.fail(invalid(`check.header: ${wrong[0]} holds a character that no header can`))
+}
+
+// A duration of Go is a count of nanoseconds in 64 bits.
+const longestOfGo = (2 ** 63 - 1) / 1_000_000
+
+// No timer of ours waits for these, so that they may be longer than one can.
+const agentMillisOf = (name: string, given: unknown, least = aMoment): Effect.Effect<number, Trouble> => {
+  const refused = (must: string) => Effect.fail(invalid(`${name} must be ${must}; not ${String(given)}`))
+  const decoded = Option.map(Duration.decodeUnknown(given), Duration.toMillis)
+  if (Option.isNone(decoded)) return refused('a duration such as "5 seconds"')
+  const milliseconds = decoded.value
+  if (milliseconds < least.milliseconds) return refused(least.told)
+  return milliseconds < longestOfGo ? Effect.succeed(milliseconds) : refused(`${least.told}, and at most 292 years`)
+}
+
+const goDuration = (milliseconds: number): string =>
+  milliseconds % 1_000 === 0 ? `${milliseconds / 1_000}s` : `${milliseconds}ms`
