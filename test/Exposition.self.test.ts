@@ -2,11 +2,14 @@ import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
+import { authority } from "./support/certificate.js"
 import { formats, logged, parsers } from "./support/expositions.js"
+import { basic, bearer, hashOf } from "./support/hashes.js"
 import { ask, eventually, get } from "./support/http.js"
 import { mounts } from "./support/mounts.js"
 import type { Kind } from "./support/servers.js"
 import { gated, inThisThread, inWorker, kinds, someMetrics, started, stoppable } from "./support/servers.js"
+import { stuck } from "./support/stuck.js"
 
 const age = "effect_prometheus_exposition_age_seconds"
 const registered = "effect_prometheus_registered"
@@ -24,7 +27,11 @@ const readings = (body: string): Readonly<Record<string, number>> => {
 const scraped = (url: string) => Effect.map(get(url), ({ body }) => readings(body))
 
 const scrapes = (code: number): string => `effect_prometheus_scrapes_total ${code}`
+const causes = ["collect", "registry", "timeout", "in_flight", "stale"]
 const errors = (cause: string): string => `effect_prometheus_scrape_errors_total ${cause}`
+/** All causes at 0 but that one. */
+const errorsBut = (one: string | undefined, count: number) =>
+  Object.fromEntries(causes.map((cause) => [errors(cause), cause === one ? count : 0]))
 const inFlight = "effect_prometheus_scrapes_in_flight"
 const observed = "effect_prometheus_scrape_duration_seconds_count"
 const seconds = "effect_prometheus_scrape_duration_seconds_sum"
@@ -36,7 +43,7 @@ const atFirst = {
   "effect_prometheus_errors_total dec": 0,
   "effect_prometheus_errors_total collect": 0,
   ...Object.fromEntries([200, 401, 403, 429, 500, 503].map((code) => [scrapes(code), 0])),
-  ...Object.fromEntries(["collect", "registry", "timeout", "in_flight", "stale"].map((cause) => [errors(cause), 0])),
+  ...errorsBut(undefined, 0),
   // The scrape that tells it.
   [inFlight]: 1,
   [bytes]: 0,
@@ -95,6 +102,61 @@ const told = (kind: Kind) =>
         })
         assert.isAbove(now[seconds] ?? 0, 0)
         assert.isBelow(now[seconds] ?? 0, 10)
+      })
+    )
+
+    it.scopedLive("those that it does not let in, by why that is", () =>
+      Effect.gen(function* () {
+        const trusted = yield* authority()
+        const other = yield* trusted.issue()
+        const named = yield* trusted.issue({ names: [{ type: 2, value: "prometheus" }] })
+        const token = "0123456789abcdef"
+        const options = {
+          tls: { ...other, ca: trusted.cert, allowedNames: ["prometheus"] },
+          authentication: { tokens: [token], users: { scraper: hashOf("secret", { ln: 16, r: 8, p: 4 }) } }
+        }
+        const { healthUrl, url } = yield* started(kind, options, { registry: someMetrics() })
+        const asked = (target: string, headers: Readonly<Record<string, string>>, client = named) =>
+          get(target, { ca: trusted.cert, ...client, headers })
+        const status = (...args: Parameters<typeof asked>) => Effect.map(asked(...args), ({ status }) => status)
+        assert.strictEqual(yield* status(url, bearer(token), other), 403)
+        for (const headers of [{}, bearer(`${token}0`), basic("scraper", "")]) {
+          assert.strictEqual(yield* status(url, headers), 401)
+        }
+        const guesses = ["a", "b", "c", "d", "e", "f", "g"].map((guess) => status(url, basic("scraper", guess)))
+        const statuses = yield* Effect.all(guesses, { concurrency: "unbounded" })
+        const busy = statuses.filter((one) => one === 429).length
+        assert.isAbove(busy, 0)
+        // Those that ask for something else are no scrapes.
+        assert.strictEqual(yield* status(healthUrl, {}), 401)
+        assert.strictEqual(yield* status(healthUrl, bearer(token), other), 403)
+        assert.deepInclude(readings((yield* asked(url, bearer(token))).body), {
+          ...atFirst,
+          [scrapes(401)]: 3 + statuses.length - busy,
+          [scrapes(403)]: 1,
+          [scrapes(429)]: busy
+        })
+      })
+    )
+
+    it.scopedLive("a scrape of a registry that cannot be read", () =>
+      Effect.gen(function* () {
+        const registry = someMetrics()
+        const { url } = yield* started(kind, {}, { registry })
+        const all = registry.getMetricsAsArray
+        registry.getMetricsAsArray = () => {
+          throw new Error("no")
+        }
+        assert.strictEqual((yield* get(url)).status, 500)
+        assert.strictEqual((yield* get(url)).status, 500)
+        registry.getMetricsAsArray = all
+        assert.deepInclude(yield* scraped(url), {
+          ...errorsBut("registry", 2),
+          [scrapes(200)]: 0,
+          [scrapes(500)]: 2,
+          [observed]: 2,
+          [inFlight]: 1
+        })
       })
     )
 
@@ -282,6 +344,36 @@ const told = (kind: Kind) =>
 for (const kind of kinds) told(kind)
 
 describe("what the worker knows alone, it tells as well", () => {
+  it.scopedLive("scrapes that got nothing because the numbers were too old", () =>
+    Effect.gen(function* () {
+      const { url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
+      const statuses = (yield* stuck([{ url }], 900)).map(({ status }) => status)
+      const tooOld = statuses.filter((status) => status === 503).length
+      assert.isAbove(tooOld, 0)
+      assert.deepInclude(yield* scraped(url), {
+        ...errorsBut("stale", tooOld),
+        [scrapes(200)]: statuses.length - tooOld,
+        [scrapes(503)]: tooOld,
+        [inFlight]: 1
+      })
+    })
+  )
+
+  it.scopedLive("scrapes that got nothing because there were no numbers yet", () =>
+    Effect.gen(function* () {
+      const { broken, registry } = breakable()
+      broken.is = true
+      const { url } = yield* started(inWorker, {}, { registry })
+      broken.is = false
+      const answers = yield* stuck([{ url }], 600)
+      assert.isNotEmpty(answers)
+      for (const { status } of answers) assert.strictEqual(status, 503)
+      const now = yield* scraped(url)
+      assert.deepInclude(now, { ...errorsBut("stale", answers.length), [scrapes(200)]: 0 })
+      assert.strictEqual(now[scrapes(503)], answers.length)
+    })
+  )
+
   it.scopedLive("in OpenMetrics, as one exposition that is well formed", () =>
     Effect.gen(function* () {
       const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
