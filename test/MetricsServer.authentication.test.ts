@@ -1,10 +1,10 @@
 import { scryptSync } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
+import { Config, ConfigProvider, Context, Effect, Fiber, Layer, Redacted } from "effect"
 import * as MetricsServer from "../src/MetricsServer.js"
 import { authority } from "./support/certificate.js"
 import { basic, bearer, cheap, hashOf } from "./support/hashes.js"
-import { get } from "./support/http.js"
+import { eventually, get } from "./support/http.js"
 import type { Kind } from "./support/servers.js"
 import { kinds, logging, refused, someMetrics, started } from "./support/servers.js"
 
@@ -145,26 +145,65 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("verifies two passwords at a time, and answers more with 429; remembered ones need no turn", () =>
+    it.scopedLive(
+      "verifies one password at a time while another waits, and answers more with 429; remembered ones need no turn",
+      () =>
+        Effect.gen(function* () {
+          const { asked, status } = yield* serving(kind, {
+            users: { scraper: hashOf(password, { ln: 16, r: 8, p: 4 }) },
+            tokens: [token]
+          })
+          const right = basic("scraper", password)
+          assert.strictEqual(yield* status(right), 200)
+          const attempts = ["a", "b", "c", "d", "e", "f"].map((guess) => asked(basic(`user-${guess}`, guess)))
+          const honest = Effect.zipRight(Effect.sleep("100 millis"), Effect.all([status(right), status(bearer(token))]))
+          const [guesses, answers] = yield* Effect.all([Effect.all(attempts, { concurrency: 6 }), honest], {
+            concurrency: 2
+          })
+          const statuses = guesses.map((guess) => guess.status).sort()
+          assert.deepEqual(statuses, [401, 401, 429, 429, 429, 429])
+          for (const guess of guesses.filter((one) => one.status === 429)) {
+            assert.strictEqual(guess.headers["retry-after"], "1")
+          }
+          assert.deepEqual(answers, [200, 200])
+          assert.strictEqual(yield* status(basic("user-f", "f")), 401)
+        })
+    )
+
+    it.scopedLive("remembers the right password of each user, whatever else was tried, and no wrong one", () =>
       Effect.gen(function* () {
-        const { asked, status } = yield* serving(kind, {
-          users: { scraper: hashOf(password, { ln: 16, r: 8, p: 4 }) },
-          tokens: [token]
-        })
-        const right = basic("scraper", password)
-        assert.strictEqual(yield* status(right), 200)
-        const attempts = ["a", "b", "c", "d", "e", "f"].map((guess) => asked(basic(`user-${guess}`, guess)))
-        const honest = Effect.zipRight(Effect.sleep("100 millis"), Effect.all([status(right), status(bearer(token))]))
-        const [guesses, answers] = yield* Effect.all([Effect.all(attempts, { concurrency: 6 }), honest], {
-          concurrency: 2
-        })
-        const statuses = guesses.map((guess) => guess.status).sort()
-        assert.deepEqual(statuses, [401, 401, 429, 429, 429, 429])
-        for (const guess of guesses.filter((one) => one.status === 429)) {
-          assert.strictEqual(guess.headers["retry-after"], "1")
+        const slow = { ln: 17, r: 8, p: 4 }
+        const names = ["anna", "bert", "carl"]
+        const users = {
+          ...Object.fromEntries(names.map((name) => [name, hashOf(`${name}'s`)])),
+          slow: hashOf("s", slow)
         }
-        assert.deepEqual(answers, [200, 200])
-        assert.strictEqual(yield* status(basic("user-f", "f")), 401)
+        const { status } = yield* serving(kind, { users })
+        for (let round = 0; round < 30; round += 1) {
+          for (const name of names) {
+            assert.strictEqual(yield* status(basic(name, `guess ${round}`)), 401)
+            if (round % 10 === 0) assert.strictEqual(yield* status(basic(name, `${name}'s`)), 200)
+          }
+        }
+        // Once four are refused, two have the places, and keep them for as long as their verifying takes.
+        const answered: Array<number> = []
+        const guess = (sent: string) =>
+          Effect.tap(status(basic("slow", sent)), (status) => Effect.sync(() => answered.push(status)))
+        const guesses = yield* Effect.fork(
+          Effect.forEach(["a", "b", "c", "d", "e", "f"], guess, { concurrency: "unbounded" })
+        )
+        yield* eventually("both places are taken", async () => answered.length === 4)
+        const wrong = (name: string, round: number) => status(basic(name, `guess ${round}`))
+        for (let round = 0; round < 3; round += 1) {
+          for (const name of names) {
+            assert.strictEqual(yield* status(basic(name, `${name}'s`)), 200)
+            // It was verified before, and would have to be again.
+            assert.strictEqual(yield* wrong(name, 10 * round), 429)
+          }
+        }
+        assert.deepEqual(answered, [429, 429, 429, 429])
+        yield* Fiber.join(guesses)
+        for (const name of names) assert.strictEqual(yield* wrong(name, 0), 401)
       })
     )
 
