@@ -203,6 +203,43 @@ describeWith(["consul"], "A server whose Consul agent", () => {
   )
 })
 
+describeWith(["consul"], "The metric effect_prometheus_registered, as it is scraped,", () => {
+  const registered = (url: string) =>
+    Effect.promise(async () => {
+      const body = await (await fetch(url)).text()
+      return Number(/^effect_prometheus_registered (\S+)$/m.exec(body)?.[1])
+    })
+
+  it.scopedLive(
+    "is 1 while the Consul agent has the service, 0 while it is gone or has it otherwise, and 1 again",
+    () =>
+      Effect.gen(function* () {
+        const ports = yield* consulPorts
+        const first = yield* consul({ ports })
+        const options = { address: first.address, name: "checkout", watchInterval: "200 millis" } as const
+        const { url } = yield* registeredWith(options)
+        assert.strictEqual(yield* registered(url), 1)
+        yield* first.kill
+        yield* until("it is 0 without the agent", registered(url), (value) => value === 0)
+        const second = yield* consul({ ports })
+        yield* until("it is 1 with an agent that had forgotten it", registered(url), (value) => value === 1)
+        assert.isDefined(yield* known(second, "checkout"))
+        yield* Effect.promise(() =>
+          fetch(`${second.address}/v1/agent/service/register`, {
+            method: "PUT",
+            body: JSON.stringify({ ID: "checkout", Name: "checkout", Address: "127.0.0.9", Port: 9 })
+          })
+        )
+        yield* until("it is 0 when another has its id", registered(url), (value) => value === 0)
+        assert.strictEqual((yield* known(second, "checkout"))?.Port, 9)
+        yield* Effect.promise(() => fetch(`${second.address}/v1/agent/service/deregister/checkout`, { method: "PUT" }))
+        yield* until("it is 1 when the id is free", registered(url), (value) => value === 1)
+        assert.isDefined(yield* known(second, "checkout"))
+      }),
+    60_000
+  )
+})
+
 describeWith(["consul"], "With the ACLs of a Consul agent", () => {
   const rules = 'service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }'
 
