@@ -3,7 +3,7 @@ import { Duration, Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
 import type * as MetricsServer from "../src/MetricsServer.js"
 import { fixture } from "./support/child.js"
-import { assertFree, eventually, get, listening, rawConnection } from "./support/http.js"
+import { assertFree, eventually, get, isFree, listening, rawConnection } from "./support/http.js"
 import type { Line } from "./support/servers.js"
 import { inWorker, someMetrics, started, stoppable } from "./support/servers.js"
 import { ageOf, stuck } from "./support/stuck.js"
@@ -102,6 +102,18 @@ describe("a worker that dies", () => {
       yield* eventually("it tells that it has to wait", async () => errors(server).length === 2)
       const [duration] = yield* Effect.timed(server.stop)
       assert.isBelow(Duration.toMillis(duration), 900)
+    })
+  )
+
+  it.scopedLive("has left the port when the shutdown is over, also if the next one had it already", () =>
+    Effect.gen(function* () {
+      const workerUrl = fixture("late-worker.js")
+      const server = yield* stoppable(inWorker, { workerUrl, shutdownTimeout: "10 seconds" })
+      const { port } = server.address
+      yield* dies(server)
+      yield* eventually("the next one listens", async () => !(await isFree(port)))
+      yield* server.stop
+      yield* assertFree(port)
     })
   )
 

@@ -98,14 +98,17 @@ const start = async (
 
   return new Promise((resolve, reject) => {
     let lastError: Error | undefined
+    let isOver = false
     const listened = (): void => {
       clearTimeout(patience)
       signal.removeEventListener("abort", abort)
     }
     const fail = (error: Error): void => {
       listened()
-      void worker.terminate()
-      reject(error)
+      if (isOver) return
+      isOver = true
+      // Until it has ended it may still have the port.
+      worker.terminate().finally(() => reject(error))
     }
     const failed = (reason: string): void =>
       fail(new WorkerStartError(`the worker ${file} ${reason}`, { cause: lastError }))
