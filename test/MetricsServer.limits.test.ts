@@ -4,13 +4,14 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { Registry } from "prom-client"
 import { Gauge } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import type * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import { certificate } from "./support/certificate.js"
+import { child } from "./support/child.js"
 import type { RawConnection } from "./support/http.js"
 import { ask, eventually, get, rawConnection, requestLines } from "./support/http.js"
 import { gated, inThisThread, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
@@ -504,6 +505,57 @@ for (const kind of kinds) {
       })
     )
 
+    for (const secured of [false, true]) {
+      const over = secured ? " over HTTPS" : ""
+      it.scopedLive(`closes connections that ask without an end${over}, and answers whoever asks meanwhile`, () =>
+        Effect.gen(function* () {
+          const tls = secured ? yield* certificate : undefined
+          const authentication = { tokens: ["0123456789abcdef0123"] }
+          const server = yield* started(kind, { tls, authentication }, { registry: someMetrics() })
+          const args = [String(server.address.port), tls === undefined ? "http" : "https"]
+          const flood = yield* Effect.fork(child("flooding.mjs", { args }))
+          const headers = { authorization: `Bearer ${authentication.tokens[0]}` }
+          const before = process.memoryUsage().rss
+          let [answered, slowest, grown] = [0, 0, 0]
+          while (Option.isNone(yield* Fiber.poll(flood))) {
+            const { milliseconds, status } = yield* get(server.url, { headers, ca: tls?.cert })
+            assert.strictEqual(status, 200)
+            answered += 1
+            slowest = Math.max(slowest, milliseconds)
+            grown = Math.max(grown, process.memoryUsage().rss - before)
+          }
+          const { code, stderr, stdout } = yield* Fiber.join(flood)
+          assert.strictEqual(code, 0, stderr)
+          const { closed, opened, sent } = JSON.parse(stdout)
+          console.log(
+            `limits ${kind.name}: ${opened} connections that asked without an end${over}, ${closed} of them closed, ` +
+              `${sent} bytes; ${answered} honest scrapes, the slowest in ${slowest.toFixed(0)} ms; ` +
+              `${(grown / 1e6).toFixed(0)} MB more at most`
+          )
+          assert.isAtLeast(closed, opened - 1)
+          assert.isAbove(opened, 1)
+          assert.isAbove(answered, 5)
+          assert.isBelow(slowest, 5_000)
+          assert.isBelow(grown, 200_000_000)
+        })
+      )
+    }
+
+    it.scopedLive("answers sixteen requests that come at once, in their order, and the next sixteen after them", () =>
+      Effect.gen(function* () {
+        const server = yield* started(kind, {}, { registry: someMetrics() })
+        const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
+        const targets = Array.from({ length: 16 }, (_, index) => (index % 2 === 0 ? "/nowhere" : "/"))
+        const statuses = targets.map((target) => (target === "/" ? "200" : "404"))
+        const told = (text: string) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status)
+        for (const times of [1, 2]) {
+          connection.send(targets.map((target) => requestLines(target)).join(""))
+          const text = yield* connection.received((all) => all.split("</html>\n").length === 8 * times + 1)
+          assert.deepStrictEqual(told(text), Array.from({ length: times }, () => statuses).flat())
+        }
+      })
+    )
+
     it.scopedLive("cuts nobody who takes his time between two requests, or has more of them than one", () =>
       Effect.gen(function* () {
         const { registry, shut } = gated()
@@ -538,8 +590,8 @@ describe("the server in this thread", () => {
       const done = yield* Deferred.make<void>()
       const server = yield* Effect.provide(started(inThisThread, {}, { registry: someMetrics() }), layer)
       const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
-      connection.send(requestLines("/metrics").repeat(60))
-      yield* connection.received((text) => text.split("\njobs_total 3\n").length === 61)
+      connection.send(requestLines("/metrics").repeat(16))
+      yield* connection.received((text) => text.split("\njobs_total 3\n").length === 17)
       setImmediate(() => Effect.runSync(Deferred.succeed(done, undefined)))
       yield* Deferred.await(done)
       assert.deepStrictEqual(warnings, [])

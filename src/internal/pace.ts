@@ -58,11 +58,13 @@ export class Pace {
 
 /**
  * Calls at once, but no more than so often in a turn of the event loop; the other calls follow in the next turns, in
- * their order. Whatever comes at the same time, what else the loop has to do gets its turn.
+ * their order. Whatever comes at the same time, what else the loop has to do gets its turn. A call that is over by then
+ * is left out.
  */
 export const inTurns = <A extends ReadonlyArray<unknown>>(
   most: number,
-  call: (...given: A) => void
+  call: (...given: A) => void,
+  isOver: (...given: A) => boolean
 ): ((...given: A) => void) => {
   const waiting: Array<A> = []
   let calls = 0
@@ -73,9 +75,14 @@ export const inTurns = <A extends ReadonlyArray<unknown>>(
   }
   const next = (): void => {
     calls = 0
-    for (const given of waiting.splice(0, most)) made(given)
+    while (calls < most) {
+      const given = waiting.shift()
+      if (given === undefined) return
+      if (!isOver(...given)) made(given)
+    }
   }
   return (...given) => {
+    if (isOver(...given)) return
     if (calls < most && waiting.length === 0) made(given)
     else waiting.push(given)
   }

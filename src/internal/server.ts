@@ -55,7 +55,11 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     const server = newServer(options)
     const { isOutdated, renew } = renewing(server, tls)
     const isClosing = ({ socket }: IncomingMessage): boolean => closing || isOutdated(socket)
-    const answer = inTurns(perTurn, listener(endpoint, { isClosing, refusal: admission(tls, options.authentication) }))
+    const answer = inTurns(
+      perTurn,
+      listener(endpoint, { isClosing, refusal: admission(tls, options.authentication) }),
+      ({ socket }) => socket.destroyed
+    )
     // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
     const connections = followed(server, {
       most: limits.maxConnections,
