@@ -7,6 +7,7 @@ import { Duration, Effect, Fiber, Option } from "effect"
 import { Gauge } from "prom-client"
 import { certificate } from "./support/certificate.js"
 import { child } from "./support/child.js"
+import type { RawConnection } from "./support/http.js"
 import { ask, assertFree, eventually, get, isFree, rawConnection, requestLines } from "./support/http.js"
 import { gated, kinds, someMetrics, stoppable } from "./support/servers.js"
 
@@ -32,6 +33,16 @@ const keptAlive = (port: number, target = "/") =>
     assert.match(text, /^HTTP\/1\.1 200 OK\r\n/)
     assert.notMatch(text, /^connection: close\r$/im)
     return connection
+  })
+
+/** Speaks TLS on a connection. */
+const secure = (ca: string, { socket }: RawConnection) =>
+  Effect.promise(async () => {
+    socket.removeAllListeners("data")
+    const secured = secureConnect({ socket, ca, host: "127.0.0.1" })
+    secured.on("error", () => {})
+    await once(secured, "secureConnect")
+    return secured
   })
 
 for (const kind of kinds) {
@@ -162,16 +173,52 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("cuts a connection to its HTTPS port that never began to speak TLS", () =>
+    it.scopedLive("is not held up by connections to its HTTPS port that said nothing, or are not done with TLS", () =>
       Effect.gen(function* () {
         const tls = yield* certificate
-        const server = yield* stoppable(kind, { tls, shutdownTimeout: "500 millis" })
-        yield* rawConnection(server.address.port)
+        const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
+        const { port } = server.address
+        const silent = [yield* rawConnection(port), yield* rawConnection(port)]
+        // The beginning of a handshake.
+        silent[1]?.socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]))
+        // Done with it, and nothing more.
+        const secured = yield* secure(tls.cert, yield* rawConnection(port))
+        const closed = once(secured, "close")
         yield* get(server.healthUrl, { ca: tls.cert })
-        yield* endsWithin(server.stop, 500 + slack)
-        yield* assertFree(server.address.port)
+        yield* endsWithin(server.stop, slack)
+        yield* assertFree(port)
+        for (const connection of silent) yield* connection.closed
+        yield* Effect.promise(() => closed)
       })
     )
+
+    for (const secured of [false, true]) {
+      it.scopedLive(
+        `cuts two ${secured ? "HTTPS " : ""}connections from the same port of a client to two addresses of its own`,
+        () =>
+          Effect.gen(function* () {
+            const tls = secured ? yield* certificate : undefined
+            const server = yield* stoppable(kind, { tls, host: "0.0.0.0", shutdownTimeout: "500 millis" })
+            const { port } = server.address
+            const localAddress = "127.0.0.1"
+            const first = yield* rawConnection(port, "127.0.0.1", { localAddress })
+            const { localPort } = first.socket
+            const second = yield* rawConnection(port, "127.0.0.2", { localAddress, localPort })
+            const both = [first, second]
+            for (const connection of both) {
+              const socket = tls === undefined ? connection.socket : yield* secure(tls.cert, connection)
+              const answered = once(socket, "data")
+              socket.write(requestLines("/"))
+              yield* Effect.promise(() => answered)
+              socket.write("GET /metrics HTTP/1.1\r\nHost: te")
+            }
+            yield* get(`${tls === undefined ? "http" : "https"}://127.0.0.1:${port}/`, { ca: tls?.cert })
+            yield* endsWithin(server.stop, 500 + slack)
+            yield* assertFree(port)
+            for (const { closed } of both) yield* closed
+          })
+      )
+    }
 
     it.scopedLive("waits for as long as it is told to, also without an end", () =>
       Effect.gen(function* () {

@@ -47,6 +47,9 @@ export interface Running {
 // How many requests are answered before the event loop goes on: about a millisecond's worth of those that are refused.
 const perTurn = 16
 
+// How long a close waits, in milliseconds, until Node.js tells that the connections that were cut are closed.
+const lastPatience = 500
+
 /** Listens. It rejects with the error of Node.js if it cannot. */
 export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Running> =>
   new Promise((resolve, reject) => {
@@ -78,16 +81,20 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
         closing = true
+        let late: NodeJS.Timeout | undefined
         const cut = setTimeout(() => {
           for (const socket of connections.all()) socket.destroy()
+          server.closeAllConnections()
+          late = setTimeout(closed, lastPatience)
         }, deadline)
         server.close(() => {
           clearTimeout(cut)
+          clearTimeout(late)
           closed()
         })
         server.closeIdleConnections()
-        // One that has not said anything yet has nothing to be waited for. (Below TLS, what was said does not show.)
-        for (const socket of connections.all()) if (tls === undefined && socket.bytesRead === 0) socket.destroy()
+        // There is nothing to be waited for.
+        for (const socket of connections.silent()) socket.destroy()
       })
     server.once("error", reject)
     server.listen({ host, port }, () => {

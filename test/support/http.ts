@@ -24,7 +24,7 @@ export interface AskOptions {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   /** The certificate to trust. */
-  readonly ca?: string
+  readonly ca?: string | undefined
   /** The server is asked under this name, whatever the address in the URL. */
   readonly servername?: string
   /** What the client shows itself with. */
@@ -103,10 +103,15 @@ export interface RawConnection {
   readonly closed: Effect.Effect<void>
 }
 
-export const rawConnection = (port: number, host = "127.0.0.1") =>
+interface From {
+  readonly localAddress?: string | undefined
+  readonly localPort?: number | undefined
+}
+
+export const rawConnection = (port: number, host = "127.0.0.1", from: From = {}) =>
   Effect.acquireRelease(
     Effect.async<RawConnection>((resume) => {
-      const socket = connect(port, host, () => resume(Effect.succeed(raw(socket))))
+      const socket = connect({ port, host, ...from }, () => resume(Effect.succeed(raw(socket))))
       socket.on("error", () => {})
     }),
     ({ socket }) => Effect.sync(() => socket.destroy())
