@@ -1,12 +1,15 @@
+import { once } from "node:events"
 import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises"
 import { Agent } from "node:https"
 import { dirname, join } from "node:path"
+import { connect as secureConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Certificate } from "./support/certificate.js"
 import { authority, certificate, files, here } from "./support/certificate.js"
 import { fixture } from "./support/child.js"
-import { ask, eventually, get, outcome } from "./support/http.js"
+import type { RawConnection } from "./support/http.js"
+import { ask, eventually, get, outcome, rawConnection, requestLines } from "./support/http.js"
 import type { Kind } from "./support/servers.js"
 import { inWorker, kinds, someMetrics, started, stoppable } from "./support/servers.js"
 
@@ -202,6 +205,38 @@ for (const kind of kinds) {
         const last = yield* kept
         assert.deepEqual([last.status, last.reused, last.headers.connection], [200, true, "close"])
         assert.notTypeOf(yield* outcome(server.url, { ca: own.cert, ...before, agent }), "number")
+      })
+    )
+
+    it.scopedLive("are replaced also for a connection that came before, and speaks TLS only now", () =>
+      Effect.gen(function* () {
+        const [old, next] = [yield* authority("old"), yield* authority("next")]
+        const own = yield* certificate
+        const paths = yield* files({ ca: old.cert })
+        const server = yield* started(kind, { tls: { ...own, ...paths, reloadInterval } })
+        const [before, after] = [yield* old.issue(), yield* next.issue()]
+        const asked = (client: Certificate) => outcome(server.url, { ca: own.cert, ...client })
+        const held = yield* Effect.replicateEffect(rawConnection(server.address.port), 2)
+        // Connections are accepted in turn: after this answer the ones before have been as well.
+        assert.strictEqual(yield* asked(before), 200)
+        const answers = ({ socket }: RawConnection) =>
+          Effect.promise(async () => {
+            const secured = secureConnect({ socket, host: "127.0.0.1", ca: own.cert, ...before })
+            secured.on("error", () => {})
+            secured.write(requestLines("/"))
+            let text = ""
+            secured.on("data", (part) => {
+              text += part
+              if (text.endsWith("</html>\n")) secured.destroy()
+            })
+            await once(secured, "close")
+            return text
+          })
+        const [first, second] = held as [RawConnection, RawConnection]
+        assert.match(yield* answers(first), /^HTTP\/1\.1 200 /)
+        yield* replaced(paths.ca, next.cert)
+        yield* eventually("the new one is let in", async () => (await Effect.runPromise(asked(after))) === 200)
+        assert.strictEqual(yield* answers(second), "")
       })
     )
 

@@ -5,6 +5,7 @@ import type { Server as HttpsServer } from "node:https"
 import { createServer as createSecureServer } from "node:https"
 import type { AddressInfo, Socket } from "node:net"
 import { admission } from "./admission.js"
+import type { Connections } from "./connections.js"
 import { followed } from "./connections.js"
 import type { CheckedAuthentication } from "./credentials.js"
 import type { Endpoint } from "./endpoint.js"
@@ -56,19 +57,19 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     const { host, port, tls, limits } = options
     let closing = false
     const server = newServer(options)
-    const { isOutdated, renew } = renewing(server, tls)
-    const isClosing = ({ socket }: IncomingMessage): boolean => closing || isOutdated(socket)
-    const answer = inTurns(
-      perTurn,
-      listener(endpoint, { isClosing, refusal: admission(tls, options.authentication) }),
-      ({ socket }) => socket.destroyed
-    )
     // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
     const connections = followed(server, {
       most: limits.maxConnections,
       whole: Math.min(endpoint.scrapeTimeout + limits.requestTimeout, longestTimer),
       taking: limits.requestTimeout
     })
+    const { isOutdated, renew } = renewing(server, connections, tls)
+    const isClosing = ({ socket }: IncomingMessage): boolean => closing || isOutdated(socket)
+    const answer = inTurns(
+      perTurn,
+      listener(endpoint, { isClosing, refusal: admission(tls, options.authentication) }),
+      ({ socket }) => socket.destroyed
+    )
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       response.on("close", () => {
         // A connection that ends its last request while the server closes is idle from then on.
@@ -127,13 +128,21 @@ const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => 
   })
 }
 
-// Those who were let in by authorities that are not the same any more come back, and are asked again.
-const renewing = (server: HttpServer | HttpsServer, tls: TlsMaterial | undefined) => {
+// Those who were let in by authorities that are not the same any more come back, and are asked again. The authorities of
+// a connection are those of the time when it came: whoever is done with the handshake only now was let in by them too.
+const renewing = (server: HttpServer | HttpsServer, connections: Connections, tls: TlsMaterial | undefined) => {
   let authorities = tls?.ca
-  const letInBy = new WeakMap<Socket, string | undefined>()
-  server.on("secureConnection", (socket) => letInBy.set(socket, authorities))
+  const asking = new WeakMap<Socket, string | undefined>()
+  const isOutdated = (socket: Socket): boolean => {
+    const below = connections.below(socket)
+    return below === undefined || asking.get(below) !== authorities
+  }
+  server.on("connection", (socket: Socket) => asking.set(socket, authorities))
+  server.on("secureConnection", (socket: Socket) => {
+    if (isOutdated(socket)) socket.destroy()
+  })
   return {
-    isOutdated: (socket: Socket): boolean => letInBy.has(socket) && letInBy.get(socket) !== authorities,
+    isOutdated,
     renew: (renewed: TlsMaterial): void => {
       if (!("setSecureContext" in server)) return
       server.setSecureContext(secureContext(renewed))
