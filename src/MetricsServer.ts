@@ -42,6 +42,7 @@ import type { Exposed } from "./internal/protocol.js"
 import { notRegistered, registration } from "./internal/registration.js"
 import { reloading } from "./internal/reload.js"
 import { plain } from "./internal/secret.js"
+import type { ScrapeEvent } from "./internal/selfMetrics.js"
 import type { Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
 import type { Settings } from "./internal/settings.js"
@@ -155,9 +156,11 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
   serving(options, (settings) =>
-    Effect.flatMap(endpoint({ ...options, path: settings.path }), (served) =>
-      Effect.tryPromise(() => listen(settings.listen, served))
-    )
+    Effect.gen(function* () {
+      const served = yield* endpoint({ ...options, path: settings.path })
+      const tell = yield* retelling(served.tell)
+      return yield* Effect.tryPromise(() => listen(settings.listen, { ...served, tell }))
+    })
   )
 
 /**
@@ -210,7 +213,7 @@ export const makeWorker = (
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
-      const tell = yield* telling(options)
+      const tell = yield* Effect.flatMap(telling(options), retelling)
       return yield* Effect.tryPromise(async () => {
         // Only where there is a worker, so that nobody else loads it.
         const { startThread } = await import("./internal/thread.js")
@@ -414,22 +417,38 @@ const described = ({ hostname, port }: Running, { listen: { authentication, tls 
 const servers = new WeakMap<MetricRegistry, Set<Effect.Effect<boolean>>>()
 
 const toldAsRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.flatMap(Registry, (registry) => {
-    const known = servers.get(registry) ?? new Set()
-    servers.set(registry, known)
-    // What does not say so at once is not registered.
-    const isTrue = (is: Effect.Effect<boolean>): boolean =>
-      Exit.match(Effect.runSyncExit(is), { onFailure: () => false, onSuccess: (value) => value })
-    const told = Effect.try(() =>
-      unsafeOwnMetric(registry, "registered", function () {
-        this.set([...known].filter(isTrue).length)
-      })
+  Effect.flatMap(Registry, (registry) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const known = servers.get(registry) ?? new Set()
+        servers.set(registry, known.add(isRegistered))
+        unsafeTellRegistered(registry)
+      }),
+      () => Effect.sync(() => servers.get(registry)?.delete(isRegistered))
     )
-    return Effect.acquireRelease(
-      Effect.zipRight(
-        Effect.ignore(told),
-        Effect.sync(() => known.add(isRegistered))
-      ),
-      () => Effect.sync(() => known.delete(isRegistered))
-    )
+  )
+
+const unsafeTellRegistered = (registry: MetricRegistry): void => {
+  const known = servers.get(registry)
+  if (known === undefined) return
+  try {
+    unsafeOwnMetric(registry, "registered", function () {
+      this.set([...known].filter(isTrue).length)
+    })
+  } catch {
+    // A registry that cannot hold it serves all the same.
+  }
+}
+
+// What does not say so at once is not registered.
+const isTrue = (is: Effect.Effect<boolean>): boolean =>
+  Exit.match(Effect.runSyncExit(is), { onFailure: () => false, onSuccess: (value) => value })
+
+// A registry that was cleared has the gauge again with the next scrape, as it has the others.
+const retelling = (tell: Tell): Effect.Effect<Tell> =>
+  Effect.map(Registry, (registry) => (event) => {
+    tell(event)
+    unsafeTellRegistered(registry)
   })
+
+type Tell = (event: ScrapeEvent) => void

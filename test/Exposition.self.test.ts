@@ -332,11 +332,17 @@ const told = (kind: Kind) =>
     it.scopedLive("again after the registry was cleared", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
-        const { url } = yield* started(kind, {}, { registry })
+        const discovery = { register: () => Effect.void }
+        const { url } = yield* started(kind, {}, { registry, discovery })
         yield* get(url)
         registry.clear()
-        yield* get(url)
-        assert.deepInclude(yield* scraped(url), { [scrapes(200)]: 1, [scrapes(401)]: 0, [observed]: 1 })
+        assert.strictEqual((yield* scraped(url))[registered], 1)
+        assert.deepInclude(yield* scraped(url), {
+          [scrapes(200)]: 1,
+          [scrapes(401)]: 0,
+          [observed]: 1,
+          [registered]: 1
+        })
       })
     )
   })
