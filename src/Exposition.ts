@@ -145,8 +145,9 @@ export interface ServeOptions extends ErrorPolicy {
   readonly maxScrapesInFlight?: number | undefined
   /**
    * Whether the endpoint tells about itself, in metrics `effect_prometheus_*` on the registry that it serves: scrapes by
-   * code, in flight, their duration and bytes, and errors by cause. They are there from the start, at 0. What goes wrong with
-   * the metrics of the application is counted in `effect_prometheus_errors_total` all the same. Default: `true`.
+   * code, in flight, their duration and bytes, and errors by cause; a metrics server also whether it is registered, and
+   * from a worker how old the numbers are. They are there from the start, at 0. What goes wrong with the metrics of the
+   * application is counted in `effect_prometheus_errors_total` all the same. Default: `true`.
    */
   readonly selfMetrics?: boolean | undefined
 }
