@@ -203,7 +203,7 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const server = yield* started(kind, {}, { registry: someMetrics() })
         const connection = yield* rawConnection(server.address.port)
-        const targets = Array.from({ length: 50 }, (_, index) =>
+        const targets = Array.from({ length: 15 }, (_, index) =>
           index % 3 === 0 ? "/" : index % 3 === 1 ? "/nowhere" : "/metrics?name[]=jobs_total"
         )
         connection.send(targets.map((target) => requestLines(target)).join(""))
@@ -212,7 +212,7 @@ for (const kind of kinds) {
         const text = yield* connection.received(() => true)
         const statuses = [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status)
         assert.deepStrictEqual(statuses, [...targets.map((target) => (target === "/nowhere" ? "404" : "200")), "404"])
-        assert.strictEqual(text.split("\njobs_total 3\n").length - 1, 16)
+        assert.strictEqual(text.split("\njobs_total 3\n").length - 1, 5)
       })
     )
 
