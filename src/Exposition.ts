@@ -33,7 +33,6 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -45,19 +44,21 @@ import { newClashes, newFailures } from "./internal/failures.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import { knownOptions } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
-import type { Flight, OnOwnMetric, ScrapeEvent } from "./internal/selfMetrics.js"
+import type { Flight, OnOwnMetric, OwnMetricName, ScrapeEvent } from "./internal/selfMetrics.js"
 import { record, scrapeMetrics } from "./internal/selfMetrics.js"
-import { checkedServing } from "./internal/serving.js"
+import type { ErrorPolicy, ServeOptions, Serving } from "./internal/serving.js"
+import { onlyServeOptions } from "./internal/serving.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import { giveBack, takeSpare } from "./internal/spare.js"
 import type { Writer } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
 import { client, Registry, unsafeCountError, unsafeOwnMetric } from "./Registry.js"
+
+export type { ErrorPolicy, ServeOptions } from "./internal/serving.js"
 
 /**
  * There is no exposition, because metrics could not be read (`reason: "Collect"`, and `metrics` names them), because the
@@ -89,21 +90,6 @@ export interface Exposition {
 }
 
 /**
- * What becomes of an exposition when a metric cannot be read.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ErrorPolicy {
-  /**
-   * `"fail"` (default): there is no exposition, a scrape is answered with 500, and the metric is named. `"continue"`: the
-   * metric is left out and the others are exposed. Either way it is counted in
-   * `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when it begins to fail.
-   */
-  readonly onError?: "fail" | "continue" | undefined
-}
-
-/**
  * What to render.
  *
  * @since 0.1.0
@@ -114,42 +100,6 @@ export interface RenderOptions extends ErrorPolicy {
   readonly accept?: string | undefined
   /** The families to render, by the names that they are registered by. Default: all. */
   readonly names?: ReadonlyArray<string> | undefined
-}
-
-/**
- * How to serve the exposition.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ServeOptions extends ErrorPolicy {
-  /** Whether a body of 1 KiB or more is sent with gzip when the request accepts it. Default: `true`. */
-  readonly compression?: boolean | undefined
-  /**
-   * How long a scrape may take; then it is answered with 503, and what it waited for is named. Where the request says how
-   * long it waits itself (`X-Prometheus-Scrape-Timeout-Seconds`), that less half a second is the limit, if it is shorter;
-   * of less than a second it is the half.
-   *
-   * With `onError: "continue"` metrics are waited for up to half a second less, or a tenth where that is shorter, and the
-   * others are served. Work stops between two families only: a `collect` that blocks the thread delays everything in it.
-   * A metric that has been given up on is not asked again until it has answered; it is logged and counted as a failure if
-   * it had a second, or all of this time.
-   *
-   * Default: 30 seconds, for Prometheus waits 10 by default and says so, and nobody waits much longer.
-   */
-  readonly scrapeTimeout?: Duration.DurationInput | undefined
-  /**
-   * How many scrapes may be in flight, from when they arrive until their answer is ready; more are answered with 503 and
-   * `Retry-After`. Default: 64, for some Prometheus servers and people ask at the same time, and more are a mistake.
-   */
-  readonly maxScrapesInFlight?: number | undefined
-  /**
-   * Whether the endpoint tells about itself, in metrics `effect_prometheus_*` on the registry that it serves: scrapes by
-   * code, in flight, their duration and bytes, and errors by cause; a metrics server also whether it is registered, and
-   * from a worker how old the numbers are. They are there from the start, at 0. What goes wrong with the metrics of the
-   * application is counted in `effect_prometheus_errors_total` all the same. Default: `true`.
-   */
-  readonly selfMetrics?: boolean | undefined
 }
 
 /**
@@ -182,7 +132,7 @@ export interface MountOptions {
 export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, ExpositionError> =>
   Effect.suspend(() => {
     const format = negotiate(options.accept)
-    return Effect.map(read({ format, names: options.names }, options), (rendered) => {
+    return Effect.map(read({ format, names: options.names, isHurried: false }, options), (rendered) => {
       const writer = finished(rendered, format)
       let body: string | undefined
       return {
@@ -212,11 +162,11 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   void lookForShortcuts(client)
-  checked(options)
+  const serving = onlyServeOptions(options)
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const served = yield* endpoint(options, load)
+    const served = yield* endpoint({ ...serving, load })
     const { status, headers, body } = yield* Effect.promise(() =>
       answer(served, {
         method: request.method,
@@ -265,7 +215,7 @@ export const layerRouter: {
   ): Layer.Layer<never, never, Self>
 } = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never> => {
   const { path = "/metrics", ...served } = options
-  checked(served)
+  onlyServeOptions(served)
   const app = (registry: MetricRegistry) => Effect.provideService(httpApp(served), Registry, registry)
   return isTagClass(router)
     ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
@@ -335,56 +285,42 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
     return response
   })
 
-const keys = {
-  onError: true,
-  compression: true,
-  scrapeTimeout: true,
-  maxScrapesInFlight: true,
-  selfMetrics: true
-} as const satisfies Record<keyof ServeOptions, true>
-
-// Whoever gives `authentication` to a handler, which knows nothing of it, must not believe that it is looked at.
-const checked = (options: ServeOptions): void => {
-  knownOptions("options", options, keys)
-  checkedServing(options)
-}
-
 const mounted = (options: ServeOptions): Effect.Effect<Endpoint> =>
-  Effect.suspend(() => {
-    checked(options)
-    return endpoint(options)
-  })
+  Effect.suspend(() => endpoint(onlyServeOptions(options)))
 
 /**
- * The endpoint of the registry in context, for whoever serves it. It dies of a limit that is none.
+ * The endpoint of the registry in context, for whoever serves it.
  *
  * @internal
  */
 export const endpoint = (
-  options: ServeOptions & { readonly path?: string | undefined },
-  load = { scrapes: 0 }
+  serving: Serving & Partial<Pick<Endpoint, "load" | "path">>,
+  metrics?: ReadonlyArray<OwnMetricName>
 ): Effect.Effect<Endpoint> =>
-  Effect.map(Effect.all([Effect.runtime<never>(), Registry, telling(options)]), ([runtime, registry, tell]) => {
-    void lookForShortcuts(client)
-    return {
-      ...checkedServing(options),
-      path: options.path,
-      load,
-      tell,
+  Effect.map(
+    Effect.all([Effect.runtime<never>(), Registry, telling(serving, metrics)]),
+    ([runtime, registry, tell]) => {
+      void lookForShortcuts(client)
+      const { compression, load = { scrapes: 0 }, maxScrapesInFlight, onError, path, scrapeTimeout } = serving
       // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
-      scrape: (ask) =>
-        shared(registry, JSON.stringify([ask, options.onError]), (leave) =>
-          Runtime.runPromise(runtime)(scrape(registry, ask, options, leave))
+      const scrapeShared = (ask: Ask): Promise<Scraped> =>
+        shared(registry, JSON.stringify([ask, onError]), (leave) =>
+          Runtime.runPromise(runtime)(scrape(registry, ask, { onError }, leave))
         )
+      return { path, compression, scrapeTimeout, maxScrapesInFlight, load, tell, scrape: scrapeShared }
     }
-  })
+  )
 
 /**
- * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on.
+ * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on, and
+ * again if the registry was cleared.
  *
  * @internal
  */
-export const telling = ({ selfMetrics }: ServeOptions): Effect.Effect<(event: ScrapeEvent) => void> =>
+export const telling = (
+  { selfMetrics }: Serving,
+  metrics: ReadonlyArray<OwnMetricName> = scrapeMetrics
+): Effect.Effect<(event: ScrapeEvent) => void> =>
   Effect.map(Registry, (registry) => {
     const on: OnOwnMetric = (name, act) => {
       try {
@@ -393,14 +329,17 @@ export const telling = ({ selfMetrics }: ServeOptions): Effect.Effect<(event: Sc
         // A registry that cannot hold them, or holds another under that name, is nothing for a scrape to fall for.
       }
     }
-    const made = () => {}
-    on("errors", made)
-    if (selfMetrics === false) return () => {}
-    for (const name of scrapeMetrics) on(name, made)
+    const make = (name: OwnMetricName) => on(name, () => {})
+    make("errors")
+    if (!selfMetrics) return () => {}
+    metrics.forEach(make)
     const all = flights.get(registry) ?? { scrapes: 0 }
     flights.set(registry, all)
     const flight: Flight = { all, scrapes: 0 }
-    return (event) => record(event, flight, on)
+    return (event) => {
+      metrics.forEach(make)
+      record(event, flight, on)
+    }
   })
 
 // How many scrapes of a registry are in flight.
@@ -409,11 +348,11 @@ const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
 const scrape = (
   registry: MetricRegistry,
   ask: Ask,
-  options: ServeOptions,
+  policy: ErrorPolicy,
   leave: () => boolean
 ): Effect.Effect<Scraped> => {
   const memory = takeSpare(registry)
-  return Effect.map(scrapeFamilies(ask, options, { memory }), (scraped) => {
+  return Effect.map(scrapeFamilies(ask, policy, { memory }), (scraped) => {
     if ("status" in scraped) {
       if (memory !== undefined) giveBack(registry, memory)
       return scraped
@@ -433,14 +372,12 @@ const scrape = (
  */
 export const scrapeFamilies = (
   ask: Ask,
-  options: ServeOptions,
+  policy: ErrorPolicy,
   rendering?: Rendering
 ): Effect.Effect<Rendered | NotScraped> =>
-  Effect.suspend(() => {
-    const deadline = deadlineOf(ask, options)
-    const isHurried = ask.timeout < Math.min(slow, checkedServing(options).scrapeTimeout)
-    return Effect.catchTag(
-      read(ask, options, { ...rendering, deadline, isHurried }),
+  Effect.suspend(() =>
+    Effect.catchTag(
+      read(ask, policy, { ...rendering, deadline: deadlineOf(ask, policy) }),
       "ExpositionError",
       ({ cause, message, reason }) =>
         // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
@@ -450,10 +387,7 @@ export const scrapeFamilies = (
           message
         })
     )
-  })
-
-// What has not answered for so long is worth being told, whatever the limit was, in milliseconds.
-const slow = 1_000
+  )
 
 const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" } as const
 
@@ -464,16 +398,9 @@ const deadlineOf = ({ timeout }: Ask, { onError }: ErrorPolicy) => {
   return { at: now + timeout, patience: now + timeout - kept }
 }
 
-interface Hurried {
-  /** Whether there was less time than any metric should need. */
-  readonly isHurried?: boolean
-}
+type Reading = Omit<Ask, "timeout">
 
-const read = (
-  ask: Omit<Ask, "timeout">,
-  options: ErrorPolicy,
-  rendering?: Rendering & Hurried
-): Effect.Effect<Rendered, ExpositionError> =>
+const read = (ask: Reading, policy: ErrorPolicy, rendering?: Rendering): Effect.Effect<Rendered, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
       Effect.tryPromise({
@@ -484,7 +411,7 @@ const read = (
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
       }),
-      (rendered) => Effect.zipRight(tell(registry, rendered, rendering), judged(rendered, options))
+      (rendered) => Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
     )
   )
 
@@ -509,11 +436,7 @@ const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, Exposition
 
 // A metric that fails is counted every time, and logged when it begins to; but not one that somebody in a hurry did not
 // wait for.
-const tell = (
-  registry: MetricRegistry,
-  rendered: Rendered,
-  { isHurried = false }: Hurried = {}
-): Effect.Effect<void> => {
+const tell = (registry: MetricRegistry, rendered: Rendered, { isHurried }: Reading): Effect.Effect<void> => {
   const { failures: all } = rendered
   const told = { ...rendered, failures: isHurried ? all.filter(({ error }) => !(error instanceof LateError)) : all }
   for (const _ of told.failures) unsafeCountError(registry, "collect")

@@ -20,7 +20,6 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -28,35 +27,32 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import type { ServeOptions } from "./Exposition.js"
 import { endpoint, scrapeFamilies, telling } from "./Exposition.js"
 import { isWildcard, urlHost } from "./internal/address.js"
-import type { AuthenticationOptions } from "./internal/authentication.js"
 import type { Ask, NotScraped } from "./internal/endpoint.js"
-import type { ConnectionLimits } from "./internal/limits.js"
 import { messageOf } from "./internal/message.js"
-import { knownOptions } from "./internal/options.js"
 import type { Progress } from "./internal/pace.js"
 import { hashed } from "./internal/password.js"
 import type { Exposed } from "./internal/protocol.js"
 import { notRegistered, registration } from "./internal/registration.js"
 import { reloading } from "./internal/reload.js"
 import { plain } from "./internal/secret.js"
-import type { ScrapeEvent } from "./internal/selfMetrics.js"
+import { serverMetrics, serversOf } from "./internal/selfMetrics.js"
 import type { Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
-import type { Settings } from "./internal/settings.js"
+import type { ErrorPolicy } from "./internal/serving.js"
+import type { Options, Settings, WorkerOptions } from "./internal/settings.js"
 import { checkedSettings } from "./internal/settings.js"
-import type { TlsOptions, TlsSources, TlsTexts } from "./internal/tls.js"
+import type { TlsSources, TlsTexts } from "./internal/tls.js"
 import { checkTls, readTls } from "./internal/tls.js"
 import { WorkerStartError } from "./internal/workerStartError.js"
-import type { MetricRegistry } from "./Registry.js"
-import { Registry, unsafeOwnMetric } from "./Registry.js"
+import { Registry } from "./Registry.js"
 import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { ServiceDiscovery } from "./ServiceDiscovery.js"
 
 export type { AuthenticationOptions } from "./internal/authentication.js"
 export type { ConnectionLimits } from "./internal/limits.js"
+export type { Options, WorkerOptions } from "./internal/settings.js"
 export type { TlsOptions } from "./internal/tls.js"
 
 /**
@@ -96,51 +92,6 @@ export interface RunningServer extends Server {
 export class MetricsServer extends Context.Tag("effect-prometheus/MetricsServer")<MetricsServer, RunningServer>() {}
 
 /**
- * How to serve.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Options extends ServeOptions, ConnectionLimits {
-  /** The name or address to listen on. An empty one is refused. Default: all interfaces. */
-  readonly host?: string | undefined
-  /** Default: 0, any free one. */
-  readonly port?: number | undefined
-  /** Where the metrics are. It begins with `/` and is not `/` itself. Default: `/metrics`. */
-  readonly path?: string | undefined
-  /** Default: plain HTTP. */
-  readonly tls?: TlsOptions | undefined
-  /** Who is let in. Default: everybody. */
-  readonly authentication?: AuthenticationOptions | undefined
-  /**
-   * How long each step of the shutdown may take: to take the registration back, and to let running scrapes finish before
-   * they are cut. Idle connections hold nothing up. Default: 5 seconds.
-   */
-  readonly shutdownTimeout?: Duration.DurationInput | undefined
-}
-
-/**
- * How to serve from a worker thread.
- *
- * @since 0.1.0
- * @category models
- */
-export interface WorkerOptions extends Options {
-  /**
-   * How long the main thread may show no sign of life before the worker serves the last exposition. An answer comes
-   * within twice this time. Default: 100 milliseconds.
-   */
-  readonly grace?: Duration.DurationInput | undefined
-  /** How old the last exposition may be; an older one is answered with 503. Default: 30 seconds. */
-  readonly staleFor?: Duration.DurationInput | undefined
-  /**
-   * The entry file of the worker, as a path or a URL, for an application that was bundled: bundlers leave the file
-   * behind. It is `dist/internal/worker.js` of this package, and it needs its neighbours there. Default: that file.
-   */
-  readonly workerUrl?: string | URL | undefined
-}
-
-/**
  * Starts the server, and registers it with the service discovery in context, if there is one.
  *
  * When the scope closes it shuts down in this order, each step bounded by `shutdownTimeout` and done even if the one
@@ -156,11 +107,9 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
   serving(options, (settings) =>
-    Effect.gen(function* () {
-      const served = yield* endpoint({ ...options, path: settings.path })
-      const tell = yield* retelling(served.tell)
-      return yield* Effect.tryPromise(() => listen(settings.listen, { ...served, tell }))
-    })
+    Effect.flatMap(endpoint(settings, serverMetrics), (served) =>
+      Effect.tryPromise(() => listen(settings.listen, served))
+    )
   )
 
 /**
@@ -209,11 +158,12 @@ export const layerConfig = (
 export const makeWorker = (
   options: WorkerOptions = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  serving(options, ({ shutdownTimeout: _, sources: __, ...settings }) =>
+  serving(options, (checked) =>
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
       const run = Runtime.runPromise(runtime)
-      const tell = yield* Effect.flatMap(telling(options), retelling)
+      const tell = yield* telling(checked, serverMetrics)
+      const { shutdownTimeout: _, sources: __, ...settings } = checked
       return yield* Effect.tryPromise(async () => {
         // Only where there is a worker, so that nobody else loads it.
         const { startThread } = await import("./internal/thread.js")
@@ -221,7 +171,7 @@ export const makeWorker = (
           url: workerUrl(options.workerUrl),
           options: { ...settings, tellsAge: settings.selfMetrics },
           tell,
-          scrape: (ask, onProgress) => run(expose(ask, options, onProgress)),
+          scrape: (ask, onProgress) => run(expose(ask, settings, onProgress)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
       })
@@ -279,10 +229,10 @@ const workerUrl = (given: string | URL | undefined): URL => {
 // An exposition for the worker: where each family ends, so that it can be cut to `name[]`.
 const expose = (
   ask: Ask,
-  options: ServeOptions,
+  policy: ErrorPolicy,
   onProgress: (progress: Progress) => void
 ): Effect.Effect<Exposed | NotScraped> =>
-  Effect.map(scrapeFamilies(ask, options, { onProgress }), (scraped) => {
+  Effect.map(scrapeFamilies(ask, policy, { onProgress }), (scraped) => {
     if ("status" in scraped) return scraped
     const { families, heldFor, writer } = scraped
     return {
@@ -295,37 +245,12 @@ const expose = (
     }
   })
 
-// Everything that is known of an option: another key is none.
-const keys = {
-  onError: true,
-  compression: true,
-  scrapeTimeout: true,
-  maxScrapesInFlight: true,
-  selfMetrics: true,
-  maxConnections: true,
-  maxHeaderSize: true,
-  headersTimeout: true,
-  requestTimeout: true,
-  host: true,
-  port: true,
-  path: true,
-  tls: true,
-  authentication: true,
-  shutdownTimeout: true,
-  grace: true,
-  staleFor: true,
-  workerUrl: true
-} as const satisfies Record<keyof WorkerOptions, true>
-
 // Both kinds of server check all of it, so that what is validated holds for each of them.
 const settingsOf = (options: WorkerOptions): Effect.Effect<Settings, MetricsServerError> => {
   const failed = failing(options)
   return Effect.flatMap(
     Effect.try({
-      try: () => {
-        knownOptions("options", options, keys)
-        return checkedSettings(options)
-      },
+      try: () => checkedSettings(options),
       catch: (error) => failed("InvalidOptions", messageOf(error))
     }),
     (settings) => {
@@ -413,42 +338,13 @@ const described = ({ hostname, port }: Running, { listen: { authentication, tls 
   }
 }
 
-// Of each registry, how to see of its servers whether they are registered.
-const servers = new WeakMap<MetricRegistry, Set<Effect.Effect<boolean>>>()
-
 const toldAsRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.flatMap(Registry, (registry) =>
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const known = servers.get(registry) ?? new Set()
-        servers.set(registry, known.add(isRegistered))
-        unsafeTellRegistered(registry)
-      }),
-      () => Effect.sync(() => servers.get(registry)?.delete(isRegistered))
+  Effect.flatMap(Registry, (registry) => {
+    // What does not say so at once is not registered.
+    const is = (): boolean => Exit.getOrElse(Effect.runSyncExit(isRegistered), () => false)
+    const servers = serversOf(registry)
+    return Effect.acquireRelease(
+      Effect.sync(() => void servers.add(is)),
+      () => Effect.sync(() => void servers.delete(is))
     )
-  )
-
-const unsafeTellRegistered = (registry: MetricRegistry): void => {
-  const known = servers.get(registry)
-  if (known === undefined) return
-  try {
-    unsafeOwnMetric(registry, "registered", function () {
-      this.set([...known].filter(isTrue).length)
-    })
-  } catch {
-    // A registry that cannot hold it serves all the same.
-  }
-}
-
-// What does not say so at once is not registered.
-const isTrue = (is: Effect.Effect<boolean>): boolean =>
-  Exit.match(Effect.runSyncExit(is), { onFailure: () => false, onSuccess: (value) => value })
-
-// A registry that was cleared has the gauge again with the next scrape, as it has the others.
-const retelling = (tell: Tell): Effect.Effect<Tell> =>
-  Effect.map(Registry, (registry) => (event) => {
-    tell(event)
-    unsafeTellRegistered(registry)
   })
-
-type Tell = (event: ScrapeEvent) => void

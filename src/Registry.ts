@@ -11,7 +11,7 @@
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import { Counter, Gauge, Histogram, register } from "prom-client"
-import type { OwnMetric, Usable } from "./internal/selfMetrics.js"
+import type { OwnMetric, OwnMetricName, Usable } from "./internal/selfMetrics.js"
 import { ownMetrics } from "./internal/selfMetrics.js"
 import type { Operation } from "./internal/warnings.js"
 
@@ -70,26 +70,30 @@ export const client = { Counter, Gauge, Histogram }
  *
  * @internal
  */
-export const unsafeOwnMetric = (
-  registry: MetricRegistry,
-  key: keyof typeof ownMetrics,
-  collect?: (this: Gauge) => void
-): Usable => {
+export const unsafeOwnMetric = (registry: MetricRegistry, key: OwnMetricName): Usable => {
   const definition: OwnMetric = ownMetrics[key]
   const existing = registry.getSingleMetric(definition.name)
   if (existing !== undefined) return existing as Usable
-  const made = newMetric(definition, collect)
+  const made = newMetric(definition, registry)
   registry.registerMetric(made as never)
   return made as unknown as Usable
 }
 
 const newMetric = (
-  { buckets = [], help, label, name, type, values = [] }: OwnMetric,
-  collect: ((this: Gauge) => void) | undefined
+  { buckets = [], help, label, name, type, value, values = [] }: OwnMetric,
+  registry: MetricRegistry
 ): Counter | Gauge | Histogram => {
   const configuration = { name, help, labelNames: label === undefined ? [] : [label], registers: [] }
   if (type === "histogram") return new Histogram({ ...configuration, buckets: [...buckets] })
-  if (type === "gauge") return new Gauge(collect === undefined ? configuration : { ...configuration, collect })
+  if (type === "gauge" && value === undefined) return new Gauge(configuration)
+  if (type === "gauge") {
+    return new Gauge({
+      ...configuration,
+      collect() {
+        this.set(value?.(registry) ?? 0)
+      }
+    })
+  }
   const counter = new Counter(configuration)
   for (const value of values) counter.inc({ [label ?? ""]: value }, 0)
   return counter

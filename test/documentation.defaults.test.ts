@@ -107,8 +107,8 @@ describe("The defaults in the documentation are those of the code", () => {
 
   it("in the docstrings", () => {
     const limits = docstrings("internal/limits.ts")
-    const scrapes = docstrings("Exposition.ts")
-    const own = docstrings("MetricsServer.ts")
+    const scrapes = { ...docstrings("internal/serving.ts"), ...docstrings("Exposition.ts") }
+    const own = docstrings("internal/settings.ts")
     const others = ["compression", "scrapeTimeout", "maxScrapesInFlight", "selfMetrics", "onError", "path"]
     assert.deepStrictEqual(limits, { ...listen.limits })
     assert.deepStrictEqual(picked(scrapes, others), picked(server, others))

@@ -7,6 +7,7 @@ import { gzip } from "node:zlib"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
 import type { Outcome, ScrapeEvent } from "./selfMetrics.js"
+import type { Serving } from "./serving.js"
 
 /** What of a request matters. */
 export interface Question {
@@ -50,6 +51,8 @@ export interface Ask {
   readonly names: ReadonlyArray<string> | undefined
   /** How long it may take, in milliseconds. */
   readonly timeout: number
+  /** Whether that is less than any metric should need: one that has not answered by then is not to blame. */
+  readonly isHurried: boolean
 }
 
 /** What came of a scrape: an exposition, or the status and the sentence that tell why there is none. */
@@ -79,13 +82,9 @@ export type ScrapeError = (typeof scrapeErrors)[number]
 export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale"] as const
 
 /** Where the metrics are, and how to get them. */
-export interface Endpoint {
+export interface Endpoint extends Pick<Serving, "compression" | "scrapeTimeout" | "maxScrapesInFlight"> {
   /** Where the metrics are answered; every other path but `/` is 404. Undefined: whatever the path. */
   readonly path: string | undefined
-  readonly compression: boolean
-  /** How long a scrape may take at most, in milliseconds. */
-  readonly scrapeTimeout: number
-  readonly maxScrapesInFlight: number
   /** How many there are now. */
   readonly load: { scrapes: number }
   readonly scrape: (ask: Ask) => Promise<Scraped>
@@ -140,8 +139,8 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
   tell({ tag: "Began" })
   let outcome: Outcome = { status: 500, cause: "registry", bytes: 0 }
   try {
-    const timeout = timeoutOf(endpoint, question)
-    const scraped = await inTime(endpoint, { format: negotiate(question.accept), names: namesOf(url), timeout })
+    const asked = { format: negotiate(question.accept), names: namesOf(url) }
+    const scraped = await inTime(endpoint, asked, timeoutOf(endpoint, question))
     if ("status" in scraped) {
       outcome = { status: scraped.status, cause: scraped.cause, bytes: 0 }
       return plain(scraped.status, `${scraped.message}\n`)
@@ -156,15 +155,22 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
 }
 
 // Whoever shares the scrape of somebody who had less time left goes on for the rest of its own.
-const inTime = async (endpoint: Endpoint, ask: Ask): Promise<Scraped> => {
-  const until = performance.now() + ask.timeout
-  let { timeout } = ask
-  for (;;) {
-    const scraped = await endpoint.scrape({ ...ask, timeout })
+const inTime = async (
+  endpoint: Endpoint,
+  asked: Omit<Ask, "timeout" | "isHurried">,
+  limit: number
+): Promise<Scraped> => {
+  const until = performance.now() + limit
+  for (let timeout = limit; ; ) {
+    const isHurried = timeout < Math.min(enough, endpoint.scrapeTimeout)
+    const scraped = await endpoint.scrape({ ...asked, timeout, isHurried })
     timeout = rounded(until - performance.now())
     if (!("status" in scraped) || scraped.cause !== "timeout" || timeout < step) return scraped
   }
 }
+
+// So long any metric should have to answer, unless the limit is shorter, in milliseconds.
+const enough = 1_000
 
 // Times that are nearly the same are the same, for those who ask for the same with the same time share a scrape.
 const step = 100

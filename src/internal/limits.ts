@@ -33,6 +33,14 @@ export interface ConnectionLimits {
   readonly requestTimeout?: Duration.DurationInput | undefined
 }
 
+/** Everything that is known of a limit: another key is none. */
+export const connectionLimits = {
+  maxConnections: true,
+  maxHeaderSize: true,
+  headersTimeout: true,
+  requestTimeout: true
+} as const satisfies Record<keyof ConnectionLimits, true>
+
 /** The same as numbers, times in milliseconds, which can be sent to a worker. */
 export interface CheckedLimits {
   readonly maxConnections: number

@@ -101,7 +101,7 @@ export interface Rendering {
  */
 export const render = async (
   registry: Readable,
-  { format, names }: Omit<Ask, "timeout">,
+  { format, names }: Pick<Ask, "format" | "names">,
   shortcuts: Shortcuts,
   { deadline, memory, onProgress = () => {} }: Rendering = {}
 ): Promise<Rendered> => {

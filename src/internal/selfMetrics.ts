@@ -47,6 +47,18 @@ export interface OwnMetric {
   readonly label?: string
   readonly values?: ReadonlyArray<string>
   readonly buckets?: ReadonlyArray<number>
+  /** What a gauge is at a scrape of that registry, where nobody sets it. */
+  readonly value?: (registry: object) => number
+}
+
+// How to see of the metrics servers of a registry whether they are registered.
+const servers = new WeakMap<object, Set<() => boolean>>()
+
+/** The metrics servers of a registry, each as the answer to whether it is registered now. */
+export const serversOf = (registry: object): Set<() => boolean> => {
+  const known = servers.get(registry) ?? new Set()
+  servers.set(registry, known)
+  return known
 }
 
 /** The metrics of the library's own, but for the age of an exposition, which only the worker knows. */
@@ -91,12 +103,19 @@ export const ownMetrics = {
   registered: {
     type: "gauge",
     name: "effect_prometheus_registered",
-    help: "How many of the metrics servers of this registry are registered with a service discovery."
+    help: "How many of the metrics servers of this registry are registered with a service discovery.",
+    value: (registry) => [...serversOf(registry)].filter((isRegistered) => isRegistered()).length
   }
 } as const satisfies Readonly<Record<string, OwnMetric>>
 
+/** What they are called here. */
+export type OwnMetricName = keyof typeof ownMetrics
+
 /** Those that tell of scrapes. */
-export const scrapeMetrics = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"] as const
+export const scrapeMetrics: ReadonlyArray<OwnMetricName> = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"]
+
+/** Those that a metrics server tells. */
+export const serverMetrics: ReadonlyArray<OwnMetricName> = [...scrapeMetrics, "registered"]
 
 /** How many scrapes are in flight: of all endpoints of a registry, and of one of them. */
 export interface Flight {
@@ -129,7 +148,7 @@ const fly = (flight: Flight, scrapes: number, on: OnOwnMetric): void => {
 }
 
 /** Does something to the metric of that name, which is made if it is not there. It does not throw. */
-export type OnOwnMetric = (name: keyof typeof ownMetrics, act: (metric: Usable) => void) => void
+export type OnOwnMetric = (name: OwnMetricName, act: (metric: Usable) => void) => void
 
 /** One of the metrics, as far as it is used. */
 export interface Usable {

@@ -4,28 +4,61 @@ import type { AuthenticationOptions } from "./authentication.js"
 import { checkedAuthentication } from "./authentication.js"
 import { timerMillis } from "./duration.js"
 import type { ConnectionLimits } from "./limits.js"
-import { checkedLimits } from "./limits.js"
-import { shown } from "./options.js"
+import { checkedLimits, connectionLimits } from "./limits.js"
+import { knownOptions, shown } from "./options.js"
 import type { ListenOptions } from "./server.js"
-import type { GivenServing } from "./serving.js"
-import { checkedServing } from "./serving.js"
+import type { ServeOptions, Serving } from "./serving.js"
+import { checkedServing, serveOptions } from "./serving.js"
 import type { TlsOptions, TlsSources } from "./tls.js"
 import { checkedTls } from "./tls.js"
 
-/** What is looked at, as it is given. */
-export interface GivenSettings extends ConnectionLimits, GivenServing {
+/**
+ * How to serve.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends ServeOptions, ConnectionLimits {
+  /** The name or address to listen on. An empty one is refused. Default: all interfaces. */
   readonly host?: string | undefined
+  /** Default: 0, any free one. */
   readonly port?: number | undefined
+  /** Where the metrics are. It begins with `/` and is not `/` itself. Default: `/metrics`. */
   readonly path?: string | undefined
+  /** Default: plain HTTP. */
   readonly tls?: TlsOptions | undefined
+  /** Who is let in. Default: everybody. */
   readonly authentication?: AuthenticationOptions | undefined
+  /**
+   * How long each step of the shutdown may take: to take the registration back, and to let running scrapes finish before
+   * they are cut. Idle connections hold nothing up. Default: 5 seconds.
+   */
   readonly shutdownTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * How to serve from a worker thread.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WorkerOptions extends Options {
+  /**
+   * How long the main thread may show no sign of life before the worker serves the last exposition. An answer comes
+   * within twice this time. Default: 100 milliseconds.
+   */
   readonly grace?: Duration.DurationInput | undefined
+  /** How old the last exposition may be; an older one is answered with 503. Default: 30 seconds. */
   readonly staleFor?: Duration.DurationInput | undefined
+  /**
+   * The entry file of the worker, as a path or a URL, for an application that was bundled: bundlers leave the file
+   * behind. It is `dist/internal/worker.js` of this package, and it needs its neighbours there. Default: that file.
+   */
+  readonly workerUrl?: string | URL | undefined
 }
 
 /** The options, with their defaults; times are in milliseconds. */
-export interface Settings extends ReturnType<typeof checkedServing> {
+export interface Settings extends Serving {
   readonly listen: ListenOptions
   /** Where what TLS needs was read from. */
   readonly sources: TlsSources | undefined
@@ -42,8 +75,23 @@ const defaults = {
   staleFor: "30 seconds"
 } as const
 
+const known = {
+  ...serveOptions,
+  ...connectionLimits,
+  host: true,
+  port: true,
+  path: true,
+  tls: true,
+  authentication: true,
+  shutdownTimeout: true,
+  grace: true,
+  staleFor: true,
+  workerUrl: true
+} as const satisfies Record<keyof WorkerOptions, true>
+
 /** Checks the options. It throws a `RangeError` that names the one which is none. TLS is left to be read. */
-export const checkedSettings = (options: GivenSettings): Settings => {
+export const checkedSettings = (options: WorkerOptions): Settings => {
+  knownOptions("options", options, known)
   const { authentication, host, path = defaults.path, port = 0, tls } = options
   // Node.js takes an empty one for all interfaces, which nobody means who leaves a variable empty.
   if (host !== undefined && (typeof host !== "string" || host === "")) {

@@ -163,7 +163,8 @@ const firstExposition = async (
 ): Promise<Exposed | undefined> => {
   const done = new AbortController()
   const late = sleep(firstTimeout, undefined, { signal: AbortSignal.any([signal, done.signal]) }).catch(() => undefined)
-  const exposed = await Promise.race([scrape({ format: "text", names: undefined, timeout }, () => {}), late])
+  const ask = { format: "text", names: undefined, timeout, isHurried: false } as const
+  const exposed = await Promise.race([scrape(ask, () => {}), late])
   done.abort()
   return exposed === undefined || "status" in exposed ? undefined : exposed
 }
