@@ -308,10 +308,10 @@ const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect
 
 type Failed = (reason: MetricsServerError["reason"], message: string, cause?: unknown) => MetricsServerError
 
-const failing =
-  ({ host = "", port = 0 }: Options): Failed =>
-  (reason, message, cause) =>
-    new MetricsServerError({ reason, host, port, message, cause })
+const failing = (options: Options | null): Failed => {
+  const { host = "", port = 0 } = options ?? {}
+  return (reason, message, cause) => new MetricsServerError({ reason, host, port, message, cause })
+}
 
 const startError = (error: unknown, host: string | undefined, port: number, failed: Failed) => {
   const cause = (error as { readonly error?: unknown }).error ?? error

@@ -240,6 +240,10 @@ describe("The options of a Consul agent", () => {
   const invalid: ReadonlyArray<readonly [string, ConsulAgent.Options]> = [
     ["address", { address: "ftp://127.0.0.1" }],
     ["address", { address: "http:/x y" }],
+    ["address must be", { address: 8_500 as never }],
+    ["address must be", { address: Object.create(null) as never }],
+    ["timeout must be", { timeout: Object.create(null) as never }],
+    ["advertise.port must be", { advertise: { port: Object.create(null) as never } }],
     ["name must", { name: "" }],
     ["name must", { name: 1 as never, serviceId: "a" }],
     ["serviceId must", { serviceId: "" }],

@@ -90,6 +90,18 @@ describe("MetricsServer.validate", () => {
     })
   )
 
+  it.scopedLive("tells of what are no options at all, as both kinds of server do", () =>
+    Effect.gen(function* () {
+      const none = null as never
+      const { make, makeWorker, validate } = MetricsServer
+      for (const start of [Effect.asVoid(make(none)), Effect.asVoid(makeWorker(none)), validate(none)]) {
+        const error = yield* refused(start)
+        assert.strictEqual(error.reason, "InvalidOptions")
+        assert.include(error.message, "options must be an object")
+      }
+    })
+  )
+
   it.scopedLive("tells what a server would tell, by option and by file", () =>
     Effect.gen(function* () {
       const own = yield* certificate

@@ -6,6 +6,7 @@ import type * as Redacted from "effect/Redacted"
 import { isHeaderValue } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
+import { shown } from "./options.js"
 import { plain } from "./secret.js"
 
 /** Both kinds of check in one. */
@@ -126,7 +127,7 @@ const longestOfGo = (2 ** 63 - 1) / 1_000_000
 
 // No timer of ours waits for these, so that they may be longer than one can.
 const agentMillisOf = (name: string, given: unknown, least = aMoment): Effect.Effect<number, Trouble> => {
-  const refused = (must: string) => Effect.fail(invalid(`${name} must be ${must}; not ${String(given)}`))
+  const refused = (must: string) => Effect.fail(invalid(`${name} must be ${must}; not ${shown(given)}`))
   const decoded = Option.map(Duration.decodeUnknown(given), Duration.toMillis)
   if (Option.isNone(decoded)) return refused('a duration such as "5 seconds"')
   const milliseconds = decoded.value

@@ -9,6 +9,7 @@ import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
 import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
+import { shown } from "./options.js"
 import { plain, textOrFile } from "./secret.js"
 
 type Secret = string | Redacted.Redacted<string>
@@ -17,7 +18,7 @@ type Secret = string | Redacted.Redacted<string>
 export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effect<number, Trouble> => {
   const milliseconds = timerMillis(given)
   return milliseconds === undefined
-    ? Effect.fail(invalid(`${name} must be a duration such as "5 seconds", not ${String(given)}`))
+    ? Effect.fail(invalid(`${name} must be a duration such as "5 seconds", not ${shown(given)}`))
     : milliseconds === 0
       ? Effect.fail(invalid(`${name} must be longer than nothing${orElse}`))
       : Effect.succeed(milliseconds)
@@ -25,10 +26,16 @@ export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effe
 
 /** Where requests go for such an address. */
 export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
+  const none = (cause?: unknown) =>
+    invalid(
+      `address must be http://host:port, https://host:port, host:port or unix:///path, not ${shown(address)}`,
+      cause
+    )
+  if (typeof address !== "string") return Effect.fail(none())
   const socketPath = /^unix:\/\/(\/.+)$/.exec(address)?.[1]
   if (socketPath !== undefined) return Effect.succeed({ origin: "http://localhost", socket: { socketPath } })
   // It stands in every message, and what is behind a ? would be dropped.
-  if (/[@?#]/.test(String(address))) {
+  if (/[@?#]/.test(address)) {
     return Effect.fail(
       invalid(
         "address must have no user, password, query or fragment: give those who ask for a password auth, or token"
@@ -42,8 +49,7 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
       if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} is not spoken`)
       return { origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socket: {} }
     },
-    catch: (cause) =>
-      invalid(`address must be http://host:port, https://host:port, host:port or unix:///path, not ${address}`, cause)
+    catch: none
   })
 }
 
@@ -167,8 +173,8 @@ export const advertisedOf = (advertise: Advertised = {}): Effect.Effect<Advertis
     yield* knownOnly("advertise", advertise, advertisedKeys)
     const { address = "", port = 1 } = advertise
     if (typeof address !== "string" || isWildcard(address)) {
-      return yield* Effect.fail(invalid(`advertise.address must be one to connect to, not ${String(address)}`))
+      return yield* Effect.fail(invalid(`advertise.address must be one to connect to, not ${shown(address)}`))
     }
     if (Number.isInteger(port) && port >= 1 && port <= 65_535) return advertise
-    return yield* Effect.fail(invalid(`advertise.port must be a whole number from 1 to 65535, not ${String(port)}`))
+    return yield* Effect.fail(invalid(`advertise.port must be a whole number from 1 to 65535, not ${shown(port)}`))
   })
