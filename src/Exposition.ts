@@ -44,13 +44,14 @@ import { newClashes, newFailures } from "./internal/failures.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
+import { ownOptions } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import type { Flight, OnOwnMetric, OwnMetricName, ScrapeEvent } from "./internal/selfMetrics.js"
-import { record, scrapeMetrics } from "./internal/selfMetrics.js"
+import { ownMetrics, record, scrapeMetrics, seriesOf } from "./internal/selfMetrics.js"
 import type { ErrorPolicy, ServeOptions, Serving } from "./internal/serving.js"
-import { onlyServeOptions } from "./internal/serving.js"
+import { knownServing, onlyServing } from "./internal/serving.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import { giveBack, takeSpare } from "./internal/spare.js"
@@ -162,7 +163,7 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   void lookForShortcuts(client)
-  const serving = onlyServeOptions(options)
+  const serving = onlyServing(options)
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -214,8 +215,8 @@ export const layerRouter: {
     options?: ServeOptions & MountOptions
   ): Layer.Layer<never, never, Self>
 } = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never> => {
-  const { path = "/metrics", ...served } = options
-  onlyServeOptions(served)
+  const { path = "/metrics", ...served } = ownOptions(options, { ...knownServing, path: true })
+  onlyServing(served)
   const app = (registry: MetricRegistry) => Effect.provideService(httpApp(served), Registry, registry)
   return isTagClass(router)
     ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
@@ -285,8 +286,7 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
     return response
   })
 
-const mounted = (options: ServeOptions): Effect.Effect<Endpoint> =>
-  Effect.suspend(() => endpoint(onlyServeOptions(options)))
+const mounted = (options: ServeOptions): Effect.Effect<Endpoint> => Effect.suspend(() => endpoint(onlyServing(options)))
 
 /**
  * The endpoint of the registry in context, for whoever serves it.
@@ -313,7 +313,7 @@ export const endpoint = (
 
 /**
  * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on, and
- * again if the registry was cleared.
+ * with each scrape again, if the registry was cleared or its metrics were reset.
  *
  * @internal
  */
@@ -329,16 +329,22 @@ export const telling = (
         // A registry that cannot hold them, or holds another under that name, is nothing for a scrape to fall for.
       }
     }
-    const make = (name: OwnMetricName) => on(name, () => {})
-    make("errors")
-    if (!selfMetrics) return () => {}
-    metrics.forEach(make)
+    const names: ReadonlyArray<OwnMetricName> = selfMetrics ? ["errors", ...metrics] : ["errors"]
+    const series = names.map((name) => ({ name, all: seriesOf(ownMetrics[name]) }))
+    const begin = (): void => {
+      for (const { name, all } of series) {
+        on(name, (metric) => {
+          for (const labels of all) metric.inc(labels, 0)
+        })
+      }
+    }
+    begin()
     const all = flights.get(registry) ?? { scrapes: 0 }
     flights.set(registry, all)
     const flight: Flight = { all, scrapes: 0 }
     return (event) => {
-      metrics.forEach(make)
-      record(event, flight, on)
+      if (event.tag === "Began" && all.scrapes === 0) begin()
+      if (selfMetrics) record(event, flight, on)
     }
   })
 

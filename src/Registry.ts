@@ -12,7 +12,7 @@ import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import { Counter, Gauge, Histogram, register } from "prom-client"
 import type { OwnMetric, OwnMetricName, Usable } from "./internal/selfMetrics.js"
-import { ownMetrics } from "./internal/selfMetrics.js"
+import { ownMetrics, seriesOf } from "./internal/selfMetrics.js"
 import type { Operation } from "./internal/warnings.js"
 
 /**
@@ -79,10 +79,8 @@ export const unsafeOwnMetric = (registry: MetricRegistry, key: OwnMetricName): U
   return made as unknown as Usable
 }
 
-const newMetric = (
-  { buckets = [], help, label, name, type, value, values = [] }: OwnMetric,
-  registry: MetricRegistry
-): Counter | Gauge | Histogram => {
+const newMetric = (definition: OwnMetric, registry: MetricRegistry): Counter | Gauge | Histogram => {
+  const { buckets = [], help, label, name, type, value } = definition
   const configuration = { name, help, labelNames: label === undefined ? [] : [label], registers: [] }
   if (type === "histogram") return new Histogram({ ...configuration, buckets: [...buckets] })
   if (type === "gauge" && value === undefined) return new Gauge(configuration)
@@ -95,7 +93,7 @@ const newMetric = (
     })
   }
   const counter = new Counter(configuration)
-  for (const value of values) counter.inc({ [label ?? ""]: value }, 0)
+  for (const labels of seriesOf(definition)) counter.inc(labels, 0)
   return counter
 }
 

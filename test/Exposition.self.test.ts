@@ -329,21 +329,39 @@ const told = (kind: Kind) =>
       })
     )
 
-    it.scopedLive("again after the registry was cleared", () =>
-      Effect.gen(function* () {
-        const registry = someMetrics()
-        const discovery = { register: () => Effect.void }
-        const { url } = yield* started(kind, {}, { registry, discovery })
-        yield* get(url)
-        registry.clear()
-        assert.deepInclude(yield* scraped(url), { ...errorsBut("stale", 0), [scrapes(200)]: 0, [registered]: 1 })
-        assert.deepInclude(yield* scraped(url), {
-          [scrapes(200)]: 1,
-          [scrapes(401)]: 0,
-          [observed]: 1,
-          [registered]: 1
+    for (const { act, how } of [
+      { how: "cleared", act: (registry: PromRegistry) => registry.clear() },
+      { how: "reset", act: (registry: PromRegistry) => registry.resetMetrics() }
+    ]) {
+      it.scopedLive(`again after the registry was ${how}, every series at 0`, () =>
+        Effect.gen(function* () {
+          const registry = new PromRegistry()
+          const discovery = { register: () => Effect.void }
+          const { url } = yield* started(kind, {}, { registry, discovery })
+          yield* get(url)
+          act(registry)
+          const first = { ...atFirst, [registered]: 1, ...(isWorker ? { [age]: 0 } : {}) }
+          // The clients keep no series of a histogram that was reset.
+          const kept = Object.entries(first).filter(([name]) => how === "cleared" || !name.includes("duration"))
+          assert.deepStrictEqual(yield* scraped(url), Object.fromEntries(kept))
+          assert.deepInclude(yield* scraped(url), { [scrapes(200)]: 1, [observed]: 1, [registered]: 1 })
         })
-      })
+      )
+    }
+
+    it.scopedLive(
+      "nothing where it is switched off, also after a server that did and a registry that was cleared",
+      () =>
+        Effect.gen(function* () {
+          const registry = new PromRegistry()
+          yield* Effect.scoped(Effect.flatMap(started(kind, {}, { registry }), ({ url }) => get(url)))
+          registry.clear()
+          const { url } = yield* started(kind, { selfMetrics: false }, { registry })
+          const operations = Object.entries(atFirst).filter(([name]) =>
+            name.startsWith("effect_prometheus_errors_total")
+          )
+          assert.deepStrictEqual(yield* scraped(url), Object.fromEntries(operations))
+        })
     )
   })
 

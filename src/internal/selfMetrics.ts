@@ -108,6 +108,10 @@ export const ownMetrics = {
   }
 } as const satisfies Readonly<Record<string, OwnMetric>>
 
+/** The labels of each of its series. */
+export const seriesOf = ({ label = "", values = [] }: OwnMetric): ReadonlyArray<Readonly<Record<string, string>>> =>
+  values.map((value) => ({ [label]: value }))
+
 /** What they are called here. */
 export type OwnMetricName = keyof typeof ownMetrics
 
@@ -152,7 +156,7 @@ export type OnOwnMetric = (name: OwnMetricName, act: (metric: Usable) => void) =
 
 /** One of the metrics, as far as it is used. */
 export interface Usable {
-  readonly inc: (first?: Readonly<Record<string, string>> | number) => void
+  readonly inc: (first?: Readonly<Record<string, string>> | number, by?: number) => void
   readonly set: (value: number) => void
   readonly observe: (seconds: number) => void
 }
