@@ -98,7 +98,9 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
         for (const socket of connections.silent()) socket.destroy()
       })
     server.once("error", reject)
-    server.listen({ host, port }, () => {
+    // Not a port that the processes of `node:cluster` share: a scrape would get the numbers of one of them, and of another
+    // one the next time.
+    server.listen({ host, port, exclusive: true }, () => {
       server.off("error", reject)
       // A failing accept (out of file descriptors, say) is over when it is over; unheard, it would end the process.
       server.on("error", () => {})
