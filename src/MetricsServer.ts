@@ -16,7 +16,7 @@
  * @module
  */
 import { pathToFileURL } from "node:url"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -29,6 +29,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { endpoint, scrapeFamilies, telling } from "./Exposition.js"
 import { isWildcard, urlHost } from "./internal/address.js"
+import { unwrapped } from "./internal/config.js"
 import type { Ask, NotScraped } from "./internal/endpoint.js"
 import { messageOf } from "./internal/message.js"
 import type { Progress } from "./internal/pace.js"
@@ -140,7 +141,7 @@ export const layer = (options: Options = {}): Layer.Layer<MetricsServer, Metrics
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
-  Layer.scoped(MetricsServer, Effect.flatMap(Config.unwrap(options), make))
+  Layer.scoped(MetricsServer, Effect.flatMap(unwrapped(options), make))
 
 /**
  * The same server from a worker thread: HTTP, TLS and compression leave the application's event loop.
@@ -219,7 +220,7 @@ export const hashPassword = (password: string | Redacted.Redacted<string>): Effe
 
 const workerUrl = (given: string | URL | undefined): URL => {
   try {
-    if (given === undefined) return new URL("./internal/worker.js", import.meta.url)
+    if (given === undefined) return new URL("./internal/worker.mjs", import.meta.url)
     return typeof given === "string" && !given.startsWith("file:") ? pathToFileURL(given) : new URL(given)
   } catch (cause) {
     throw new WorkerStartError("the file of the worker is not known here, as in a bundle: give workerUrl", { cause })
@@ -234,13 +235,14 @@ const expose = (
 ): Effect.Effect<Exposed | NotScraped> =>
   Effect.map(scrapeFamilies(ask, policy, { onProgress }), (scraped) => {
     if ("status" in scraped) return scraped
-    const { families, heldFor, writer } = scraped
+    const { defaults, families, heldFor, writer } = scraped
     return {
       format: ask.format,
       asked: ask.names,
       names: families.map(({ name }) => name),
       lengths: families.map(({ length }) => length),
       bytes: writer.bytes(),
+      defaults,
       heldFor
     }
   })

@@ -79,7 +79,7 @@ describe("a worker's entry file", () => {
 
   it.scopedLive("may be given as a path, as the text of a URL, or as a URL", () =>
     Effect.gen(function* () {
-      for (const url of [fileURLToPath(workerUrl), "dist/internal/worker.js", workerUrl.href, workerUrl]) {
+      for (const url of [fileURLToPath(workerUrl), "dist/internal/worker.mjs", workerUrl.href, workerUrl]) {
         const server = yield* started(inWorker, { workerUrl: url }, { registry: someMetrics() })
         assert.include((yield* get(server.url)).body, "jobs_total 3\n")
       }
@@ -143,6 +143,41 @@ describe("a metrics server in a worker thread", () => {
         assert.include(answer.body, `\nlaborious ${expected}\n`)
         assert.strictEqual(ageOf(answer), 0)
       }
+    })
+  )
+
+  it.scopedLive("waits for it as well after a scrape of some metrics, which kept nobody busy", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      let reading = 0
+      new Gauge({
+        name: "laborious",
+        help: "h",
+        registers: [registry],
+        collect() {
+          reading += 1
+          busy(250)
+          this.set(reading)
+        }
+      })
+      const server = yield* started(inWorker, {}, { registry })
+      for (const expected of [2, 3]) {
+        yield* get(`${server.url}?name[]=jobs_total`)
+        const answer = yield* get(server.url)
+        assert.include(answer.body, `\nlaborious ${expected}\n`)
+        assert.strictEqual(ageOf(answer), 0)
+      }
+    })
+  )
+
+  it.scopedLive("says how old its numbers are with the labels that all others have", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      registry.setDefaultLabels({ app: "shop" })
+      const server = yield* started(inWorker, {}, { registry })
+      assert.include((yield* get(server.url)).body, `\n${age}{app="shop"} 0\n`)
+      const answers = yield* stuck([{ url: server.url }], 500)
+      for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} 0\\.`, "m"))
     })
   )
 

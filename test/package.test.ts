@@ -120,7 +120,7 @@ describe("The sources", () => {
   })
 
   it("become one file for the worker thread, which loads nothing but Node.js and can be copied", () => {
-    const text = readFileSync(join(root, "dist", "internal", "worker.js"), "utf8")
+    const text = readFileSync(join(root, "dist", "internal", "worker.mjs"), "utf8")
     const imported = [...text.matchAll(/^import .* from "([^"]+)"/gm)].map(([, from = ""]) => from)
     assert.include(imported, "node:worker_threads")
     for (const from of imported) assert.match(from, /^node:/)

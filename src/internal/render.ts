@@ -7,6 +7,7 @@ import { encodeHistogram, IrregularError } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
 import { seriesOf, withOneInfinity, withOwnLabels } from "./histogramSamples.js"
 import { Kept } from "./kept.js"
+import type { LabelValues } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { nextTurn, Pace } from "./pace.js"
@@ -26,6 +27,8 @@ export interface Rendered {
   /** All but the epilogue of the format. */
   readonly writer: Writer
   readonly families: ReadonlyArray<WrittenFamily>
+  /** The labels that every series has which has no other value for them. */
+  readonly defaults: LabelValues | undefined
   readonly failures: ReadonlyArray<Failure>
   /** Why it is not whole: its time was over. */
   readonly stopped: Stopped | undefined
@@ -146,7 +149,7 @@ export const render = async (
   readings.end()
   run.size = writer.length
   if (names === undefined && stopped === undefined) lastRuns.set(registry, run)
-  return { writer, families, failures, stopped, heldFor: pace.longest, clashes }
+  return { writer, families, defaults, failures, stopped, heldFor: pace.longest, clashes }
 }
 
 const isOver = (deadline: Rendering["deadline"]): boolean => deadline !== undefined && performance.now() >= deadline.at

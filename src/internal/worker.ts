@@ -5,6 +5,7 @@
 import { parentPort, workerData } from "node:worker_threads"
 import { encodeSamples, epilogues, noClashes } from "./encoder.js"
 import type { Ask, Scraped } from "./endpoint.js"
+import type { LabelValues } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import { contentTypes } from "./negotiation.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
@@ -35,10 +36,13 @@ interface Cached {
 
 /** The families as they were last seen in each format. */
 class Cache {
+  /** The labels that all series have, as of the last exposition. */
+  defaults: LabelValues | undefined
   private readonly formats = new Map<Format, { readonly at: number; readonly families: Map<string, CachedFamily> }>()
 
   /** Takes in an exposition. One of all families replaces what was known; one of some replaces those of them. */
   put(exposed: Exposed): void {
+    this.defaults = exposed.defaults
     const receivedAt = performance.now()
     const known = this.formats.get(exposed.format)
     // Some families alone would pass for all of them.
@@ -93,7 +97,8 @@ class MainThread {
   ) {}
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" }>): void {
-    if (message.tag === "Scraped") this.heldFor = message.exposed.heldFor
+    // Some families alone tell nothing of how long all of them take.
+    if (message.tag === "Scraped" && message.exposed.asked === undefined) this.heldFor = message.exposed.heldFor
     this.waiting.get(message.id)?.(message)
   }
 
@@ -152,13 +157,14 @@ const scraping =
       )
       if (answered?.tag === "NotScraped") return answered
       if (answered !== undefined) {
-        return exposition(answered.exposed.format, [answered.exposed.bytes], tellsAge ? 0 : undefined)
+        const { bytes, format } = answered.exposed
+        return exposition(format, [bytes], tellsAge ? { age: 0, defaults: cache.defaults } : undefined)
       }
       const cached = cache.get(ask, staleFor)
       if (cached === undefined) return stale("has given no numbers yet")
       const { format, families, age } = cached
       if (age > staleFor) return stale(`its last numbers are ${(age / 1e3).toFixed(0)} s old`)
-      return exposition(format, families, tellsAge ? age : undefined)
+      return exposition(format, families, tellsAge ? { age, defaults: cache.defaults } : undefined)
     })
 
 const stale = (why: string): Scraped => ({
@@ -167,12 +173,18 @@ const stale = (why: string): Scraped => ({
   message: `the application does not answer, and ${why}`
 })
 
-// An age that is not told is undefined.
-const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, age: number | undefined): Scraped => {
+interface Told {
+  /** In milliseconds. */
+  readonly age: number
+  readonly defaults: LabelValues | undefined
+}
+
+// What is not told is undefined.
+const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, told: Told | undefined): Scraped => {
   const own = new Writer()
-  if (age !== undefined) {
-    const style = { format, defaults: undefined, clashes: noClashes }
-    for (const _ of encodeSamples(own, ageMetric, [[{ value: age / 1e3 }]], style));
+  if (told !== undefined) {
+    const style = { format, defaults: told.defaults, clashes: noClashes }
+    for (const _ of encodeSamples(own, ageMetric, [[{ value: told.age / 1e3 }]], style));
   }
   own.text(epilogues[format])
   return { contentType: contentTypes[format], body: Buffer.concat([...families, own.bytes()]) }

@@ -6,7 +6,7 @@ import * as Registry from "../../src/Registry.js"
 import * as ServiceDiscovery from "../../src/ServiceDiscovery.js"
 
 /** The tests run the library from `src`; a worker can only be started from what was built. */
-export const workerUrl = new URL("../../dist/internal/worker.js", import.meta.url)
+export const workerUrl = new URL("../../dist/internal/worker.mjs", import.meta.url)
 
 export interface Kind {
   readonly name: string
