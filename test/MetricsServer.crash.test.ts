@@ -93,6 +93,16 @@ describe("a worker that dies", () => {
     })
   )
 
+  it.scopedLive("as soon as it listens, again and again, is started anew once a second", () =>
+    Effect.gen(function* () {
+      const server = yield* started(inWorker, { workerUrl: fixture("brief-worker.js") }, { registry: someMetrics() })
+      const start = performance.now()
+      yield* dies(server)
+      yield* eventually("it has died three times more", async () => errors(server).length >= 4)
+      assert.isAtLeast(performance.now() - start, 1_900)
+    })
+  )
+
   it.scopedLive("does not hold up the shutdown while its next start is waited for", () =>
     Effect.gen(function* () {
       const options = { workerUrl: dying, shutdownTimeout: "10 seconds" } as const

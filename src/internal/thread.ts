@@ -40,7 +40,10 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
   // The same port as before: it is the one that was registered.
   let options = { ...thread.options, listen: { ...thread.options.listen, port } }
 
-  const revive = async (): Promise<void> => {
+  const rest = (milliseconds: number): Promise<unknown> =>
+    sleep(milliseconds, undefined, { signal: closing.signal }).catch(() => {})
+  const revive = async (pause: number): Promise<void> => {
+    await rest(pause)
     for (let delay = firstDelay; !closing.signal.aborted; delay = Math.min(2 * delay, longestDelay)) {
       const given = options
       try {
@@ -50,15 +53,17 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
       } catch (error) {
         if (closing.signal.aborted) return
         thread.onTrouble(`the worker could not be started anew: ${messageOf(error)}`)
-        await sleep(delay, undefined, { signal: closing.signal }).catch(() => {})
+        await rest(delay)
       }
     }
   }
   const watch = (): void => {
+    const since = performance.now()
     current.died.then((reason) => {
       if (closing.signal.aborted) return
       thread.onTrouble(`${reason}; it is started anew`)
-      reviving = revive()
+      // One that dies as soon as it lives would keep this thread busy with its successors.
+      reviving = revive(performance.now() - since < firstDelay ? firstDelay : 0)
     })
   }
   watch()
