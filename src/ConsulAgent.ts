@@ -15,7 +15,7 @@
  * @since 0.1.0
  * @module
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -23,6 +23,7 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isWildcard } from "./internal/address.js"
+import { unwrapped } from "./internal/config.js"
 import { callsAbout } from "./internal/consulCalls.js"
 import type { Check as CheckedCheck } from "./internal/consulCheck.js"
 import { checkOf } from "./internal/consulCheck.js"
@@ -46,6 +47,7 @@ import { tokenFor, tokenIn } from "./internal/consulToken.js"
 import type { Trouble } from "./internal/consulTrouble.js"
 import { invalid, knownOnly } from "./internal/consulTrouble.js"
 import { messageOf } from "./internal/message.js"
+import { ownOptions } from "./internal/options.js"
 import { plain } from "./internal/secret.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
 import { ServiceDiscovery, ServiceDiscoveryError } from "./ServiceDiscovery.js"
@@ -260,7 +262,7 @@ export const layer = (options: Options = {}): Layer.Layer<ServiceDiscovery, Serv
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
-  Layer.scoped(ServiceDiscovery, Effect.flatMap(Config.unwrap(options), make))
+  Layer.scoped(ServiceDiscovery, Effect.flatMap(unwrapped(options), make))
 
 /**
  * The layer, its connection to the agent read from the environment variables of Consul's own tools; what `options` give
@@ -310,7 +312,7 @@ export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | S
  * @internal
  */
 export const withDefaults = (options: Options, connection: AgentConnection): Options => ({
-  ...options,
+  ...ownOptions(options, knownAgentOptions),
   address: options.address ?? connection.address,
   token: options.token ?? connection.token,
   auth: options.auth ?? connection.auth,
@@ -327,8 +329,12 @@ const defaultName = "app-metrics"
 const typed = <A, R>(effect: Effect.Effect<A, Trouble, R>): Effect.Effect<A, ServiceDiscoveryError, R> =>
   Effect.mapError(effect, (trouble) => new ServiceDiscoveryError(trouble))
 
-// Everything that is known of an option: another key is none.
-const keys = {
+/**
+ * Everything that is known of an option: another key is none.
+ *
+ * @internal
+ */
+export const knownAgentOptions = {
   address: true,
   token: true,
   auth: true,
@@ -364,7 +370,7 @@ interface Settled {
 
 const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
   Effect.gen(function* () {
-    yield* knownOnly("options", options, keys)
+    yield* knownOnly("options", options, knownAgentOptions)
     const { name = defaultName, watchInterval = "10 seconds" } = options
     yield* namesOf(name, serviceIdOf(options))
     yield* advertisedOf(options.advertise)

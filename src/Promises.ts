@@ -39,8 +39,11 @@ import type {
 } from "./internal/labels.js"
 import type { OnlyErrors } from "./internal/only.js"
 import { matching } from "./internal/only.js"
+import { ownOptions } from "./internal/options.js"
 import type { Instruments as PlanInstruments, Reporter } from "./internal/plan.js"
 import { planned } from "./internal/plan.js"
+import { knownServing } from "./internal/serving.js"
+import { knownSettings } from "./internal/settings.js"
 import { warningFor } from "./internal/warnings.js"
 import { isThenable, measuredPromise, wrapper } from "./internal/wrap.js"
 import type { Counter, Gauge, Observer } from "./Metrics.js"
@@ -383,7 +386,10 @@ export const hashPassword = (password: string | Redacted.Redacted<string>): Prom
   Effect.runPromise(MetricsServer.hashPassword(password))
 
 // What the server itself knows nothing of is left out: it refuses unknown options.
-const serverOptions = ({ log: _, registry: __, serviceDiscovery: ___, ...options }: ThreadOptions) => options
+const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions => {
+  const { log: _, registry: __, serviceDiscovery: ___, ...options } = ownOptions(given, knownSettings)
+  return options
+}
 
 /**
  * How to register with a Consul agent: `ConsulAgent.Options`, whose `token` may be a function as well.
@@ -431,10 +437,10 @@ export const consulAgentFromEnv = (options: ConsulAgentOptions = {}): Discovery 
     )
   )
 
-const withToken = ({ token, ...options }: ConsulAgentOptions): ConsulAgent.Options => ({
-  ...options,
-  token: isFunction(token) ? Effect.tryPromise(async () => token()) : token
-})
+const withToken = (given: ConsulAgentOptions): ConsulAgent.Options => {
+  const { token, ...options } = ownOptions(given, ConsulAgent.knownAgentOptions)
+  return { ...options, token: isFunction(token) ? Effect.tryPromise(async () => token()) : token }
+}
 
 // Some effects are functions as well.
 const isFunction = (token: ConsulAgentOptions["token"]): token is () => SomeToken | PromiseLike<SomeToken> =>
@@ -447,11 +453,9 @@ const isFunction = (token: ConsulAgentOptions["token"]): token is () => SomeToke
  * @since 0.1.0
  * @category constructors
  */
-export const nodeListener = ({
-  registry,
-  ...options
-}: ServeOptions & Options = {}): ((request: IncomingMessage, response: ServerResponse) => void) =>
-  mounted(nodeListenerEffect(options), registry)
+export const nodeListener = (
+  options: ServeOptions & Options = {}
+): ((request: IncomingMessage, response: ServerResponse) => void) => mounted(nodeListenerEffect, options)
 
 /**
  * The metrics as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them. It
@@ -460,17 +464,16 @@ export const nodeListener = ({
  * @since 0.1.0
  * @category constructors
  */
-export const webHandler = ({
-  registry,
-  ...options
-}: ServeOptions & Options = {}): ((request: Request) => Promise<Response>) =>
-  mounted(webHandlerEffect(options), registry)
+export const webHandler = (options: ServeOptions & Options = {}): ((request: Request) => Promise<Response>) =>
+  mounted(webHandlerEffect, options)
 
 // What it dies of is thrown as it is.
-const mounted = <A>(handler: Effect.Effect<A>, registry: MetricRegistry | undefined): A =>
-  Exit.getOrElse(Effect.runSyncExit(onRegistry(handler, { registry })), (cause) => {
+const mounted = <A>(handler: (options: ServeOptions) => Effect.Effect<A>, given: ServeOptions & Options): A => {
+  const { registry: _, ...options } = ownOptions(given, knownServing)
+  return Exit.getOrElse(Effect.runSyncExit(onRegistry(handler(options), given)), (cause) => {
     throw Cause.squash(cause)
   })
+}
 
 const onRegistry = <A, E, R>(effect: Effect.Effect<A, E, R>, { registry }: Options): Effect.Effect<A, E, R> =>
   registry === undefined ? effect : Effect.provideService(effect, Registry, registry)

@@ -24,8 +24,8 @@ for (const kind of kinds) {
       })
     )
 
-    for (const host of ["0.0.0.0", "::"]) {
-      const on = it.scopedLive.skipIf(host === "::" && !hasIPv6)
+    for (const host of ["0.0.0.0", "::", "::ffff:0.0.0.0"]) {
+      const on = it.scopedLive.skipIf(host !== "0.0.0.0" && !hasIPv6)
       on(`a wildcard bind to ${host} is told as such, and its urls are loopback addresses`, () =>
         Effect.gen(function* () {
           const server = yield* started(kind, { host })
@@ -91,6 +91,14 @@ for (const kind of kinds) {
         })
       )
     }
+
+    it.scopedLive("a host with a zone, which can stand in no URL, is a typed failure", () =>
+      Effect.gen(function* () {
+        const error = yield* refused(started(kind, { host: "fe80::1%lo" }))
+        assert.strictEqual(error.reason, "InvalidOptions")
+        assert.include(error.message, '"fe80::1%lo"')
+      })
+    )
 
     for (const path of ["", "/", "metrics", "/a b", "/metrics?x=1", "/metrics#x", "/<b>", "http://x/metrics"]) {
       it.scopedLive(`the path ${JSON.stringify(path)} is a typed failure`, () =>
@@ -215,6 +223,19 @@ describe("MetricsServer.layerConfig", () => {
       const server = Context.get(context, MetricsServer.MetricsServer)
       assert.strictEqual(server.url, `http://127.0.0.1:${server.address.port}/configured`)
       assert.include((yield* get(server.url)).body, "jobs_total 3\n")
+    })
+  )
+
+  it.scopedLive("leaves out what is undefined, options of options as well", () =>
+    Effect.gen(function* () {
+      const none = {
+        tls: undefined,
+        authentication: { users: undefined, tokens: Config.succeed(["0123456789abcdef"]) }
+      }
+      const layer = MetricsServer.layerConfig({ host: Config.succeed("127.0.0.1"), ...none })
+      const context = yield* Layer.build(Layer.provide(layer, logging().layer))
+      const { healthUrl } = Context.get(context, MetricsServer.MetricsServer)
+      assert.strictEqual((yield* get(healthUrl)).status, 401)
     })
   )
 

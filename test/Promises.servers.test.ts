@@ -15,9 +15,9 @@ const openMetricsType = "application/openmetrics-text; version=1.0.0; charset=ut
 const textType = "text/plain; version=0.0.4; charset=utf-8"
 
 const starts = [
-  { name: "startHttpServer", start: Promises.startHttpServer },
+  { name: "startHttpServer" as const, start: Promises.startHttpServer },
   {
-    name: "startHttpServerInThread",
+    name: "startHttpServerInThread" as const,
     start: (options: ServerOptions) => Promises.startHttpServerInThread({ workerUrl, ...options })
   }
 ]
@@ -84,6 +84,33 @@ for (const { name, start } of starts) {
       assert.strictEqual(server.https, true)
       assert.strictEqual(server.url, `https://127.0.0.1:${server.address.port}/internal/metrics`)
       assert.strictEqual((await ask(server.url, { ca: tls.cert })).status, 200)
+    })
+
+    it("takes the options of an instance of a class, which has them by inheritance", async () => {
+      class Inherited {
+        get registry() {
+          return someMetrics()
+        }
+        get workerUrl() {
+          return workerUrl
+        }
+        get authentication() {
+          return { tokens: ["0123456789abcdef0123"] }
+        }
+        get onError() {
+          return "continue" as const
+        }
+      }
+      class Settings extends Inherited {
+        readonly host = "127.0.0.1"
+        readonly log = false
+      }
+      const server = await Promises[name](new Settings())
+      running.add(server)
+      assert.strictEqual(server.address.hostname, "127.0.0.1")
+      assert.strictEqual((await ask(server.url)).status, 401)
+      const known = await ask(server.url, { headers: { authorization: "Bearer 0123456789abcdef0123" } })
+      assert.include(known.body, "jobs_total 3\n")
     })
 
     it("says one line when it starts, which tells that it is not registered", async () => {

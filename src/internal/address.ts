@@ -2,7 +2,7 @@
 import { isIPv6 } from "node:net"
 
 /** Whether it stands for all interfaces, and so for no address that somebody could connect to. */
-export const isWildcard = (hostname: string): boolean => hostname === "0.0.0.0" || hostname === "::"
+export const isWildcard = (hostname: string): boolean => ["0.0.0.0", "::", "::ffff:0.0.0.0"].includes(hostname)
 
 /** As it stands in a URL: IPv6 in brackets (RFC 3986, section 3.2.2). */
 export const urlHost = (hostname: string): string => (isIPv6(hostname) ? `[${hostname}]` : hostname)

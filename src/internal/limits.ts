@@ -34,7 +34,7 @@ export interface ConnectionLimits {
 }
 
 /** Everything that is known of a limit: another key is none. */
-export const connectionLimits = {
+export const knownLimits = {
   maxConnections: true,
   maxHeaderSize: true,
   headersTimeout: true,

@@ -43,6 +43,16 @@ export const listOption = (name: string, given: unknown, ifEmpty: string): Reado
   return given
 }
 
+/**
+ * The options as an object's own, those of an instance of a class among them, which has them by inheritance: to take some
+ * of them apart with `...` would lose what is inherited.
+ */
+export const ownOptions = <A extends object>(given: A, known: { readonly [K in keyof A]?: true }): A => {
+  const own = { ...given }
+  for (const name in known) if (given[name] !== undefined) own[name] = given[name]
+  return own
+}
+
 /** Nothing but those options. An unknown one would leave off what was meant, and nobody would notice. */
 export const knownOptions = (what: string, given: unknown, known: Readonly<Record<string, true>>): void => {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {

@@ -63,7 +63,7 @@ export interface Serving {
 }
 
 /** Everything that is known of an option: another key is none. */
-export const serveOptions = {
+export const knownServing = {
   onError: true,
   compression: true,
   scrapeTimeout: true,
@@ -84,7 +84,7 @@ export const checkedServing = (options: ServeOptions): Serving => ({
  * The same where there are no others: whoever gives `authentication` to a handler, which knows nothing of it, must not
  * believe that it is looked at.
  */
-export const onlyServeOptions = (options: ServeOptions): Serving => {
-  knownOptions("options", options, serveOptions)
+export const onlyServing = (options: ServeOptions): Serving => {
+  knownOptions("options", options, knownServing)
   return checkedServing(options)
 }

@@ -4,11 +4,11 @@ import type { AuthenticationOptions } from "./authentication.js"
 import { checkedAuthentication } from "./authentication.js"
 import { timerMillis } from "./duration.js"
 import type { ConnectionLimits } from "./limits.js"
-import { checkedLimits, connectionLimits } from "./limits.js"
+import { checkedLimits, knownLimits } from "./limits.js"
 import { knownOptions, shown } from "./options.js"
 import type { ListenOptions } from "./server.js"
 import type { ServeOptions, Serving } from "./serving.js"
-import { checkedServing, serveOptions } from "./serving.js"
+import { checkedServing, knownServing } from "./serving.js"
 import type { TlsOptions, TlsSources } from "./tls.js"
 import { checkedTls } from "./tls.js"
 
@@ -52,7 +52,7 @@ export interface WorkerOptions extends Options {
   readonly staleFor?: Duration.DurationInput | undefined
   /**
    * The entry file of the worker, as a path or a URL, for an application that was bundled: bundlers leave the file
-   * behind. It is `dist/internal/worker.js` of this package, and it needs its neighbours there. Default: that file.
+   * behind. It is `dist/internal/worker.mjs` of this package, which can be copied. Default: that file.
    */
   readonly workerUrl?: string | URL | undefined
 }
@@ -75,9 +75,10 @@ const defaults = {
   staleFor: "30 seconds"
 } as const
 
-const known = {
-  ...serveOptions,
-  ...connectionLimits,
+/** Everything that is known of an option: another key is none. */
+export const knownSettings = {
+  ...knownServing,
+  ...knownLimits,
   host: true,
   port: true,
   path: true,
@@ -91,11 +92,14 @@ const known = {
 
 /** Checks the options. It throws a `RangeError` that names the one which is none. TLS is left to be read. */
 export const checkedSettings = (options: WorkerOptions): Settings => {
-  knownOptions("options", options, known)
+  knownOptions("options", options, knownSettings)
   const { authentication, host, path = defaults.path, port = 0, tls } = options
   // Node.js takes an empty one for all interfaces, which nobody means who leaves a variable empty.
   if (host !== undefined && (typeof host !== "string" || host === "")) {
     throw new RangeError(`host must be a name or an address, not ${shown(host)}`)
+  }
+  if (host?.includes("%")) {
+    throw new RangeError(`host must have no zone, which can stand in no URL (RFC 3986), not ${shown(host)}`)
   }
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new RangeError(`port must be a whole number from 0 to 65535, not ${shown(port)}`)
