@@ -3,10 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Fiber, Layer, Redacted } from "effect"
 import * as MetricsServer from "../src/MetricsServer.js"
 import { authority } from "./support/certificate.js"
+import { fixture } from "./support/child.js"
 import { basic, bearer, cheap, hashOf } from "./support/hashes.js"
-import { eventually, get } from "./support/http.js"
+import { eventually, get, rawConnection, requestLines } from "./support/http.js"
 import type { Kind } from "./support/servers.js"
-import { kinds, logging, refused, someMetrics, started } from "./support/servers.js"
+import { inWorker, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
 
 const token = "0123456789abcdef"
 const password = "correct horse battery staple"
@@ -112,7 +113,7 @@ for (const kind of kinds) {
     it.scopedLive("answers everybody else with 401, whatever is asked for, and says no more than that", () =>
       Effect.gen(function* () {
         const users = { scraper: hashOf(password), other: hashOf("another password") }
-        const { asked, lines } = yield* serving(kind, { users })
+        const { address, asked, lines } = yield* serving(kind, { users })
         // Also once a password is remembered.
         for (const isKnown of [false, true]) {
           for (const { headers, title } of nothing) {
@@ -123,11 +124,17 @@ for (const kind of kinds) {
           }
           if (!isKnown) assert.strictEqual((yield* asked(basic("scraper", password))).status, 200)
         }
-        for (const target of ["/", "/nowhere", "/metrics?name[]=jobs_total"]) {
+        for (const [target, answered] of [
+          ["/", 200],
+          ["/metrics?name[]=jobs_total", 200],
+          ["/nowhere", 404]
+        ] as const) {
           assert.strictEqual((yield* asked({}, target)).status, 401, target)
-          const known = yield* asked(basic("scraper", password), target)
-          assert.strictEqual(known.status, target === "/nowhere" ? 404 : 200, target)
+          assert.strictEqual((yield* asked(basic("scraper", password), target)).status, answered, target)
         }
+        const connection = yield* rawConnection(address.port)
+        connection.send(requestLines("http://[/metrics"))
+        assert.match(yield* connection.received((text) => text.includes("\r\n\r\n")), /^HTTP\/1\.1 401 /)
         const { body } = yield* asked(basic("scraper", password))
         assert.include(body, `effect_prometheus_scrapes_total{code="401"} ${2 * nothing.length + 1}\n`)
         for (const { message } of lines) assert.notInclude(message, password)
@@ -288,6 +295,16 @@ for (const kind of kinds) {
     )
   })
 }
+
+describe("The worker of a metrics server", () => {
+  it.scopedLive("is sent no memory but that of the hashes, which other secrets could lie in", () =>
+    Effect.gen(function* () {
+      const authentication = { users: { scraper: hashOf(password) } }
+      const error = yield* refused(started(inWorker, { workerUrl: fixture("looking-worker.js"), authentication }))
+      assert.include(error.message, "sent 16 and 32 bytes")
+    })
+  )
+})
 
 describe("The authentication of MetricsServer.layerConfig", () => {
   it.scopedLive("is read from configuration, redacted", () =>

@@ -305,6 +305,7 @@ for (const kind of kinds) {
           [{ allowedNames: [], ca: own.cert }, "tls.allowedNames"],
           [{ allowedNames: [""], ca: own.cert }, "tls.allowedNames"],
           [{ allowedNames: "prometheus", ca: own.cert }, "tls.allowedNames"],
+          [{ allowedNames: ["fe80::1%eth0"], ca: own.cert }, "fe80::1%eth0"],
           [{ minVersion: "TLSv1.1" }, "tls.minVersion"],
           [{ reloadInterval: "often" }, "tls.reloadInterval"]
         ] as const) {

@@ -1,7 +1,11 @@
+import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { files } from "./support/certificate.js"
 import type { Ended } from "./support/child.js"
 import { child, fixture } from "./support/child.js"
+import { get } from "./support/http.js"
+import { inWorker, someMetrics, started, workerUrl } from "./support/servers.js"
 
 /** A process that served, was scraped, closed its server, and then ended by itself. */
 const assertServed = ({ code, lingered, signal, stderr, stdout }: Ended): void => {
@@ -46,6 +50,43 @@ describe("an application on the built package", () => {
     () => Effect.map(child("commonjs.cjs"), assertServed),
     concurrent
   )
+
+  for (const way of ["startHttpServer", "startHttpServerInThread"]) {
+    it.live(
+      `has a port for each process of node:cluster that serves with ${way}, and no two share one`,
+      () =>
+        Effect.gen(function* () {
+          const served = (port: number) =>
+            Effect.map(child("clustered.mjs", { args: [String(port), way] }), ({ stderr, stdout }) => {
+              assert.strictEqual(stderr, "")
+              return JSON.parse(stdout)
+            })
+          const [{ port }, { port: other }] = yield* served(0)
+          assert.notStrictEqual(port, other)
+          assert.deepStrictEqual(yield* served(port), [
+            { port },
+            { _tag: "MetricsServerError", reason: "AddressInUse" }
+          ])
+        }),
+      concurrent
+    )
+  }
+
+  for (const type of ["commonjs", "module"]) {
+    it.scopedLive(
+      `starts a copy of the worker's file beside its bundle, in a package of type ${type}`,
+      () =>
+        Effect.gen(function* () {
+          const copy = yield* files({
+            "package.json": JSON.stringify({ type }),
+            "worker.mjs": readFileSync(workerUrl, "utf8")
+          })
+          const server = yield* started(inWorker, { workerUrl: copy["worker.mjs"] }, { registry: someMetrics() })
+          assert.include((yield* get(server.url)).body, "jobs_total 3\n")
+        }),
+      concurrent
+    )
+  }
 
   it.live(
     "gets a typed failure from an entry file that says what no message of the library is",

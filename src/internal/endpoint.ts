@@ -109,13 +109,13 @@ const compress = (body: Uint8Array): Promise<Uint8Array> => {
 /** Answers. It rejects only if the scrape does. */
 export const answer = async (endpoint: Endpoint, question: Question): Promise<Answer> => {
   const url = parse(question.target)
-  if (url === undefined) return plain(400, "Bad request\n")
-  const target = targetOf(endpoint, url)
+  const target = url === undefined ? "nothing" : targetOf(endpoint, url)
   const refusal = await question.refusal?.(target)
   if (refusal !== undefined) {
     if (target === "metrics") endpoint.tell({ tag: "Refused", status: refusal.status, cause: undefined })
     return plain(refusal.status, `${refusal.message}\n`, refusal.headers)
   }
+  if (url === undefined) return plain(400, "Bad request\n")
   if (target === "nothing") return plain(404, "Not found\n")
   if (question.method !== "GET" && question.method !== "HEAD") {
     return plain(405, "Method not allowed\n", { allow: "GET, HEAD" })

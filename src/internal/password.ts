@@ -34,8 +34,8 @@ export const parsedHash = (text: string): PasswordHash | undefined => {
     ln: Number(ln),
     r: Number(r),
     p: Number(p),
-    salt: Buffer.from(salt, "base64"),
-    hash: Buffer.from(hash, "base64")
+    salt: bytesOf(salt),
+    hash: bytesOf(hash)
   }
   const isBearable =
     parsed.ln >= 10 && parsed.ln <= 20 && parsed.r >= 1 && parsed.r <= 32 && parsed.p >= 1 && parsed.p <= 16
@@ -58,5 +58,8 @@ const derived = (password: Uint8Array, salt: Uint8Array, cost: Cost, length: num
     const options: ScryptOptions = { N: 2 ** ln, r, p, maxmem: memory(cost) + 128 * r * (p + 4) + 2 ** 20 }
     scrypt(password, salt, length, options, (error, hash) => (error === null ? resolve(hash) : reject(error)))
   })
+
+// In memory of its own: with that of a `Buffer`, which other texts share, a worker would be sent those as well.
+const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "base64"))
 
 const base64 = (bytes: Buffer): string => bytes.toString("base64").replace(/=+$/, "")

@@ -1,9 +1,10 @@
 /** Keys and certificates, as text or from files, checked before they are used. */
 import { createPrivateKey, X509Certificate } from "node:crypto"
+import { isIPv6 } from "node:net"
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
 import { messageOf } from "./message.js"
-import { choiceOption, durationOption, knownOptions, listOption } from "./options.js"
+import { choiceOption, durationOption, knownOptions, listOption, shown } from "./options.js"
 import { isPem, plain, textOrFile } from "./secret.js"
 import type { TlsMaterial } from "./secureContext.js"
 import { clientCertificates, secureContext, tlsVersions } from "./secureContext.js"
@@ -87,11 +88,17 @@ export const checkedTls = (options: TlsOptions): TlsSources => {
     passphrase: passphrase === undefined ? undefined : plain(passphrase),
     ca,
     clientCertificate,
-    allowedNames:
-      allowedNames === undefined ? undefined : listOption("tls.allowedNames", allowedNames, "it would let nobody in"),
+    allowedNames: allowedNames === undefined ? undefined : checkedNames(allowedNames),
     minVersion: choiceOption("tls.minVersion", minVersion, tlsVersions, "TLSv1.2"),
     reloadInterval: isPolled ? durationOption("tls.reloadInterval", reloadInterval, "10 seconds") : undefined
   }
+}
+
+const checkedNames = (names: unknown): ReadonlyArray<string> => {
+  const checked = listOption("tls.allowedNames", names, "it would let nobody in")
+  const zoned = checked.find((name) => isIPv6(name) && name.includes("%"))
+  if (zoned === undefined) return checked
+  throw new RangeError(`tls.allowedNames: an address in a certificate has no zone, as ${shown(zoned)} has`)
 }
 
 const isFile = (source: string | undefined): boolean => typeof source === "string" && !isPem(source)
