@@ -32,6 +32,7 @@ import { connect } from "./internal/consulConnection.js"
 import { environment } from "./internal/consulEnvironment.js"
 import {
   advertisedOf,
+  flagOf,
   headersOf,
   metaOf,
   millisOf,
@@ -274,10 +275,7 @@ export const layerConfig = (
 export const layerEnv = (
   options: Options = {}
 ): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
-  Layer.scoped(
-    ServiceDiscovery,
-    Effect.flatMap(fromEnv, (connection) => make(withDefaults(options, connection)))
-  )
+  Layer.scoped(ServiceDiscovery, Effect.flatMap(withEnvironment(options), make))
 
 /**
  * The connection to the agent as Consul's own tools read it from the environment: `CONSUL_HTTP_ADDR`,
@@ -288,40 +286,44 @@ export const layerEnv = (
  * @since 0.1.0
  * @category config
  */
-export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | ServiceDiscoveryError> = Effect.gen(
-  function* () {
-    const env = yield* environment()
-    const { address = defaultAddress, ssl, tokenFile } = env
-    const fromFile = tokenFile === undefined ? undefined : tokenIn(tokenFile)
-    // Once now, so that a file that is not there shows at the start.
-    if (fromFile !== undefined) yield* typed(Effect.mapError(fromFile, (error) => invalid(messageOf(error), error)))
-    const token = fromFile ?? env.token
-    return {
-      address: ssl ? address.replace(/^(http:\/\/)?(?!\w+:\/\/)/, "https://") : address,
-      token,
-      auth: env.auth,
-      namespace: env.namespace,
-      tls: { ca: env.ca, cert: env.cert, key: env.key, serverName: env.serverName, verify: env.verify }
-    }
-  }
+export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | ServiceDiscoveryError> = Effect.suspend(
+  () => withEnvironment({})
 )
 
 /**
- * `options`, and what `connection` says of those that are not given.
+ * `options`, and what the environment says of those that are not given.
  *
  * @internal
  */
-export const withDefaults = (options: Options, connection: AgentConnection): Options => ({
-  ...ownOptions(options, knownAgentOptions),
-  address: options.address ?? connection.address,
-  token: options.token ?? connection.token,
-  auth: options.auth ?? connection.auth,
-  namespace: options.namespace ?? connection.namespace,
-  tls: {
-    ...connection.tls,
-    ...Object.fromEntries(Object.entries(options.tls ?? {}).filter(([, value]) => value !== undefined))
-  }
-})
+export const withEnvironment = (
+  options: Options
+): Effect.Effect<Options, ConfigError.ConfigError | ServiceDiscoveryError> =>
+  Effect.gen(function* () {
+    yield* typed(knownOnly("options", options, knownAgentOptions))
+    const given = ownOptions(options, knownAgentOptions)
+    const env = yield* environment()
+    const { address = env.address ?? defaultAddress } = given
+    const fromFile = given.token !== undefined || env.tokenFile === undefined ? undefined : tokenIn(env.tokenFile)
+    // Once now, so that a file that is not there shows at the start.
+    if (fromFile !== undefined) yield* typed(Effect.mapError(fromFile, (error) => invalid(messageOf(error), error)))
+    return {
+      ...given,
+      // As with Consul's own tools, also where the address says http: what travels with it is a secret.
+      address:
+        env.ssl && typeof address === "string" ? address.replace(/^(http:\/\/)?(?!\w+:\/\/)/, "https://") : address,
+      token: given.token ?? fromFile ?? env.token,
+      auth: given.auth ?? env.auth,
+      namespace: given.namespace ?? env.namespace,
+      tls: {
+        ca: env.ca,
+        cert: env.cert,
+        key: env.key,
+        serverName: env.serverName,
+        verify: env.verify,
+        ...Object.fromEntries(Object.entries(given.tls ?? {}).filter(([, value]) => value !== undefined))
+      }
+    }
+  })
 
 const defaultAddress = "http://127.0.0.1:8500"
 const defaultName = "app-metrics"
@@ -366,6 +368,9 @@ interface Settled {
   readonly tags: ReadonlyArray<string>
   readonly meta: Readonly<Record<string, string>>
   readonly check: CheckedCheck | undefined
+  readonly required: boolean
+  readonly deregister: boolean
+  readonly verify: boolean
 }
 
 const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
@@ -380,7 +385,10 @@ const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
         watchInterval === false ? undefined : yield* millisOf("watchInterval", watchInterval, ", or false"),
       tags: yield* tagsOf(options.tags),
       meta: yield* metaOf(options.meta, ["metrics_path", "metrics_scheme"]),
-      check: yield* checkOf(options.check)
+      check: yield* checkOf(options.check),
+      required: yield* flagOf("required", options.required, true),
+      deregister: yield* flagOf("deregister", options.deregister, true),
+      verify: yield* flagOf("verify", options.verify, true)
     }
   })
 
@@ -400,8 +408,7 @@ const connected = (options: Options, { check, timeout }: Settled): Effect.Effect
   })
 
 const discovery = (connection: Connection, options: Options, settled: Settled): Discovery => {
-  const { deregister = true, required = true, verify = true } = options
-  const { check, timeout, watchInterval } = settled
+  const { check, deregister, required, timeout, verify, watchInterval } = settled
   const states = new WeakMap<Server, State>()
   const name = `the Consul agent at ${connection.address} with the id ${serviceIdOf(options)}`
   const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> => {

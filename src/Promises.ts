@@ -431,11 +431,7 @@ export const consulAgent = (options: ConsulAgentOptions = {}): Discovery =>
  * @category constructors
  */
 export const consulAgentFromEnv = (options: ConsulAgentOptions = {}): Discovery =>
-  registeringWith(
-    Effect.flatMap(ConsulAgent.fromEnv, (connection) =>
-      ConsulAgent.make(ConsulAgent.withDefaults(withToken(options), connection))
-    )
-  )
+  registeringWith(Effect.flatMap(ConsulAgent.withEnvironment(withToken(options)), ConsulAgent.make))
 
 const withToken = (given: ConsulAgentOptions): ConsulAgent.Options => {
   const { token, ...options } = ownOptions(given, ConsulAgent.knownAgentOptions)
@@ -509,10 +505,11 @@ type Service = ServiceDiscovery["Type"]
 // A discovery of the library's own is used as what it is, in the server's scope and with the server's log.
 const ofEffect = Symbol.for("effect-prometheus/Promises/Discovery")
 
-const asService = (discovery: Discovery): Effect.Effect<Service, unknown, Scope.Scope> =>
-  (discovery as { readonly [ofEffect]?: Effect.Effect<Service, unknown, Scope.Scope> })[ofEffect] ??
+// One that is made of such a discovery, by `...` or with it as its prototype, is another one, with methods of its own.
+const asService = (discovery: Discovery): Effect.Effect<Service, unknown, Scope.Scope> => {
+  if (isOfEffect(discovery)) return discovery[ofEffect]
   // Called as methods: it may be an instance of a class.
-  Effect.succeed({
+  return Effect.succeed({
     name: discovery.name,
     isRegistered: (server) => Effect.sync(() => discovery.isRegistered?.(server) ?? true),
     register: (server) =>
@@ -524,11 +521,17 @@ const asService = (discovery: Discovery): Effect.Effect<Service, unknown, Scope.
         (takeBack) => Effect.promise(async () => takeBack?.())
       )
   })
+}
+
+interface OfEffect extends Discovery {
+  readonly [ofEffect]: Effect.Effect<Service, unknown, Scope.Scope>
+}
+
+const isOfEffect = (discovery: Discovery): discovery is OfEffect => Object.hasOwn(discovery, ofEffect)
 
 const registeringWith = (make: Effect.Effect<Service, unknown, Scope.Scope>): Discovery => {
   const registered = new WeakMap<Server, Service>()
-  const discovery: Discovery & { readonly [ofEffect]: typeof make } = {
-    [ofEffect]: make,
+  const discovery: Discovery = {
     register: async (server) => {
       const { close } = await running(
         Effect.tap(make, (service) => {
@@ -541,7 +544,7 @@ const registeringWith = (make: Effect.Effect<Service, unknown, Scope.Scope>): Di
     },
     isRegistered: (server) => Effect.runSync(registered.get(server)?.isRegistered?.(server) ?? Effect.succeed(false))
   }
-  return discovery
+  return Object.defineProperty(discovery, ofEffect, { value: make })
 }
 
 type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>

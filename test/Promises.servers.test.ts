@@ -105,7 +105,8 @@ for (const { name, start } of starts) {
         readonly host = "127.0.0.1"
         readonly log = false
       }
-      const server = await Promises[name](new Settings())
+      const serve = name === "startHttpServer" ? Promises.startHttpServer : Promises.startHttpServerInThread
+      const server = await serve(new Settings())
       running.add(server)
       assert.strictEqual(server.address.hostname, "127.0.0.1")
       assert.strictEqual((await ask(server.url)).status, 401)

@@ -2,7 +2,13 @@
 import { isIPv6 } from "node:net"
 
 /** Whether it stands for all interfaces, and so for no address that somebody could connect to. */
-export const isWildcard = (hostname: string): boolean => ["0.0.0.0", "::", "::ffff:0.0.0.0"].includes(hostname)
+export const isWildcard = (hostname: string): boolean => wildcards.includes(normal(hostname))
+
+const wildcards = ["0.0.0.0", "[::]", "[::ffff:0:0]"]
+
+// An IPv6 address can be written in many ways; one with a zone is that of an interface.
+const normal = (hostname: string): string =>
+  isIPv6(hostname) && !hostname.includes("%") ? new URL(`http://[${hostname}]`).hostname : hostname
 
 /** As it stands in a URL: IPv6 in brackets (RFC 3986, section 3.2.2). */
 export const urlHost = (hostname: string): string => (isIPv6(hostname) ? `[${hostname}]` : hostname)

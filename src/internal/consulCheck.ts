@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import { flagOf } from "./consulOptions.js"
 import { isHeaderValue } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
@@ -88,13 +89,17 @@ const ttlCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Troub
 
 const httpCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
   Effect.gen(function* () {
-    const { timeout, tlsSkipVerify, url } = given
+    const { timeout, url } = given
+    if (url !== undefined && !isPage(url)) {
+      return yield* Effect.fail(invalid(`check.url must be one of http or https, not ${shown(url)}`))
+    }
+    const skipsVerification = yield* flagOf("check.tlsSkipVerify", given.tlsSkipVerify, false)
     const interval = yield* agentMillisOf("check.interval", given.interval ?? "10 seconds")
     const header = yield* headerOf(given.header)
     const rest = {
       Interval: goDuration(interval),
       ...(timeout === undefined ? {} : { Timeout: goDuration(yield* agentMillisOf("check.timeout", timeout)) }),
-      ...(tlsSkipVerify === true ? { TLSSkipVerify: true } : {}),
+      ...(skipsVerification ? { TLSSkipVerify: true } : {}),
       ...(header.length === 0 ? {} : { Header: Object.fromEntries(header.map(([name, value]) => [name, [value]])) }),
       ...common
     }
@@ -106,6 +111,8 @@ const httpCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trou
       secrets: header.map(([, value]) => value)
     }
   })
+
+const isPage = (url: unknown): boolean => typeof url === "string" && /^https?:\/\//.test(url) && URL.canParse(url)
 
 const headerOf = (
   header: GivenCheck["header"] = {}

@@ -2,9 +2,11 @@
 import type { AgentOptions } from "node:https"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { bounded } from "./bounded.js"
@@ -20,7 +22,7 @@ export interface ConnectionOptions {
   readonly tls: AgentOptions
   readonly token: Token
   readonly headers: Readonly<Record<string, string>>
-  /** How long a call may take, in milliseconds, unless it says otherwise. */
+  /** How long it may take to have the token, and then a call, unless that says otherwise; in milliseconds. */
   readonly timeout: number
   /** What an agent that repeats it must not bring into a message. */
   readonly secrets: ReadonlyArray<string>
@@ -66,32 +68,48 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
       () => true
     )
     const call: Connection["call"] = (method, path, { body, isGood, timeout = options.timeout } = {}) =>
-      Effect.suspend(() => {
+      Effect.flatMap(tokenInTime(options), (token) => {
         const what = `${method} ${path}`
-        let isSent = false
-        const exchange = Effect.flatMap(options.token, (token) => {
-          isSent = true
-          const { headers, secrets } = withToken(options, token)
-          const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
-          const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
-          return client.execute(request).pipe(
-            Effect.flatMap(({ status, text }) => Effect.map(text, (words) => ({ status, text: words }))),
-            Effect.catchAllCause((cause) => Effect.fail(unreachable(address, cause))),
-            Effect.flatMap(({ status, text }) => {
-              const told = () => withoutSecrets(text, secrets)
-              return status === 200 || isGood?.(status, text) === true
-                ? Effect.succeed({ status, text, told, token })
-                : Effect.fail(refused(address, what, status, told()))
-            })
-          )
-        })
-        return Effect.flatMap(
-          bounded(exchange, timeout),
-          (exit) => exit ?? Effect.fail(late(address, what, timeout, isSent))
+        const { headers, secrets } = withToken(options, token)
+        const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
+        const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
+        const exchange = client.execute(request).pipe(
+          Effect.catchAllCause((cause) =>
+            Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause))
+          ),
+          Effect.bindTo("response"),
+          Effect.bind("text", ({ response }) =>
+            Effect.catchAllCause(response.text, (cause) =>
+              Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause))
+            )
+          ),
+          HttpIncomingMessage.withMaxBodySize(Option.some(longestAnswer)),
+          Effect.flatMap(({ response: { status }, text }) => {
+            const told = () => withoutSecrets(text, secrets)
+            return status === 200 || isGood?.(status, text) === true
+              ? Effect.succeed({ status, text, told, token })
+              : Effect.fail(refused(address, what, status, told()))
+          })
         )
+        return Effect.flatMap(bounded(exchange, timeout), (exit) => exit ?? Effect.fail(late(address, what, timeout)))
       })
     return { address, call }
   })
+
+// How long an answer may be, in bytes: about one service, it has a few thousand at most. Whoever answers at the address may
+// be somebody else, and never end.
+const longestAnswer = 1_048_576
+
+const tokenInTime = ({ address, timeout, token }: ConnectionOptions): Token =>
+  Effect.flatMap(
+    bounded(token, timeout),
+    (exit) =>
+      exit ??
+      Effect.fail<Trouble>({
+        reason: "Token",
+        message: `there is no token for the Consul agent at ${address}: none within ${timeout} ms`
+      })
+  )
 
 const withToken = ({ headers, secrets }: ConnectionOptions, token: Redacted.Redacted<string> | undefined) => {
   if (token === undefined) return { headers, secrets }
@@ -122,18 +140,18 @@ const refused = (address: string, what: string, status: number, body: string): T
   body
 })
 
-const late = (address: string, what: string, timeout: number, isSent: boolean): Trouble =>
-  isSent
-    ? { reason: "Timeout", message: `the Consul agent at ${address} did not answer ${what} within ${timeout} ms` }
-    : { reason: "Token", message: `there is no token for the Consul agent at ${address}: none within ${timeout} ms` }
+const late = (address: string, what: string, timeout: number): Trouble => ({
+  reason: "Timeout",
+  message: `the Consul agent at ${address} did not answer ${what} within ${timeout} ms`
+})
 
 // The client wraps the error of Node.js together with the request, and that holds the token: only the root goes on.
-const unreachable = (address: string, all: Cause.Cause<unknown>): Trouble => {
+const unreachable = (what: string, all: Cause.Cause<unknown>): Trouble => {
   const error = Cause.squash(all)
   const cause = (error as { readonly cause?: unknown }).cause ?? messageOf(error)
   return {
     reason: "Unreachable",
-    message: `the Consul agent at ${address} cannot be reached: ${reasonOf(cause)}`,
+    message: `${what}: ${reasonOf(cause)}`,
     cause
   }
 }

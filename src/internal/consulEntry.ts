@@ -41,13 +41,15 @@ interface Memory {
    */
   mayBeKnown: boolean
   wasRegistered: boolean
+  /** Who had the id at the last look that told, if it was another instance. */
+  takenBy: Known | undefined
   /** The agent goes on using the token of the registration when it tells the servers of the service. */
   token: unknown
 }
 
 /** An entry that nobody has made yet. */
 export const entry = (options: EntryOptions): Entry => {
-  const memory: Memory = { mayBeKnown: false, wasRegistered: false, token: undefined }
+  const memory: Memory = { mayBeKnown: false, wasRegistered: false, takenBy: undefined, token: undefined }
   return { look: look(options, memory), takenBack: Effect.suspend(() => takenBack(options, memory)) }
 }
 
@@ -57,6 +59,7 @@ const look = (options: EntryOptions, memory: Memory): Effect.Effect<Found, Troub
     const { known, token } = yield* calls.look()
     const { wasRegistered } = memory
     const isOther = known !== undefined && !isSamePlace(known, wanted)
+    memory.takenBy = isOther && wasRegistered ? known : undefined
     if (known !== undefined && wasRegistered) {
       if (isOther) return { takenBy: known }
       if (Equal.equals(token, memory.token) && !(yield* isDifferent(known, options))) return "well"
@@ -100,18 +103,17 @@ const verified = ({ by, calls, wanted }: EntryOptions): Effect.Effect<void, Trou
     yield* Effect.fail<Trouble>({ reason: "NotVerified", message })
   })
 
-const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown }: Memory): Effect.Effect<void> => {
+const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown, takenBy }: Memory): Effect.Effect<void> => {
   if (!mayBeKnown) return Effect.void
   const forget = Effect.catchAll(calls.deregister, ({ message }) =>
     Effect.logWarning(`the service ${wanted.id} may still be registered: ${message}`)
   )
+  const leave = (other: Known) =>
+    Effect.logInfo(`the service ${wanted.id} stays registered: it is that of ${placeOf(other)} now`)
   return Effect.matchEffect(calls.look(lastLook), {
-    onFailure: () => forget,
+    onFailure: () => (takenBy === undefined ? forget : leave(takenBy)),
     // Also where it is not there: a request that nobody answered may be on its way still.
-    onSuccess: ({ known }) =>
-      known === undefined || isSamePlace(known, wanted)
-        ? forget
-        : Effect.logInfo(`the service ${wanted.id} stays registered: it is that of ${placeOf(known)} now`)
+    onSuccess: ({ known }) => (known === undefined || isSamePlace(known, wanted) ? forget : leave(known))
   })
 }
 

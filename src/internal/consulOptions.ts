@@ -1,5 +1,7 @@
 /** The options of a Consul agent, checked before anybody is asked. */
 import type { AgentOptions } from "node:https"
+import { isIPv6 } from "node:net"
+import type { SecureContextOptions } from "node:tls"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import { isWildcard } from "./address.js"
@@ -9,7 +11,7 @@ import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
 import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
-import { shown } from "./options.js"
+import { booleanOption, shown } from "./options.js"
 import { plain, textOrFile } from "./secret.js"
 
 type Secret = string | Redacted.Redacted<string>
@@ -23,6 +25,10 @@ export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effe
       ? Effect.fail(invalid(`${name} must be longer than nothing${orElse}`))
       : Effect.succeed(milliseconds)
 }
+
+/** Yes or no. */
+export const flagOf = (name: string, given: unknown, fallback: boolean): Effect.Effect<boolean, Trouble> =>
+  Effect.try({ try: () => booleanOption(name, given, fallback), catch: (error) => invalid(messageOf(error)) })
 
 /** Where requests go for such an address. */
 export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
@@ -74,15 +80,28 @@ export const tlsOf = (tls: GivenTls | undefined): Effect.Effect<AgentOptions, Tr
   Effect.gen(function* () {
     if (tls === undefined) return {}
     yield* knownOnly("tls", tls, tlsKeys)
-    const { ca, cert, key, serverName, verify } = tls
-    return {
+    const { ca, cert, key, serverName } = tls
+    if (serverName !== undefined && typeof serverName !== "string") {
+      return yield* Effect.fail(invalid(`tls.serverName must be a name, not ${shown(serverName)}`))
+    }
+    const pem = {
       ...(ca === undefined ? {} : { ca: yield* pemOf("CA of the Consul agent", ca) }),
       ...(cert === undefined ? {} : { cert: yield* pemOf("certificate for the Consul agent", cert) }),
-      ...(key === undefined ? {} : { key: yield* pemOf("key for the Consul agent", plain(key)) }),
-      ...(serverName === undefined ? {} : { servername: serverName }),
-      ...(verify === undefined ? {} : { rejectUnauthorized: verify })
+      ...(key === undefined ? {} : { key: yield* pemOf("key for the Consul agent", plain(key)) })
     }
+    const rejectUnauthorized = yield* flagOf("tls.verify", tls.verify, true)
+    yield* usable(pem)
+    return { ...pem, rejectUnauthorized, ...(serverName === undefined ? {} : { servername: serverName }) }
   })
+
+const usable = (pem: SecureContextOptions): Effect.Effect<unknown, Trouble> =>
+  Object.keys(pem).length === 0
+    ? Effect.void
+    : Effect.tryPromise({
+        // To import it makes a list of all root certificates.
+        try: async () => (await import("node:tls")).createSecureContext(pem),
+        catch: (cause) => invalid(`tls: the ${Object.keys(pem).join(", ")} cannot be used: ${messageOf(cause)}`, cause)
+      })
 
 const pemOf = (what: string, source: string): Effect.Effect<string, Trouble> =>
   Effect.tryPromise({
@@ -167,12 +186,15 @@ interface Advertised {
 
 const advertisedKeys = { address: true, port: true } as const satisfies Record<keyof Advertised, true>
 
+// What no name has: it would be that of a URL, or stand for many.
+const isHost = (address: string): boolean => isIPv6(address) || !/[\s:/?#@*[\]]/.test(address)
+
 /** What is registered instead of what was bound. */
 export const advertisedOf = (advertise: Advertised = {}): Effect.Effect<Advertised, Trouble> =>
   Effect.gen(function* () {
     yield* knownOnly("advertise", advertise, advertisedKeys)
     const { address = "", port = 1 } = advertise
-    if (typeof address !== "string" || isWildcard(address)) {
+    if (typeof address !== "string" || isWildcard(address) || !isHost(address)) {
       return yield* Effect.fail(invalid(`advertise.address must be one to connect to, not ${shown(address)}`))
     }
     if (Number.isInteger(port) && port >= 1 && port <= 65_535) return advertise

@@ -37,8 +37,10 @@ export const tokenFor = (given: GivenToken | undefined, address: string): Token 
   if (!Effect.isEffect(given)) return Effect.succeed(Redacted.make(plain(given)))
   const failed = (why: string) =>
     Effect.fail<Trouble>({ reason: "Token", message: `there is no token for the Consul agent at ${address}: ${why}` })
-  // Disconnected, so that one that nothing can interrupt holds up neither a call nor the shutdown.
-  return Effect.disconnect(given).pipe(
+  // Disconnected, so that one that nothing can interrupt holds up neither a call nor the shutdown. It succeeds with its exit,
+  // for Effect itself logs a fiber that fails.
+  return Effect.disconnect(Effect.exit(given)).pipe(
+    Effect.flatten,
     Effect.catchAllCause((cause) => failed(reasonOf(cause))),
     Effect.flatMap((token) => {
       if (typeof token !== "string" && !Redacted.isRedacted(token)) return failed("the effect gave something else")

@@ -26,9 +26,13 @@ export const toLog = (log: Log | false = toConsole): Layer.Layer<never> =>
       if (log === false || LogLevel.lessThan(logLevel, LogLevel.Info)) return
       const text = [message].flat().map(String).join(" ")
       try {
-        log(levelOf(logLevel), Cause.isEmpty(cause) ? text : `${text}: ${messageOf(Cause.squash(cause))}`)
+        const said: unknown = log(
+          levelOf(logLevel),
+          Cause.isEmpty(cause) ? text : `${text}: ${messageOf(Cause.squash(cause))}`
+        )
+        Promise.resolve(said).catch(() => {})
       } catch {
-        // A log that throws is nothing for the server to fall for.
+        // A log that throws, or one that is asynchronous and rejects, is nothing for the server to fall for.
       }
     })
   )

@@ -43,7 +43,15 @@ export const registration = <Server, E>(
     )
     yield* Scope.extend(discovery.register(server), scope)
     yield* Ref.set(registered, true)
-    const current = discovery.isRegistered?.(server) ?? Effect.succeed(true)
+    const { isRegistered: ask } = discovery
+    // A discovery that cannot say so knows of no registration.
+    const current =
+      ask === undefined
+        ? Effect.succeed(true)
+        : Effect.catchAllDefect(
+            Effect.suspend(() => ask.call(discovery, server)),
+            () => Effect.succeed(false)
+          )
     const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
     const told = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
     return { isRegistered, told }
