@@ -9,6 +9,8 @@ import {
   Effect,
   Exit,
   Layer,
+  Logger,
+  LogLevel,
   Random,
   Redacted,
   Scope,
@@ -30,15 +32,20 @@ const isDeregister = ({ path }: Heard) => path.includes("/service/deregister/")
 const isLook = ({ method, path }: Heard) => method === "GET" && path.includes("/v1/agent/service/")
 const isPass = ({ path }: Heard) => path.includes("/check/pass/")
 
-/** A server registered with that agent, looked at often, and what it logs. */
+/** A server that is to be registered with that agent, and looked at often. */
+const serverOf = (address: string, options: ConsulAgent.Options = {}) =>
+  MetricsServer.layer({ host: "127.0.0.1", shutdownTimeout: "2 seconds" }).pipe(
+    Layer.provide(ConsulAgent.layer({ address, name: "checkout", watchInterval: "30 millis", ...options })),
+    Layer.provide(Registry.layer(new PromRegistry()))
+  )
+
+/** Such a server, and what it logs. */
 const registeredWith = (address: string, options: ConsulAgent.Options = {}) =>
   Effect.gen(function* () {
     const { layer: logger, lines } = logging()
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer((exit) => Scope.close(scope, exit))
-    const server = yield* MetricsServer.layer({ host: "127.0.0.1", shutdownTimeout: "2 seconds" }).pipe(
-      Layer.provide(ConsulAgent.layer({ address, name: "checkout", watchInterval: "30 millis", ...options })),
-      Layer.provide(Registry.layer(new PromRegistry())),
+    const server = yield* serverOf(address, options).pipe(
       Layer.provide(logger),
       Layer.build,
       Effect.map((context) => Context.get(context, MetricsServer.MetricsServer)),
@@ -343,6 +350,35 @@ describe("An id that another instance holds", () => {
     })
   )
 
+  it.scopedLive("stays with the other one also if the agent does not say so when this one stops", () =>
+    Effect.gen(function* () {
+      let isSilent = false
+      const agent = yield* scripted((heard) => isSilent && isLook(heard))
+      const { isRegistered, lines, stop } = yield* registeredWith(agent.address)
+      agent.services.set("checkout", elsewhere)
+      yield* eventually("it is noticed", async () => !(await isRegistered()))
+      isSilent = true
+      yield* stop
+      assert.deepStrictEqual(agent.services.get("checkout"), elsewhere)
+      assert.strictEqual(count(agent.heard, isDeregister), 0)
+      assert.deepStrictEqual(told(lines).at(-1), [
+        "INFO",
+        "the service checkout stays registered: it is that of 10.9.8.7:80 now"
+      ])
+    })
+  )
+
+  it.scopedLive("stays with the other one also if the token for the question takes its time", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const token = Effect.delay(Effect.succeed("abc"), "600 millis")
+      const { stop } = yield* registeredWith(agent.address, { token, watchInterval: "1 hour" })
+      agent.services.set("checkout", elsewhere)
+      yield* stop
+      assert.deepStrictEqual(agent.services.get("checkout"), elsewhere)
+    })
+  )
+
   it.scopedLive("leaves no check of an earlier run where there is to be none", () =>
     Effect.gen(function* () {
       const agent = yield* scripted()
@@ -505,7 +541,11 @@ describe("The token of a Consul agent", () => {
     it.scopedLive(`is a typed failure without the token where its effect ${how}`, () =>
       Effect.gen(function* () {
         const { address, heard } = yield* scripted()
-        const error = yield* Effect.scoped(Effect.flip(registeredWith(address, { token, timeout: "200 millis" })))
+        const { layer, lines } = logging()
+        const error = yield* Effect.scoped(
+          Effect.flip(Layer.build(serverOf(address, { token, timeout: "200 millis" }).pipe(Layer.provide(layer))))
+        ).pipe(Logger.withMinimumLogLevel(LogLevel.All))
+        assert.notInclude(inspect(lines), "the-secret")
         assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Token" })
         assert.include(error.message, address)
         assert.include(error.message, why)

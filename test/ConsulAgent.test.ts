@@ -107,6 +107,27 @@ describe("A server whose Consul agent", () => {
     )
   }
 
+  it.scopedLive("answers without an end is read no further than a mebibyte", () =>
+    Effect.gen(function* () {
+      let sent = 0
+      const { address } = yield* scripted((_, response) => {
+        const part = Buffer.alloc(65_536, " ")
+        const send = (): void => {
+          if (response.destroyed || sent > 100_000_000) return
+          sent += part.byteLength
+          if (response.write(part)) setImmediate(send)
+          else response.once("drain", send)
+        }
+        send()
+        return true
+      })
+      const error = yield* refused({ address })
+      assert.strictEqual(error.reason, "Unreachable")
+      assert.include(error.message, `the answer of the Consul agent at ${address} cannot be read`)
+      assert.isBelow(sent, 50_000_000)
+    })
+  )
+
   it.scopedLive("answers a look with what is no service fails, with what it answered", () =>
     Effect.gen(function* () {
       const { address } = yield* scripted((_, response) => {
@@ -258,7 +279,19 @@ describe("The options of a Consul agent", () => {
     ["there is no option advertise.host", { advertise: { host: "10.0.0.7" } as never }],
     ["options must be an object", null as never],
     ["check must be an object", { check: null as never }],
-    ["advertise.address", { advertise: { address: "0.0.0.0" } }],
+    ...["0.0.0.0", "::0", "0:0:0:0:0:0:0:0", "*", "http://x", "[fd00::1]", "a b"].map(
+      (address) => ["advertise.address", { advertise: { address } }] as const
+    ),
+    ["required must be true or false", { required: "false" as never }],
+    ["deregister must be true or false", { deregister: "false" as never }],
+    ["verify must be true or false", { verify: "no" as never }],
+    ["check.tlsSkipVerify must be true or false", { check: { tlsSkipVerify: "true" as never } }],
+    ["tls.verify must be true or false", { tls: { verify: "false" as never } }],
+    ["tls.serverName must be", { tls: { serverName: 5 as never } }],
+    ["tls: the ca cannot be used", { tls: { ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" } }],
+    ...["no url", "ftp://x/", "http://", 5 as never].map(
+      (url) => ["check.url must be one of http or https", { check: { url } }] as const
+    ),
     ["advertise.port", { advertise: { port: 65_536 } }],
     ["auth must be a text", { auth: 1 as never }],
     ["tags must be a list of texts", { tags: "v2" as never }],
@@ -445,6 +478,29 @@ describe("The environment of Consul's own tools", () => {
       assert.deepStrictEqual(yield* throughTls({ CONSUL_HTTP_SSL_VERIFY: "false" }), throughout)
       const error = yield* Effect.flip(throughTls({}))
       assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Unreachable" })
+    })
+  )
+
+  it.scopedLive("makes an address of the options one of HTTPS with CONSUL_HTTP_SSL, as the token travels there", () =>
+    Effect.gen(function* () {
+      const { address, seen } = yield* scripted()
+      for (const given of [address, address.replace("http://", "")]) {
+        const layer = ConsulAgent.layerEnv({ address: given })
+        const variables = environment({ CONSUL_HTTP_SSL: "true", CONSUL_HTTP_TOKEN: "the-secret" })
+        const error = yield* Effect.scoped(Effect.flip(serving(Layer.provide(layer, variables))))
+        assert.include(String(error), address.replace("http://", "https://"))
+      }
+      assert.deepStrictEqual(seen(), [])
+    })
+  )
+
+  it.scopedLive("is not asked for the file of a token where one is given", () =>
+    Effect.gen(function* () {
+      const { address, heard } = yield* scripted()
+      const layer = ConsulAgent.layerEnv({ address, token: "given" })
+      yield* Effect.scoped(serving(Layer.provide(layer, environment({ CONSUL_HTTP_TOKEN_FILE: "/nowhere/token" }))))
+      assert.isNotEmpty(heard)
+      assert.isTrue(heard.every(({ token }) => token === "given"))
     })
   )
 

@@ -141,14 +141,22 @@ for (const { name, start } of starts) {
       }
     })
 
-    it("serves and closes with a log that throws", async () => {
-      const log = () => {
-        throw new Error("no log")
-      }
-      const server = await started({ log })
-      assert.strictEqual((await fetch(server.url)).status, 200)
-      await server.close()
-    })
+    for (const [how, fail] of [
+      ["throws", (error: Error): void => assert.fail(String(error))],
+      ["rejects", (error: Error): Promise<void> => Promise.reject(error)]
+    ] as const) {
+      it(`serves and closes with a log that ${how}`, async () => {
+        let said = 0
+        const log = () => {
+          said += 1
+          return fail(new Error("no log"))
+        }
+        const server = await started({ log })
+        assert.strictEqual((await fetch(server.url)).status, 200)
+        await server.close()
+        assert.isAtLeast(said, 1)
+      })
+    }
 
     it("says it to the console by default, and nothing at all if it is not to log", async () => {
       const info = vi.spyOn(console, "info").mockImplementation(() => {})
@@ -249,6 +257,26 @@ for (const { name, start } of starts) {
       assert.strictEqual(server.isRegistered, false)
       registered = true
       assert.strictEqual(server.isRegistered, true)
+    })
+
+    it("may fail to say whether the server is registered, which then is not known to be", async () => {
+      const isRegistered = (): boolean => {
+        throw new Error("no idea")
+      }
+      const server = await started({ serviceDiscovery: { register: async () => {}, isRegistered } })
+      assert.strictEqual(server.isRegistered, false)
+      await server.close()
+    })
+
+    it("may be made of that of a Consul agent, and then has its own methods", async () => {
+      const agent = Promises.consulAgent({ address: "http://127.0.0.1:1" })
+      const told: Array<string> = []
+      const register = async ({ url }: { readonly url: string }) => void told.push(url)
+      const isRegistered = () => true
+      const spread = await started({ serviceDiscovery: { ...agent, register, isRegistered } })
+      const inherited = Object.assign(Object.create(agent), { register, isRegistered })
+      const derived = await started({ serviceDiscovery: inherited })
+      assert.deepStrictEqual(told, [spread.url, derived.url])
     })
 
     it("may be a class, whose methods find their this", async () => {

@@ -13,6 +13,7 @@ import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
 import { booleanOption, shown } from "./options.js"
 import { plain, textOrFile } from "./secret.js"
+import { certificatesOf } from "./tls.js"
 
 type Secret = string | Redacted.Redacted<string>
 
@@ -94,12 +95,17 @@ export const tlsOf = (tls: GivenTls | undefined): Effect.Effect<AgentOptions, Tr
     return { ...pem, rejectUnauthorized, ...(serverName === undefined ? {} : { servername: serverName }) }
   })
 
-const usable = (pem: SecureContextOptions): Effect.Effect<unknown, Trouble> =>
+const usable = (pem: SecureContextOptions & { readonly ca?: string }): Effect.Effect<unknown, Trouble> =>
   Object.keys(pem).length === 0
     ? Effect.void
     : Effect.tryPromise({
-        // To import it makes a list of all root certificates.
-        try: async () => (await import("node:tls")).createSecureContext(pem),
+        try: async () => {
+          // OpenSSL leaves out what it cannot read.
+          if (pem.ca !== undefined) certificatesOf(pem.ca)
+          // To import it makes a list of all root certificates.
+          const { createSecureContext } = await import("node:tls")
+          createSecureContext(pem)
+        },
         catch: (cause) => invalid(`tls: the ${Object.keys(pem).join(", ")} cannot be used: ${messageOf(cause)}`, cause)
       })
 

@@ -132,7 +132,8 @@ export const checkTls = async (texts: TlsTexts, sources: TlsSources): Promise<Tl
 /** When the certificate ends to be valid. */
 export const validUntil = ({ cert }: TlsTexts): Date => new Date(new X509Certificate(cert).validTo)
 
-const certificatesOf = (ca: string): ReadonlyArray<X509Certificate> => {
+/** The certificates in a PEM text. It throws where one of them is none, or there is none at all. */
+export const certificatesOf = (ca: string): ReadonlyArray<X509Certificate> => {
   const blocks = ca.match(/-----BEGIN [^-]+-----[^-]*(-----END [^-]+-----)?/g) ?? []
   if (blocks.length === 0) throw new Error("there is no certificate in it")
   return blocks.map((block) => new X509Certificate(block))
