@@ -536,7 +536,9 @@ for (const kind of kinds) {
           assert.isAbove(opened, 1)
           assert.isAbove(answered, 5)
           assert.isBelow(slowest, 5_000)
-          assert.isBelow(grown, 200_000_000)
+          // That is garbage, which the collector has not come to. Without a limit to what a connection may ask for at
+          // once, it is 900 MB and more in these three seconds.
+          assert.isBelow(grown, 500_000_000)
         })
       )
     }
