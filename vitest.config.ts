@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config"
 
-const common = { testTimeout: 30_000, hookTimeout: 60_000 }
+// What waits in vain says for what before that: see test/support/times.ts.
+const common = { testTimeout: 120_000, hookTimeout: 120_000 }
 
 // What compares times, or takes all of the machine: one file after the other, once all others are done.
 const load = ["test/**/*.load.test.ts"]

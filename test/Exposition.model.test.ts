@@ -8,7 +8,7 @@ import { askedOnly, ways } from "./support/ways.js"
 
 // Where a property fails, fast-check prints the seed and the shortest changes that it fails for.
 const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: 300 }
-const timeout = 120_000
+const timeout = 600_000
 
 describe("Whatever happened since the last exposition, the next one", () => {
   for (const way of ways) {

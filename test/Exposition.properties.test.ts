@@ -12,7 +12,7 @@ import { anyRegistry, registryOf } from "./support/registries.js"
 const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: 300 }
 
 // Each takes a few seconds; this is for machines that have other things to do as well.
-const timeout = 120_000
+const timeout = 600_000
 
 /** The exposition as its bytes are read. */
 const exposed = async (registry: PromRegistry, format: Format): Promise<ReadonlyArray<ReadFamily>> => {

@@ -3,7 +3,7 @@ import { readBack, readBackSeed as seed } from "./support/readback.js"
 import { anyClashingRegistry, anyRegistry } from "./support/registries.js"
 
 // It is a minute on a machine that does nothing else.
-const timeout = 600_000
+const timeout = 1_200_000
 
 describe(`What is exposed in both formats of any registry (seed ${seed})`, () => {
   it(

@@ -190,7 +190,7 @@ describe(`1,000,000 measured effects on ${fibers} fibers (seed ${seed})`, () => 
           assert.strictEqual(counted, injected)
           for (const { count, kind } of launched) assert.isAbove(count, (fibers * runs) / 100, kind)
         }),
-      600_000
+      1_200_000
     )
   }
 })

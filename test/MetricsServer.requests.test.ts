@@ -12,15 +12,13 @@ import { ask, eventually } from "./support/http.js"
 import type { Sent } from "./support/requests.js"
 import { anySent } from "./support/requests.js"
 import { kinds, someMetrics, started } from "./support/servers.js"
+import { patience } from "./support/times.js"
 
 const count = 20_000
 const atOnce = 200
 
 /** Of the server; a connection is looked after as often as the first of them says. */
 const timeouts = { headersTimeout: 300, requestTimeout: 600 }
-
-/** It has until then to answer or to close the connection, with much to do at the same time. */
-const patience = 10_000
 
 /** For so long nothing more has come. */
 const quiet = 25
@@ -51,6 +49,7 @@ const outcomeOf = ({ end, pieces }: Sent, port: number): Promise<Outcome> =>
       const all = read()
       if (all !== undefined) resolve({ ...all, isClosed })
     }
+    // It has until then to answer or to close the connection, with much to do at the same time.
     const late = setTimeout(() => {
       socket.destroy()
       reject(new Error(`neither answered nor closed: ${Buffer.concat(parts).toString("latin1").slice(-200)}`))
@@ -156,7 +155,7 @@ for (const kind of kinds) {
               `the next one in ${last.milliseconds.toFixed(0)} ms`
           )
         }),
-      300_000
+      900_000
     )
   })
 }

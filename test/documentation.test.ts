@@ -8,6 +8,7 @@ import { selfSigned } from "./support/certificate.js"
 import { basic, bearer } from "./support/hashes.js"
 import { freePorts } from "./support/services.js"
 import { diagnostics, fenced, type Running, root, run, written } from "./support/snippets.js"
+import { patience } from "./support/times.js"
 
 const modules = readdirSync(join(root, "src"))
   .filter((file) => file.endsWith(".ts") && file !== "index.ts")
@@ -104,7 +105,7 @@ describe("Every example in the documentation of the code", () => {
     )
     assert.isAbove(sources.length, 10)
     assert.deepEqual(diagnostics(written("examples", sources)), [])
-  }, 60_000)
+  })
 })
 
 describe("Every snippet of the README", () => {
@@ -116,7 +117,7 @@ describe("Every snippet of the README", () => {
 
   it("compiles", () => {
     assert.deepEqual(diagnostics(written("readme", snippets)), [])
-  }, 60_000)
+  })
 
   /** Runs the snippet under that heading, with free ports in place of the printed ones. */
   const running = async (title: string, environment: Readonly<Record<string, string>> = {}) => {
@@ -135,7 +136,7 @@ describe("Every snippet of the README", () => {
     exited.then(() => {
       over = true
     })
-    for (const deadline = Date.now() + 20_000; Date.now() < deadline && !over; ) {
+    for (const deadline = Date.now() + patience; Date.now() < deadline && !over; ) {
       const response = await fetch(url).catch(() => undefined)
       if (response?.status === 200) return response.text()
       await new Promise((resolve) => setTimeout(resolve, 50))
@@ -144,7 +145,7 @@ describe("Every snippet of the README", () => {
   }
 
   const said = async (text: string, { output }: Running): Promise<void> => {
-    for (const deadline = Date.now() + 20_000; Date.now() < deadline && !output().includes(text); ) {
+    for (const deadline = Date.now() + patience; Date.now() < deadline && !output().includes(text); ) {
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
     assert.include(output(), text)
@@ -177,12 +178,12 @@ describe("Every snippet of the README", () => {
     assert.strictEqual(body, "thank you\n")
     assert.include(await eventually(`http://${program.metrics}/metrics`, program), "checkout_seconds_count 1\n")
     await ended(program)
-  }, 60_000)
+  })
 
   it("With labels: runs", async () => {
     const { exited, output } = await running("With labels")
     assert.strictEqual(await exited, 0, output())
-  }, 60_000)
+  })
 
   it("With plain promises: measures a function, a method and a promise", async () => {
     const program = await running("With plain promises")
@@ -190,7 +191,7 @@ describe("Every snippet of the README", () => {
     assert.include(body, "request_seconds_count")
     await said("order 7", program)
     await ended(program)
-  }, 60_000)
+  })
 
   it("TLS: serves HTTPS", async () => {
     const { key, cert } = await selfSigned()
@@ -198,7 +199,7 @@ describe("Every snippet of the README", () => {
     const program = await running("TLS", environment)
     await said(`metrics at https://${program.metrics}/metrics`, program)
     await ended(program)
-  }, 60_000)
+  })
 
   it("Authentication: lets in who knows the password, whose hash the command makes, or a token", async () => {
     const command = fenced("README.md", "sh").find(({ title }) => title === "Authentication")
@@ -218,12 +219,12 @@ describe("Every snippet of the README", () => {
     assert.strictEqual(await status(bearer("another-long-token").authorization), 200)
     assert.strictEqual(await status(basic("prometheus", `${password} `).authorization), 401)
     await ended(program)
-  }, 60_000)
+  })
 
   it("In a server that is there already: mounts the metrics", async () => {
     const program = await running("In a server that is there already")
     assert.strictEqual(await eventually(program.application, program), "hello\n")
     assert.include(await eventually(`${program.application}/metrics`, program), "effect_prometheus_errors_total")
     await ended(program)
-  }, 60_000)
+  })
 })

@@ -9,8 +9,8 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, describe, it } from "@effect/vitest"
+import { patience } from "./support/times.js"
 
-const patience = 20_000
 const root = fileURLToPath(new URL("..", import.meta.url))
 const running = new Set<ChildProcess>()
 
@@ -129,18 +129,18 @@ describe("examples", () => {
     const report = await example.printed(/(http:\/\/[\d.:]+\/report)/)
     const metrics = await example.printed(/(http:\/\/[\d.:]+\/metrics)/)
     let blocked = true
-    const answer = get(`${report}?seconds=3`).finally(() => (blocked = false))
+    const answer = get(`${report}?seconds=6`).finally(() => (blocked = false))
     const age = await until("a scrape that was answered with older numbers", async () => {
       const found = await scraped(metrics, "effect_prometheus_exposition_age_seconds")
       assert.isTrue(blocked, "the scrapes were to be answered before the application was")
       return found === 0 ? undefined : found
     })
     assert.isAbove(age, 0)
-    assert.deepStrictEqual(await answer, { status: 200, body: "computed for 3 seconds\n" })
+    assert.deepStrictEqual(await answer, { status: 200, body: "computed for 6 seconds\n" })
     const { body } = await get(metrics)
     assert.strictEqual(sampleOf(body, "effect_prometheus_exposition_age_seconds"), 0)
     assert.strictEqual(sampleOf(body, "report_seconds_count"), 1)
-    assert.isAtLeast(sampleOf(body, "report_seconds_sum") ?? 0, 3)
+    assert.isAtLeast(sampleOf(body, "report_seconds_sum") ?? 0, 6)
     assert.strictEqual(await example.stop(), 0)
   })
 
@@ -226,7 +226,7 @@ describe("the demo", () => {
     /shutting down\n +the visitors have gone.*\n +the application is closed\n +the metrics server is closed/
 
   it("names what to open, serves numbers that move, and ends by itself after the time that it was given", async () => {
-    const demo = new Example("demo.ts", ["--for", "3 seconds"])
+    const demo = new Example("demo.ts", ["--for", "10 seconds"])
     const url = await demo.printed(metrics)
     const first = (await scraped(url, "shop_request_seconds_count")) ?? 0
     await until("more requests in the numbers", async () => {

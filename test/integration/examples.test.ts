@@ -28,7 +28,7 @@ describeWith(["consul"], "With a Consul agent", () => {
   it.scopedLive("the demo with --consul is registered while it runs, and asks to be forgotten before it closes", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
-      const { exited, output } = yield* example("demo.ts", agent.address, "--consul", "--for", "3 seconds")
+      const { exited, output } = yield* example("demo.ts", agent.address, "--consul", "--for", "10 seconds")
       const names = Effect.map(agent.services, (services) => Object.values(services).map(({ Service }) => Service))
       yield* until("it is registered", names, (known) => known.includes("effect-prometheus-demo"))
       assert.strictEqual(yield* Effect.promise(() => exited), 0, output())

@@ -71,7 +71,7 @@ describeWith(["promtool"], "promtool check metrics", ({ promtool }) => {
         assert.strictEqual(census.registries, 200)
         assert.strictEqual(census.largest, 2_000)
       }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))),
-    300_000
+    600_000
   )
 
   it.live("refuses what is no exposition", () =>

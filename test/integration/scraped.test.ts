@@ -142,6 +142,6 @@ describeWith(["prometheus3"], `Prometheus 3 (seed ${readBackSeed})`, () => {
         }
         console.log(`up == 1 in text and in OpenMetrics, and ${held} series held by Prometheus: ${Census.of(specs)}`)
       }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))),
-    300_000
+    900_000
   )
 })

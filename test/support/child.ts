@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
+import { patience as defaultPatience } from "./times.js"
 
 /** A process that has ended. */
 export interface Ended {
@@ -19,13 +20,13 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Sends that signal as soon as this was written. */
   readonly signal?: { readonly on: string; readonly name: NodeJS.Signals }
-  /** After how many milliseconds it is killed. Default: 15,000. */
+  /** After how many milliseconds it is killed. Default: twice as long as tests wait for something. */
   readonly patience?: number
 }
 
 const run = (
   file: string,
-  { args = [], env, execArgv = [], patience = 15_000, signal }: ChildOptions
+  { args = [], env, execArgv = [], patience = 2 * defaultPatience, signal }: ChildOptions
 ): Promise<Ended> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...execArgv, file, ...args], {

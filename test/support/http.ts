@@ -6,9 +6,7 @@ import { connect, createServer } from "node:net"
 import { assert } from "@effect/vitest"
 import type { Scope } from "effect"
 import { Effect } from "effect"
-
-/** How long a test waits for what has to come. */
-const patience = 10_000
+import { patience } from "./times.js"
 
 export interface Answer {
   readonly status: number

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import type { Scope } from "effect"
 import { Effect } from "effect"
 import { binary } from "./binaries.js"
+import { patience } from "./times.js"
 
 /** A Consul agent of the test's own, in memory, on 127.0.0.1. */
 export interface Consul {
@@ -224,7 +225,7 @@ export const until = <A>(
   what: string,
   ask: Effect.Effect<A>,
   holds: (value: A) => boolean,
-  seconds = 20
+  seconds = (2 * patience) / 1_000
 ): Effect.Effect<A> =>
   Effect.suspend(() => {
     const deadline = Date.now() + seconds * 1_000
