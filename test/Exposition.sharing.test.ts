@@ -11,7 +11,7 @@ import { errors } from "./support/metrics.js"
 import type { Answer, Ask, Mount } from "./support/mounts.js"
 import { mounts } from "./support/mounts.js"
 import { parseText } from "./support/parser.js"
-import { inThisThread, inWorker, kinds, started } from "./support/servers.js"
+import { inPatientWorker, inThisThread, kinds, started } from "./support/servers.js"
 
 const served: ReadonlyArray<Mount> = [
   ...mounts,
@@ -239,7 +239,7 @@ describe("Those who ask at the same time through", () => {
   it.scopedLive("several connections to a metrics server in a worker thread collect once", () =>
     Effect.gen(function* () {
       const { collected, open, registry } = yield* held
-      const server = yield* started(inWorker, {}, { registry })
+      const server = yield* started(inPatientWorker, {}, { registry })
       const before = collected()
       const connections = yield* Effect.replicateEffect(rawConnection(server.address.port), 3)
       for (const { received, send } of connections) {

@@ -7,6 +7,7 @@ import { assertFree, eventually, get, isFree, listening, rawConnection } from ".
 import type { Line } from "./support/servers.js"
 import { inWorker, someMetrics, started, stoppable } from "./support/servers.js"
 import { ageOf, stuck } from "./support/stuck.js"
+import { assertWithin, itInTime } from "./support/times.js"
 
 /** A worker that dies when it is told to. */
 const dying = fixture("dying-worker.js")
@@ -60,7 +61,7 @@ describe("a worker that dies", () => {
     )
   }
 
-  it.scopedLive("has something to serve as soon as it was started anew, and not what the first one began with", () =>
+  itInTime("has something to serve as soon as it was started anew, and not what the first one began with", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const gauge = new Gauge({ name: "level", help: "h", registers: [registry] })
@@ -69,7 +70,7 @@ describe("a worker that dies", () => {
       gauge.set(2)
       yield* dies(server)
       yield* answers(server.healthUrl)
-      const scraped = yield* stuck([{ url: server.url }], 500)
+      const scraped = yield* stuck([{ url: server.url }], 100)
       for (const answer of scraped) {
         assert.include(answer.body, "\nlevel 2\n")
         assert.isAbove(ageOf(answer), 0)
@@ -77,7 +78,7 @@ describe("a worker that dies", () => {
     })
   )
 
-  it.scopedLive("whose port was taken meanwhile tells so, tries again, and comes back to it", () =>
+  itInTime("whose port was taken meanwhile tells so, tries again, and comes back to it", () =>
     Effect.gen(function* () {
       const server = yield* started(inWorker, { workerUrl: dying }, { registry: someMetrics() })
       yield* Effect.scoped(
@@ -103,7 +104,7 @@ describe("a worker that dies", () => {
     })
   )
 
-  it.scopedLive("does not hold up the shutdown while its next start is waited for", () =>
+  itInTime("does not hold up the shutdown while its next start is waited for", () =>
     Effect.gen(function* () {
       const options = { workerUrl: dying, shutdownTimeout: "10 seconds" } as const
       const server = yield* stoppable(inWorker, options, { registry: someMetrics() })
@@ -111,7 +112,7 @@ describe("a worker that dies", () => {
       yield* listening(server.address.port)
       yield* eventually("it tells that it has to wait", async () => errors(server).length === 2)
       const [duration] = yield* Effect.timed(server.stop)
-      assert.isBelow(Duration.toMillis(duration), 900)
+      assertWithin(Duration.toMillis(duration), 900)
     })
   )
 
@@ -127,12 +128,12 @@ describe("a worker that dies", () => {
     })
   )
 
-  it.scopedLive("does not come back once its scope has closed", () =>
+  itInTime("does not come back once its scope has closed", () =>
     Effect.gen(function* () {
       const server = yield* stoppable(inWorker, { workerUrl: dying, shutdownTimeout: "500 millis" })
       yield* dies(server)
       const [duration] = yield* Effect.timed(server.stop)
-      assert.isBelow(Duration.toMillis(duration), 1_900)
+      assertWithin(Duration.toMillis(duration), 1_900)
       yield* assertFree(server.address.port)
     })
   )

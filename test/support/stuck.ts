@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { fixture } from "./child.js"
+import { patience } from "./times.js"
 
 /** What another thread asks for while this one is stuck. */
 export interface Scrape {
@@ -28,6 +29,9 @@ const message = (thread: Worker): Effect.Effect<Message, unknown> =>
     thread.once("error", (error) => resume(Effect.fail(error)))
   })
 
+/** Where a thread says that it has all its answers. */
+const told = () => new Int32Array(new SharedArrayBuffer(4))
+
 /** Holds this thread up. */
 export const busy = (milliseconds: number): void => {
   const until = performance.now() + milliseconds
@@ -41,12 +45,13 @@ export const busy = (milliseconds: number): void => {
 export const elsewhere = (
   requests: ReadonlyArray<Scrape>,
   milliseconds: number,
-  meanwhile: Effect.Effect<unknown> = Effect.void
+  meanwhile: Effect.Effect<unknown> = Effect.void,
+  isOver = told()
 ) =>
   Effect.scoped(
     Effect.gen(function* () {
       const thread = yield* Effect.acquireRelease(
-        Effect.sync(() => new Worker(fixture("scraper.js"), { workerData: { requests, milliseconds } })),
+        Effect.sync(() => new Worker(fixture("scraper.js"), { workerData: { requests, milliseconds, isOver } })),
         (worker) => Effect.promise(() => worker.terminate())
       )
       assert.strictEqual(yield* message(thread), "ready")
@@ -58,22 +63,19 @@ export const elsewhere = (
   )
 
 /**
- * What another thread is answered while this one is stuck for so long. Scraping begins, then `before` is waited for, then
- * this thread gets stuck; it comes back some time after the last request was sent.
+ * What another thread is answered in so many milliseconds while this one is stuck. Scraping begins, then `before` is
+ * waited for, then this thread gets stuck; it comes back when the last request is answered, however long that takes.
  */
 export const stuck = (
   requests: ReadonlyArray<Scrape>,
   milliseconds: number,
   before: Effect.Effect<unknown> = Effect.void
 ) =>
-  elsewhere(
-    requests,
-    milliseconds - 400,
-    Effect.zipRight(
-      before,
-      Effect.sync(() => busy(milliseconds))
-    )
-  )
+  Effect.suspend(() => {
+    const isOver = told()
+    const wait = Effect.sync(() => Atomics.wait(isOver, 0, 0, patience))
+    return elsewhere(requests, milliseconds, Effect.zipRight(before, wait), isOver)
+  })
 
 /** How old the numbers of an answer are, in seconds. */
 export const ageOf = ({ body }: { readonly body: string }): number => {
