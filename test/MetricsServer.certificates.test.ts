@@ -10,6 +10,7 @@ import type { AskOptions } from "./support/http.js"
 import { get, outcome } from "./support/http.js"
 import type { Kind } from "./support/servers.js"
 import { kinds, refused, someMetrics, started } from "./support/servers.js"
+import { itInTime } from "./support/times.js"
 
 type Given = Omit<MetricsServer.TlsOptions, "key" | "cert">
 
@@ -213,11 +214,11 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("with a certificate that ends while their connection is open are refused from then on", () =>
+    itInTime("with a certificate that ends while their connection is open are refused from then on", () =>
       Effect.gen(function* () {
         const trusted = yield* authority()
         const { healthUrl } = yield* serving(kind, trusted)
-        const until = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000)
+        const until = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 2_000)
         const client = yield* trusted.issue({ until })
         const agent = yield* Effect.acquireRelease(
           Effect.sync(() => new Agent({ keepAlive: true, maxSockets: 1 })),

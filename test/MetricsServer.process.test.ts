@@ -6,22 +6,23 @@ import type { Ended } from "./support/child.js"
 import { child, fixture } from "./support/child.js"
 import { get } from "./support/http.js"
 import { inWorker, someMetrics, started, workerUrl } from "./support/servers.js"
+import { assertWithin, itInTime } from "./support/times.js"
 
 /** A process that served, was scraped, closed its server, and then ended by itself. */
 const assertServed = ({ code, lingered, signal, stderr, stdout }: Ended): void => {
   assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
   assert.include(stdout, '{"scraped":true}\n')
   assert.include(stdout, "closed\n")
-  assert.isBelow(lingered, 3_000)
+  assertWithin(lingered, 3_000, "its end")
 }
 
 const preload = fixture("preload.mjs").href
 
-const concurrent = { concurrent: true, timeout: 30_000 }
+const concurrent = { concurrent: true }
 
 describe("an application on the built package", () => {
   for (const way of ["layer", "layerWorker", "startHttpServer"]) {
-    it.live(
+    itInTime(
       `can be scraped, and nothing keeps it alive after it has closed the server of ${way}`,
       () => Effect.map(child("process.mjs", { args: [way] }), assertServed),
       concurrent
@@ -32,7 +33,7 @@ describe("an application on the built package", () => {
     ["on the command line", { execArgv: ["--import", preload] }],
     ["in NODE_OPTIONS", { env: { NODE_OPTIONS: `--import ${preload}` } }]
   ] as const) {
-    it.live(
+    itInTime(
       `can import startHttpServerInThread, whose worker gets none of the flags ${where}, such as a preload`,
       () =>
         Effect.gen(function* () {
@@ -45,7 +46,7 @@ describe("an application on the built package", () => {
     )
   }
 
-  it.live(
+  itInTime(
     "can require startHttpServerInThread from CommonJS",
     () => Effect.map(child("commonjs.cjs"), assertServed),
     concurrent
@@ -88,7 +89,7 @@ describe("an application on the built package", () => {
     )
   }
 
-  it.live(
+  itInTime(
     "gets a typed failure from an entry file that says what no message of the library is",
     () =>
       Effect.gen(function* () {
@@ -101,7 +102,7 @@ describe("an application on the built package", () => {
   )
 
   for (const way of ["layer", "layerWorker"]) {
-    it.live(
+    itInTime(
       `takes the registration of MetricsServer.${way} back on SIGTERM while it still answers, and ends`,
       () =>
         Effect.gen(function* () {
@@ -109,7 +110,7 @@ describe("an application on the built package", () => {
           const ended = yield* child("launched.mjs", { args: [way], signal })
           assert.include(ended.stdout, "taken back while it answers 200\n", ended.stderr)
           assert.notStrictEqual(ended.signal, "SIGKILL")
-          assert.isBelow(ended.lingered, 3_000)
+          assertWithin(ended.lingered, 3_000, "its end")
         }),
       concurrent
     )

@@ -2,7 +2,7 @@ import { once } from "node:events"
 import { Agent, request } from "node:https"
 import { connect } from "node:net"
 import { connect as secureConnect } from "node:tls"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option } from "effect"
 import { Gauge } from "prom-client"
 import { certificate } from "./support/certificate.js"
@@ -10,16 +10,17 @@ import { child } from "./support/child.js"
 import type { RawConnection } from "./support/http.js"
 import { ask, assertFree, eventually, get, isFree, rawConnection, requestLines } from "./support/http.js"
 import { gated, kinds, someMetrics, stoppable } from "./support/servers.js"
+import { assertInTime, assertWithin, itInTime } from "./support/times.js"
 
-/** What a shutdown may take beyond its timeouts, on a machine that has other things to do as well. */
+/** What a shutdown may take beyond its timeouts. */
 const slack = 900
 
-/** Waits for the shutdown, and fails if it takes longer than it may. */
+/** Waits for the shutdown, which has to be over in time. */
 const endsWithin = (stop: Effect.Effect<void>, milliseconds: number): Effect.Effect<void> =>
   Effect.gen(function* () {
     const fiber = yield* Effect.forkDaemon(stop)
     const ended = yield* Effect.timeoutOption(Fiber.join(fiber), milliseconds)
-    assert.isTrue(Option.isSome(ended), `the shutdown has not ended within ${milliseconds} ms`)
+    assertInTime(Option.isSome(ended), `the shutdown has not ended within ${milliseconds} ms`)
   })
 
 const wholeAnswer = (text: string): boolean => text.includes("</html>\n") || text.includes("\njobs_total 3\n")
@@ -47,7 +48,7 @@ const secure = (ca: string, { socket }: RawConnection) =>
 
 for (const kind of kinds) {
   describe(`the shutdown of a metrics server ${kind.name}`, () => {
-    it.scopedLive("cuts a scrape that would take seconds at its timeout, and whatever else is open", () =>
+    itInTime("cuts a scrape that would take seconds at its timeout, and whatever else is open", () =>
       Effect.gen(function* () {
         const { registry, shut } = gated()
         const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
@@ -63,7 +64,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("lets a scrape finish, answers it with Connection: close, and is over with it", () =>
+    itInTime("lets a scrape finish, answers it with Connection: close, and is over with it", () =>
       Effect.gen(function* () {
         const { registry, shut } = gated()
         const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry })
@@ -82,7 +83,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("is not held up by idle connections that are kept alive", () =>
+    itInTime("is not held up by idle connections that are kept alive", () =>
       Effect.gen(function* () {
         const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry: someMetrics() })
         const idle = yield* Effect.replicateEffect(keptAlive(server.address.port), 5)
@@ -93,7 +94,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("is not held up by a connection that never sent anything", () =>
+    itInTime("is not held up by a connection that never sent anything", () =>
       Effect.gen(function* () {
         const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" })
         const silent = yield* rawConnection(server.address.port)
@@ -104,7 +105,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("cuts a client that never finishes its request, and one that does not read its answer", () =>
+    itInTime("cuts a client that never finishes its request, and one that does not read its answer", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
@@ -122,46 +123,44 @@ for (const kind of kinds) {
     )
 
     for (const secured of [false, true]) {
-      it.scopedLive(
-        `lets an answer${secured ? " over HTTPS" : ""} be taken that is on its way, and is over with it`,
-        () =>
-          Effect.gen(function* () {
-            const size = 20_000_000
-            const registry = someMetrics()
-            const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
-            gauge.set({ text: "x".repeat(size) }, 1)
-            const tls = secured ? yield* certificate : undefined
-            const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" }, { registry })
-            const socket = yield* Effect.acquireRelease(
-              Effect.sync(() => {
-                const { port } = server.address
-                const on = { port, host: "127.0.0.1" }
-                return tls === undefined ? connect(on) : secureConnect({ ...on, ca: tls.cert })
-              }),
-              (opened) => Effect.sync(() => opened.destroy())
-            )
-            const closed = once(socket, "close")
-            socket.write(requestLines("/metrics?name[]=big"))
-            let received = 0
-            const beginning = new Promise<void>((resolve) => {
-              socket.on("data", (part) => {
-                if (received === 0) socket.pause()
-                received += part.byteLength
-                resolve()
-              })
+      itInTime(`lets an answer${secured ? " over HTTPS" : ""} be taken that is on its way, and is over with it`, () =>
+        Effect.gen(function* () {
+          const size = 20_000_000
+          const registry = someMetrics()
+          const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
+          gauge.set({ text: "x".repeat(size) }, 1)
+          const tls = secured ? yield* certificate : undefined
+          const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" }, { registry })
+          const socket = yield* Effect.acquireRelease(
+            Effect.sync(() => {
+              const { port } = server.address
+              const on = { port, host: "127.0.0.1" }
+              return tls === undefined ? connect(on) : secureConnect({ ...on, ca: tls.cert })
+            }),
+            (opened) => Effect.sync(() => opened.destroy())
+          )
+          const closed = once(socket, "close")
+          socket.write(requestLines("/metrics?name[]=big"))
+          let received = 0
+          const beginning = new Promise<void>((resolve) => {
+            socket.on("data", (part) => {
+              if (received === 0) socket.pause()
+              received += part.byteLength
+              resolve()
             })
-            yield* Effect.promise(() => beginning)
-            const stopping = yield* Effect.fork(server.stop)
-            yield* eventually("it no longer accepts", () => isFree(server.address.port))
-            socket.resume()
-            yield* endsWithin(Fiber.join(stopping), 2 * slack)
-            yield* Effect.promise(() => closed)
-            assert.isAbove(received, size)
           })
+          yield* Effect.promise(() => beginning)
+          const stopping = yield* Effect.fork(server.stop)
+          yield* eventually("it no longer accepts", () => isFree(server.address.port))
+          socket.resume()
+          yield* endsWithin(Fiber.join(stopping), 2 * slack)
+          yield* Effect.promise(() => closed)
+          assert.isAbove(received, size)
+        })
       )
     }
 
-    it.scopedLive("is not held up by idle HTTPS connections that are kept alive", () =>
+    itInTime("is not held up by idle HTTPS connections that are kept alive", () =>
       Effect.gen(function* () {
         const tls = yield* certificate
         const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
@@ -173,7 +172,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("is not held up by connections to its HTTPS port that said nothing, or are not done with TLS", () =>
+    itInTime("is not held up by connections to its HTTPS port that said nothing, or are not done with TLS", () =>
       Effect.gen(function* () {
         const tls = yield* certificate
         const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
@@ -193,7 +192,7 @@ for (const kind of kinds) {
     )
 
     for (const secured of [false, true]) {
-      it.scopedLive(
+      itInTime(
         `cuts two ${secured ? "HTTPS " : ""}connections from the same port of a client to two addresses of its own`,
         () =>
           Effect.gen(function* () {
@@ -220,7 +219,7 @@ for (const kind of kinds) {
       )
     }
 
-    it.scopedLive("waits for as long as it is told to, also without an end", () =>
+    itInTime("waits for as long as it is told to, also without an end", () =>
       Effect.gen(function* () {
         const { registry, shut } = gated()
         const server = yield* stoppable(kind, { shutdownTimeout: Duration.infinity }, { registry })
@@ -253,15 +252,15 @@ const connections = [
 describe("a process whose server is closed", () => {
   for (const way of ["layer", "layerWorker"]) {
     for (const { title, what } of connections) {
-      it.live(
+      itInTime(
         `ends by itself after MetricsServer.${way} with ${title}`,
         () =>
           Effect.gen(function* () {
             const { code, lingered, signal, stderr, stdout } = yield* child("closing.mjs", { args: [way, what] })
             assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
             const [, milliseconds] = /closed after (\d+) ms/.exec(stdout) ?? []
-            assert.isBelow(Number(milliseconds), 300 + slack)
-            assert.isBelow(lingered, 2_000)
+            assertWithin(Number(milliseconds), 300 + slack, "the shutdown")
+            assertWithin(lingered, 2_000, "its end")
             console.log(
               `shutdown of ${way} with ${title}: closed after ${milliseconds} ms, ended ${lingered.toFixed(0)} ms later`
             )

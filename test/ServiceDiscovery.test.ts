@@ -5,6 +5,7 @@ import * as ServiceDiscovery from "../src/ServiceDiscovery.js"
 import { files } from "./support/certificate.js"
 import { assertFree, get } from "./support/http.js"
 import { endings, inThisThread, kinds, serverLayer, started, stoppable } from "./support/servers.js"
+import { assertWithin, itInTime } from "./support/times.js"
 
 const refusal = new ServiceDiscovery.ServiceDiscoveryError({ reason: "Refused", message: "no, said the agent" })
 
@@ -16,7 +17,7 @@ const takingBack = (
   register: (server) => Effect.addFinalizer(() => takeBack(server))
 })
 
-/** What a shutdown may take beyond its timeouts, on a machine that has other things to do as well. */
+/** What a shutdown may take beyond its timeouts. */
 const slack = 900
 
 /** Those that do not take the registration back, how long they are waited for, and what is logged of it. */
@@ -72,13 +73,13 @@ for (const kind of kinds) {
       )
 
       for (const failure of failing) {
-        it.scopedLive(`gives the registration up if taking it back ${failure.how}, says so, and frees the port`, () =>
+        itInTime(`gives the registration up if taking it back ${failure.how}, says so, and frees the port`, () =>
           Effect.gen(function* () {
             const discovery = takingBack(() => failure.takeBack)
             const server = yield* stoppable(kind, { shutdownTimeout: "100 millis" }, { discovery })
             const took = yield* milliseconds(server.stop)
             assert.isAtLeast(took, failure.waited - 10)
-            assert.isAtMost(took, failure.waited + slack)
+            assertWithin(took, failure.waited + slack, "the shutdown")
             yield* assertFree(server.address.port)
             assert.strictEqual(yield* server.isRegistered, false)
             const warnings = server.lines.filter(({ level }) => level !== "INFO")
