@@ -26,6 +26,7 @@ import type * as ServiceDiscovery from "../src/ServiceDiscovery.js"
 import { type Heard, type Registered, type Script, type ScriptedAgent, scripted } from "./support/agent.js"
 import { assertFree, eventually } from "./support/http.js"
 import { logging } from "./support/servers.js"
+import { assertWithin, itInTime, patience } from "./support/times.js"
 
 const isRegister = ({ path }: Heard) => path.endsWith("/register")
 const isDeregister = ({ path }: Heard) => path.includes("/service/deregister/")
@@ -33,19 +34,23 @@ const isLook = ({ method, path }: Heard) => method === "GET" && path.includes("/
 const isPass = ({ path }: Heard) => path.includes("/check/pass/")
 
 /** A server that is to be registered with that agent, and looked at often. */
-const serverOf = (address: string, options: ConsulAgent.Options = {}) =>
-  MetricsServer.layer({ host: "127.0.0.1", shutdownTimeout: "2 seconds" }).pipe(
+const serverOf = (
+  address: string,
+  options: ConsulAgent.Options = {},
+  shutdownTimeout: Duration.DurationInput = patience
+) =>
+  MetricsServer.layer({ host: "127.0.0.1", shutdownTimeout }).pipe(
     Layer.provide(ConsulAgent.layer({ address, name: "checkout", watchInterval: "30 millis", ...options })),
     Layer.provide(Registry.layer(new PromRegistry()))
   )
 
 /** Such a server, and what it logs. */
-const registeredWith = (address: string, options: ConsulAgent.Options = {}) =>
+const registeredWith = (...args: Parameters<typeof serverOf>) =>
   Effect.gen(function* () {
     const { layer: logger, lines } = logging()
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer((exit) => Scope.close(scope, exit))
-    const server = yield* serverOf(address, options).pipe(
+    const server = yield* serverOf(...args).pipe(
       Layer.provide(logger),
       Layer.build,
       Effect.map((context) => Context.get(context, MetricsServer.MetricsServer)),
@@ -109,30 +114,12 @@ describe("A registration with a Consul agent", () => {
         const agent = yield* scripted((heard, response, request) => refusing(() => isDown)(heard, response, request))
         const discovery = yield* ConsulAgent.make({ address: agent.address })
         yield* discovery.register(there)
-        const times: Array<number> = []
-        let now = 0
-        // In steps of half a second, between which the answers of the agent have time to come.
-        const until = (length: number) =>
-          Effect.gen(function* () {
-            while (times.length < length) {
-              assert.isBelow(now, 200)
-              const before = count(agent.heard, isLook)
-              yield* TestClock.adjust("500 millis")
-              now += 0.5
-              yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 25)))
-              if (count(agent.heard, isLook) > before) times.push(now)
-            }
-          })
-        yield* until(3)
-        isDown = true
-        yield* until(10)
-        isDown = false
-        yield* until(12)
-        const gaps = times.map((time, index) => time - (times[index - 1] ?? 0))
-        const expected = [10, 10, 10, 10, 1, 2, 4, 8, 10, 10, 10, 10]
-        for (const [index, seconds] of expected.entries()) {
+        for (const [index, seconds] of [10, 10, 10, 10, 1, 2, 4, 8, 10, 10, 10, 10].entries()) {
+          const next = yield* nextWait(new Set())
           const jitter = index > 3 && index < 11 ? 0.2 : 0.1
-          assert.closeTo(gaps[index] ?? 0, seconds, seconds * jitter + 1, `${gaps}`)
+          assert.closeTo(next.gap, 1_000 * seconds, 1_000 * seconds * jitter, `the look ${index}`)
+          isDown = index > 2 && index < 10
+          yield* looked(agent, next)
         }
       })
   )
@@ -149,6 +136,14 @@ describe("A registration with a Consul agent", () => {
       return { gap: found - now, until: found }
     })
 
+  /** Lets that time go by, and waits for the look that comes with it. */
+  const looked = ({ heard }: ScriptedAgent, { until }: { readonly until: number }) =>
+    Effect.suspend(() => {
+      const before = count(heard, isLook)
+      const look = eventually("it looks", async () => count(heard, isLook) > before)
+      return Effect.zipRight(TestClock.setTime(until), look)
+    })
+
   it.scoped("is looked at after times that differ, and not by more than a tenth from what was asked for", () =>
     Effect.gen(function* () {
       const agent = yield* scripted()
@@ -160,11 +155,9 @@ describe("A registration with a Consul agent", () => {
           yield* discovery.register(there)
           const gaps: Array<number> = []
           while (gaps.length < 20) {
-            const { gap, until } = yield* nextWait(stale)
-            const before = count(agent.heard, isLook)
-            yield* TestClock.setTime(until)
-            yield* eventually("it looks", async () => count(agent.heard, isLook) > before)
-            gaps.push(gap)
+            const next = yield* nextWait(stale)
+            yield* looked(agent, next)
+            gaps.push(next.gap)
           }
           return gaps
         }).pipe(Effect.scoped, Effect.withRandom(Random.make(seed)))
@@ -725,21 +718,21 @@ describe("The check of a Consul agent", () => {
     })
   )
 
-  it.scopedLive("with a TTL is passing from the start, and fed three times in its life", () =>
+  itInTime("with a TTL is passing from the start, and fed three times in its life", () =>
     Effect.gen(function* () {
       const agent = yield* scripted()
-      yield* registeredWith(agent.address, { check: { ttl: "1200 millis" } })
+      const start = performance.now()
+      yield* registeredWith(agent.address, { check: { ttl: "3300 millis" } })
       assert.deepStrictEqual(agent.services.get("checkout")?.Check, {
-        TTL: "1200ms",
+        TTL: "3300ms",
         Status: "passing",
         DeregisterCriticalServiceAfter: "600s"
       })
-      const [start] = yield* Effect.timed(
-        eventually("it is fed four times", async () => count(agent.heard, isPass) >= 4)
-      )
+      yield* eventually("it is fed four times", async () => count(agent.heard, isPass) >= 4)
+      const took = performance.now() - start
       // The first at once, and then three.
-      assert.isAtLeast(Duration.toMillis(start), 1_100)
-      assert.isAtMost(Duration.toMillis(start), 1_200 + 400)
+      assert.isAtLeast(took, 3_200)
+      assertWithin(took, 3_300 + 1_000)
     })
   )
 
@@ -799,6 +792,8 @@ describe("The check of a Consul agent", () => {
       const { isRegistered } = yield* registeredWith(agent.address, { check: { ttl: "1 second" } })
       agent.services.set("checkout", { ...elsewhere, Check: { TTL: "1s" } })
       yield* eventually("it is noticed", async () => !(await isRegistered()))
+      // It may have been told on the way.
+      yield* looks(agent, 2)
       const before = count(agent.heard, isPass)
       yield* Effect.sleep("700 millis")
       assert.strictEqual(count(agent.heard, isPass), before)
@@ -818,15 +813,19 @@ describe("A shutdown with a Consul agent", () => {
     ]
   ]
   for (const [how, answer] of ways) {
-    it.scopedLive(`${how} is over within its bound, and the port is free`, () =>
+    itInTime(`${how} is over within its bound, and the port is free`, () =>
       Effect.gen(function* () {
         let isOver = false
         const agent = yield* scripted((heard, _, request) => isOver && answer(heard, request))
-        const { address, lines, stop } = yield* registeredWith(agent.address, { watchInterval: "20 millis" })
+        const { address, lines, stop } = yield* registeredWith(
+          agent.address,
+          { watchInterval: "20 millis" },
+          "2 seconds"
+        )
         isOver = true
         yield* looks(agent, 1)
         const [took] = yield* Effect.timed(stop)
-        assert.isAtMost(Duration.toMillis(took), 2_000 + 900)
+        assertWithin(Duration.toMillis(took), 2_000 + 900, "the shutdown")
         yield* assertFree(address.port)
         assert.isTrue(lines.some(({ level, message }) => level === "WARN" && message.includes(agent.address)))
         assert.isTrue(agent.heard.some(isDeregister))

@@ -1,12 +1,13 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
 import { type ScriptedAgent, scripted } from "./support/agent.js"
 import { child } from "./support/child.js"
+import { assertWithin, itInTime } from "./support/times.js"
 
 // What it asks until it is registered: a look, the registration, and what is read back.
 const untilRegistered = 4
 
-const concurrent = { concurrent: true, timeout: 30_000 }
+const concurrent = { concurrent: true }
 
 describe("An application on the built package whose Consul agent", () => {
   const ends: ReadonlyArray<readonly [string, (agent: ScriptedAgent) => boolean]> = [
@@ -22,7 +23,7 @@ describe("An application on the built package whose Consul agent", () => {
   ]
   for (const [how, answer] of ends) {
     for (const way of ["layer", "startHttpServer"]) {
-      it.scopedLive(
+      itInTime(
         `${how} is kept alive by nothing after it has closed the server of ${way}`,
         () =>
           Effect.gen(function* () {
@@ -32,7 +33,7 @@ describe("An application on the built package whose Consul agent", () => {
             assert.deepStrictEqual({ code: ended.code, signal: ended.signal }, { code: 0, signal: null }, ended.stderr)
             assert.include(ended.stdout, "registered\n")
             assert.include(ended.stdout, "closed\n")
-            assert.isBelow(ended.lingered, 3_000)
+            assertWithin(ended.lingered, 3_000, "its end")
             if (how === "is well") assert.isEmpty([...agent.services.keys()])
             else assert.include(ended.stdout + ended.stderr, agent.address)
           }),

@@ -12,6 +12,7 @@ import { type Heard, scripted } from "./support/agent.js"
 import { certificate, files } from "./support/certificate.js"
 import { eventually, isFree } from "./support/http.js"
 import { freePorts } from "./support/services.js"
+import { assertWithin, itInTime } from "./support/times.js"
 
 // What a real agent does is in integration. Here are agents that fail: each is a server of the test's own on a real
 // socket, which notes what reaches it.
@@ -152,17 +153,17 @@ describe("A server whose Consul agent", () => {
     })
   )
 
-  it.scopedLive("does not answer a deregistration closes all the same, within its timeout", () =>
+  itInTime("does not answer a deregistration closes all the same, within its timeout", () =>
     Effect.gen(function* () {
       const { address, seen } = yield* scripted((heard) => isDeregister(heard))
       const start = performance.now()
       yield* Effect.scoped(serving(ConsulAgent.layer({ address })))
-      assert.isBelow(performance.now() - start, 4_000)
+      assertWithin(performance.now() - start, 4_000)
       assert.deepStrictEqual(seen(), throughout)
     })
   )
 
-  it.scopedLive("answers no look at the end is asked to forget all the same", () =>
+  itInTime("answers no look at the end is asked to forget all the same", () =>
     Effect.gen(function* () {
       let isOver = false
       const { address, services } = yield* scripted(({ method }) => isOver && method === "GET")
@@ -173,7 +174,7 @@ describe("A server whose Consul agent", () => {
           return Effect.void
         })
       )
-      assert.isBelow(performance.now() - start, 4_000)
+      assertWithin(performance.now() - start, 4_000)
       assert.isEmpty([...services.keys()])
     })
   )

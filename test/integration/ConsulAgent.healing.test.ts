@@ -14,6 +14,7 @@ import { child } from "../support/child.js"
 import { assertFree } from "../support/http.js"
 import { logging } from "../support/servers.js"
 import { type Consul, consul, consulPorts, type Forwarded, forwarding, prometheus, until } from "../support/services.js"
+import { assertInTime, assertWithin, itInTime } from "../support/times.js"
 
 const masterToken = "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"
 
@@ -69,7 +70,7 @@ describeWith(
   ["consul", "prometheus"],
   "With a Consul agent that is killed and has lost its state when it comes back",
   () => {
-    it.scopedLive(
+    itInTime(
       "a service is registered again within 15 s, and Prometheus misses it no longer than that and two scrapes",
       () =>
         Effect.gen(function* () {
@@ -83,7 +84,7 @@ describeWith(
               relabel_configs: [{ source_labels: ["__meta_consul_service"], regex: "checkout", action: "keep" }]
             }
           ])
-          yield* until("it is up", query("up"), (up) => up === 1, 40)
+          yield* until("it is up", query("up"), (up) => up === 1)
           yield* first.kill
           const second = yield* consul({ ports })
           assert.isUndefined(yield* known(second, "checkout"))
@@ -92,7 +93,7 @@ describeWith(
           yield* until("it knows", isRegistered, (is) => is)
           // After a failure Prometheus asks Consul again in 15 seconds.
           yield* Effect.sleep("25 seconds")
-          assert.strictEqual(yield* query("up"), 1)
+          yield* until("it is up to the end", query("up"), (up) => up === 1)
           const times = yield* timesOf("up", 1, 3)
           const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0))
           const longest = Math.max(...gaps)
@@ -100,80 +101,77 @@ describeWith(
             `registered again ${healed} ms after the agent was back; of ${times.length} scrapes over ` +
               `${Math.round((times.at(-1) ?? 0) - (times[0] ?? 0))} s the longest gap was ${longest.toFixed(1)} s`
           )
-          assert.isAbove(times.length, 40)
-          assert.isAtMost(longest, 15 + 2 * 0.5)
+          assertInTime(times.length > 40, `${times.length} scrapes`)
+          assertInTime(longest <= 15 + 2 * 0.5, `a gap of ${longest} s`)
           assert.deepInclude(["INFO", "WARN,INFO"], levels(lines).join())
         }),
-      150_000
+      600_000
     )
   }
 )
 
 describeWith(["consul"], "With a Consul agent that is killed and comes back with its state", () => {
-  it.scopedLive(
-    "a service is looked at and not registered again",
-    () =>
-      Effect.gen(function* () {
-        const options = { ports: yield* consulPorts, dataDir: yield* folder }
-        const first = yield* consul(options)
-        const heard: Array<Forwarded> = []
-        const proxy = yield* forwarding(first.address, async (one) => void heard.push(one))
-        const check = { interval: "1 second" } as const
-        const { isRegistered } = yield* registeredWith({
-          address: proxy,
-          name: "checkout",
-          watchInterval: "1 second",
-          check
-        })
-        yield* isPassing(first, "checkout")
-        yield* first.kill
-        yield* until("it is not sure", isRegistered, (is) => !is)
-        const second = yield* consul(options)
-        yield* until("it is sure", isRegistered, (is) => is)
-        const looked = heard.length
-        yield* until(
-          "it looks on",
-          Effect.sync(() => heard.length),
-          (length) => length > looked + 6
-        )
-        assert.strictEqual(heard.filter(isRegister).length, 1)
-        assert.isDefined(yield* known(second, "checkout"))
-        yield* isPassing(second, "checkout")
-      }),
-    60_000
+  it.scopedLive("a service is looked at and not registered again", () =>
+    Effect.gen(function* () {
+      const options = { ports: yield* consulPorts, dataDir: yield* folder }
+      const first = yield* consul(options)
+      const heard: Array<Forwarded> = []
+      const proxy = yield* forwarding(first.address, async (one) => void heard.push(one))
+      const check = { interval: "1 second" } as const
+      const { isRegistered } = yield* registeredWith({
+        address: proxy,
+        name: "checkout",
+        watchInterval: "1 second",
+        check
+      })
+      yield* isPassing(first, "checkout")
+      yield* first.kill
+      yield* until("it is not sure", isRegistered, (is) => !is)
+      const second = yield* consul(options)
+      yield* until("it is sure", isRegistered, (is) => is)
+      const looked = heard.length
+      yield* until(
+        "it looks on",
+        Effect.sync(() => heard.length),
+        (length) => length > looked + 6
+      )
+      assert.strictEqual(heard.filter(isRegister).length, 1)
+      assert.isDefined(yield* known(second, "checkout"))
+      yield* isPassing(second, "checkout")
+    })
   )
 })
 
 describeWith(["consul"], "A server whose Consul agent", () => {
-  it.scopedLive("is down when it stops stops within its bound, with a warning", () =>
+  itInTime("is down when it stops stops within its bound, with a warning", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const { address, lines, stop } = yield* registeredWith({ address: agent.address, watchInterval: false })
       yield* agent.kill
       const took = yield* millis(stop)
       console.log(`stopped in ${took} ms with the agent down`)
-      assert.isAtMost(took, 2_000 + 900)
+      assertWithin(took, 2_000 + 900, "the shutdown")
       yield* assertFree(address.port)
       assert.deepStrictEqual(levels(lines), ["WARN"])
       assert.include(lines[1]?.message, "ECONNREFUSED")
     })
   )
 
-  it.scopedLive("hangs when it stops stops within its bound, with a warning", () =>
+  itInTime("hangs when it stops stops within its bound, with a warning", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const { address, lines, stop } = yield* registeredWith({ address: agent.address, watchInterval: false })
       yield* agent.hang
       const took = yield* millis(stop)
       console.log(`stopped in ${took} ms with the agent hanging, of 2000 that it may take`)
-      assert.isAtMost(took, 2_000 + 900)
+      assertWithin(took, 2_000 + 900, "the shutdown")
       yield* assertFree(address.port)
       assert.deepStrictEqual(levels(lines), ["WARN"])
       assert.include(lines[1]?.message, agent.address)
     })
   )
 
-  it.scopedLive("hangs for a while knows that it is not sure, and is sure again afterwards", () =>
+  itInTime("hangs for a while knows that it is not sure, and is sure again afterwards", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const options = { address: agent.address, watchInterval: "200 millis", timeout: "500 millis" } as const
@@ -235,8 +233,7 @@ describeWith(["consul"], "The metric effect_prometheus_registered, as it is scra
         yield* Effect.promise(() => fetch(`${second.address}/v1/agent/service/deregister/checkout`, { method: "PUT" }))
         yield* until("it is 1 when the id is free", registered(url), (value) => value === 1)
         assert.isDefined(yield* known(second, "checkout"))
-      }),
-    60_000
+      })
   )
 })
 
@@ -357,7 +354,7 @@ describeWith(["consul"], "Two instances with one id at a Consul agent", () => {
 })
 
 describeWith(["consul"], "The check at a Consul agent", () => {
-  it.scopedLive("with a TTL passes while the process tells so, and is critical when it does not any more", () =>
+  itInTime("with a TTL passes while the process tells so, and is critical when it does not any more", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const options = { address: agent.address, name: "checkout", deregister: false } as const
@@ -433,13 +430,12 @@ describeWith(["consul"], "The check at a Consul agent", () => {
           signal: { on: "registered\n", name: "SIGKILL" }
         })
         assert.strictEqual(ended.signal, "SIGKILL")
-        yield* isKnown(agent, "checkout", 1)
-        const took = yield* millis(isGone(agent, "checkout", 110))
+        yield* isKnown(agent, "checkout")
+        const took = yield* millis(isGone(agent, "checkout", 150))
         console.log(`the agent forgot it ${(took / 1_000).toFixed(0)} s after the SIGKILL`)
         assert.isAtLeast(took, 55_000)
-        assert.isAtMost(took, 100_000)
       }),
-    150_000
+    300_000
   )
 })
 
