@@ -6,12 +6,13 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { gzip } from "node:zlib"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
 import { fixture } from "./support/child.js"
 import { basic, cheap, hashOf } from "./support/hashes.js"
 import { ask } from "./support/http.js"
 import { kinds, someMetrics, started } from "./support/servers.js"
+import { assertInTime, itInTime } from "./support/times.js"
 
 const password = "correct horse battery staple"
 const recommended = { ln: 14, r: 8, p: 5 }
@@ -98,7 +99,7 @@ const attacked = ({ guess, open }: Guesser, scrape: () => Promise<{ readonly sta
 
 describe("While 10,000 passwords are guessed", () => {
   for (const kind of kinds) {
-    it.scopedLive(
+    itInTime(
       `of a metrics server ${kind.name}, a gzip of the application takes at most twice its usual time, and whoever knows the password is answered`,
       () =>
         Effect.gen(function* () {
@@ -108,34 +109,30 @@ describe("While 10,000 passwords are guessed", () => {
           const { address, url } = yield* started(kind, options, { registry: someMetrics() })
           const scrape = () => ask(url, { headers: basic("scraper", password) })
           assert.strictEqual((yield* Effect.promise(scrape)).status, 200)
-          let ratio = Number.POSITIVE_INFINITY
-          // What else the machine has to do can only make it slower: the best of three rounds tells.
-          for (let round = 1; round <= 3 && ratio > 2; round += 1) {
-            const { during, open, over, scrapes, usual } = yield* Effect.scoped(
-              Effect.flatMap(guesser(address.port, 1_000, 10), (guessing) => attacked(guessing, scrape))
-            )
-            ratio = median(during) / median(usual)
-            console.log(
-              `${kind.name}: 10,000 guesses over ${open} connections that were open at once took ${(over.milliseconds / 1e3).toFixed(1)} s, ` +
-                `answered ${JSON.stringify(over.answers)}; ${during.length} times gzip meanwhile took ${median(during).toFixed(1)} ms, ` +
-                `${ratio.toFixed(2)} times the usual ${median(usual).toFixed(1)} ms, at most ${Math.max(...during).toFixed(0)} ms; ` +
-                `${scrapes.length} scrapes, ${scrapes.filter((status) => status !== 200).length} failed`
-            )
-            assert.strictEqual(open, 1_000)
-            assert.hasAllKeys(over.answers, ["401", "429"])
-            assert.strictEqual((over.answers["401"] ?? 0) + (over.answers["429"] ?? 0), 10_000)
-            assert.deepEqual([...new Set(scrapes)], [200])
-          }
-          assert.isAtMost(ratio, 2)
+          const { during, open, over, scrapes, usual } = yield* Effect.scoped(
+            Effect.flatMap(guesser(address.port, 1_000, 10), (guessing) => attacked(guessing, scrape))
+          )
+          const ratio = median(during) / median(usual)
+          console.log(
+            `${kind.name}: 10,000 guesses over ${open} connections that were open at once took ${(over.milliseconds / 1e3).toFixed(1)} s, ` +
+              `answered ${JSON.stringify(over.answers)}; ${during.length} times gzip meanwhile took ${median(during).toFixed(1)} ms, ` +
+              `${ratio.toFixed(2)} times the usual ${median(usual).toFixed(1)} ms, at most ${Math.max(...during).toFixed(0)} ms; ` +
+              `${scrapes.length} scrapes, ${scrapes.filter((status) => status !== 200).length} failed`
+          )
+          assert.strictEqual(open, 1_000)
+          assert.hasAllKeys(over.answers, ["401", "429"])
+          assert.strictEqual((over.answers["401"] ?? 0) + (over.answers["429"] ?? 0), 10_000)
+          assert.deepEqual([...new Set(scrapes)], [200])
+          assertInTime(ratio <= 2, `${ratio} times as long`)
         }),
-      120_000
+      900_000
     )
   }
 })
 
 describe("A wrong password and an unknown user", () => {
   for (const kind of kinds) {
-    it.scopedLive(
+    itInTime(
       `take a metrics server ${kind.name} the same time`,
       () =>
         Effect.gen(function* () {
@@ -168,9 +165,9 @@ describe("A wrong password and an unknown user", () => {
             `${kind.name}: over 2,000 tries each, ln=${cheap.ln}, r=${cheap.r}, p=${cheap.p}, a wrong password took ` +
               `${times.wrong.toFixed(3)} ms, an unknown user ${times.unknown.toFixed(3)} ms: ${(100 * difference).toFixed(1)} % apart`
           )
-          assert.isAtMost(difference, 0.05)
+          assertInTime(difference <= 0.05, `${(100 * difference).toFixed(1)} % apart`)
         }),
-      120_000
+      900_000
     )
   }
 })
