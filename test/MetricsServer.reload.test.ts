@@ -185,43 +185,47 @@ for (const kind of kinds) {
     )
   })
 
+  /** A server whose clients need a certificate of the old authority, and one client of it and one of the next. */
+  const asking = Effect.gen(function* () {
+    const [old, next] = [yield* authority("old"), yield* authority("next")]
+    const { cert: ca, ...own } = yield* certificate
+    const paths = yield* files({ ca: old.cert })
+    const server = yield* started(kind, { tls: { ...own, cert: ca, ...paths, reloadInterval } })
+    const [before, after] = [yield* old.issue(), yield* next.issue()]
+    const asked = (client: Certificate) => outcome(server.url, { ca, ...client })
+    const replace = Effect.zipRight(
+      replaced(paths.ca, next.cert),
+      eventually("the new one is let in", async () => (await Effect.runPromise(asked(after))) === 200)
+    )
+    return { server, ca, before, after, asked, replace }
+  })
+
   describe(`the authorities of the clients of a metrics server ${kind.name}`, () => {
     it.scopedLive("are replaced: who was let in by the old ones is refused, at the latest after one more answer", () =>
       Effect.gen(function* () {
-        const [old, next] = [yield* authority("old"), yield* authority("next")]
-        const own = yield* certificate
-        const paths = yield* files({ ca: old.cert })
-        const server = yield* started(kind, { tls: { ...own, ...paths, reloadInterval } })
-        const [before, after] = [yield* old.issue(), yield* next.issue()]
+        const { after, asked, before, ca, replace, server } = yield* asking
         const agent = yield* keptAlive
-        const kept = get(server.url, { ca: own.cert, ...before, agent })
+        const kept = get(server.url, { ca, ...before, agent })
         assert.strictEqual((yield* kept).status, 200)
-        const asked = (client: Certificate) => outcome(server.url, { ca: own.cert, ...client })
         assert.strictEqual(yield* asked(before), 200)
         assert.notTypeOf(yield* asked(after), "number")
-        yield* replaced(paths.ca, next.cert)
-        yield* eventually("the new one is let in", async () => (await Effect.runPromise(asked(after))) === 200)
+        yield* replace
         assert.notTypeOf(yield* asked(before), "number")
         const last = yield* kept
         assert.deepEqual([last.status, last.reused, last.headers.connection], [200, true, "close"])
-        assert.notTypeOf(yield* outcome(server.url, { ca: own.cert, ...before, agent }), "number")
+        assert.notTypeOf(yield* outcome(server.url, { ca, ...before, agent }), "number")
       })
     )
 
     it.scopedLive("are replaced also for a connection that came before, and speaks TLS only now", () =>
       Effect.gen(function* () {
-        const [old, next] = [yield* authority("old"), yield* authority("next")]
-        const own = yield* certificate
-        const paths = yield* files({ ca: old.cert })
-        const server = yield* started(kind, { tls: { ...own, ...paths, reloadInterval } })
-        const [before, after] = [yield* old.issue(), yield* next.issue()]
-        const asked = (client: Certificate) => outcome(server.url, { ca: own.cert, ...client })
+        const { asked, before, ca, replace, server } = yield* asking
         const held = yield* Effect.replicateEffect(rawConnection(server.address.port), 2)
         // Connections are accepted in turn: after this answer the ones before have been as well.
         assert.strictEqual(yield* asked(before), 200)
         const answers = ({ socket }: RawConnection) =>
           Effect.promise(async () => {
-            const secured = secureConnect({ socket, host: "127.0.0.1", ca: own.cert, ...before })
+            const secured = secureConnect({ socket, host: "127.0.0.1", ca, ...before })
             secured.on("error", () => {})
             secured.write(requestLines("/"))
             let text = ""
@@ -234,8 +238,7 @@ for (const kind of kinds) {
           })
         const [first, second] = held as [RawConnection, RawConnection]
         assert.match(yield* answers(first), /^HTTP\/1\.1 200 /)
-        yield* replaced(paths.ca, next.cert)
-        yield* eventually("the new one is let in", async () => (await Effect.runPromise(asked(after))) === 200)
+        yield* replace
         assert.strictEqual(yield* answers(second), "")
       })
     )
