@@ -267,7 +267,7 @@ export const layerConfig = (
 
 /**
  * The layer, its connection to the agent read from the environment variables of Consul's own tools; what `options` give
- * goes before them. See `fromEnv`.
+ * goes before them. With `CONSUL_HTTP_SSL` an `address` that is given is one of HTTPS as well. See `fromEnv`.
  *
  * @since 0.1.0
  * @category layers
@@ -281,7 +281,7 @@ export const layerEnv = (
  * The connection to the agent as Consul's own tools read it from the environment: `CONSUL_HTTP_ADDR`,
  * `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE` (before the former, and read anew for each call), `CONSUL_HTTP_AUTH`,
  * `CONSUL_HTTP_SSL`, `CONSUL_HTTP_SSL_VERIFY`, `CONSUL_CACERT`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`,
- * `CONSUL_TLS_SERVER_NAME` and `CONSUL_NAMESPACE`. Not read: `CONSUL_CAPATH`.
+ * `CONSUL_TLS_SERVER_NAME` and `CONSUL_NAMESPACE`. Not read: `CONSUL_CAPATH`. It fails where one of them cannot be right.
  *
  * @since 0.1.0
  * @category config

@@ -19,9 +19,9 @@ import { checkedTls } from "./tls.js"
  * @category models
  */
 export interface Options extends ServeOptions, ConnectionLimits {
-  /** The name or address to listen on. An empty one is refused. Default: all interfaces. */
+  /** The name or address to listen on. An empty one is refused, and one with a zone. Default: all interfaces. */
   readonly host?: string | undefined
-  /** Default: 0, any free one. */
+  /** Default: 0, any free one. It is shared with no other process, those of `node:cluster` among them. */
   readonly port?: number | undefined
   /** Where the metrics are. It begins with `/` and is not `/` itself. Default: `/metrics`. */
   readonly path?: string | undefined
