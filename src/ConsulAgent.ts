@@ -25,11 +25,12 @@ import type * as Scope from "effect/Scope"
 import { isWildcard } from "./internal/address.js"
 import { unwrapped } from "./internal/config.js"
 import { callsAbout } from "./internal/consulCalls.js"
-import type { Check as CheckedCheck } from "./internal/consulCheck.js"
+import type { Check, CheckedCheck } from "./internal/consulCheck.js"
 import { checkOf } from "./internal/consulCheck.js"
 import type { Connection } from "./internal/consulConnection.js"
 import { connect } from "./internal/consulConnection.js"
 import { environment } from "./internal/consulEnvironment.js"
+import type { AgentTls } from "./internal/consulOptions.js"
 import {
   advertisedOf,
   flagOf,
@@ -44,6 +45,7 @@ import {
 import type { State } from "./internal/consulRegistration.js"
 import { registered } from "./internal/consulRegistration.js"
 import type { Wanted } from "./internal/consulService.js"
+import type { Token } from "./internal/consulToken.js"
 import { tokenFor, tokenIn } from "./internal/consulToken.js"
 import type { Trouble } from "./internal/consulTrouble.js"
 import { invalid, knownOnly } from "./internal/consulTrouble.js"
@@ -52,6 +54,10 @@ import { ownOptions } from "./internal/options.js"
 import { plain } from "./internal/secret.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
 import { ServiceDiscovery, ServiceDiscoveryError } from "./ServiceDiscovery.js"
+
+export type { Check, CheckOptions, HttpCheck, TtlCheck } from "./internal/consulCheck.js"
+export type { AgentTls } from "./internal/consulOptions.js"
+export type { Token } from "./internal/consulToken.js"
 
 /**
  * Where the agent is, and how to speak to it.
@@ -78,98 +84,6 @@ export interface AgentConnection {
   /** For an agent that speaks HTTPS. */
   readonly tls?: AgentTls | undefined
 }
-
-/**
- * An ACL token, or how to get it.
- *
- * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; what its error says
- * is not told, as it may hold the token.
- *
- * @since 0.1.0
- * @category models
- */
-export type Token = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
-
-/**
- * How to trust an agent that speaks HTTPS, and how to be trusted by it. Each of `ca`, `cert` and `key` is PEM text or
- * the path of a PEM file.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AgentTls {
-  /** The authority that signed the agent's certificate. Default: those that Node.js trusts. */
-  readonly ca?: string | undefined
-  readonly cert?: string | undefined
-  readonly key?: string | Redacted.Redacted<string> | undefined
-  /** The name that the agent's certificate must be for. Default: the host of the address. */
-  readonly serverName?: string | undefined
-  /** Whether the agent's certificate is verified. Default: `true`. */
-  readonly verify?: boolean | undefined
-}
-
-/**
- * What every check has.
- *
- * @since 0.1.0
- * @category models
- */
-export interface CheckOptions {
-  /**
-   * How long the check may be critical before the agent forgets the service, which is what becomes of a process that was
-   * killed: one minute or more, Consul's minimum, or `false` for never. The agent looks every 30 seconds. Default: 10
-   * minutes, so that an alert on `up == 0` that waits five minutes fires before the target is gone.
-   */
-  readonly deregisterCriticalServiceAfter?: Duration.DurationInput | false | undefined
-}
-
-/**
- * A check that the agent makes: it asks for a page of the server.
- *
- * @since 0.1.0
- * @category models
- */
-export interface HttpCheck extends CheckOptions {
-  /** What the agent asks for; it must be reachable from there. Default: the server's `healthUrl`. */
-  readonly url?: string | undefined
-  /**
-   * What the agent sends along, such as credentials. The agent shows it to whoever may read its configuration, so it
-   * should be good for nothing else. Default: nothing.
-   */
-  readonly header?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
-  /** Default: 10 seconds. */
-  readonly interval?: Duration.DurationInput | undefined
-  /** Default: the agent's own, 10 seconds. */
-  readonly timeout?: Duration.DurationInput | undefined
-  /** Whether the agent accepts a certificate that it cannot verify, such as a self-signed one. Default: `false`. */
-  readonly tlsSkipVerify?: boolean | undefined
-  readonly ttl?: undefined
-}
-
-/**
- * A check that asks nobody: the process tells the agent that all is well, three times per `ttl`. For a server that the
- * agent cannot reach, or that it cannot show a certificate or credentials to.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TtlCheck extends CheckOptions {
-  /** How long the agent takes the last word for good, before the check turns critical: one second or more. */
-  readonly ttl: Duration.DurationInput
-  readonly url?: undefined
-  readonly header?: undefined
-  readonly interval?: undefined
-  readonly timeout?: undefined
-  readonly tlsSkipVerify?: undefined
-}
-
-/**
- * The check of the service, of either kind.
- *
- * @since 0.1.0
- * @category models
- */
-export type Check = HttpCheck | TtlCheck
 
 /**
  * How to register.

@@ -10,19 +10,71 @@ import { invalid, knownOnly } from "./consulTrouble.js"
 import { shown } from "./options.js"
 import { plain } from "./secret.js"
 
-/** Both kinds of check in one. */
-export interface GivenCheck {
-  readonly url?: string | undefined
-  readonly interval?: unknown
-  readonly timeout?: unknown
-  readonly tlsSkipVerify?: boolean | undefined
-  readonly header?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
-  readonly ttl?: unknown
-  readonly deregisterCriticalServiceAfter?: unknown
+/**
+ * What every check has.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CheckOptions {
+  /**
+   * How long the check may be critical before the agent forgets the service, which is what becomes of a process that was
+   * killed: one minute or more, Consul's minimum, or `false` for never. The agent looks every 30 seconds. Default: 10
+   * minutes, so that an alert on `up == 0` that waits five minutes fires before the target is gone.
+   */
+  readonly deregisterCriticalServiceAfter?: Duration.DurationInput | false | undefined
 }
 
+/**
+ * A check that the agent makes: it asks for a page of the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpCheck extends CheckOptions {
+  /** What the agent asks for; it must be reachable from there. Default: the server's `healthUrl`. */
+  readonly url?: string | undefined
+  /**
+   * What the agent sends along, such as credentials. The agent shows it to whoever may read its configuration, so it
+   * should be good for nothing else. Default: nothing.
+   */
+  readonly header?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
+  /** Default: 10 seconds. */
+  readonly interval?: Duration.DurationInput | undefined
+  /** Default: the agent's own, 10 seconds. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Whether the agent accepts a certificate that it cannot verify, such as a self-signed one. Default: `false`. */
+  readonly tlsSkipVerify?: boolean | undefined
+  readonly ttl?: undefined
+}
+
+/**
+ * A check that asks nobody: the process tells the agent that all is well, three times per `ttl`. For a server that the
+ * agent cannot reach, or that it cannot show a certificate or credentials to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TtlCheck extends CheckOptions {
+  /** How long the agent takes the last word for good, before the check turns critical: one second or more. */
+  readonly ttl: Duration.DurationInput
+  readonly url?: undefined
+  readonly header?: undefined
+  readonly interval?: undefined
+  readonly timeout?: undefined
+  readonly tlsSkipVerify?: undefined
+}
+
+/**
+ * The check of the service, of either kind.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Check = HttpCheck | TtlCheck
+
 /** A check that is all right. */
-export interface Check {
+export interface CheckedCheck {
   /** As it stands in the body of a registration. */
   readonly definition: (healthUrl: string) => object
   /** In milliseconds, if the agent is to be told that all is well, instead of asking. */
@@ -42,7 +94,7 @@ const keys = {
   header: true,
   ttl: true,
   deregisterCriticalServiceAfter: true
-} as const satisfies Record<keyof GivenCheck, true>
+} as const satisfies Record<keyof HttpCheck & keyof TtlCheck, true>
 
 // The least that a duration may be, in milliseconds, and how that is told.
 interface Least {
@@ -59,7 +111,7 @@ const shortestDeregistration: Least = {
 }
 
 /** The check that is wanted, or `undefined` for none. */
-export const checkOf = (given: GivenCheck | false = {}): Effect.Effect<Check | undefined, Trouble> =>
+export const checkOf = (given: Check | false = {}): Effect.Effect<CheckedCheck | undefined, Trouble> =>
   Effect.gen(function* () {
     if (given === false) return undefined
     yield* knownOnly("check", given, keys)
@@ -72,7 +124,7 @@ export const checkOf = (given: GivenCheck | false = {}): Effect.Effect<Check | u
     return given.ttl === undefined ? yield* httpCheck(given, common) : yield* ttlCheck(given, common)
   })
 
-const ttlCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
+const ttlCheck = (given: TtlCheck, common: object): Effect.Effect<CheckedCheck, Trouble> =>
   Effect.gen(function* () {
     const others = ["url", "interval", "timeout", "tlsSkipVerify", "header"] as const
     const other = others.find((name) => given[name] !== undefined)
@@ -87,7 +139,7 @@ const ttlCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Troub
     return { definition: () => definition, ttl, asksHealthUrl: false, hasHeader: false, secrets: [] }
   })
 
-const httpCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trouble> =>
+const httpCheck = (given: HttpCheck, common: object): Effect.Effect<CheckedCheck, Trouble> =>
   Effect.gen(function* () {
     const { timeout, url } = given
     if (url !== undefined && !isPage(url)) {
@@ -115,7 +167,7 @@ const httpCheck = (given: GivenCheck, common: object): Effect.Effect<Check, Trou
 const isPage = (url: unknown): boolean => typeof url === "string" && /^https?:\/\//.test(url) && URL.canParse(url)
 
 const headerOf = (
-  header: GivenCheck["header"] = {}
+  header: HttpCheck["header"] = {}
 ): Effect.Effect<ReadonlyArray<readonly [string, string]>, Trouble> => {
   if (typeof header !== "object" || header === null) {
     return Effect.fail(invalid("check.header must be an object with a text for each name"))

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { bounded } from "./bounded.js"
-import type { Token } from "./consulToken.js"
+import type { CurrentToken } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
 import { messageOf } from "./message.js"
 
@@ -20,7 +20,7 @@ export interface ConnectionOptions {
   readonly address: string
   readonly target: Target
   readonly tls: AgentOptions
-  readonly token: Token
+  readonly token: CurrentToken
   readonly headers: Readonly<Record<string, string>>
   /** How long it may take to have the token, and then a call, unless that says otherwise; in milliseconds. */
   readonly timeout: number
@@ -100,7 +100,7 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
 // be somebody else, and never end.
 const longestAnswer = 1_048_576
 
-const tokenInTime = ({ address, timeout, token }: ConnectionOptions): Token =>
+const tokenInTime = ({ address, timeout, token }: ConnectionOptions): CurrentToken =>
   Effect.flatMap(
     bounded(token, timeout),
     (exit) =>

@@ -60,11 +60,21 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
   })
 }
 
-interface GivenTls {
+/**
+ * How to trust an agent that speaks HTTPS, and how to be trusted by it. Each of `ca`, `cert` and `key` is PEM text or
+ * the path of a PEM file.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentTls {
+  /** The authority that signed the agent's certificate. Default: those that Node.js trusts. */
   readonly ca?: string | undefined
   readonly cert?: string | undefined
-  readonly key?: Secret | undefined
+  readonly key?: string | Redacted.Redacted<string> | undefined
+  /** The name that the agent's certificate must be for. Default: the host of the address. */
   readonly serverName?: string | undefined
+  /** Whether the agent's certificate is verified. Default: `true`. */
   readonly verify?: boolean | undefined
 }
 
@@ -74,10 +84,10 @@ const tlsKeys = {
   key: true,
   serverName: true,
   verify: true
-} as const satisfies Record<keyof GivenTls, true>
+} as const satisfies Record<keyof AgentTls, true>
 
 /** What the client needs to know for an agent that speaks HTTPS. */
-export const tlsOf = (tls: GivenTls | undefined): Effect.Effect<AgentOptions, Trouble> =>
+export const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, Trouble> =>
   Effect.gen(function* () {
     if (tls === undefined) return {}
     yield* knownOnly("tls", tls, tlsKeys)

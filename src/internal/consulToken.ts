@@ -7,11 +7,19 @@ import * as Redacted from "effect/Redacted"
 import type { Trouble } from "./consulTrouble.js"
 import { plain } from "./secret.js"
 
-/** A token as it is given: itself, or how to get it. */
-export type GivenToken = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
+/**
+ * An ACL token, or how to get it.
+ *
+ * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; what its error says
+ * is not told, as it may hold the token.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Token = string | Redacted.Redacted<string> | Effect.Effect<string | Redacted.Redacted<string>, unknown>
 
 /** The token for one call, or none. */
-export type Token = Effect.Effect<Redacted.Redacted<string> | undefined, Trouble>
+export type CurrentToken = Effect.Effect<Redacted.Redacted<string> | undefined, Trouble>
 
 /** A token that cannot be had, for a reason that can be told: the message holds no token. */
 class TokenFileError extends Error {}
@@ -32,7 +40,7 @@ export const tokenIn = (file: string): Effect.Effect<Redacted.Redacted<string>, 
 export const isHeaderValue = (value: string): boolean => /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
 
 /** The token for each call to the agent at that address. */
-export const tokenFor = (given: GivenToken | undefined, address: string): Token => {
+export const tokenFor = (given: Token | undefined, address: string): CurrentToken => {
   if (given === undefined) return Effect.succeed(undefined)
   if (!Effect.isEffect(given)) return Effect.succeed(Redacted.make(plain(given)))
   const failed = (why: string) =>
