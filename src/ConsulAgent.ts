@@ -35,6 +35,7 @@ import {
   advertisedOf,
   flagOf,
   headersOf,
+  knownTls,
   metaOf,
   millisOf,
   namesOf,
@@ -132,7 +133,7 @@ export interface Options extends AgentConnection {
    * to this time or 30 seconds. `false`: nobody looks. Default: 10 seconds.
    */
   readonly watchInterval?: Duration.DurationInput | false | undefined
-  /** How long the agent may take to answer. Default: 5 seconds. */
+  /** How long it may take to have the token for a call, and then the agent to answer. Default: 5 seconds. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
@@ -213,8 +214,9 @@ export const withEnvironment = (
   options: Options
 ): Effect.Effect<Options, ConfigError.ConfigError | ServiceDiscoveryError> =>
   Effect.gen(function* () {
-    yield* typed(knownOnly("options", options, knownAgentOptions))
-    const given = ownOptions(options, knownAgentOptions)
+    yield* typed(knownOnly("options", options, known))
+    const given = ownOptions(options)
+    if (given.tls !== undefined) yield* typed(knownOnly("tls", given.tls, knownTls))
     const env = yield* environment()
     const { address = env.address ?? defaultAddress } = given
     const fromFile = given.token !== undefined || env.tokenFile === undefined ? undefined : tokenIn(env.tokenFile)
@@ -234,7 +236,7 @@ export const withEnvironment = (
         key: env.key,
         serverName: env.serverName,
         verify: env.verify,
-        ...Object.fromEntries(Object.entries(given.tls ?? {}).filter(([, value]) => value !== undefined))
+        ...Object.fromEntries(Object.entries(ownOptions(given.tls) ?? {}).filter(([, value]) => value !== undefined))
       }
     }
   })
@@ -245,12 +247,8 @@ const defaultName = "app-metrics"
 const typed = <A, R>(effect: Effect.Effect<A, Trouble, R>): Effect.Effect<A, ServiceDiscoveryError, R> =>
   Effect.mapError(effect, (trouble) => new ServiceDiscoveryError(trouble))
 
-/**
- * Everything that is known of an option: another key is none.
- *
- * @internal
- */
-export const knownAgentOptions = {
+// Everything that is known of an option: another key is none.
+const known = {
   address: true,
   token: true,
   auth: true,
@@ -289,7 +287,7 @@ interface Settled {
 
 const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
   Effect.gen(function* () {
-    yield* knownOnly("options", options, knownAgentOptions)
+    yield* knownOnly("options", options, known)
     const { name = defaultName, watchInterval = "10 seconds" } = options
     yield* namesOf(name, serviceIdOf(options))
     yield* advertisedOf(options.advertise)

@@ -44,14 +44,14 @@ import { newClashes, newFailures } from "./internal/failures.js"
 import { listener } from "./internal/listener.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
-import { ownOptions } from "./internal/options.js"
+import { without } from "./internal/options.js"
 import { LateError } from "./internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "./internal/render.js"
 import { render as renderFamilies } from "./internal/render.js"
 import type { Flight, OnOwnMetric, OwnMetricName, ScrapeEvent } from "./internal/selfMetrics.js"
 import { ownMetrics, record, scrapeMetrics, seriesOf } from "./internal/selfMetrics.js"
 import type { ErrorPolicy, ServeOptions, Serving } from "./internal/serving.js"
-import { knownServing, onlyServing } from "./internal/serving.js"
+import { onlyServing } from "./internal/serving.js"
 import { shared } from "./internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "./internal/shortcuts.js"
 import { giveBack, takeSpare } from "./internal/spare.js"
@@ -215,8 +215,9 @@ export const layerRouter: {
     options?: ServeOptions & MountOptions
   ): Layer.Layer<never, never, Self>
 } = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never> => {
-  const { path = "/metrics", ...served } = ownOptions(options, { ...knownServing, path: true })
+  const served = without(options, "path")
   onlyServing(served)
+  const { path = "/metrics" } = options
   const app = (registry: MetricRegistry) => Effect.provideService(httpApp(served), Registry, registry)
   return isTagClass(router)
     ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
@@ -343,7 +344,7 @@ export const telling = (
     flights.set(registry, all)
     const flight: Flight = { all, scrapes: 0 }
     return (event) => {
-      if (event.tag === "Began" && all.scrapes === 0) begin()
+      if (event.tag === "Began") begin()
       if (selfMetrics) record(event, flight, on)
     }
   })

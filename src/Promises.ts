@@ -39,11 +39,9 @@ import type {
 } from "./internal/labels.js"
 import type { OnlyErrors } from "./internal/only.js"
 import { matching } from "./internal/only.js"
-import { ownOptions } from "./internal/options.js"
+import { ownOptions, without } from "./internal/options.js"
 import type { Instruments as PlanInstruments, Reporter } from "./internal/plan.js"
 import { planned } from "./internal/plan.js"
-import { knownServing } from "./internal/serving.js"
-import { knownSettings } from "./internal/settings.js"
 import { warningFor } from "./internal/warnings.js"
 import { isThenable, measuredPromise, wrapper } from "./internal/wrap.js"
 import type { Counter, Gauge, Observer } from "./Metrics.js"
@@ -386,10 +384,8 @@ export const hashPassword = (password: string | Redacted.Redacted<string>): Prom
   Effect.runPromise(MetricsServer.hashPassword(password))
 
 // What the server itself knows nothing of is left out: it refuses unknown options.
-const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions => {
-  const { log: _, registry: __, serviceDiscovery: ___, ...options } = ownOptions(given, knownSettings)
-  return options
-}
+const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions =>
+  without(given, "log", "registry", "serviceDiscovery")
 
 /**
  * How to register with a Consul agent: `ConsulAgent.Options`, whose `token` may be a function as well.
@@ -409,7 +405,8 @@ export interface ConsulAgentOptions extends Omit<ConsulAgent.Options, "token"> {
 type SomeToken = string | Redacted.Redacted<string>
 
 /**
- * Registers with the local Consul agent; see `ConsulAgent.Options`. `register` rejects with a `ServiceDiscoveryError`
+ * Registers with the local Consul agent; see `ConsulAgent.Options`. As a `serviceDiscovery` it says what it has to say to
+ * the server's `log`, and called by somebody else to `console`. `register` rejects with a `ServiceDiscoveryError`
  * that names the agent's address, with the status and the body of its answer if there was one.
  *
  * @example
@@ -434,8 +431,11 @@ export const consulAgentFromEnv = (options: ConsulAgentOptions = {}): Discovery 
   registeringWith(Effect.flatMap(ConsulAgent.withEnvironment(withToken(options)), ConsulAgent.make))
 
 const withToken = (given: ConsulAgentOptions): ConsulAgent.Options => {
-  const { token, ...options } = ownOptions(given, ConsulAgent.knownAgentOptions)
-  return { ...options, token: isFunction(token) ? Effect.tryPromise(async () => token()) : token }
+  const options = ownOptions(given)
+  const token = options?.token
+  return isFunction(token)
+    ? { ...options, token: Effect.tryPromise(async () => token()) }
+    : (options as ConsulAgent.Options)
 }
 
 // Some effects are functions as well.
@@ -465,25 +465,28 @@ export const webHandler = (options: ServeOptions & Options = {}): ((request: Req
 
 // What it dies of is thrown as it is.
 const mounted = <A>(handler: (options: ServeOptions) => Effect.Effect<A>, given: ServeOptions & Options): A => {
-  const { registry: _, ...options } = ownOptions(given, knownServing)
-  return Exit.getOrElse(Effect.runSyncExit(onRegistry(handler(options), given)), (cause) => {
+  const handling = onRegistry(handler(without(given, "registry")), given)
+  return Exit.getOrElse(Effect.runSyncExit(handling), (cause) => {
     throw Cause.squash(cause)
   })
 }
 
-const onRegistry = <A, E, R>(effect: Effect.Effect<A, E, R>, { registry }: Options): Effect.Effect<A, E, R> =>
-  registry === undefined ? effect : Effect.provideService(effect, Registry, registry)
+// What is no options at all is for the server to refuse.
+const onRegistry = <A, E, R>(effect: Effect.Effect<A, E, R>, options: Options | null): Effect.Effect<A, E, R> => {
+  const registry = options?.registry
+  return registry === undefined ? effect : Effect.provideService(effect, Registry, registry)
+}
 
 const started = async <E>(
   make: Effect.Effect<MetricsServer.RunningServer, E, Scope.Scope>,
-  options: ServerOptions
+  options: ServerOptions | null
 ): Promise<ServerHandle> => {
-  const { serviceDiscovery } = options
+  const serviceDiscovery = options?.serviceDiscovery
   const registering =
     serviceDiscovery === undefined
       ? make
       : Effect.flatMap(asService(serviceDiscovery), (service) => Effect.provideService(make, ServiceDiscovery, service))
-  const { value: server, close } = await running(onRegistry(registering, options), toLog(options.log))
+  const { value: server, close } = await running(onRegistry(registering, options), toLog(options?.log))
   const { address, https, url, healthUrl, isHealthOpen, needsCertificate } = server
   return {
     address,

@@ -548,6 +548,17 @@ describe("The token of a Consul agent", () => {
     )
   }
 
+  itInTime("is asked for once when the registration is taken back, which has to be done in time", () =>
+    Effect.gen(function* () {
+      const agent = yield* scripted()
+      const token = Effect.delay(Effect.succeed("abc"), "2 seconds")
+      const { lines, stop } = yield* registeredWith(agent.address, { token, watchInterval: false }, "3500 millis")
+      yield* stop
+      assert.isEmpty([...agent.services.keys()])
+      assert.deepStrictEqual(told(lines), [])
+    })
+  )
+
   it.scopedLive("that nothing can interrupt while it is waited for holds up no shutdown", () =>
     Effect.gen(function* () {
       let isStuck = false

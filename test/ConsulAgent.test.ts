@@ -280,18 +280,29 @@ describe("The options of a Consul agent", () => {
     ["there is no option advertise.host", { advertise: { host: "10.0.0.7" } as never }],
     ["options must be an object", null as never],
     ["check must be an object", { check: null as never }],
-    ...["0.0.0.0", "::0", "0:0:0:0:0:0:0:0", "*", "http://x", "[fd00::1]", "a b"].map(
-      (address) => ["advertise.address", { advertise: { address } }] as const
-    ),
+    ...[
+      "0.0.0.0",
+      "0",
+      "0x0",
+      "::0",
+      "0:0:0:0:0:0:0:0",
+      "*",
+      "http://x",
+      "[fd00::1]",
+      "a b",
+      "fe80::1%eth0",
+      "::%eth0"
+    ].map((address) => ["advertise.address", { advertise: { address } }] as const),
     ["required must be true or false", { required: "false" as never }],
     ["deregister must be true or false", { deregister: "false" as never }],
     ["verify must be true or false", { verify: "no" as never }],
     ["check.tlsSkipVerify must be true or false", { check: { tlsSkipVerify: "true" as never } }],
     ["tls.verify must be true or false", { tls: { verify: "false" as never } }],
+    ["tls.cert and tls.key need each other", { tls: { cert: "/nowhere/cert.pem", ca: undefined } }],
     ["tls.serverName must be", { tls: { serverName: 5 as never } }],
     ["tls: the ca cannot be used", { tls: { ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" } }],
     ...["no url", "ftp://x/", "http://", 5 as never].map(
-      (url) => ["check.url must be one of http or https", { check: { url } }] as const
+      (url) => ["check.url must be a whole URL of http or https", { check: { url } }] as const
     ),
     ["advertise.port", { advertise: { port: 65_536 } }],
     ["auth must be a text", { auth: 1 as never }],
@@ -492,6 +503,21 @@ describe("The environment of Consul's own tools", () => {
         assert.include(String(error), address.replace("http://", "https://"))
       }
       assert.deepStrictEqual(seen(), [])
+    })
+  )
+
+  it.scopedLive("is told of an agent that is to be verified also by an instance of a class", () =>
+    Effect.gen(function* () {
+      class Inherited {
+        get verify() {
+          return true
+        }
+      }
+      const { address } = yield* scripted(undefined, yield* certificate)
+      const layer = ConsulAgent.layerEnv({ address, tls: new Inherited() })
+      const variables = environment({ CONSUL_HTTP_SSL_VERIFY: "false" })
+      const error = yield* Effect.scoped(Effect.flip(serving(Layer.provide(layer, variables))))
+      assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Unreachable" })
     })
   )
 

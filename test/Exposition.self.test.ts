@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import { authority } from "./support/certificate.js"
 import { formats, logged, parsers } from "./support/expositions.js"
@@ -358,6 +358,21 @@ const told = (kind: Kind) =>
         })
       )
     }
+
+    it.scopedLive("again after the registry was cleared while a scrape is in flight", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const { url } = yield* started(kind, {}, { registry })
+        const slow = yield* shut
+        const hanging = yield* Effect.fork(get(url))
+        yield* slow.reached
+        registry.clear()
+        const { body } = yield* get(`${url}?name[]=effect_prometheus_scrapes_total`)
+        assert.include(body, 'effect_prometheus_scrapes_total{code="200"} 0\n')
+        yield* slow.open
+        yield* Fiber.join(hanging)
+      })
+    )
 
     it.scopedLive(
       "nothing where it is switched off, also after a server that did and a registry that was cleared",

@@ -604,6 +604,12 @@ describe("the server in this thread", () => {
   )
 })
 
+class Inherited {
+  get authentication() {
+    return { tokens: ["0123456789abcdef"] }
+  }
+}
+
 describe("the exposition mounted with an option that is none", () => {
   const given: ReadonlyArray<readonly [options: object, told: string]> = [
     [{ maxScrapesInFlight: 0 }, "maxScrapesInFlight must be "],
@@ -613,7 +619,10 @@ describe("the exposition mounted with an option that is none", () => {
     [{ compression: "no" }, "compression must be "],
     [{ selfMetrics: "false" }, "selfMetrics must be "],
     [{ authentication: { tokens: ["0123456789abcdef"] } }, "there is no option authentication"],
-    [{ compresion: false }, "there is no option compresion; is compression meant?"]
+    [{ compresion: false }, "there is no option compresion; is compression meant?"],
+    [new Inherited(), "there is no option authentication"],
+    [null as never, "options must be an object with options, not null"],
+    [["no", "options"], "options must be an object with options, not a list"]
   ]
   const routers = [HttpRouter.Default, HttpLayerRouter.HttpRouter, HttpApiBuilder.Router]
 

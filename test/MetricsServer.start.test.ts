@@ -197,6 +197,17 @@ for (const kind of kinds) {
 }
 
 describe("MetricsServer.layerConfig", () => {
+  const configured = (options: Config.Config.Wrap<MetricsServer.Options>) =>
+    Effect.map(Layer.build(Layer.provide(MetricsServer.layerConfig(options), logging().layer)), (context) =>
+      Context.get(context, MetricsServer.MetricsServer)
+    )
+
+  const asksForCredentials = (options: Config.Config.Wrap<MetricsServer.Options>) =>
+    Effect.gen(function* () {
+      const { healthUrl } = yield* configured(options)
+      assert.strictEqual((yield* get(healthUrl)).status, 401)
+    })
+
   const options = {
     host: Config.string("METRICS_HOST"),
     port: Config.integer("METRICS_PORT"),
@@ -227,16 +238,32 @@ describe("MetricsServer.layerConfig", () => {
     })
   )
 
-  it.scopedLive("leaves out what is undefined, options of options as well", () =>
+  const withTokens = { tokens: Config.succeed(["0123456789abcdef"]) }
+
+  class Inherited {
+    readonly host = Config.succeed("127.0.0.1")
+    get authentication() {
+      return withTokens
+    }
+  }
+
+  for (const [how, given] of [
+    ["is undefined", { host: Config.succeed("127.0.0.1"), tls: undefined, authentication: withTokens }],
+    ["is undefined in others", { ...new Inherited(), authentication: { ...withTokens, users: undefined } }]
+  ] as const) {
+    it.scopedLive(`leaves out what ${how}`, () => Effect.asVoid(asksForCredentials(given)))
+  }
+
+  it.scopedLive("takes what an instance of a class has by inheritance", () => asksForCredentials(new Inherited()))
+
+  it.scopedLive("takes options of which none is left for none, but not for nothing that was asked for", () =>
     Effect.gen(function* () {
-      const none = {
-        tls: undefined,
-        authentication: { users: undefined, tokens: Config.succeed(["0123456789abcdef"]) }
+      for (const none of [{}, { port: undefined as never }]) {
+        const { address } = yield* configured(none)
+        assert.isAbove(address.port, 0)
       }
-      const layer = MetricsServer.layerConfig({ host: Config.succeed("127.0.0.1"), ...none })
-      const context = yield* Layer.build(Layer.provide(layer, logging().layer))
-      const { healthUrl } = Context.get(context, MetricsServer.MetricsServer)
-      assert.strictEqual((yield* get(healthUrl)).status, 401)
+      const error = yield* refused(configured({ authentication: { users: undefined } }))
+      assert.include(error.message, "authentication has neither users nor tokens")
     })
   )
 

@@ -169,6 +169,23 @@ describe("a metrics server in a worker thread", () => {
     })
   )
 
+  itInTime("waits for it as well where it is asked for nothing else", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      let held = 0
+      const gauge = new Gauge({ name: "held", help: "h", registers: [registry], collect: () => busy(held) })
+      const server = yield* started(inWorker, {}, { registry })
+      held = 400
+      const ages = []
+      for (const value of [1, 2, 3]) {
+        gauge.set(value)
+        ages.push(ageOf(yield* get(`${server.url}?name[]=held`)))
+      }
+      // Nobody knew of it the first time.
+      assert.deepStrictEqual(ages.slice(1), [0, 0])
+    })
+  )
+
   itInTime("says how old its numbers are with the labels that all others have", () =>
     Effect.gen(function* () {
       const registry = someMetrics()

@@ -115,6 +115,18 @@ for (const { name, start } of starts) {
       assert.include(known.body, "jobs_total 3\n")
     })
 
+    it("takes nothing for options that is none", async () => {
+      const serve = name === "startHttpServer" ? Promises.startHttpServer : Promises.startHttpServerInThread
+      for (const none of [null, "no", ["no"]]) {
+        const error = await rejection(serve(none as never))
+        assert.instanceOf(error, MetricsServerError)
+        assert.include((error as MetricsServerError).message, "options must be an object with options")
+      }
+      const serviceDiscovery = Promises.consulAgent(null as never)
+      const error = await rejection(started({ serviceDiscovery }))
+      assert.include(String(error), "options must be an object with options, not null")
+    })
+
     it("says one line when it starts, which tells that it is not registered", async () => {
       const { lines, log } = logging()
       const server = await started({ log })

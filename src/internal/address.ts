@@ -6,9 +6,11 @@ export const isWildcard = (hostname: string): boolean => wildcards.includes(norm
 
 const wildcards = ["0.0.0.0", "[::]", "[::ffff:0:0]"]
 
-// An IPv6 address can be written in many ways; one with a zone is that of an interface.
-const normal = (hostname: string): string =>
-  isIPv6(hostname) && !hostname.includes("%") ? new URL(`http://[${hostname}]`).hostname : hostname
+// An address can be written in many ways.
+const normal = (hostname: string): string => {
+  const url = `http://${urlHost(hostname)}`
+  return URL.canParse(url) ? new URL(url).hostname : hostname
+}
 
 /** As it stands in a URL: IPv6 in brackets (RFC 3986, section 3.2.2). */
 export const urlHost = (hostname: string): string => (isIPv6(hostname) ? `[${hostname}]` : hostname)

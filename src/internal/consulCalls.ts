@@ -26,10 +26,13 @@ export interface Calls {
   readonly dropCheck: Effect.Effect<void, Trouble>
   /** Tells the agent that all is well, for a check with a TTL. */
   readonly pass: Effect.Effect<void, Trouble>
+  /** The same calls with one token for all of them, for those that have to be made soon. */
+  readonly withOneToken: Effect.Effect<Calls>
 }
 
 /** The calls about a service. */
-export const callsAbout = ({ address, call }: Connection, wanted: Wanted): Calls => {
+export const callsAbout = (connection: Connection, wanted: Wanted): Calls => {
+  const { address, call } = connection
   const id = encodeURIComponent(wanted.id)
   const check = encodeURIComponent(checkId(wanted.id))
   const service = `/v1/agent/service/${id}`
@@ -53,7 +56,8 @@ export const callsAbout = ({ address, call }: Connection, wanted: Wanted): Calls
     // One that is gone already is what was wanted: the agent lost its state, or somebody was faster.
     deregister: Effect.asVoid(call("PUT", `/v1/agent/service/deregister/${id}`, { isGood: isUnknown })),
     dropCheck: Effect.asVoid(call("PUT", `/v1/agent/check/deregister/${check}`)),
-    pass: Effect.asVoid(call("PUT", `/v1/agent/check/pass/${check}`))
+    pass: Effect.asVoid(call("PUT", `/v1/agent/check/pass/${check}`)),
+    withOneToken: Effect.map(connection.withOneToken, (one) => callsAbout(one, wanted))
   }
 }
 

@@ -143,7 +143,8 @@ const httpCheck = (given: HttpCheck, common: object): Effect.Effect<CheckedCheck
   Effect.gen(function* () {
     const { timeout, url } = given
     if (url !== undefined && !isPage(url)) {
-      return yield* Effect.fail(invalid(`check.url must be one of http or https, not ${shown(url)}`))
+      // It may hold a password.
+      return yield* Effect.fail(invalid("check.url must be a whole URL of http or https"))
     }
     const skipsVerification = yield* flagOf("check.tlsSkipVerify", given.tlsSkipVerify, false)
     const interval = yield* agentMillisOf("check.interval", given.interval ?? "10 seconds")
@@ -164,7 +165,7 @@ const httpCheck = (given: HttpCheck, common: object): Effect.Effect<CheckedCheck
     }
   })
 
-const isPage = (url: unknown): boolean => typeof url === "string" && /^https?:\/\//.test(url) && URL.canParse(url)
+const isPage = (url: unknown): boolean => typeof url === "string" && /^https?:\/\//i.test(url) && URL.canParse(url)
 
 const headerOf = (
   header: HttpCheck["header"] = {}

@@ -56,6 +56,8 @@ export interface CallOptions {
 export interface Connection {
   readonly address: string
   readonly call: (method: "GET" | "PUT", path: string, options?: CallOptions) => Effect.Effect<Answer, Trouble>
+  /** The same with one token for all calls, for those that have to be done soon. */
+  readonly withOneToken: Effect.Effect<Connection>
 }
 
 /** A client of the agent, which lives as long as the scope. */
@@ -67,33 +69,38 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
       yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
       () => true
     )
-    const call: Connection["call"] = (method, path, { body, isGood, timeout = options.timeout } = {}) =>
-      Effect.flatMap(tokenInTime(options), (token) => {
-        const what = `${method} ${path}`
-        const { headers, secrets } = withToken(options, token)
-        const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
-        const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
-        const exchange = client.execute(request).pipe(
-          Effect.catchAllCause((cause) =>
-            Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause))
-          ),
-          Effect.bindTo("response"),
-          Effect.bind("text", ({ response }) =>
-            Effect.catchAllCause(response.text, (cause) =>
-              Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause))
-            )
-          ),
-          HttpIncomingMessage.withMaxBodySize(Option.some(longestAnswer)),
-          Effect.flatMap(({ response: { status }, text }) => {
+    const answered = (request: HttpClientRequest.HttpClientRequest) =>
+      client.execute(request).pipe(
+        Effect.catchAllCause((cause) =>
+          Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause))
+        ),
+        Effect.bindTo("response"),
+        Effect.bind("text", ({ response }) =>
+          Effect.catchAllCause(response.text, (cause) =>
+            Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause))
+          )
+        ),
+        HttpIncomingMessage.withMaxBodySize(Option.some(longestAnswer))
+      )
+    const withTokens = (tokens: CurrentToken): Connection => ({
+      address,
+      call: (method, path, { body, isGood, timeout = options.timeout } = {}) =>
+        Effect.flatMap(tokens, (token) => {
+          const what = `${method} ${path}`
+          const { headers, secrets } = withToken(options, token)
+          const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
+          const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
+          const exchange = Effect.flatMap(answered(request), ({ response: { status }, text }) => {
             const told = () => withoutSecrets(text, secrets)
             return status === 200 || isGood?.(status, text) === true
               ? Effect.succeed({ status, text, told, token })
               : Effect.fail(refused(address, what, status, told()))
           })
-        )
-        return Effect.flatMap(bounded(exchange, timeout), (exit) => exit ?? Effect.fail(late(address, what, timeout)))
-      })
-    return { address, call }
+          return Effect.flatMap(bounded(exchange, timeout), (exit) => exit ?? Effect.fail(late(address, what, timeout)))
+        }),
+      withOneToken: Effect.map(Effect.cached(tokens), withTokens)
+    })
+    return withTokens(tokenInTime(options))
   })
 
 // How long an answer may be, in bytes: about one service, it has a few thousand at most. Whoever answers at the address may

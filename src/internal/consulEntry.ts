@@ -105,15 +105,17 @@ const verified = ({ by, calls, wanted }: EntryOptions): Effect.Effect<void, Trou
 
 const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown, takenBy }: Memory): Effect.Effect<void> => {
   if (!mayBeKnown) return Effect.void
-  const forget = Effect.catchAll(calls.deregister, ({ message }) =>
-    Effect.logWarning(`the service ${wanted.id} may still be registered: ${message}`)
-  )
   const leave = (other: Known) =>
     Effect.logInfo(`the service ${wanted.id} stays registered: it is that of ${placeOf(other)} now`)
-  return Effect.matchEffect(calls.look(lastLook), {
-    onFailure: () => (takenBy === undefined ? forget : leave(takenBy)),
-    // Also where it is not there: a request that nobody answered may be on its way still.
-    onSuccess: ({ known }) => (known === undefined || isSamePlace(known, wanted) ? forget : leave(known))
+  return Effect.flatMap(calls.withOneToken, ({ deregister, look }) => {
+    const forget = Effect.catchAll(deregister, ({ message }) =>
+      Effect.logWarning(`the service ${wanted.id} may still be registered: ${message}`)
+    )
+    return Effect.matchEffect(look(lastLook), {
+      onFailure: () => (takenBy === undefined ? forget : leave(takenBy)),
+      // Also where it is not there: a request that nobody answered may be on its way still.
+      onSuccess: ({ known }) => (known === undefined || isSamePlace(known, wanted) ? forget : leave(known))
+    })
   })
 }
 

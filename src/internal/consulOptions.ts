@@ -78,7 +78,8 @@ export interface AgentTls {
   readonly verify?: boolean | undefined
 }
 
-const tlsKeys = {
+/** Everything that is known of an option of TLS: another key is none. */
+export const knownTls = {
   ca: true,
   cert: true,
   key: true,
@@ -90,10 +91,13 @@ const tlsKeys = {
 export const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, Trouble> =>
   Effect.gen(function* () {
     if (tls === undefined) return {}
-    yield* knownOnly("tls", tls, tlsKeys)
+    yield* knownOnly("tls", tls, knownTls)
     const { ca, cert, key, serverName } = tls
     if (serverName !== undefined && typeof serverName !== "string") {
       return yield* Effect.fail(invalid(`tls.serverName must be a name, not ${shown(serverName)}`))
+    }
+    if ((cert === undefined) !== (key === undefined)) {
+      return yield* Effect.fail(invalid("tls.cert and tls.key need each other"))
     }
     const pem = {
       ...(ca === undefined ? {} : { ca: yield* pemOf("CA of the Consul agent", ca) }),
@@ -202,8 +206,9 @@ interface Advertised {
 
 const advertisedKeys = { address: true, port: true } as const satisfies Record<keyof Advertised, true>
 
-// What no name has: it would be that of a URL, or stand for many.
-const isHost = (address: string): boolean => isIPv6(address) || !/[\s:/?#@*[\]]/.test(address)
+// What no name has: it would be that of a URL, or stand for many, or for an interface of one machine.
+const isHost = (address: string): boolean =>
+  !/[\s/?#@*[\]%]/.test(address) && (isIPv6(address) || !address.includes(":"))
 
 /** What is registered instead of what was bound. */
 export const advertisedOf = (advertise: Advertised = {}): Effect.Effect<Advertised, Trouble> =>

@@ -44,24 +44,54 @@ export const listOption = (name: string, given: unknown, ifEmpty: string): Reado
 }
 
 /**
- * The options as an object's own, those of an instance of a class among them, which has them by inheritance: to take some
- * of them apart with `...` would lose what is inherited.
+ * The options as an object's own, those among them that an instance of a class has by inheritance: to take some of them
+ * apart with `...` would lose these. Its methods are no options. What is no object with options stays as it is, to be
+ * refused where it is looked at.
  */
-export const ownOptions = <A extends object>(given: A, known: { readonly [K in keyof A]?: true }): A => {
-  const own = { ...given }
-  for (const name in known) if (given[name] !== undefined) own[name] = given[name]
+export const ownOptions = <A>(given: A): A => {
+  if (!isRecord(given)) return given
+  const own: Record<string, unknown> = {}
+  for (const name of namesOf(given)) own[name] = given[name]
+  return own as A
+}
+
+/** The same without some of them. */
+export const without = <A extends object, K extends string & keyof A>(
+  given: A,
+  ...names: ReadonlyArray<K>
+): Omit<A, K> => {
+  const own = ownOptions(given)
+  if (isRecord(own)) for (const name of names) delete own[name]
   return own
+}
+
+const isRecord = (given: unknown): given is Record<string, unknown> =>
+  typeof given === "object" && given !== null && !Array.isArray(given)
+
+// What can be enumerated, and what has a getter further up.
+const namesOf = (given: object): Iterable<string> => {
+  const names = new Set<string>()
+  for (const name in given) names.add(name)
+  for (
+    let at: unknown = Object.getPrototypeOf(given);
+    isRecord(at) && at !== Object.prototype;
+    at = Object.getPrototypeOf(at)
+  ) {
+    for (const [name, { get }] of Object.entries(Object.getOwnPropertyDescriptors(at)))
+      if (get !== undefined) names.add(name)
+  }
+  return names
 }
 
 /** Nothing but those options. An unknown one would leave off what was meant, and nobody would notice. */
 export const knownOptions = (what: string, given: unknown, known: Readonly<Record<string, true>>): void => {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+  if (!isRecord(given)) {
     const kind = Array.isArray(given) ? "a list" : given === null ? "null" : typeof given
     throw new RangeError(`${what} must be an object with options, not ${kind}`)
   }
   const prefix = what === "options" ? "" : `${what}.`
-  for (const [key, value] of Object.entries(given)) {
-    if (value === undefined || Object.hasOwn(known, key)) continue
+  for (const key of namesOf(given)) {
+    if (given[key] === undefined || Object.hasOwn(known, key)) continue
     const meant = Object.keys(known).find((name) => isNear(key.toLowerCase(), name.toLowerCase()))
     const hint = meant === undefined ? "" : `; is ${prefix}${meant} meant?`
     throw new RangeError(`there is no option ${prefix}${key}${hint}`)

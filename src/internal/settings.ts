@@ -75,8 +75,8 @@ const defaults = {
   staleFor: "30 seconds"
 } as const
 
-/** Everything that is known of an option: another key is none. */
-export const knownSettings = {
+// Everything that is known of an option: another key is none.
+const known = {
   ...knownServing,
   ...knownLimits,
   host: true,
@@ -92,7 +92,7 @@ export const knownSettings = {
 
 /** Checks the options. It throws a `RangeError` that names the one which is none. TLS is left to be read. */
 export const checkedSettings = (options: WorkerOptions): Settings => {
-  knownOptions("options", options, knownSettings)
+  knownOptions("options", options, known)
   const { authentication, host, path = defaults.path, port = 0, tls } = options
   // Node.js takes an empty one for all interfaces, which nobody means who leaves a variable empty.
   if (host !== undefined && (typeof host !== "string" || host === "")) {

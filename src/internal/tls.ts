@@ -134,7 +134,7 @@ export const validUntil = ({ cert }: TlsTexts): Date => new Date(new X509Certifi
 
 /** The certificates in a PEM text. It throws where one of them is none, or there is none at all. */
 export const certificatesOf = (ca: string): ReadonlyArray<X509Certificate> => {
-  const blocks = ca.match(/-----BEGIN [^-]+-----[^-]*(-----END [^-]+-----)?/g) ?? []
+  const blocks = ca.match(/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*(-----END [^-]+-----)?/g) ?? []
   if (blocks.length === 0) throw new Error("there is no certificate in it")
   return blocks.map((block) => new X509Certificate(block))
 }

@@ -97,8 +97,11 @@ class MainThread {
   ) {}
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" }>): void {
-    // Some families alone tell nothing of how long all of them take.
-    if (message.tag === "Scraped" && message.exposed.asked === undefined) this.heldFor = message.exposed.heldFor
+    if (message.tag === "Scraped") {
+      const { asked, heldFor } = message.exposed
+      // Some families alone tell how long all of them take at least.
+      this.heldFor = asked === undefined ? heldFor : Math.max(this.heldFor, heldFor)
+    }
     this.waiting.get(message.id)?.(message)
   }
 

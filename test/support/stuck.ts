@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { fixture } from "./child.js"
-import { patience } from "./times.js"
+import { holdingUp, patience } from "./times.js"
 
 /** What another thread asks for while this one is stuck. */
 export interface Scrape {
@@ -33,10 +33,11 @@ const message = (thread: Worker): Effect.Effect<Message, unknown> =>
 const told = () => new Int32Array(new SharedArrayBuffer(4))
 
 /** Holds this thread up. */
-export const busy = (milliseconds: number): void => {
-  const until = performance.now() + milliseconds
-  while (performance.now() < until);
-}
+export const busy = (milliseconds: number): void =>
+  holdingUp(milliseconds, () => {
+    const until = performance.now() + milliseconds
+    while (performance.now() < until);
+  })
 
 /**
  * What another thread is answered in so many milliseconds, while this one does something, and until its last request is
@@ -73,7 +74,7 @@ export const stuck = (
 ) =>
   Effect.suspend(() => {
     const isOver = told()
-    const wait = Effect.sync(() => Atomics.wait(isOver, 0, 0, patience))
+    const wait = Effect.sync(() => holdingUp(patience, () => void Atomics.wait(isOver, 0, 0, patience)))
     return elsewhere(requests, milliseconds, Effect.zipRight(before, wait), isOver)
   })
 

@@ -19,15 +19,27 @@ export const assertInTime = (isInTime: boolean, otherwise: string): void => {
 export const assertWithin = (took: number, most: number, what = "it"): void =>
   assertInTime(took < most, `${what} took ${took.toFixed(0)} ms, and not less than ${most}`)
 
-/** How long, in milliseconds, a timer of this thread is late at most, from now on. */
+// For so long, in milliseconds, tests have held this thread up themselves.
+let ours = 0
+
+/** Holds this thread up on purpose, for so long at most, which is nothing that a test could be excused by. */
+export const holdingUp = (most: number, act: () => void): void => {
+  const start = performance.now()
+  act()
+  ours += Math.min(most, performance.now() - start)
+}
+
+/** How long, in milliseconds, a timer of this thread is late at most, from now on, for whatever the tests have not done. */
 const watched = () => {
   const interval = 20
   let due = performance.now() + interval
+  let known = ours
   let latest = 0
   const look = (): void => {
     const now = performance.now()
-    latest = Math.max(latest, now - due)
+    latest = Math.max(latest, now - due - (ours - known))
     due = now + interval
+    known = ours
   }
   const timer = setInterval(look, interval)
   return () => {
