@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import { Registry as PromRegistry } from "prom-client"
@@ -87,6 +88,14 @@ describe("MetricsServer.validate", () => {
         grace: "1 second"
       })
       yield* MetricsServer.validate()
+    })
+  )
+
+  it.scopedLive("takes options of another realm, as those who test with other globals give them", () =>
+    Effect.gen(function* () {
+      yield* MetricsServer.validate(runInNewContext(`({ port: 0, authentication: { tokens: ["${token}"] } })`))
+      const error = yield* refused(MetricsServer.validate(runInNewContext("({ prot: 0 })")))
+      assert.include(error.message, "there is no option prot")
     })
   )
 

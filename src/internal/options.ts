@@ -68,20 +68,18 @@ export const without = <A extends object, K extends string & keyof A>(
 const isRecord = (given: unknown): given is Record<string, unknown> =>
   typeof given === "object" && given !== null && !Array.isArray(given)
 
-// What can be enumerated, and what has a getter further up.
+// What is its own; and of its classes, what can be enumerated or has a getter. What every object has is at the root.
 const namesOf = (given: object): Iterable<string> => {
-  const names = new Set<string>()
-  for (const name in given) names.add(name)
-  for (
-    let at: unknown = Object.getPrototypeOf(given);
-    isRecord(at) && at !== Object.prototype;
-    at = Object.getPrototypeOf(at)
-  ) {
-    for (const [name, { get }] of Object.entries(Object.getOwnPropertyDescriptors(at)))
-      if (get !== undefined) names.add(name)
+  const names = new Set(Object.keys(given))
+  for (let at = above(given); at !== null && above(at) !== null; at = above(at)) {
+    for (const [name, { enumerable, get }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+      if (enumerable === true || get !== undefined) names.add(name)
+    }
   }
   return names
 }
+
+const above = (given: object): object | null => Object.getPrototypeOf(given)
 
 /** Nothing but those options. An unknown one would leave off what was meant, and nobody would notice. */
 export const knownOptions = (what: string, given: unknown, known: Readonly<Record<string, true>>): void => {
