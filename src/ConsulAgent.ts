@@ -73,9 +73,9 @@ export interface AgentConnection {
    */
   readonly address?: string | undefined
   /**
-   * The ACL token, which travels in `X-Consul-Token`; or an effect that gives it, which is run for each call, so that a
-   * token can be another one later. The agent itself goes on using the token of the registration: with another token
-   * the service is registered again, so give the same one for as long as it is good.
+   * The ACL token, which travels in `X-Consul-Token`; or an effect that gives it, which is run for each call (once for
+   * those at the shutdown), so that a token can be another one later. The agent itself goes on using the token of the
+   * registration: with another token the service is registered again, so give the same one for as long as it is good.
    */
   readonly token?: Token | undefined
   /** User and password for HTTP basic authentication, as `user:password`. */

@@ -197,6 +197,17 @@ describe("a metrics server in a worker thread", () => {
     })
   )
 
+  it.scopedLive("takes labels that cannot be sent to a thread as the texts that they are exposed as", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      registry.setDefaultLabels({ home: new URL("http://shop/"), of: () => "x" })
+      const server = yield* started(inWorker, {}, { registry })
+      const { body } = yield* get(server.url)
+      assert.include(body, '\njobs_total{home="http://shop/",of="() => \\"x\\""} 3\n')
+      assert.include(body, `\n${age}{home="http://shop/",of="() => \\"x\\""} 0\n`)
+    })
+  )
+
   it.scopedLive("starts even if a metric cannot be read then, and tells of it when it is scraped", () =>
     Effect.gen(function* () {
       const registry = someMetrics()

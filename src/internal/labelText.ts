@@ -3,9 +3,14 @@
 /** Labels as a client keeps them. */
 export type LabelValues = Readonly<Record<string, unknown>>
 
-/** A copy of labels, if they are any. */
-export const someLabels = (labels: unknown): LabelValues | undefined =>
-  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? { ...labels } : undefined
+/** Labels as the texts that stand for them, which can be sent to a worker. */
+export type LabelTexts = Readonly<Record<string, string>>
+
+/** A copy of labels as texts, if they are any. */
+export const someLabels = (labels: unknown): LabelTexts | undefined =>
+  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0
+    ? Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]))
+    : undefined
 
 /** Labels as they stand between the braces: those defaults that are not overridden, and own ones. */
 export const labelText = (own: LabelValues | undefined, defaults?: LabelValues): string => {

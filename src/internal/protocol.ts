@@ -1,6 +1,6 @@
 /** What the main thread and the worker say to each other. */
 import type { Ask, NotScraped } from "./endpoint.js"
-import type { LabelValues } from "./labelText.js"
+import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { TlsMaterial } from "./secureContext.js"
 import type { ScrapeEvent } from "./selfMetrics.js"
@@ -32,7 +32,7 @@ export interface Exposed {
   readonly lengths: ReadonlyArray<number>
   readonly bytes: Uint8Array
   /** The labels that all of its series have. */
-  readonly defaults: LabelValues | undefined
+  readonly defaults: LabelTexts | undefined
   /** The longest time that the main thread worked on it without giving way, in milliseconds. */
   readonly heldFor: number
 }

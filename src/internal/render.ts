@@ -7,7 +7,7 @@ import { encodeHistogram, IrregularError } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
 import { seriesOf, withOneInfinity, withOwnLabels } from "./histogramSamples.js"
 import { Kept } from "./kept.js"
-import type { LabelValues } from "./labelText.js"
+import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { nextTurn, Pace } from "./pace.js"
@@ -28,7 +28,7 @@ export interface Rendered {
   readonly writer: Writer
   readonly families: ReadonlyArray<WrittenFamily>
   /** The labels that every series has which has no other value for them. */
-  readonly defaults: LabelValues | undefined
+  readonly defaults: LabelTexts | undefined
   readonly failures: ReadonlyArray<Failure>
   /** Why it is not whole: its time was over. */
   readonly stopped: Stopped | undefined

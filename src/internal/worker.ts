@@ -5,7 +5,7 @@
 import { parentPort, workerData } from "node:worker_threads"
 import { encodeSamples, epilogues, noClashes } from "./encoder.js"
 import type { Ask, Scraped } from "./endpoint.js"
-import type { LabelValues } from "./labelText.js"
+import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import { contentTypes } from "./negotiation.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
@@ -37,7 +37,7 @@ interface Cached {
 /** The families as they were last seen in each format. */
 class Cache {
   /** The labels that all series have, as of the last exposition. */
-  defaults: LabelValues | undefined
+  defaults: LabelTexts | undefined
   private readonly formats = new Map<Format, { readonly at: number; readonly families: Map<string, CachedFamily> }>()
 
   /** Takes in an exposition. One of all families replaces what was known; one of some replaces those of them. */
@@ -179,7 +179,7 @@ const stale = (why: string): Scraped => ({
 interface Told {
   /** In milliseconds. */
   readonly age: number
-  readonly defaults: LabelValues | undefined
+  readonly defaults: LabelTexts | undefined
 }
 
 // What is not told is undefined.
