@@ -10,7 +10,8 @@
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
-import { Counter, Gauge, Histogram, register } from "prom-client"
+import { Counter, Gauge, Histogram, register, Summary } from "prom-client"
+import type { Family } from "./internal/family.js"
 import type { OwnMetric, OwnMetricName, Usable } from "./internal/selfMetrics.js"
 import { ownMetrics, seriesOf } from "./internal/selfMetrics.js"
 import type { Operation } from "./internal/warnings.js"
@@ -95,6 +96,36 @@ const newMetric = (definition: OwnMetric, registry: MetricRegistry): Counter | G
   const counter = new Counter(configuration)
   for (const labels of seriesOf(definition)) counter.inc(labels, 0)
   return counter
+}
+
+/**
+ * The metric of that name on that registry, made if it is not there yet. It throws what the registry throws, and where
+ * there is another metric by that name.
+ *
+ * @internal
+ */
+export const unsafeFamily = (registry: MetricRegistry, family: Family): object => {
+  const existing = registry.getSingleMetric(family.name) as Existing | undefined
+  if (existing !== undefined) {
+    const labels = [...(existing.labelNames ?? [])].sort().join()
+    if (existing.type === family.type && labels === [...family.labelNames].sort().join()) return existing
+    throw new Error(`there is another metric named ${family.name}`)
+  }
+  const { buckets, help, labelNames, name, type } = family
+  const configuration = { name, help, labelNames: [...labelNames], registers: [] }
+  const made = {
+    counter: () => new Counter(configuration),
+    gauge: () => new Gauge(configuration),
+    histogram: () => new Histogram({ ...configuration, ...(buckets && { buckets: [...buckets] }) }),
+    summary: () => new Summary(configuration)
+  }[type]()
+  registry.registerMetric(made as never)
+  return made
+}
+
+interface Existing {
+  readonly type?: unknown
+  readonly labelNames?: ReadonlyArray<string>
 }
 
 /**
