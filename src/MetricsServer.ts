@@ -44,6 +44,7 @@ import { listen } from "./internal/server.js"
 import type { ErrorPolicy } from "./internal/serving.js"
 import type { Options, Settings, WorkerOptions } from "./internal/settings.js"
 import { checkedSettings } from "./internal/settings.js"
+import { startThread } from "./internal/thread.js"
 import type { TlsSources, TlsTexts } from "./internal/tls.js"
 import { checkTls, readTls } from "./internal/tls.js"
 import { WorkerStartError } from "./internal/workerStartError.js"
@@ -166,17 +167,15 @@ export const makeWorker = (
       const run = Runtime.runPromise(runtime)
       const tell = yield* telling(checked, serverMetrics)
       const { shutdownTimeout: _, sources: __, ...settings } = checked
-      return yield* Effect.tryPromise(async () => {
-        // Only where there is a worker, so that nobody else loads it.
-        const { startThread } = await import("./internal/thread.js")
-        return startThread({
+      return yield* Effect.tryPromise(() =>
+        startThread({
           url: workerUrl(options.workerUrl),
           options: { ...settings, tellsAge: settings.selfMetrics },
           tell,
           scrape: (ask, onProgress) => run(expose(ask, settings, onProgress)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
-      })
+      )
     })
   )
 

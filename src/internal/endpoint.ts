@@ -2,11 +2,10 @@
  * One answer to one request, whoever asks: the library's own server, its worker, and each way to mount the metrics in
  * an application. It knows nothing of sockets.
  */
-import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
-import type { Outcome, ScrapeEvent } from "./selfMetrics.js"
+import type { Outcome, ScrapeError, ScrapeEvent } from "./selfMetrics.js"
 import type { Serving } from "./serving.js"
 
 /** What of a request matters. */
@@ -72,15 +71,6 @@ export interface NotScraped {
   readonly message: string
 }
 
-/** One of `scrapeErrors`. */
-export type ScrapeError = (typeof scrapeErrors)[number]
-
-/**
- * Why a scrape gets no exposition: a metric could not be read, or the registry; it took too long; too many are in flight;
- * or the application does not answer its worker.
- */
-export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale"] as const
-
 /** Where the metrics are, and how to get them. */
 export interface Endpoint extends Pick<Serving, "compression" | "scrapeTimeout" | "maxScrapesInFlight"> {
   /** Where the metrics are answered; every other path but `/` is 404. Undefined: whatever the path. */
@@ -95,7 +85,8 @@ export interface Endpoint extends Pick<Serving, "compression" | "scrapeTimeout" 
 // A smaller body fits the first packets as it is.
 const worthCompressing = 1_024
 
-const gzipped = promisify(gzip)
+const gzipped = (body: Uint8Array): Promise<Uint8Array> =>
+  new Promise((resolve, reject) => gzip(body, (error, zipped) => (error === null ? resolve(zipped) : reject(error))))
 
 // By the body, so that those who share one share its compression.
 const compressed = new WeakMap<Uint8Array, Promise<Uint8Array>>()

@@ -1,7 +1,14 @@
 /** What the library tells about itself, as metrics on the registry that it works for. */
-import type { ScrapeError } from "./endpoint.js"
-import { scrapeErrors } from "./endpoint.js"
 import { operations } from "./warnings.js"
+
+/** One of `scrapeErrors`. */
+export type ScrapeError = (typeof scrapeErrors)[number]
+
+/**
+ * Why a scrape gets no exposition: a metric could not be read, or the registry; it took too long; too many are in flight;
+ * or the application does not answer its worker.
+ */
+export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale"] as const
 
 /** What happens to a request for the metrics. A worker sends it to the main thread, where the registry is. */
 export type ScrapeEvent = Began | Ended | Refused | Gone
