@@ -31,17 +31,21 @@ import type * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
+import type * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
+import { unwrapped } from "./internal/config.js"
 import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { newClashes, newFailures } from "./internal/failures.js"
 import { listener } from "./internal/listener.js"
+import { messageOf } from "./internal/message.js"
 import type { Format } from "./internal/negotiation.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
 import { without } from "./internal/options.js"
@@ -228,6 +232,44 @@ export const layerRouter: {
         )
       )
 }
+
+/**
+ * The same as `layerRouter`, its options read from configuration. Options that are none are a `ConfigError` that names
+ * them.
+ *
+ * @example
+ * import { HttpLayerRouter } from "@effect/platform"
+ * import { Exposition } from "effect-prometheus"
+ * import { Config } from "effect"
+ *
+ * export const MetricsRoute = Exposition.layerRouterConfig(HttpLayerRouter.HttpRouter, {
+ *   scrapeTimeout: Config.withDefault(Config.duration("METRICS_TIMEOUT"), "10 seconds")
+ * })
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerRouterConfig: {
+  <Self, Name extends string, E, R>(
+    router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
+    options: Config.Config.Wrap<ServeOptions & MountOptions>
+  ): Layer.Layer<never, ConfigError.ConfigError>
+  <Self>(
+    router: Context.Tag<Self, HttpLayerRouter.HttpRouter>,
+    options: Config.Config.Wrap<ServeOptions & MountOptions>
+  ): Layer.Layer<never, ConfigError.ConfigError, Self>
+} = (
+  router: unknown,
+  options: Config.Config.Wrap<ServeOptions & MountOptions>
+): Layer.Layer<never, ConfigError.ConfigError> =>
+  Layer.unwrapEffect(
+    Effect.flatMap(unwrapped(options), (read) =>
+      Effect.try({
+        try: () => layerRouter(router as Context.Tag<never, HttpLayerRouter.HttpRouter>, read),
+        catch: (error) => ConfigError.InvalidData([], messageOf(error))
+      })
+    )
+  )
 
 const isTagClass = (router: unknown): router is HttpRouter.HttpRouter.TagClass<never, string, never, never> =>
   typeof (router as { readonly use?: unknown }).use === "function"

@@ -191,6 +191,17 @@ export const layerWorker = (
   Layer.scoped(MetricsServer, makeWorker(options))
 
 /**
+ * The server of `makeWorker` as a layer, its options read from configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWorkerConfig = (
+  options: Config.Config.Wrap<WorkerOptions>
+): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
+  Layer.scoped(MetricsServer, Effect.flatMap(unwrapped(options), makeWorker))
+
+/**
  * Checks options without serving: everything that is checked before a server listens, the files of `tls` included. What
  * only the attempt can tell, whether the port is free and the worker starts, is not.
  *

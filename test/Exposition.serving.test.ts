@@ -1,9 +1,14 @@
+import { createServer } from "node:http"
 import { gunzipSync } from "node:zlib"
+import { HttpLayerRouter } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Option } from "effect"
+import { Config, ConfigError, ConfigProvider, Effect, Fiber, Layer, Option } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import type { ServeOptions } from "../src/Exposition.js"
+import * as Exposition from "../src/Exposition.js"
 import type { MetricRegistry } from "../src/Registry.js"
+import * as Registry from "../src/Registry.js"
 import { bodyOf, contentTypes, formats, logged } from "./support/expositions.js"
 import { errors } from "./support/metrics.js"
 import type { Answer, Ask } from "./support/mounts.js"
@@ -340,6 +345,45 @@ describe("layerRouter", () => {
           assert.strictEqual(text(yield* ask("/other")), "other")
         })
       )
+    )
+  }
+})
+
+describe("layerRouterConfig", () => {
+  const served = (values: ReadonlyArray<readonly [string, string]>) =>
+    HttpLayerRouter.serve(
+      Exposition.layerRouterConfig(HttpLayerRouter.HttpRouter, {
+        path: Config.map(Config.string("METRICS_PATH"), (path): `/${string}` => `/${path}`),
+        maxScrapesInFlight: Config.integer("METRICS_SCRAPES")
+      }).pipe(Layer.provide(Registry.layer(small()))),
+      { disableListenLog: true }
+    ).pipe(Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map(values)))))
+
+  it.scopedLive("serves as configuration says", () =>
+    Effect.gen(function* () {
+      const app = served([
+        ["METRICS_PATH", "configured"],
+        ["METRICS_SCRAPES", "2"]
+      ])
+      const ask = yield* startPlatform(Layer.orDie(app))
+      assert.include(text(yield* ask("/configured")), "jobs_total 3\n")
+      assert.strictEqual((yield* ask("/metrics")).status, 404)
+    })
+  )
+
+  for (const [values, named] of [
+    [[["METRICS_PATH", "configured"]], "METRICS_SCRAPES"],
+    [[["METRICS_PATH", "configured"] as const, ["METRICS_SCRAPES", "0"] as const], "maxScrapesInFlight"]
+  ] as const) {
+    it.scopedLive(`fails with a ConfigError that names ${named} where that cannot be used`, () =>
+      Effect.gen(function* () {
+        const server = NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 })
+        const error = yield* Effect.flip(
+          Layer.build(Layer.provide(served(values), Layer.merge(server, HttpLayerRouter.layer)))
+        )
+        assert.isTrue(ConfigError.isConfigError(error))
+        assert.include(String(error), named)
+      })
     )
   }
 })

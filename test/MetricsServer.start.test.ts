@@ -5,7 +5,7 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Registry from "../src/Registry.js"
 import * as ServiceDiscovery from "../src/ServiceDiscovery.js"
 import { assertFree, get, listening } from "./support/http.js"
-import { kinds, logging, refused, serverLayer, someMetrics, started } from "./support/servers.js"
+import { kinds, logging, refused, serverLayer, someMetrics, started, workerUrl } from "./support/servers.js"
 import { assertWithin, itInTime } from "./support/times.js"
 
 // Some containers have none.
@@ -235,6 +235,38 @@ describe("MetricsServer.layerConfig", () => {
       const server = Context.get(context, MetricsServer.MetricsServer)
       assert.strictEqual(server.url, `http://127.0.0.1:${server.address.port}/configured`)
       assert.include((yield* get(server.url)).body, "jobs_total 3\n")
+    })
+  )
+
+  it.scopedLive("and layerWorkerConfig those of the worker as well", () =>
+    Effect.gen(function* () {
+      const layer = MetricsServer.layerWorkerConfig({
+        host: Config.succeed("127.0.0.1"),
+        path: Config.string("METRICS_PATH"),
+        workerUrl: Config.succeed(workerUrl),
+        staleFor: Config.duration("METRICS_STALE_FOR")
+      })
+      const configuredWith = (path: string) =>
+        Layer.build(
+          layer.pipe(
+            Layer.provide(Layer.merge(logging().layer, Registry.layer(someMetrics()))),
+            Layer.provide(
+              Layer.setConfigProvider(
+                ConfigProvider.fromMap(
+                  new Map([
+                    ["METRICS_PATH", path],
+                    ["METRICS_STALE_FOR", "5 seconds"]
+                  ])
+                )
+              )
+            )
+          )
+        )
+      const server = Context.get(yield* configuredWith("/configured"), MetricsServer.MetricsServer)
+      assert.include((yield* get(server.url)).body, "effect_prometheus_exposition_age_seconds")
+      assert.include(server.url, "/configured")
+      const refusal = yield* Effect.flip(configuredWith("configured"))
+      assert.include(String(refusal), "path")
     })
   )
 
