@@ -456,7 +456,7 @@ describe("An endpoint in an application's own server", () => {
 
 describe("The table of what the endpoint tells about itself", () => {
   const rows = [
-    ...readFileSync(new URL("../README.md", import.meta.url), "utf8").matchAll(
+    ...readFileSync(new URL("../docs/expose.md", import.meta.url), "utf8").matchAll(
       /^\| `(effect_prometheus_\w+)(?:\{(\w+)\})?` \| (\w+) \| (.*) \|$/gm
     )
   ].map(([, name = "", label, type, text = ""]) => ({ name, label, type, text }))

@@ -82,11 +82,11 @@ const picked = (all: object, names: ReadonlyArray<string>) =>
 
 describe("The defaults in the documentation are those of the code", () => {
   it("in the table of a server's options, where each of them is", () => {
-    assert.deepStrictEqual(table("README.md", "| option | default | |"), server)
+    assert.deepStrictEqual(table("docs/options.md", "| option | default | |"), server)
   })
 
   it("in the table of the options of TLS", () => {
-    assert.deepStrictEqual(table("README.md", "| option of `tls` | default | |"), secure)
+    assert.deepStrictEqual(table("docs/options.md", "| option of `tls` | default | |"), secure)
   })
 
   it("in the table of the page on security", () => {

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import ts from "typescript"
@@ -108,8 +108,37 @@ describe("Every example in the documentation of the code", () => {
   })
 })
 
-describe("Every snippet of the README", () => {
-  const snippets = fenced("README.md", "ts")
+const pages = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "examples/README.md"].concat(
+  readdirSync(join(root, "docs"))
+    .filter((file) => file.endsWith(".md"))
+    .map((file) => `docs/${file}`)
+)
+
+describe("Every link in the documentation", () => {
+  for (const page of pages) {
+    it(`leads somewhere: ${page}`, () => {
+      for (const [, link = ""] of readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(link)) continue
+        const [path = "", anchor] = link.split("#")
+        const file = path === "" ? page : join(dirname(page), path)
+        assert.isTrue(existsSync(join(root, file)), `${page}: ${link}`)
+        if (anchor !== undefined) assert.include(anchorsOf(file), anchor, `${page}: ${link}`)
+      }
+    })
+  }
+
+  // As they are made of headings where Markdown is shown.
+  const anchorsOf = (file: string): ReadonlyArray<string> =>
+    [...readFileSync(join(root, file), "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, "")
+        .replaceAll(" ", "-")
+    )
+})
+
+describe("Every snippet of the README and the guides", () => {
+  const snippets = pages.flatMap((page) => fenced(page, "ts"))
   const started: Array<Running> = []
   afterAll(() => {
     for (const { child } of started) if (child.exitCode === null) child.kill("SIGKILL")
@@ -166,7 +195,7 @@ describe("Every snippet of the README", () => {
       "In a server that is there already",
       "Consul and Prometheus"
     ]
-    assert.deepEqual(
+    assert.sameMembers(
       snippets.map(({ title }) => title),
       titles
     )
@@ -202,7 +231,7 @@ describe("Every snippet of the README", () => {
   })
 
   it("Authentication: lets in who knows the password, whose hash the command makes, or a token", async () => {
-    const command = fenced("README.md", "sh").find(({ title }) => title === "Authentication")
+    const command = fenced("docs/production.md", "sh").find(({ title }) => title === "Authentication")
     assert.isDefined(command)
     const password = "correct horse battery staple"
     const hash = execFileSync("sh", ["-c", command.code], {

@@ -9,14 +9,14 @@ import { certificate } from "../support/certificate.js"
 import { consul, freePorts, prometheus, until } from "../support/services.js"
 import { fenced, run, written } from "../support/snippets.js"
 
-describeWith(["consul", "prometheus"], "The README's way through Consul to Prometheus", () => {
+describeWith(["consul", "prometheus"], "The guide's way through Consul to Prometheus", () => {
   it.scopedLive(
     "works as printed, but for the ports",
     () =>
       Effect.gen(function* () {
         const title = "Consul and Prometheus"
-        const snippet = fenced("README.md", "ts").find((candidate) => candidate.title === title)
-        const [scrapeConfigs] = fenced("README.md", "yaml")
+        const snippet = fenced("docs/discover.md", "ts").find((candidate) => candidate.title === title)
+        const [scrapeConfigs] = fenced("docs/discover.md", "yaml")
         assert.isDefined(snippet)
         assert.isDefined(scrapeConfigs)
 
@@ -47,7 +47,7 @@ describeWith(["consul", "prometheus"], "The README's way through Consul to Prome
     "leads Prometheus to metrics at another path and behind TLS, as the service says itself",
     () =>
       Effect.gen(function* () {
-        const [scrapeConfigs] = fenced("README.md", "yaml")
+        const [scrapeConfigs] = fenced("docs/discover.md", "yaml")
         assert.isDefined(scrapeConfigs)
         const agent = yield* consul()
         const host = agent.address.replace("http://", "")
