@@ -112,6 +112,12 @@ export const ownMetrics = {
     name: "effect_prometheus_registered",
     help: "How many of the metrics servers of this registry are registered with a service discovery.",
     value: (registry) => [...serversOf(registry)].filter((isRegistered) => isRegistered()).length
+  },
+  overflows: {
+    type: "counter",
+    name: "effect_prometheus_series_overflow_total",
+    help: "Recordings for which a metric had no room for another series, by metric.",
+    label: "metric"
   }
 } as const satisfies Readonly<Record<string, OwnMetric>>
 
