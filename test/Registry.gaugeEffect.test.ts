@@ -1,0 +1,316 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Tracer } from "effect"
+import type * as Registry from "../src/Registry.js"
+import { bothClients, fresh } from "./support/bothClients.js"
+import { logged, parsers, renderedOnce } from "./support/expositions.js"
+import { eventually, get } from "./support/http.js"
+import { errors } from "./support/metrics.js"
+import { kinds, started } from "./support/servers.js"
+
+const help = "A metric of a test."
+
+class Pool extends Context.Tag("Pool")<Pool, { readonly idle: () => number }>() {}
+
+/** What an exposition has of `m`, without what fails. */
+const lines = (registry: Registry.MetricRegistry) =>
+  Effect.map(renderedOnce(registry, { onError: "continue" }), ({ body }) =>
+    body.split("\n").filter((line) => line.startsWith("m{") || line.startsWith("m "))
+  )
+
+for (const withClient of bothClients) {
+  const { client, name } = withClient
+  const { gaugeEffect } = withClient.Registry
+
+  describe(`A gauge whose value is an effect, with ${name},`, () => {
+    it.scoped("has the value of each scrape, from the services of where it was made", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        let idle = 0
+        const value = Effect.map(Pool, (pool) => pool.idle())
+        yield* on(gaugeEffect({ name: "m", help, value })).pipe(Effect.provideService(Pool, { idle: () => ++idle }))
+        assert.strictEqual(idle, 0)
+        for (const expected of [1, 2, 3]) assert.deepStrictEqual(yield* lines(registry), [`m ${expected}`])
+        assert.include(yield* Effect.promise(() => registry.metrics()), "m 4\n")
+      })
+    )
+
+    it.scoped("has the series of each scrape and none of an earlier one, where it has labels", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const labels = { queue: "mail" }
+        let all = [{ labels, value: 1 }]
+        const value = Effect.sync(() => all)
+        yield* on(gaugeEffect({ name: "m", help, labelNames: ["queue"], value }))
+        assert.deepStrictEqual(yield* lines(registry), ['m{queue="mail"} 1'])
+        all = [
+          { labels: { queue: "print" }, value: Number.NaN },
+          { labels: { queue: "fax" }, value: 2 }
+        ]
+        assert.deepStrictEqual(yield* lines(registry), ['m{queue="print"} NaN', 'm{queue="fax"} 2'])
+        all = []
+        assert.deepStrictEqual(yield* lines(registry), [])
+      })
+    )
+
+    const failing: ReadonlyArray<readonly [title: string, value: Effect.Effect<unknown, unknown>, message: string]> = [
+      ["fails", Effect.fail(new Error("no pool")), "no pool"],
+      ["dies", Effect.die(new Error("a defect")), "a defect"],
+      ["throws where it is made", Effect.suspend(() => assert.fail("a throw")), "a throw"],
+      ["interrupts itself", Effect.interrupt, "Interrupted by"],
+      ["does not end", Effect.never, "its value was not there within 50 ms"],
+      ["does not end, even if it is interrupted,", Effect.uninterruptible(Effect.never), "was not there within 50 ms"],
+      ["gives no number", Effect.succeed("7"), "Value is not a valid number"],
+      ["gives a list without having labels", Effect.succeed([]), "its value must be a number, as it has none"]
+    ]
+    for (const [title, broken, message] of failing) {
+      it.scopedLive(`is a metric that cannot be read while its value ${title}, and shows no old number`, () =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          new client.Counter({ name: "others_total", help, registers: [registry] }).inc()
+          const causes: Array<string> = []
+          yield* logged((told) =>
+            Effect.gen(function* () {
+              let value = Effect.succeed(5) as Effect.Effect<unknown, unknown>
+              const asked = Effect.suspend(() => value) as Effect.Effect<number, unknown>
+              yield* on(gaugeEffect({ name: "m", help, value: asked, timeout: "50 millis" }))
+              assert.deepStrictEqual(yield* lines(registry), ["m 5"])
+              value = broken
+              for (let time = 0; time < 3; time += 1) {
+                const exit = yield* Effect.exit(renderedOnce(registry))
+                assert.isTrue(Exit.isFailure(exit))
+                if (Exit.isFailure(exit)) causes.push(String(Cause.squash(exit.cause)))
+                const { body } = yield* renderedOnce(registry, { onError: "continue" })
+                assert.include(body, "others_total 1\n")
+                assert.notMatch(body, /^m /m)
+              }
+              assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 6 })
+              assert.deepStrictEqual(told, ["ERROR collecting m failed"])
+              const late = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
+              assert.strictEqual(late._tag, "Left")
+              if (!title.includes("even if")) {
+                assert.include(late._tag === "Left" ? String(late.left.error) : "", message)
+                value = Effect.succeed(6)
+                assert.deepStrictEqual(yield* lines(registry), ["m 6"])
+              }
+            })
+          )
+          for (const cause of causes) assert.include(cause, "collecting m failed")
+        })
+      )
+    }
+
+    it.scopedLive("is not asked again until it has ended, which it may refuse to when it is interrupted", () =>
+      logged(() =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          const gate = yield* Deferred.make<number>()
+          let runs = 0
+          const value = Effect.uninterruptible(
+            Effect.suspend(() => {
+              runs += 1
+              return Deferred.await(gate)
+            })
+          )
+          yield* on(gaugeEffect({ name: "m", help, value, timeout: "20 millis" }))
+          for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), [])
+          assert.strictEqual(runs, 1)
+          const refused = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
+          assert.include(
+            String(refused._tag === "Left" && refused.left.error),
+            "not there in time for an earlier scrape"
+          )
+          yield* Deferred.succeed(gate, 7)
+          const read = () => Effect.runPromise(lines(registry)).then((found) => found[0] === "m 7")
+          yield* eventually("it is asked again", read)
+          assert.isAtLeast(runs, 2)
+        })
+      )
+    )
+
+    it.scopedLive("is run once for scrapes at the same time", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const gate = yield* Deferred.make<number>()
+        let runs = 0
+        const value = Effect.suspend(() => {
+          runs += 1
+          return Deferred.await(gate)
+        })
+        yield* on(gaugeEffect({ name: "m", help, value, timeout: "1 minute" }))
+        const scrapes = yield* Effect.fork(Effect.all([lines(registry), lines(registry)], { concurrency: 2 }))
+        const others = registry.metrics()
+        yield* eventually("it runs", async () => runs > 0)
+        yield* Deferred.succeed(gate, 7)
+        assert.deepStrictEqual(yield* Fiber.join(scrapes), [["m 7"], ["m 7"]])
+        assert.include(yield* Effect.promise(() => others), "m 7\n")
+        assert.strictEqual(runs, 1)
+      })
+    )
+
+    it.live("is off the registry when its scope closes, and runs nothing any more for whoever still has it", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const scope = yield* Scope.make()
+        let runs = 0
+        const value = Effect.sync(() => ++runs)
+        yield* Scope.extend(on(gaugeEffect({ name: "m", help, value })), scope)
+        const gauge = registry.getSingleMetric("m")
+        assert.deepStrictEqual(yield* lines(registry), ["m 1"])
+        yield* Scope.close(scope, Exit.void)
+        assert.isUndefined(registry.getSingleMetric("m"))
+        assert.deepStrictEqual((yield* Effect.promise(async () => gauge?.get()))?.values, [])
+        assert.strictEqual(runs, 1)
+        // There is room for another one now.
+        yield* Effect.scoped(
+          Effect.zipRight(
+            on(gaugeEffect({ name: "m", help, value: Effect.succeed(8) })),
+            Effect.map(lines(registry), (found) => assert.deepStrictEqual(found, ["m 8"]))
+          )
+        )
+      })
+    )
+
+    it.live("leaves a metric alone that has come in its place before its scope closes", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const scope = yield* Scope.make()
+        yield* Scope.extend(on(gaugeEffect({ name: "m", help, value: Effect.succeed(1) })), scope)
+        registry.clear()
+        const other = new client.Gauge({ name: "m", help, registers: [registry] })
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual(registry.getSingleMetric("m") as unknown, other)
+      })
+    )
+
+    it.live("is interrupted when its scope closes, and the scrape that waits for it has no value of it", () =>
+      logged((told) =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          const scope = yield* Scope.make()
+          const running = yield* Deferred.make<void>()
+          let isInterrupted = false
+          const value = Effect.zipRight(Deferred.succeed(running, undefined), Effect.never).pipe(
+            Effect.onInterrupt(() =>
+              Effect.sync(() => {
+                isInterrupted = true
+              })
+            )
+          )
+          // The scope is that of an uninterruptible region as well, as where a layer is acquired.
+          yield* Effect.uninterruptible(
+            Scope.extend(on(gaugeEffect({ name: "m", help, value, timeout: "1 minute" })), scope)
+          )
+          const scrape = yield* Effect.fork(renderedOnce(registry))
+          yield* Deferred.await(running)
+          yield* Scope.close(scope, Exit.void)
+          assert.isTrue(isInterrupted)
+          assert.notMatch((yield* Fiber.join(scrape)).body, /^m /m)
+          assert.deepStrictEqual(told, [])
+        })
+      )
+    )
+
+    it.live("does not hold up its scope for longer than for a value", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const scope = yield* Scope.make()
+        const running = yield* Deferred.make<void>()
+        const value = Effect.uninterruptible(Effect.zipRight(Deferred.succeed(running, undefined), Effect.never))
+        yield* Scope.extend(on(gaugeEffect({ name: "m", help, value, timeout: "100 millis" })), scope)
+        const scrape = yield* Effect.fork(Effect.exit(logged(() => renderedOnce(registry))))
+        yield* Deferred.await(running)
+        yield* Scope.close(scope, Exit.void)
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(scrape)))
+      })
+    )
+
+    it.scoped("is in no trace of the application, nor in the one that made it", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const names: Array<string> = []
+        const parents: Array<unknown> = []
+        const tracer = Tracer.make({
+          span: (name, parent, context, links, startTime, kind) => {
+            names.push(name)
+            return {
+              ...{ _tag: "Span", name, parent, context, kind, links: [...links], spanId: "1", traceId: "1" },
+              ...{ sampled: true, status: { _tag: "Started", startTime }, attributes: new Map() },
+              ...{ attribute: () => {}, end: () => {}, event: () => {}, addLinks: () => {} }
+            } as Tracer.Span
+          },
+          context: (run) => run()
+        })
+        const value = Effect.gen(function* () {
+          parents.push(yield* Effect.option(Effect.currentParentSpan).pipe(Effect.map((span) => span._tag)))
+          return yield* Effect.withSpan(Effect.succeed(1), "read")
+        })
+        yield* on(gaugeEffect({ name: "m", help, value })).pipe(Effect.withSpan("made"), Effect.withTracer(tracer))
+        assert.deepStrictEqual(yield* lines(registry), ["m 1"])
+        assert.deepStrictEqual(names, ["made"])
+        assert.deepStrictEqual(parents, ["None"])
+      })
+    )
+
+    it.scoped("is refused where there is a metric by that name, another of its kind as well", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const made = new client.Gauge({ name: "m", help, registers: [registry] })
+        const asked = on(gaugeEffect({ name: "m", help, value: Effect.succeed(1) }))
+        const error = yield* Effect.flip(asked)
+        assert.strictEqual(error.reason, "Clash")
+        assert.strictEqual(error.message, "there is a metric m already")
+        assert.strictEqual(registry.getSingleMetric("m") as unknown, made)
+        registry.clear()
+        yield* asked
+        assert.strictEqual((yield* Effect.flip(asked)).reason, "Clash")
+        const plain = yield* Effect.flip(on(withClient.Registry.gauge({ name: "m", help })))
+        assert.strictEqual(plain.message, "there is a gauge m already, whose value is read at each scrape")
+      })
+    )
+
+    const wrong: ReadonlyArray<readonly [options: unknown, message: string]> = [
+      [undefined, "options must be an object with options, not undefined"],
+      [{ name: "a-b", help, value: Effect.succeed(1) }, "name must be letters"],
+      [{ name: "m", help }, "metric m: value must be an effect, not undefined"],
+      [{ name: "m", help, value: 1 }, "value must be an effect, not 1"],
+      [
+        { name: "m", help, value: Effect.succeed(1), timeout: "soon" },
+        'timeout must be a duration such as "5 seconds"'
+      ],
+      [{ name: "m", help, value: Effect.succeed(1), timeout: 0 }, "timeout must be a duration"],
+      [{ name: "m", help, value: Effect.succeed(1), maxSeries: 3 }, "there is no option maxSeries"]
+    ]
+    for (const [options, message] of wrong) {
+      it.scoped(`is refused before anything is registered: ${message}`, () =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          const error = yield* Effect.flip(on(gaugeEffect(options as Registry.GaugeEffectOptions<never, never, never>)))
+          assert.strictEqual(error.reason, "InvalidOptions")
+          assert.include(error.message, message)
+          assert.deepStrictEqual(registry.getMetricsAsArray(), [])
+        })
+      )
+    }
+
+    for (const kind of kinds) {
+      it.scopedLive(`is served by a metrics server ${kind.name}, and gone from it with its layer`, () =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          const scope = yield* Scope.make()
+          let value = 0
+          const gauge = Layer.scopedDiscard(on(gaugeEffect({ name: "m", help, value: Effect.sync(() => ++value) })))
+          yield* Layer.buildWithScope(gauge, scope)
+          const { url } = yield* started(kind, {}, { registry })
+          const read = Effect.map(get(url), ({ body }) =>
+            parsers.text(body).flatMap((family) => (family.name === "m" ? family.samples.map((one) => one.value) : []))
+          )
+          const [first = 0] = yield* read
+          const [second = 0] = yield* read
+          assert.isAbove(second, first)
+          yield* Scope.close(scope, Exit.void)
+          assert.deepStrictEqual(yield* read, [])
+        })
+      )
+    }
+  })
+}
