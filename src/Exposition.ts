@@ -44,6 +44,7 @@ import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { newClashes, newFailures } from "./internal/failures.js"
+import { leaveOut } from "./internal/leftOut.js"
 import { listener } from "./internal/listener.js"
 import { messageOf } from "./internal/message.js"
 import type { Format } from "./internal/negotiation.js"
@@ -312,11 +313,19 @@ export const nodeListener = (
  * the registry in context. It answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies
  * of an option that is unknown, or is none.
  *
+ * What stands behind the request can be given as well, as to the `fetch` of Hono (`context.env`): where that names the
+ * `incoming` request of Node.js, `Promises.httpMetrics` does not count it.
+ *
  * @since 0.1.0
  * @category constructors
  */
-export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: Request) => Promise<Response>> =>
-  Effect.map(mounted(options), (served) => async (request) => {
+export const webHandler = (
+  options: ServeOptions = {}
+): Effect.Effect<(request: Request, bindings?: unknown) => Promise<Response>> =>
+  Effect.map(mounted(options), (served) => async (request, bindings) => {
+    leaveOut(request)
+    const incoming = incomingOf(bindings)
+    if (incoming !== undefined) leaveOut(incoming)
     const { status, headers, body, done } = await answer(served, {
       method: request.method,
       target: request.url,
@@ -328,6 +337,11 @@ export const webHandler = (options: ServeOptions = {}): Effect.Effect<(request: 
     done?.()
     return response
   })
+
+const incomingOf = (bindings: unknown): object | undefined => {
+  const { incoming } = (bindings ?? {}) as { readonly incoming?: unknown }
+  return typeof incoming === "object" && incoming !== null ? incoming : undefined
+}
 
 const mounted = (options: ServeOptions): Effect.Effect<Endpoint> => Effect.suspend(() => endpoint(onlyServing(options)))
 

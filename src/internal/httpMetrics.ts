@@ -107,6 +107,28 @@ export const onRegistry = (
   }
 }
 
+/** The metrics of the caller's own, and for those that are not given ones on that registry, made by `make`. */
+export const httpSource = (
+  own: { readonly [K in HttpMetricName]?: object | false | undefined },
+  registry: { getSingleMetric(name: string): unknown },
+  families: Readonly<Record<HttpMetricName, Family>>,
+  make: (family: Family) => object
+): HttpSource => {
+  const found = (name: HttpMetricName): (() => object | undefined) => {
+    const given = own[name]
+    if (given === undefined) return onRegistry(registry, families[name], make)
+    return () => (given === false ? undefined : given)
+  }
+  const metrics: Readonly<Record<HttpMetricName, () => object | undefined>> = {
+    requests: found("requests"),
+    duration: found("duration"),
+    requestSize: found("requestSize"),
+    responseSize: found("responseSize"),
+    inProgress: found("inProgress")
+  }
+  return { metric: (name) => metrics[name](), ownsGauge: own.inProgress === undefined }
+}
+
 /** How a request ended. */
 export interface HttpEnd {
   /** The pattern of its route. Default: it matched none. */
@@ -136,6 +158,8 @@ export interface HttpRun {
 /** Records requests, and never throws. */
 export interface HttpRecorder {
   begin(method: string): HttpRun
+  /** Tells of an error in what the caller works out of a request: it is as if the metric of the requests had failed. */
+  failed(error: unknown): void
 }
 
 /** Makes a recorder. `labelNames` are those beside `httpLabelNames`. */
@@ -149,6 +173,7 @@ export const httpRecorder = (
   const requestSize = writing("requestSize", source, reporter, observing)
   const responseSize = writing("responseSize", source, reporter, observing)
   const start = starting(source, reporter)
+  const failed = (error: unknown): void => reporter.failed("inc", names.requests, error)
   const record = (method: string, how: HttpEnd): void => {
     const series = seriesOf(method, how, labelNames)
     const { exemplar, labels, requestBytes, responseBytes, seconds } = how
@@ -157,11 +182,10 @@ export const httpRecorder = (
     if (requestBytes !== undefined) requestSize(series, (observe) => observe(requestBytes, undefined, undefined))
     if (responseBytes !== undefined) responseSize(series, (observe) => observe(responseBytes, undefined, undefined))
     const unknown = labels && Object.keys(labels).find((name) => !labelNames.includes(name))
-    if (unknown !== undefined) {
-      reporter.failed("inc", names.requests, new RangeError(`there is no label ${unknown} among the labelNames`))
-    }
+    if (unknown !== undefined) failed(new RangeError(`there is no label ${unknown} among the labelNames`))
   }
   return {
+    failed,
     begin(given) {
       const method = methodLabel(given)
       let takeBack = start(method)

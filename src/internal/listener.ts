@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Answer, Endpoint, Refused, Target } from "./endpoint.js"
 import { answer } from "./endpoint.js"
+import { leaveOut } from "./leftOut.js"
 
 /** A server of the library's own: nobody else has a hand in what it answers. */
 export interface OwnServer {
@@ -15,6 +16,7 @@ export interface OwnServer {
 export const listener =
   (endpoint: Endpoint, server?: OwnServer) =>
   (request: IncomingMessage, response: ServerResponse): void => {
+    if (server === undefined) leaveOut(request)
     const refusal = server?.refusal
     const question = {
       method: request.method ?? "GET",
