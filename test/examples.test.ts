@@ -9,6 +9,8 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, describe, it } from "@effect/vitest"
+import { ask } from "./support/http.js"
+import { countsIn, endedIn, inProgressIn, sumsIn } from "./support/httpSamples.js"
 import { patience } from "./support/times.js"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -175,26 +177,6 @@ describe("examples", () => {
     assert.strictEqual(await example.stop(), 0)
   })
 
-  it("express-inbound-requests.ts counts by the pattern of the route, and times what fails as well", async () => {
-    const example = new Example("express-inbound-requests.ts")
-    const hello = await example.printed(/application: (\S+)/)
-    const metrics = await example.printed(/metrics: (\S+)/)
-    assert.deepStrictEqual(await get(hello), { status: 200, body: "hello world\n" })
-    assert.strictEqual((await get(new URL("you", hello).href)).status, 200)
-    assert.deepStrictEqual(await get(new URL("nobody", hello).href), {
-      status: 500,
-      body: "there is nobody to greet\n"
-    })
-    assert.strictEqual((await get(new URL("/made/up", hello).href)).status, 404)
-    const { body } = await get(metrics)
-    assert.strictEqual(sampleOf(body, `inbound_requests_total{endpoint="/hello/:name",method="GET"}`), 3)
-    assert.strictEqual(sampleOf(body, `inbound_requests_total{endpoint="unmatched",method="any"}`), 1)
-    assert.strictEqual(sampleOf(body, `hello_seconds_count{outcome="fulfilled"}`), 2)
-    assert.strictEqual(sampleOf(body, `hello_seconds_count{outcome="rejected"}`), 1)
-    assert.strictEqual(await scraped(metrics, `inbound_requests_total{endpoint="/metrics",method="GET"}`), 1)
-    assert.strictEqual(await example.stop(), 0)
-  })
-
   for (const { form, args } of [
     { form: "as a layer", args: [] },
     { form: "for promises", args: ["--promises"] }
@@ -215,6 +197,75 @@ describe("examples", () => {
       } finally {
         await rm(folder, { recursive: true })
       }
+    })
+  }
+})
+
+describe("beside a framework", () => {
+  const post = async (url: string, body: string): Promise<number> => {
+    const headers = { "content-type": "text/plain" }
+    const response = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.timeout(patience) })
+    assert.strictEqual(await response.text(), body)
+    return response.status
+  }
+
+  const statusOf = (method: string, url: string): Promise<number> => ask(url, { method }).then(({ status }) => status)
+
+  /** Asks for what takes long, and goes away once it is in progress. */
+  const goingAway = async (url: string, metrics: string): Promise<void> => {
+    const going = new AbortController()
+    const gone = fetch(url, { signal: going.signal }).catch(() => "gone")
+    await until("a request in progress", async () =>
+      (await scraped(metrics, `http_server_requests_in_progress{method="GET"}`)) === 1 ? true : undefined
+    )
+    going.abort()
+    assert.strictEqual(await gone, "gone")
+  }
+
+  for (const file of ["express.ts", "fastify.ts", "koa.cjs", "hono.ts", "node-http.js"]) {
+    it(`${file} counts, times and sizes by the pattern of the route, whatever becomes of the request`, async () => {
+      const example = new Example(file)
+      const user = await example.printed(/application: (\S+)/)
+      const metrics = await example.printed(/metrics: (\S+)/)
+      const { origin } = new URL(user)
+      assert.deepStrictEqual(await get(`${user}?page=2`), { status: 200, body: "user 7\n" })
+      assert.deepStrictEqual(await get(`${origin}/users/8`), { status: 200, body: "user 8\n" })
+      assert.strictEqual(await statusOf("HEAD", user), 200)
+      assert.strictEqual(await post(`${origin}/users`, "0123456789"), 201)
+      assert.deepStrictEqual(await get(`${origin}/shop/orders/9`), { status: 200, body: "order 9\n" })
+      assert.strictEqual((await get(`${origin}/shop/orders/none`)).status, 500)
+      assert.strictEqual((await get(`${origin}/fail`)).status, 500)
+      assert.deepStrictEqual(await get(`${origin}/stream`), { status: 200, body: "one\ntwo\nthree\n" })
+      assert.strictEqual(await statusOf("PURGE", user), 404)
+      const paths = Array.from({ length: 200 }, () => `/${Math.random().toString(36).slice(2)}/${Math.random()}`)
+      for (const path of ["/shop/none", ...paths]) assert.strictEqual((await get(origin + path)).status, 404)
+      await goingAway(`${origin}/slow`, metrics)
+      const body = await until("the end of all requests", async () => {
+        const { body } = await get(metrics)
+        return sampleOf(body, "http_server_requests_total") === 211 ? body : undefined
+      })
+      assert.deepStrictEqual(endedIn(body), {
+        "GET /fail 500": 1,
+        "GET /shop/orders/:order 200": 1,
+        "GET /shop/orders/:order 500": 1,
+        "GET /slow 499": 1,
+        "GET /stream 200": 1,
+        "GET /users/:id 200": 2,
+        "GET unmatched 404": 201,
+        "HEAD /users/:id 200": 1,
+        "POST /users 201": 1,
+        "other unmatched 404": 1
+      })
+      // Scrapes are not in it: this is one.
+      assert.deepStrictEqual(inProgressIn(body), { GET: 0, HEAD: 0, POST: 0, other: 0 })
+      assert.deepStrictEqual(countsIn(body, "http_server_request_duration_seconds"), endedIn(body))
+      const times = sumsIn(body, "http_server_request_duration_seconds")
+      assert.isAtLeast(times["GET /stream 200"] ?? 0, 0.09)
+      assert.strictEqual(sumsIn(body, "http_server_request_size_bytes")["POST /users 201"], 10)
+      const sizes = sumsIn(body, "http_server_response_size_bytes")
+      const { "GET /stream 200": streamed, "GET /users/:id 200": users, "HEAD /users/:id 200": heads } = sizes
+      assert.deepStrictEqual({ streamed, users, heads }, { streamed: 14, users: 14, heads: 0 })
+      assert.strictEqual(await example.stop(), 0)
     })
   }
 })

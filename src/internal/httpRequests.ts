@@ -162,7 +162,9 @@ const whyCut = (response: ServerResponse, socket: Socket): number => {
   const { errored } = socket
   // An error that the response was destroyed with may be one of another connection.
   const code = errored === null || errored === response.errored ? undefined : Reflect.get(errored, "code")
-  return answered(code) ?? (lost.has(code) || socket.readableEnded ? 499 : 500)
+  // A body that ends too early is none for Node.js either.
+  if (lost.has(code) || socket.readableEnded) return 499
+  return answered(code) ?? 500
 }
 
 // What a client closes a stream with, whose answer it does not want any more.

@@ -1,0 +1,70 @@
+/**
+ * An Express 5 application whose requests are counted, timed and sized by the pattern of their route:
+ * `npx tsx examples/express.ts`
+ */
+import type { AddressInfo } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
+import { httpMetrics, nodeListener } from "effect-prometheus/Promises"
+import type { NextFunction, Request, Response } from "express"
+import express from "express"
+
+const measure = httpMetrics()
+
+// An error that leaves a router takes away where that is mounted, so the pattern is taken as soon as the route is found.
+const patternOf = (request: Request): (() => string | undefined) => {
+  let pattern: string | undefined
+  let { route } = request
+  Object.defineProperty(request, "route", {
+    get: () => route,
+    set: (found) => {
+      route = found
+      pattern = `${request.baseUrl}${found.path}`
+    }
+  })
+  return () => pattern
+}
+
+const application = express()
+// Before all others: what has been answered by then is not measured.
+application.use((request, response, next) => {
+  measure(request, response, patternOf(request))
+  next()
+})
+
+application.get("/users/:id", (request, response) => void response.send(`user ${request.params.id}\n`))
+application.post("/users", express.text(), (request, response) => void response.status(201).send(request.body))
+application.get("/fail", () => {
+  throw new Error("it failed")
+})
+application.get("/slow", async (_, response) => {
+  await sleep(5_000)
+  response.send("at last\n")
+})
+application.get("/stream", async (_, response) => {
+  for (const part of ["one\n", "two\n", "three\n"]) {
+    response.write(part)
+    await sleep(50)
+  }
+  response.end()
+})
+
+const orders = express.Router()
+orders.get("/orders/:order", (request, response) => {
+  if (request.params.order === "none") throw new Error("there is no such order")
+  response.send(`order ${request.params.order}\n`)
+})
+application.use("/shop", orders)
+
+// Scrapes are not counted.
+application.get("/metrics", nodeListener())
+application.use((error: Error, _: Request, response: Response, __: NextFunction) => {
+  response.status(500).send(`${error.message}\n`)
+})
+
+const server = application.listen(Number(process.env["PORT"] ?? 0), "127.0.0.1", () => {
+  const { port } = server.address() as AddressInfo
+  console.log(`application: http://127.0.0.1:${port}/users/7`)
+  console.log(`metrics: http://127.0.0.1:${port}/metrics`)
+})
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => server.close())
