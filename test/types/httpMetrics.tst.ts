@@ -1,0 +1,77 @@
+import type { IncomingMessage, ServerResponse } from "node:http"
+import * as PrometheusIo from "@prometheus-io/client"
+import type { Request, Response } from "express"
+import * as PromClient from "prom-client"
+import { describe, expect, test } from "tstyche"
+import type { HttpMeasure } from "../../src/Promises.js"
+import { httpMetrics } from "../../src/Promises.js"
+
+const names = ["method", "route", "status"] as const
+const mine = { name: "mine", help: "h", labelNames: names }
+const requests = new PromClient.Counter(mine)
+const duration = new PromClient.Summary(mine)
+const newRequests = new PrometheusIo.Counter(mine)
+const newDuration = new PrometheusIo.Histogram(mine)
+const withTenant = new PromClient.Counter({ ...mine, labelNames: [...names, "tenant"] as const })
+const inProgress = new PromClient.Gauge({ ...mine, labelNames: ["method"] as const })
+const newInProgress = new PrometheusIo.Gauge({ ...mine, labelNames: ["method"] as const })
+const otherNames = new PromClient.Counter({ ...mine, labelNames: ["method", "code"] as const })
+
+declare const tenantOf: (request: IncomingMessage) => string
+
+describe("httpMetrics", () => {
+  test("gives what is called with a request of node:http, and of what extends it", () => {
+    const measure = httpMetrics()
+    expect(measure).type.toBe<HttpMeasure>()
+    expect(measure).type.toBeCallableWith({} as IncomingMessage, {} as ServerResponse)
+    expect(measure).type.toBeCallableWith({} as Request, {} as Response, () => "/users/:id")
+    expect(measure).type.toBeCallableWith({} as Request, {} as Response, () => undefined)
+    expect(measure).type.not.toBeCallableWith({} as Request, {} as Response, () => 7)
+    expect(measure).type.not.toBeCallableWith({} as Request)
+  })
+
+  test("takes its options, and no others", () => {
+    expect(httpMetrics).type.toBeCallableWith({ registry: new PrometheusIo.Registry(), buckets: [1, 2] })
+    expect(httpMetrics).type.toBeCallableWith({ exclude: ["/health", "/static/*"] })
+    expect(httpMetrics).type.toBeCallableWith({ exclude: ({ method }: IncomingMessage) => method === "OPTIONS" })
+    expect(httpMetrics).type.not.toBeCallableWith({ exclude: "/health" })
+    expect(httpMetrics).type.not.toBeCallableWith({ prefix: "mine" })
+  })
+
+  test("asks for a value of each further label, and for no other", () => {
+    const labelNames = ["tenant"] as const
+    expect(httpMetrics).type.toBeCallableWith({
+      labelNames: ["tenant"],
+      labels: (request: IncomingMessage) => ({ tenant: tenantOf(request) })
+    })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames, labels: () => ({ tennant: "a" }) })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames, labels: () => ({ tenant: "a", other: "b" }) })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames, labels: () => ({}) })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames, labels: () => ({ tenant: true }) })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames })
+    expect(httpMetrics).type.not.toBeCallableWith({ labels: () => ({ tenant: "a" }) })
+  })
+
+  test("takes metrics with exactly the labels that are recorded, of either client, or false", () => {
+    expect(httpMetrics).type.toBeCallableWith({ metrics: { requests, duration, inProgress, requestSize: false } })
+    expect(httpMetrics).type.toBeCallableWith({
+      metrics: { requests: newRequests, duration: newDuration, inProgress: newInProgress }
+    })
+    expect(httpMetrics).type.toBeCallableWith({
+      metrics: { requests: withTenant, inProgress },
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { requests: withTenant } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { requests: otherNames } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { requests: inProgress } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { duration: requests } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { inProgress: requests } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { request: requests } })
+    expect(httpMetrics).type.not.toBeCallableWith({
+      metrics: { requests },
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+  })
+})
