@@ -31,7 +31,8 @@ export type HttpMeasure = (
 
 /** Records the requests that it is called with, each once. */
 export const watching = (recorder: HttpRecorder, { excludes, excludesRoute, labels }: Asked): HttpMeasure => {
-  const seen = new WeakSet<object>()
+  // On the request itself: a set that holds it weakly would cost the collector more.
+  const seen = Symbol("effect-prometheus/httpMetrics")
   const asked = <A>(ask: () => A): A | undefined => {
     try {
       return ask()
@@ -41,8 +42,8 @@ export const watching = (recorder: HttpRecorder, { excludes, excludesRoute, labe
     }
   }
   return (request, response, route) => {
-    if (seen.has(request)) return
-    seen.add(request)
+    if (Reflect.get(request, seen) === true) return
+    Reflect.set(request, seen, true)
     if (asked(() => excludes(request, pathOf(request))) === true) return
     const run = recorder.begin(request.method ?? "")
     const start = performance.now()
