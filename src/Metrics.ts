@@ -25,6 +25,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { currentSpan } from "./internal/currentSpan.js"
 import type {
   CheckEntries,
   Counter,
@@ -399,10 +400,4 @@ class Run<A, E> implements Reporter {
       next
     )
   }
-}
-
-// The names that OpenTelemetry gives them in exemplars ("Prometheus and OpenMetrics Compatibility", Exemplars).
-const currentSpan = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Labels | undefined => {
-  const span = fiber.currentSpan
-  return span?.sampled === true ? { trace_id: span.traceId, span_id: span.spanId } : undefined
 }
