@@ -173,7 +173,9 @@ export const httpRecorder = (
   const requestSize = writing("requestSize", source, reporter, observing)
   const responseSize = writing("responseSize", source, reporter, observing)
   const start = starting(source, reporter)
-  const failed = (error: unknown): void => reporter.failed("inc", names.requests, error)
+  // One that is told of for each recorder: what is asked of the caller is another one's elsewhere.
+  const asked = { ...names.requests }
+  const failed = (error: unknown): void => reporter.failed("inc", asked, error)
   const record = (method: string, how: HttpEnd): void => {
     const series = seriesOf(method, how, labelNames)
     const { exemplar, labels, requestBytes, responseBytes, seconds } = how
