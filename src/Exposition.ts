@@ -160,8 +160,8 @@ const finished = ({ writer }: Rendered, format: Format): Writer => {
 /**
  * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
  * HEAD on whatever path it is mounted, and anything else with 405. It keeps itself out of the access log of
- * `HttpMiddleware.logger`; to keep it out of the traces see `withTracerDisabled`. It throws a `RangeError` that names an
- * option that is unknown, or is none.
+ * `HttpMiddleware.logger` and out of what `HttpMetrics` counts; to keep it out of the traces see `withTracerDisabled`. It
+ * throws a `RangeError` that names an option that is unknown, or is none.
  *
  * @since 0.1.0
  * @category constructors
@@ -172,6 +172,7 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
+    if (typeof request.source === "object" && request.source !== null) leaveOut(request.source)
     const served = yield* endpoint({ ...serving, load })
     const { status, headers, body } = yield* Effect.promise(() =>
       answer(served, {

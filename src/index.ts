@@ -7,6 +7,7 @@
 
 export * as ConsulAgent from "./ConsulAgent.js"
 export * as Exposition from "./Exposition.js"
+export * as HttpMetrics from "./HttpMetrics.js"
 export * as Metrics from "./Metrics.js"
 export * as MetricsServer from "./MetricsServer.js"
 export * as Promises from "./Promises.js"

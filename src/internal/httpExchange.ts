@@ -1,0 +1,235 @@
+/** One request of `@effect/platform` and its answer, measured until the answer is whole or cut. */
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpServerError from "@effect/platform/HttpServerError"
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as HashSet from "effect/HashSet"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+type AnyExit = Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>
+
+/** What became of an exchange. */
+export interface Outcome {
+  readonly status: number
+  readonly response: HttpServerResponse.HttpServerResponse
+  readonly responseBytes: number | undefined
+  readonly exit: AnyExit
+}
+
+/** Follows one answer from the app that makes it to its last byte. */
+export class Answer {
+  private exit: AnyExit | undefined
+  // The answer as it was last seen on its way out.
+  private response: HttpServerResponse.HttpServerResponse | undefined
+  // How often an answer was about to be written. There is a second one only after the first has failed.
+  private written = 0
+  private streamed: { readonly status: number | undefined } | undefined
+  private bytes: number | undefined
+  private scopeIsOpen = false
+  private isOver = false
+  private isGone = false
+  private readonly forget: () => void
+
+  constructor(
+    private readonly request: HttpServerRequest,
+    private readonly fiber: AnyFiber,
+    private readonly isUpgraded: () => boolean,
+    private readonly ended: (outcome: Outcome) => void
+  ) {
+    this.forget = onCut(request, () => {
+      this.isGone = true
+      if (this.written > 0) this.cut()
+    })
+  }
+
+  /** There is a scope of the request, which is to tell by `scopeClosed` that all is over. */
+  opened(): void {
+    this.scopeIsOpen = true
+  }
+
+  /** Is told of the answer right before it is written. */
+  readonly writing = (
+    _: HttpServerRequest,
+    response: HttpServerResponse.HttpServerResponse
+  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+    Effect.sync(() => {
+      // Of an earlier request: who runs an app twice in a fiber has both of them told.
+      if (this.isOver) return response
+      this.written += 1
+      this.response = response
+      if (this.isGone) this.cut()
+      const { body } = response
+      if (body._tag !== "Stream" || this.written > 1) return response
+      const { contentLength, contentType } = body
+      return HttpServerResponse.setBody(
+        response,
+        HttpBody.stream(this.counted(body.stream), contentType, contentLength)
+      )
+    })
+
+  /** The app has ended. */
+  readonly done = (exit: AnyExit): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      this.exit = exit
+      if (Exit.isSuccess(exit)) this.response = exit.value
+      return this.scopeIsOpen ? Effect.void : this.over(exit)
+    })
+
+  /** All is over, unless the app itself still runs: then this was not the scope of its request. */
+  readonly scopeClosed: Effect.Effect<void> = Effect.suspend(() => {
+    this.scopeIsOpen = false
+    return this.exit === undefined ? Effect.void : this.over(this.exit)
+  })
+
+  private over(exit: AnyExit): Effect.Effect<void> {
+    // What the app ended with was answered by whoever is further out.
+    const response =
+      this.response !== undefined || Exit.isSuccess(exit)
+        ? Effect.succeed(this.response ?? Exit.getOrElse(exit, () => HttpServerResponse.empty()))
+        : Effect.map(HttpServerError.causeResponse(exit.cause), ([answer]) => answer)
+    return Effect.map(response, (sent) => this.end(exit, sent, this.status(sent)))
+  }
+
+  // Nobody is there any more to write to. Whoever does may never be told so: to Node's `end` it is no error, and its
+  // callback is not called.
+  private cut(): void {
+    const exit = this.exit ?? Exit.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
+    this.end(exit, this.response ?? HttpServerResponse.empty({ status: 499 }), 499)
+  }
+
+  private end(exit: AnyExit, response: HttpServerResponse.HttpServerResponse, status: number): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.forget()
+    this.ended({ status, response, responseBytes: this.size(response, status), exit })
+  }
+
+  private counted<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
+    return stream.pipe(
+      Stream.mapChunks((chunk) => {
+        this.bytes = Chunk.reduce(chunk, this.bytes ?? 0, (bytes, part) => bytes + part.length)
+        return chunk
+      }),
+      Stream.ensuringWith((exit) => Effect.sync(() => this.wasStreamed(exit)))
+    )
+  }
+
+  private wasStreamed(exit: Exit.Exit<unknown, unknown>): void {
+    this.bytes ??= 0
+    if (Exit.isSuccess(exit)) {
+      this.streamed = { status: undefined }
+      return
+    }
+    // Where a body is read by somebody else than the fiber of its request, to interrupt it is to read no further.
+    const isOwn = Option.getOrUndefined(Fiber.getCurrentFiber()) === this.fiber
+    const isGone = !isOwn || isByClient(exit.cause)
+    this.streamed = { status: Cause.isInterruptedOnly(exit.cause) ? (isGone ? 499 : 503) : 500 }
+  }
+
+  private status(response: HttpServerResponse.HttpServerResponse): number {
+    if (this.isUpgraded()) return 101
+    if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause))) return 499
+    if (this.streamed?.status !== undefined) return this.streamed.status
+    const status = writtenStatus(this.request) ?? response.status
+    return this.written > 1 ? Math.max(status, 500) : status
+  }
+
+  private size(response: HttpServerResponse.HttpServerResponse, status: number): number | undefined {
+    if (this.isUpgraded()) return undefined
+    // Of what was cut nobody knows how much has come through.
+    if (status === 499 || this.streamed?.status !== undefined || this.written > 1) return undefined
+    if (this.bytes !== undefined) return this.bytes
+    if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
+    return bodyBytes(response)
+  }
+}
+
+const isByClient = (cause: Cause.Cause<unknown>): boolean =>
+  HashSet.has(Cause.interruptors(cause), HttpServerError.clientAbortFiberId)
+
+// What Node has sent, whoever changed it on the way.
+const writtenStatus = (request: HttpServerRequest): number | undefined => {
+  const { response } = request as {
+    readonly response?: { readonly headersSent?: unknown; readonly statusCode?: unknown }
+  }
+  if (typeof response !== "object" || response?.headersSent !== true) return undefined
+  return typeof response.statusCode === "number" ? response.statusCode : undefined
+}
+
+const bodyBytes = ({ body, headers }: HttpServerResponse.HttpServerResponse): number | undefined => {
+  switch (body._tag) {
+    case "Empty":
+      return 0
+    case "Uint8Array":
+      return body.body.byteLength
+    case "Raw": {
+      if (typeof body.body === "string") return Buffer.byteLength(body.body)
+      if (body.body instanceof Uint8Array) return body.body.byteLength
+      return body.contentLength ?? length(headers["content-length"])
+    }
+    default:
+      return undefined
+  }
+}
+
+/** The bytes of a request's body, where it says so, or cannot have one. */
+export const requestBytes = ({ headers, source }: HttpServerRequest): number | undefined => {
+  const declared = length(headers["content-length"])
+  if (declared !== undefined || headers["content-length"] !== undefined) return declared
+  const { body, httpVersionMajor } = source as { readonly body?: unknown; readonly httpVersionMajor?: unknown }
+  // Without a length and without chunks there is no body in HTTP/1.1 (RFC 9112, section 6.3).
+  const isNone =
+    source instanceof Request ? body === null : headers["transfer-encoding"] === undefined && httpVersionMajor === 1
+  return isNone ? 0 : undefined
+}
+
+const length = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+
+interface NodeRequest {
+  readonly source?: { readonly httpVersionMajor?: unknown; readonly socket?: Closing & { readonly errored?: unknown } }
+  readonly response?: Closing & { readonly writableFinished?: unknown }
+}
+
+interface Closing {
+  readonly once?: (event: "close" | "finish", listener: () => void) => unknown
+}
+
+// What is in flight on a connection: requests can come before the one before is answered, and all of them are cut.
+const inFlight = new WeakMap<object, Set<() => void>>()
+
+/** Calls `cut` when the connection of a request to Node closes before its answer is whole. */
+const onCut = (request: HttpServerRequest, cut: () => void): (() => void) => {
+  const { response, source } = request as NodeRequest
+  if (typeof response !== "object" || response === null) return () => {}
+  const closed = (): void => {
+    if (response.writableFinished === false) cut()
+  }
+  // What could not be written any more is finished as well, to Node.
+  response.once?.("finish", () => {
+    if (source?.socket?.errored) cut()
+  })
+  // A stream of HTTP/2 closes by itself, and its socket is not the one of the connection.
+  const closing = source?.httpVersionMajor === 1 ? source.socket : response
+  if (typeof closing?.once !== "function") return () => {}
+  let all = inFlight.get(closing)
+  if (all === undefined) {
+    const begun = new Set<() => void>()
+    closing.once("close", () => {
+      for (const each of begun) each()
+    })
+    inFlight.set(closing, begun)
+    all = begun
+  }
+  const those = all
+  those.add(closed)
+  return () => void those.delete(closed)
+}

@@ -1,0 +1,115 @@
+/** The metrics of HTTP requests as an application of `@effect/platform` has them: their options, and their registries. */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Family } from "./family.js"
+import type { HttpRecorder } from "./httpMetrics.js"
+import { httpFamilies, httpRecorder, httpSource } from "./httpMetrics.js"
+import type { Measuring, Meter } from "./httpMiddleware.js"
+import type { OwnHttpMetrics } from "./httpOptions.js"
+import { bucketsOption, excludeOption, furtherLabelNames, labelsOption, ownHttpMetrics } from "./httpOptions.js"
+import { choiceOption, knownOptions, ownOptions } from "./options.js"
+import type { Reporter } from "./plan.js"
+import type { Operation } from "./warnings.js"
+import { warningFor } from "./warnings.js"
+
+/** The options as they are at run time. */
+export interface Given {
+  readonly labelNames?: ReadonlyArray<string> | undefined
+  readonly labels?: Measuring["labels"]
+  readonly exclude?: Parameters<typeof excludeOption>[0]
+  readonly metrics?: OwnHttpMetrics | undefined
+  readonly buckets?: ReadonlyArray<number> | undefined
+  readonly exemplar?: "currentSpan" | undefined
+}
+
+const known = {
+  labelNames: true,
+  labels: true,
+  exclude: true,
+  metrics: true,
+  buckets: true,
+  exemplar: true
+} as const satisfies Record<keyof Given, true>
+
+/** The same, checked. It throws a `RangeError` that names the option which is none. */
+export type Checked = ReturnType<typeof checked>
+
+export const checked = (given: Given) => {
+  knownOptions("options", given, known)
+  const options = ownOptions(given)
+  const labelNames = furtherLabelNames(options.labelNames)
+  const exemplar = options.exemplar !== undefined
+  if (exemplar) choiceOption("exemplar", options.exemplar, ["currentSpan"], "currentSpan")
+  return {
+    labelNames,
+    labels: labelsOption(options.labels, labelNames),
+    metrics: ownHttpMetrics(options.metrics),
+    families: httpFamilies({ labelNames, buckets: bucketsOption(options.buckets), exemplars: exemplar }),
+    exemplar,
+    ...excludeOption<Parameters<Measuring["excludes"]>[0]>(options.exclude as never)
+  }
+}
+
+/** What is asked of a registry. */
+export interface On<R> {
+  readonly registryIn: (context: Context.Context<never>) => R
+  /** The metric of that family, made if it is not there. It may throw. */
+  readonly make: (registry: R, family: Family) => object
+  readonly countError: (registry: R, operation: Operation) => void
+}
+
+/**
+ * Finds the metrics by the registry that a request has in its context. Where they cannot be made there, that is told as
+ * of a metric that fails, and nothing is recorded.
+ */
+export const meters = <R extends { getSingleMetric(name: string): unknown }>(
+  { families, labelNames, metrics }: Checked,
+  { countError, make, registryIn }: On<R>
+): ((context: Context.Context<never>) => Meter) => {
+  const all = new WeakMap<R, Meter>()
+  const meterOn = (registry: R): Meter => {
+    const reporting = new Reporting((operation) => countError(registry, operation))
+    const warnings = () => reporting.take()
+    try {
+      const source = httpSource(metrics, registry, families, (family) => make(registry, family))
+      const meter = { recorder: httpRecorder(source, labelNames, reporting), warnings }
+      all.set(registry, meter)
+      return meter
+    } catch (error) {
+      reporting.failed("inc", families.requests, error)
+      return { recorder: noRecorder, warnings }
+    }
+  }
+  return (context) => {
+    const registry = registryIn(context)
+    return all.get(registry) ?? meterOn(registry)
+  }
+}
+
+const noRecorder: HttpRecorder = {
+  begin: () => ({ end: () => {}, leaveOut: () => {} }),
+  failed: () => {}
+}
+
+// Failures are counted at once, and logged as soon as a fiber can.
+class Reporting implements Reporter {
+  private warnings: Effect.Effect<void> | undefined
+
+  constructor(private readonly count: (operation: Operation) => void) {}
+
+  failed(operation: Operation, metric: object, error: unknown): void {
+    this.count(operation)
+    const warning = warningFor(metric, operation, error)
+    if (warning === undefined) return
+    const log = Effect.logWarning(warning, Cause.die(error))
+    this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
+  }
+
+  take(): Effect.Effect<void> | undefined {
+    const { warnings } = this
+    this.warnings = undefined
+    // A logger that dies must not change the outcome either.
+    return warnings && Effect.catchAllCause(warnings, () => Effect.void)
+  }
+}

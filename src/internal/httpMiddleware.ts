@@ -1,0 +1,156 @@
+/** The middleware of `@effect/platform` that measures: around an app, and around what a server makes of its answer. */
+import type * as HttpApp from "@effect/platform/HttpApp"
+import { appendPreResponseHandler } from "@effect/platform/HttpApp"
+import { isServerError } from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { currentSpan } from "./currentSpan.js"
+import type { Outcome } from "./httpExchange.js"
+import { Answer, requestBytes } from "./httpExchange.js"
+import type { HttpRecorder } from "./httpMetrics.js"
+import { unmatched } from "./httpMetrics.js"
+import { Seen } from "./httpRoute.js"
+import type { Labels } from "./labels.js"
+import { onLeftOut } from "./leftOut.js"
+
+/** An exchange that has ended, as the labels see it. */
+export interface Exchange {
+  readonly request: HttpServerRequest.HttpServerRequest
+  readonly response: HttpServerResponse
+  readonly exit: Exit.Exit<HttpServerResponse, unknown>
+  readonly route: string
+  readonly status: number
+}
+
+/** Records on the metrics of one registry. */
+export interface Meter {
+  readonly recorder: HttpRecorder
+  /** Logs what has failed since it was asked last. */
+  readonly warnings: () => Effect.Effect<void> | undefined
+}
+
+/** What a middleware does, but for the registry, which is found in the context of each request. */
+export interface Measuring {
+  readonly meterIn: (context: Context.Context<never>) => Meter
+  readonly excludes: (request: HttpServerRequest.HttpServerRequest, path: string) => boolean
+  readonly excludesRoute: (route: string) => boolean
+  readonly labels: ((exchange: Exchange) => Labels) | undefined
+  readonly exemplar: boolean
+  /** Patterns that might be anybody's: so many, and no more. */
+  readonly strays: Set<string>
+}
+
+const mostStrays = 16
+
+// As in Metrics: the +1 stands inside the mask, and the end is recorded where no interruption can skip it.
+export const measured =
+  (measuring: Measuring) =>
+  <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+    Effect.uninterruptibleMask((restore) => {
+      const fiber = Option.getOrThrow(Fiber.getCurrentFiber())
+      const context = fiber.currentContext
+      const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
+      const begun = started(request, fiber, measuring)
+      if (begun === undefined) return restore(app)
+      const { answer, seen, warned } = begun
+      const scope = context.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
+      if (scope !== undefined) answer.opened()
+      const body = Effect.matchCauseEffect(
+        restore(Effect.locally(app, FiberRef.currentContext, seen.within(context) as Context.Context<never>)),
+        {
+          onFailure: (cause) =>
+            Effect.zipRight(answer.done(Exit.failCause(cause)), Effect.zipRight(warned, Effect.failCause(cause))),
+          onSuccess: (response) => Effect.zipRight(answer.done(Exit.succeed(response)), Effect.as(warned, response))
+        }
+      )
+      const handled = Effect.zipRight(appendPreResponseHandler(answer.writing), body)
+      if (scope === undefined) return handled
+      return Effect.zipRight(Scope.addFinalizer(scope, Effect.zipRight(answer.scopeClosed, warned)), handled)
+    })
+
+const started = (
+  request: HttpServerRequest.HttpServerRequest,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  measuring: Measuring
+) => {
+  const meter = measuring.meterIn(fiber.currentContext)
+  if (isExcluded(request, measuring, meter)) return undefined
+  const run = meter.recorder.begin(request.method)
+  if (typeof request.source === "object" && request.source !== null) onLeftOut(request.source, run.leaveOut)
+  const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  const start = clock.unsafeCurrentTimeNanos()
+  const exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
+  const seen = new Seen()
+  const ended = (outcome: Outcome): void => {
+    const route = routeOf(seen, outcome.exit, measuring.strays)
+    if (measuring.excludesRoute(route)) run.leaveOut()
+    else {
+      const { responseBytes, status } = outcome
+      run.end({
+        route,
+        status,
+        // How long a connection stays open that was upgraded has nothing to do with how fast requests are answered.
+        seconds: seen.upgraded ? undefined : Number(clock.unsafeCurrentTimeNanos() - start) / 1e9,
+        requestBytes: seen.upgraded ? undefined : requestBytes(request),
+        responseBytes,
+        labels: labelsOf({ ...outcome, request, route }, measuring.labels, meter),
+        exemplar
+      })
+    }
+  }
+  const answer = new Answer(request, fiber, () => seen.upgraded, ended)
+  return { answer, seen, warned: Effect.suspend(() => meter.warnings() ?? Effect.void) }
+}
+
+const isExcluded = (
+  request: HttpServerRequest.HttpServerRequest,
+  { excludes }: Measuring,
+  { recorder }: Meter
+): boolean => {
+  try {
+    return excludes(request, pathOf(request.url))
+  } catch (error) {
+    recorder.failed(error)
+    return false
+  }
+}
+
+const labelsOf = (exchange: Exchange, labels: Measuring["labels"], meter: Meter): Labels | undefined => {
+  try {
+    return labels?.(exchange)
+  } catch (error) {
+    meter.recorder.failed(error)
+    return undefined
+  }
+}
+
+const routeOf = (seen: Seen, exit: Exit.Exit<unknown, unknown>, strays: Set<string>): string => {
+  seen.settle()
+  if (seen.route !== undefined) return seen.route
+  if (isNotFound(exit)) return unmatched
+  if (seen.mounted !== undefined) return seen.mounted
+  if (seen.stripped === undefined) return unmatched
+  // Most likely the prefix of an app that was mounted and never looked at its request; but whoever took it off may have
+  // taken off anything.
+  const stray = `${seen.stripped}/*`
+  if (!strays.has(stray) && strays.size >= mostStrays) return unmatched
+  strays.add(stray)
+  return stray
+}
+
+const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) &&
+  Chunk.some(Cause.failures(exit.cause), (error) => isServerError(error) && error._tag === "RouteNotFound")
+
+/** The path of a URL, without its query. */
+const pathOf = (url: string): string => url.split("?", 1)[0] ?? ""
