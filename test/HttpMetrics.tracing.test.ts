@@ -1,0 +1,131 @@
+import { HttpApp, HttpMiddleware, HttpRouter, HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, type Exit, Option, Tracer } from "effect"
+import { Registry as PromRegistry } from "prom-client"
+import * as HttpMetrics from "../src/HttpMetrics.js"
+import * as Registry from "../src/Registry.js"
+
+/** A span of somebody's own, which keeps to itself what others must not reach. */
+class OwnSpan implements Tracer.Span {
+  readonly _tag = "Span"
+  readonly #told: Array<unknown> = []
+  readonly traceId = "t".repeat(32)
+  readonly sampled = true
+  readonly attributes = new Map<string, unknown>()
+  readonly links = []
+  readonly status = { _tag: "Started", startTime: 0n } as const
+  constructor(
+    readonly name: string,
+    readonly spanId: string,
+    readonly parent: Option.Option<Tracer.AnySpan>,
+    readonly context: Tracer.Span["context"],
+    readonly kind: Tracer.SpanKind
+  ) {}
+  get told() {
+    return this.#told
+  }
+  attribute(key: string, value: unknown) {
+    this.#told.push([key, value])
+  }
+  event(name: string) {
+    this.#told.push(name)
+  }
+  addLinks(links: ReadonlyArray<Tracer.SpanLink>) {
+    this.#told.push(links.length)
+  }
+  end(_: bigint, exit: Exit.Exit<unknown, unknown>) {
+    this.#told.push(exit._tag)
+  }
+}
+
+const recording = () => {
+  const spans: Array<OwnSpan> = []
+  const tracer = Tracer.make({
+    span: (name, parent, context, _links, _start, kind) => {
+      const span = new OwnSpan(name, `${spans.length}`, parent, context, kind)
+      spans.push(span)
+      return span
+    },
+    context: (f) => f()
+  })
+  return { spans, tracer }
+}
+
+/** What a handler sees of where it is, in many ways. */
+const looking = Effect.gen(function* () {
+  const seen: Array<unknown> = []
+  const name = (span: Tracer.AnySpan) => (span._tag === "Span" ? `${span.name} ${span.spanId}` : span.spanId)
+  seen.push(yield* Effect.either(Effect.map(Effect.currentSpan, (span) => [name(span), span instanceof OwnSpan])))
+  seen.push(yield* Effect.either(Effect.map(Effect.currentParentSpan, (span) => [name(span), span instanceof OwnSpan])))
+  yield* Effect.annotateCurrentSpan("of", "handler")
+  yield* Effect.logInfo("an event of the span")
+  yield* Effect.withSpan(Effect.annotateCurrentSpan("of", "child"), "child")
+  yield* Effect.linkSpanCurrent(Tracer.externalSpan({ spanId: "x", traceId: "y" }))
+  const made = yield* Effect.makeSpan("made")
+  seen.push(Option.map(made.parent, name))
+  return seen
+})
+
+const outside = Tracer.externalSpan({ spanId: "outside", traceId: "o" })
+
+const worlds: ReadonlyArray<{
+  readonly name: string
+  readonly around: <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}> = [
+  { name: "a traced request", around: (run) => run },
+  { name: "one that is not traced", around: HttpMiddleware.withTracerDisabledWhenEffect(() => true) },
+  {
+    name: "one that is not traced, within a span",
+    around: (run) =>
+      run.pipe(
+        HttpMiddleware.withTracerDisabledWhenEffect(() => true),
+        Effect.withSpan("server")
+      )
+  },
+  {
+    name: "one that is not traced, within a span from elsewhere",
+    around: (run) =>
+      run.pipe(
+        HttpMiddleware.withTracerDisabledWhenEffect(() => true),
+        Effect.withParentSpan(outside) as never
+      )
+  },
+  { name: "nothing traced", around: Effect.withTracerEnabled(false) }
+]
+
+describe("What the application's tracing shows is the same with and without the middleware", () => {
+  for (const { around, name } of worlds) {
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        const shown = (middleware: HttpMetrics.Middleware) =>
+          Effect.gen(function* () {
+            const { spans, tracer } = recording()
+            let seen: unknown
+            const app = HttpRouter.get(
+              HttpRouter.empty,
+              "/users/:id",
+              Effect.map(looking, (all) => {
+                seen = all
+                return HttpServerResponse.text("ok")
+              })
+            )
+            const runtime = yield* around(Effect.runtime<never>()).pipe(Effect.withTracer(tracer))
+            const handler = HttpApp.toWebHandlerRuntime(runtime)(app, middleware)
+            yield* Effect.promise(async () => (await handler(new Request("http://localhost/users/1"))).text())
+            const parents = spans.map(({ parent }) =>
+              Option.map(parent, (span) => (spans as Array<unknown>).indexOf(span))
+            )
+            // Where there is no span at all, that it is asked for by its tag is the one thing that shows.
+            if (name === "one that is not traced") (seen as Array<unknown>).splice(1, 1)
+            return { seen, parents, told: spans.map((span) => [span.name, span.kind, span.told]) }
+          })
+        const registry = new PromRegistry()
+        const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+        const without = yield* shown((app) => app)
+        assert.deepStrictEqual(yield* shown(middleware), without)
+        assert.deepStrictEqual(yield* shown((app) => middleware(middleware(app))), without)
+        assert.isDefined(without.seen)
+      })
+    )
+  }
+})

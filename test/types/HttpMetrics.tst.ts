@@ -1,0 +1,110 @@
+import type { HttpApp, HttpLayerRouter, HttpServerResponse } from "@effect/platform"
+import { HttpApiBuilder, HttpMiddleware, HttpRouter, HttpServer } from "@effect/platform"
+import * as PrometheusIo from "@prometheus-io/client"
+import type { ConfigError, Effect, Layer } from "effect"
+import { Config, Exit, flow } from "effect"
+import * as PromClient from "prom-client"
+import { describe, expect, test } from "tstyche"
+import type { Exchange, HttpMetricsError, Middleware } from "../../src/HttpMetrics.js"
+import { layer, layerConfig, make, middleware } from "../../src/HttpMetrics.js"
+
+interface Database {
+  readonly _: unique symbol
+}
+declare const app: HttpApp.Default<"failed", Database>
+
+const plain = { name: "plain", help: "h" }
+const three = { ...plain, labelNames: ["method", "route", "status"] as const }
+const four = { ...plain, labelNames: ["method", "route", "status", "tenant"] as const }
+
+describe("what it is put around keeps its type", () => {
+  test("an app", () => {
+    expect(middleware()(app)).type.toBe<HttpApp.Default<"failed", Database>>()
+    expect(make()).type.toBe<Effect.Effect<Middleware, HttpMetricsError>>()
+  })
+
+  test("each way to serve takes it, and with another one", () => {
+    expect(HttpServer.serve).type.toBeCallableWith(app, middleware())
+    expect(HttpRouter.Default.serve).type.toBeCallableWith(middleware())
+    expect(HttpApiBuilder.serve).type.toBeCallableWith(middleware())
+    expect(HttpApiBuilder.serve).type.toBeCallableWith(flow(middleware(), HttpMiddleware.logger))
+    expect(layer()).type.toBe<Layer.Layer<never, HttpMetricsError, HttpLayerRouter.HttpRouter>>()
+    expect(layerConfig({ exclude: Config.succeed(["/health"]) })).type.toBe<
+      Layer.Layer<never, ConfigError.ConfigError | HttpMetricsError, HttpLayerRouter.HttpRouter>
+    >()
+  })
+})
+
+describe("further labels", () => {
+  test("are worked out from the exchange", () => {
+    expect(make).type.toBeCallableWith({
+      labelNames: ["tenant", "code"],
+      labels: ({ exit, request }: Exchange) => ({
+        tenant: request.headers["x-tenant"] ?? "none",
+        code: Exit.isSuccess(exit) ? 1 : 0
+      })
+    })
+    make({
+      labelNames: ["tenant"],
+      labels: (exchange) => {
+        expect(exchange).type.toBe<Exchange>()
+        expect(exchange.exit).type.toBe<Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>>()
+        return { tenant: exchange.route }
+      }
+    })
+  })
+
+  test("are exactly those that are named", () => {
+    expect(middleware).type.not.toBeCallableWith({ labelNames: ["tenant"] })
+    expect(middleware).type.not.toBeCallableWith({ labels: () => ({ tenant: "a" }) })
+    expect(middleware).type.not.toBeCallableWith({ labelNames: ["tenant"], labels: () => ({}) })
+    expect(middleware).type.not.toBeCallableWith({ labelNames: ["tenant"], labels: () => ({ tenant: undefined }) })
+    expect(middleware).type.not.toBeCallableWith({ labelNames: ["tenant"], labels: () => ({ tenent: "a" }) })
+    expect(middleware).type.not.toBeCallableWith({ labelNames: ["tenant"], labels: () => ({ tenant: "a", more: "b" }) })
+    expect(layer).type.not.toBeCallableWith({ labelNames: ["tenant"], labels: () => ({ tenant: "a", more: "b" }) })
+  })
+})
+
+describe("own metrics", () => {
+  test("of either client, or none", () => {
+    expect(make).type.toBeCallableWith({
+      metrics: {
+        requests: new PromClient.Counter(three),
+        duration: new PrometheusIo.Histogram(three),
+        requestSize: false,
+        responseSize: new PromClient.Summary(three),
+        inProgress: new PromClient.Gauge({ ...plain, labelNames: ["method"] as const })
+      }
+    })
+    expect(make).type.toBeCallableWith({
+      metrics: { requests: new PromClient.Counter(four) },
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+  })
+
+  test("have exactly the labels that are recorded", () => {
+    expect(make).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(plain).labels() } })
+    expect(make).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(four) } })
+    expect(make).type.not.toBeCallableWith({ metrics: { duration: new PrometheusIo.Histogram(four) } })
+    expect(make).type.not.toBeCallableWith({
+      metrics: { requests: new PromClient.Counter(three) },
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+    expect(make).type.not.toBeCallableWith({ metrics: { inProgress: new PromClient.Gauge(three) } })
+  })
+
+  test("can do what is asked of them, and are known", () => {
+    expect(make).type.not.toBeCallableWith({ metrics: { duration: new PromClient.Counter(three) } })
+    expect(make).type.not.toBeCallableWith({ metrics: { durations: false } })
+    expect(make).type.not.toBeCallableWith({ metrics: { duration: true } })
+  })
+})
+
+test("options", () => {
+  expect(make).type.toBeCallableWith({ exclude: ["/health"], buckets: [1, 2], exemplar: "currentSpan" as const })
+  expect(make).type.not.toBeCallableWith({ exclude: "/health" })
+  expect(make).type.not.toBeCallableWith({ exemplar: "span" })
+  expect(make).type.not.toBeCallableWith({ exlude: [] })
+})
