@@ -167,7 +167,11 @@ export interface ScrapeTarget {
 }
 
 /** Starts Prometheus 2 or 3 with these scrape configurations, or that YAML of them, scraping twice a second. */
-export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: ReadonlyArray<object> | string) =>
+export const prometheus = (
+  which: "prometheus" | "prometheus3",
+  scrapeConfigs: ReadonlyArray<object> | string,
+  flags: ReadonlyArray<string> = []
+) =>
   Effect.gen(function* () {
     const [port] = yield* freePorts(1)
     const folder = yield* Effect.acquireRelease(
@@ -183,7 +187,8 @@ export const prometheus = (which: "prometheus" | "prometheus3", scrapeConfigs: R
       `--config.file=${config}`,
       `--storage.tsdb.path=${join(folder, "data")}`,
       `--web.listen-address=127.0.0.1:${port}`,
-      "--log.level=error"
+      "--log.level=error",
+      ...flags
     ])
     const url = `http://127.0.0.1:${port}`
     const asked = async <Result>(promql: string) => {
