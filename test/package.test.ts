@@ -79,7 +79,7 @@ describe("The sources", () => {
   const importsOf = (file: string): ReadonlyArray<string> =>
     [
       ...readFileSync(join(root, "src", file), "utf8").matchAll(
-        /^(?:import|export)[^"]*? from "([^"]+)"|^import "([^"]+)"/gm
+        /^(?:import|export)[^"=]*? from "([^"]+)"|^import "([^"]+)"/gm
       )
     ].map(([, from, bare]) => from ?? bare ?? "")
   const sources = (folder: string): ReadonlyArray<string> =>
