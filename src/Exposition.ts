@@ -43,7 +43,7 @@ import { unwrapped } from "./internal/config.js"
 import { epilogues } from "./internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
-import { newClashes, newFailures } from "./internal/failures.js"
+import { newClashes, newFailures, newlyLeftOut } from "./internal/failures.js"
 import { leaveOut } from "./internal/leftOut.js"
 import { listener } from "./internal/listener.js"
 import { messageOf } from "./internal/message.js"
@@ -505,7 +505,7 @@ const tell = (registry: MetricRegistry, rendered: Rendered, { isHurried }: Readi
   const told = { ...rendered, failures: isHurried ? all.filter(({ error }) => !(error instanceof LateError)) : all }
   for (const _ of told.failures) unsafeCountError(registry, "collect")
   const failures = newFailures(registry, told)
-  const clashes = newClashes(registry, told)
+  const clashes = [...newClashes(registry, told), ...newlyLeftOut(registry, told)]
   if (failures.length + clashes.length === 0) return Effect.void
   return Effect.zipRight(
     Effect.forEach(failures, ({ error, name }) => Effect.logError(`collecting ${name} failed`, Cause.die(error)), {

@@ -6,12 +6,14 @@ interface Told {
   readonly failing: Set<string>
   /** The families that clash. */
   readonly clashes: Set<string>
+  /** What is left out. */
+  readonly leftOut: Set<string>
 }
 
 const told = new WeakMap<object, Told>()
 
 const toldOf = (registry: object): Told => {
-  const known = told.get(registry) ?? { failing: new Set(), clashes: new Set() }
+  const known = told.get(registry) ?? { failing: new Set(), clashes: new Set(), leftOut: new Set() }
   told.set(registry, known)
   return known
 }
@@ -36,4 +38,13 @@ export const newClashes = (registry: object, { clashes }: Rendered): ReadonlyArr
       `in OpenMetrics the family of the counter ${name} would clash with the metric ${other}: ` +
       "it is exposed there with type unknown"
   )
+}
+
+/** Those of the sentences about what is left out that were not told before. */
+export const newlyLeftOut = (registry: object, { leftOut }: Rendered): ReadonlyArray<string> => {
+  if (leftOut.length === 0) return []
+  const known = toldOf(registry).leftOut
+  const fresh = leftOut.filter((sentence) => !known.has(sentence))
+  for (const sentence of fresh) known.add(sentence)
+  return fresh
 }

@@ -13,7 +13,15 @@ import { Walk } from "./texts.js"
 import { numberText, roomForValue, Writer } from "./writer.js"
 
 /** A series of a histogram. */
-export type HistogramSeries = StoredSeries | SampledSeries
+export type HistogramSeries = StoredSeries | SampledSeries | CumulativeSeries
+
+/** A series as it is written: for each bound what is up to it. */
+export interface CumulativeSeries {
+  readonly labels: LabelValues
+  readonly cumulative: ReadonlyArray<number>
+  readonly sum: number
+  readonly count: number
+}
 
 /** A series as prom-client keeps it. What is in each bucket alone stands under the text of its bound. */
 export interface StoredSeries {
@@ -176,11 +184,16 @@ export class Lines {
       for (let line = 0; line < bounds.length + 3; line += 1) values[line] = (samples[first + line] as Sample).value
       return values
     }
-    const { bucketValues, count, sum } = series
-    let below = 0
-    for (let line = 0; line < bounds.length; line += 1) {
-      below += bucketValues[bounds[line] as string] as number
-      values[line] = below
+    const { count, sum } = series
+    if ("cumulative" in series) {
+      for (let line = 0; line < bounds.length; line += 1) values[line] = series.cumulative[line] as number
+    } else {
+      const { bucketValues } = series
+      let below = 0
+      for (let line = 0; line < bounds.length; line += 1) {
+        below += bucketValues[bounds[line] as string] as number
+        values[line] = below
+      }
     }
     values[bounds.length] = count
     values[bounds.length + 1] = sum
@@ -195,8 +208,8 @@ export class Lines {
       const isLast = line === this.bounds.length && this.left >= 0
       return exemplarText(exemplar ?? (isLast ? samples[first + this.left]?.exemplar : undefined))
     }
+    if (!("bucketExemplars" in series) || series.bucketExemplars === undefined) return ""
     const { bucketExemplars } = series
-    if (bucketExemplars === undefined) return ""
     const bound = this.bounds[line]
     return exemplarText(
       bound === undefined ? (bucketExemplars["-1"] ?? bucketExemplars["Infinity"]) : bucketExemplars[bound]

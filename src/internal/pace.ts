@@ -20,8 +20,9 @@ export class Pace {
   }
 
   /** Does the work, and lets the event loop do what else it has to do between some of its pieces. */
-  async along(work: Iterable<void>): Promise<void> {
-    for (const _ of work) {
+  async along<A>(work: Generator<void, A>): Promise<A> {
+    for (let step = work.next(); ; step = work.next()) {
+      if (step.done === true) return step.value
       if (performance.now() - this.since < longestPiece) continue
       this.stop()
       await nextTurn()

@@ -12,6 +12,8 @@ import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { nextTurn, Pace } from "./pace.js"
 import { Readings } from "./readings.js"
+import type { SourceFamily } from "./sources.js"
+import { hasSources, sourced } from "./sources.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
 import { roomForValue, Writer } from "./writer.js"
@@ -36,6 +38,8 @@ export interface Rendered {
   readonly heldFor: number
   /** Counters that cannot be a counter in OpenMetrics, because a family has the name that would be theirs there. */
   readonly clashes: ReadonlyMap<string, string>
+  /** What the sources of the registry leave out, as sentences. */
+  readonly leftOut: ReadonlyArray<string>
 }
 
 /** One family, under the name that it is registered by, with its length in bytes. */
@@ -58,6 +62,11 @@ export interface Failure {
 }
 
 type Registered = FamilyInfo & Metric
+
+/** What there is to write: a metric of the registry, or a family of one of its sources. */
+type Entry =
+  | { readonly name: string; readonly type: unknown; readonly metric: Registered; readonly isSourced: false }
+  | { readonly name: string; readonly type: unknown; readonly metric: SourceFamily; readonly isSourced: true }
 
 // So many series are read, and then written, before the time is looked at.
 const pieceSize = 256
@@ -108,27 +117,29 @@ export const render = async (
   shortcuts: Shortcuts,
   { deadline, memory, onProgress = () => {} }: Rendering = {}
 ): Promise<Rendered> => {
-  const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map((metric) => ({
-    metric,
-    name: registeredName(registry, metric),
-    type: metric.type
-  }))
-  const wanted = names === undefined ? undefined : new Set(names)
-  const chosen = wanted === undefined ? registered : registered.filter(({ name }) => wanted.has(name))
+  const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map(
+    (metric): Entry => ({ metric, name: registeredName(registry, metric), type: metric.type, isSourced: false })
+  )
   // Both clients keep them there, and offer no way to read them that does not read every metric as well. They are those
   // of the moment in which it begins.
   const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
-  const clashes = format === "openmetrics" ? clashing(registered) : noClashes
+  const pace = new Pace(onProgress)
+  const { all, leftOut } = await withSources(registry, registered, pace)
+  const wanted = names === undefined ? undefined : new Set(names)
+  const chosen = wanted === undefined ? all : all.filter(({ name }) => wanted.has(name))
+  const clashes = format === "openmetrics" ? clashing(all) : noClashes
   const writer = memory ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   let stopped: Stopped | undefined
-  const pace = new Pace(onProgress)
   const readings = new Readings(pace, deadline?.patience)
   const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, readings, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
-  for (const { metric } of chosen) if (mayTakeTime(metric) && !isOver(deadline)) readings.begin(metric)
-  for (const { metric, name } of chosen) {
+  for (const { isSourced, metric } of chosen) {
+    if (!isSourced && mayTakeTime(metric) && !isOver(deadline)) readings.begin(metric)
+  }
+  for (const entry of chosen) {
+    const { name } = entry
     if (isOver(deadline)) {
       // What has its answer ready is not waited for.
       await nextTurn()
@@ -137,30 +148,34 @@ export const render = async (
     }
     const start = writer.length
     try {
-      await writeFamily(writer, metric, name, run)
+      if (entry.isSourced) await writeSourced(writer, entry.metric, run)
+      else await writeFamily(writer, entry.metric, name, run)
       families.push({ name, length: writer.length - start })
     } catch (error) {
       // Nothing stays of one that fails half way.
       writer.length = start
-      failures.push({ name, metric, error })
+      failures.push({ name, metric: entry.metric, error })
     }
   }
   pace.stop()
   readings.end()
   run.size = writer.length
   if (names === undefined && stopped === undefined) lastRuns.set(registry, run)
-  return { writer, families, defaults, failures, stopped, heldFor: pace.longest, clashes }
+  return { writer, families, defaults, failures, stopped, heldFor: pace.longest, clashes, leftOut }
+}
+
+const withSources = async (registry: Readable, registered: ReadonlyArray<Entry>, pace: Pace) => {
+  if (!hasSources(registry)) return { all: registered, leftOut: [] }
+  const { families, leftOut } = await pace.along(sourced(registry, registered))
+  const more = families.map((metric): Entry => ({ metric, name: metric.name, type: metric.type, isSourced: true }))
+  return { all: [...registered, ...more], leftOut }
 }
 
 const isOver = (deadline: Rendering["deadline"]): boolean => deadline !== undefined && performance.now() >= deadline.at
 
-const stoppedAt = (
-  next: string,
-  chosen: ReadonlyArray<{ readonly metric: Metric; readonly name: string }>,
-  readings: Readings
-): Stopped => {
+const stoppedAt = (next: string, chosen: ReadonlyArray<Entry>, readings: Readings): Stopped => {
   const pending = readings.pending()
-  const names = chosen.filter(({ metric }) => pending.has(metric)).map(({ name }) => name)
+  const names = chosen.flatMap(({ isSourced, metric, name }) => (!isSourced && pending.has(metric) ? [name] : []))
   return names.length > 0 ? { names, isWaiting: true } : { names: [next], isWaiting: false }
 }
 
@@ -188,6 +203,18 @@ const writeFamily = async (writer: Writer, metric: Registered, name: string, run
     if (upperBounds?.includes(Number.POSITIVE_INFINITY) !== false) samples = withOneInfinity(values)
   }
   await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples), style, kept))
+}
+
+const writeSourced = async (writer: Writer, family: SourceFamily, run: Run): Promise<void> => {
+  const { pace, style } = run
+  const kept = keptOf(family, family.name, style)
+  const { help, name, type, upperBounds } = family
+  const info = { help, name, type }
+  const series = family.series?.(pieceSize)
+  if (upperBounds !== undefined && series !== undefined) {
+    if (await wroteSeries(writer, { ...info, upperBounds }, series, run, kept)) return
+  }
+  await pace.along(encodeSamples(writer, info, family.samples(pieceSize), style, kept))
 }
 
 // Whether a histogram could be written series by series. Where it could not, nothing is written.
