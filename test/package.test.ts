@@ -41,7 +41,17 @@ describe("The built package", () => {
        const { timed } = require("effect-prometheus/Promises")
        console.log(JSON.stringify({ all: Object.keys(all), timed: typeof timed }))`
     )
-    const all = ["ConsulAgent", "Exposition", "HttpMetrics", "Metrics", "MetricsServer", "Promises", "Registry", "ServiceDiscovery"]
+    const all = [
+      "ConsulAgent",
+      "EffectMetrics",
+      "Exposition",
+      "HttpMetrics",
+      "Metrics",
+      "MetricsServer",
+      "Promises",
+      "Registry",
+      "ServiceDiscovery"
+    ]
     assert.deepEqual(names, { all, timed: "function" })
   })
 
@@ -88,7 +98,17 @@ describe("The sources", () => {
       .map((file) => join(folder, file))
 
   // What stands before a module may be imported by it, in this order.
-  const order = ["Registry", "Metrics", "HttpMetrics", "Exposition", "ServiceDiscovery", "MetricsServer", "ConsulAgent", "Promises"]
+  const order = [
+    "Registry",
+    "Metrics",
+    "EffectMetrics",
+    "HttpMetrics",
+    "Exposition",
+    "ServiceDiscovery",
+    "MetricsServer",
+    "ConsulAgent",
+    "Promises"
+  ]
 
   it("depend on each other in one direction only", () => {
     for (const file of sources("").filter((name) => name !== "index.ts")) {

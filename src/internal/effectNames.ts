@@ -1,0 +1,52 @@
+/** Names and tags of Effect's metrics as both formats take them. */
+
+/** A tag of a metric, as Effect keeps it. Nothing but types makes it a pair of texts. */
+export interface Tag {
+  readonly key: unknown
+  readonly value: unknown
+}
+
+/**
+ * A name whose characters are all valid. OpenMetrics, "Naming": names that begin with an underscore are reserved, and MUST
+ * NOT be used.
+ */
+export const metricName = (prefix: string, name: string): string =>
+  begun(`${prefix}${name.replace(/[^a-zA-Z0-9_:]/gu, "_")}`, /^[a-zA-Z:]/, "metric")
+
+/**
+ * The labels that the tags become, by name, without those that are in the way of the labels of the type.
+ *
+ * Tags that become the same label are told together, as those of OpenTelemetry are: values "MUST be concatenated together,
+ * separated by `;`, and ordered by the lexicographical order of the original keys" (OpenTelemetry specification,
+ * "Prometheus and OpenMetrics Compatibility", "Metric Attributes").
+ */
+export const labelsOf = (
+  tags: ReadonlyArray<Tag>,
+  reserved: string | undefined
+): ReadonlyArray<readonly [name: string, value: string]> => {
+  const all = tags.map(({ key, value }) => [String(key), wellFormed(String(value))] as const)
+  const labels = new Map<string, string>()
+  for (const [key, value] of all.sort(byKey)) {
+    const name = labelName(key, reserved)
+    const before = labels.get(name)
+    labels.set(name, before === undefined ? value : `${before};${value}`)
+  }
+  return [...labels].sort(byKey)
+}
+
+/** The same text for labels of the same series: one without a value counts as one that is not there. */
+export const identityOf = (labels: ReadonlyArray<readonly [name: string, value: string]>): string =>
+  JSON.stringify(labels.filter(([, value]) => value !== ""))
+
+const labelName = (key: string, reserved: string | undefined): string => {
+  const name = begun(key.replace(/[^a-zA-Z0-9_]/gu, "_"), /^[a-zA-Z]/, "tag")
+  return name === reserved ? `tag_${name}` : name
+}
+
+const begun = (name: string, start: RegExp, otherwise: string): string =>
+  start.test(name) ? name : `${otherwise}${name.startsWith("_") ? "" : "_"}${name}`
+
+const byKey = ([a]: readonly [string, string], [b]: readonly [string, string]): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** The text as it arrives: there are no lone surrogates in UTF-8. */
+export const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd")
