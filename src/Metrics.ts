@@ -18,50 +18,41 @@
  * @module
  */
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import type { Only } from "./internal/counting.js"
+import { counting } from "./internal/counting.js"
 import { currentSpan } from "./internal/currentSpan.js"
 import type {
   CheckEntries,
   Counter,
   ExactLabels,
+  Exemplar,
   Gauge,
+  Labelled,
   Labels,
   LabelsFrom,
   LabelsOf,
   Observer,
   SomeLabels,
-  Whole,
+  Unlabelled,
   WithLabels,
   WithoutLabels
 } from "./internal/labels.js"
-import type { OnlyErrors } from "./internal/only.js"
-import { matching } from "./internal/only.js"
 import type { Plan, Instruments as PlanInstruments, Reporter } from "./internal/plan.js"
 import { begin, end, planned } from "./internal/plan.js"
 import type { Operation } from "./internal/warnings.js"
 import { warningFor } from "./internal/warnings.js"
+import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError } from "./Registry.js"
 
+export type { Only } from "./internal/counting.js"
 export type * from "./internal/labels.js"
 export type { ErrorClass, OnlyErrors } from "./internal/only.js"
-
-/**
- * Which unsuccessful exits are counted.
- *
- * An error class, a list of them, a `_tag` or a predicate looks at each failure and each defect of the cause. `exit`
- * looks at the cause as a whole: `"failure"` and `"defect"` if it holds at least one, `"interrupt"` if it holds an
- * interruption, `"any"` whatever it holds.
- *
- * @since 0.1.0
- * @category models
- */
-export type Only = OnlyErrors | { readonly exit: "failure" | "defect" | "interrupt" | "any" }
 
 /**
  * How `timed` and `countExceptions` record.
@@ -129,10 +120,6 @@ export interface Combinator<Metric, Options> {
     options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
-
-type Unlabelled = { readonly labels?: undefined }
-type Labelled<L> = { readonly labels: L }
-type Exemplar<M> = { readonly exemplar?: undefined } | ({ readonly exemplar: "currentSpan" } & Whole<M>)
 
 /**
  * What `instrumented` records: any of the three, each as a metric or as `{ metric, …options }`.
@@ -317,29 +304,6 @@ function combinator<Metric>(instruments: (metric: Metric, options: object | unde
 type AnyExit = Exit.Exit<unknown, unknown>
 type AnyInstruments = PlanInstruments<AnyExit, Only>
 
-const counting = (only: Only | undefined): ((exit: AnyExit) => boolean) => {
-  const counts = countingCauses(only)
-  return (exit) => Exit.isFailure(exit) && counts(exit.cause)
-}
-
-const countingCauses = (only: Only | undefined): ((cause: Cause.Cause<unknown>) => boolean) => {
-  if (only === undefined) return (cause) => !Cause.isInterruptedOnly(cause)
-  if (typeof only === "object" && "exit" in only) {
-    switch (only.exit) {
-      case "failure":
-        return Cause.isFailure
-      case "defect":
-        return Cause.isDie
-      case "interrupt":
-        return Cause.isInterrupted
-      case "any":
-        return () => true
-    }
-  }
-  const matches = matching(only)
-  return (cause) => Chunk.some(Cause.failures(cause), matches) || Chunk.some(Cause.defects(cause), matches)
-}
-
 // The +1 stands inside the mask: before it, an interruption between the two would leave the gauge up for good. And the
 // end is recorded in the handler of the masked body, which no interruption can skip.
 const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): Effect.Effect<A, E, R> => {
@@ -352,9 +316,13 @@ const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): E
   })
 }
 
-// One run of a measured effect. It is also where its metrics' failures go: they are counted at once, and logged as soon
-// as the fiber can.
-class Run<A, E> implements Reporter {
+/**
+ * One run of what is measured. It is also where its metrics' failures go: they are counted at once, and logged as soon
+ * as the fiber can.
+ *
+ * @internal
+ */
+export class Run<A, E> implements Reporter {
   private readonly gauge: Gauge | undefined
   private readonly exemplar: Labels | undefined
   private readonly clock: Clock.Clock
@@ -363,7 +331,7 @@ class Run<A, E> implements Reporter {
 
   constructor(
     private readonly plan: Plan<AnyExit>,
-    private readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+    protected readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
   ) {
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.exemplar = plan.exemplars ? currentSpan(fiber) : undefined
@@ -376,14 +344,22 @@ class Run<A, E> implements Reporter {
   readonly onSuccess = (value: A) => this.ended(Exit.succeed(value))
 
   private ended(exit: Exit.Exit<A, E>): Effect.Effect<A, E> {
-    const seconds =
-      this.plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
-    end(this.plan, this.gauge, seconds, exit, this.exemplar, this)
+    this.record(exit)
     return this.afterWarnings(exit)
   }
 
+  record(exit: Exit.Exit<A, E>): void {
+    const seconds =
+      this.plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
+    end(this.plan, this.gauge, seconds, exit, this.exemplar, this)
+  }
+
+  protected registry(): MetricRegistry {
+    return Context.get(this.fiber.currentContext, Registry)
+  }
+
   failed(operation: Operation, metric: object, error: unknown): void {
-    unsafeCountError(Context.get(this.fiber.currentContext, Registry), operation)
+    unsafeCountError(this.registry(), operation)
     const warning = warningFor(metric, operation, error)
     if (warning === undefined) return
     const log = Effect.logWarning(warning, Cause.die(error))

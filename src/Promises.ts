@@ -43,10 +43,12 @@ import { watching } from "./internal/httpRequests.js"
 import type {
   CheckEntries,
   ExactLabels,
+  Labelled,
   Labels,
   LabelsFrom,
   LabelsOf,
   SomeLabels,
+  Unlabelled,
   WithLabels,
   WithoutLabels
 } from "./internal/labels.js"
@@ -194,9 +196,6 @@ export interface Combinator<Metric, Extra> {
     options: Options & Extra & Labelled<O & ExactLabels<M, O>>
   ): Wrapper
 }
-
-type Unlabelled = { readonly labels?: undefined }
-type Labelled<L> = { readonly labels: L }
 
 /**
  * Observes the run time in **seconds**, once per call, whether it returns, throws, resolves or rejects. Of a promise it

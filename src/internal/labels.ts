@@ -134,6 +134,30 @@ export type LabelsOf<M> = { readonly [K in LabelNames<M>]: string | number }
 export type ExactLabels<M, O> = LabelsOf<M> & { readonly [K in Exclude<keyof O, LabelNames<M>>]: never }
 
 /**
+ * Options without labels.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Unlabelled = { readonly labels?: undefined }
+
+/**
+ * Options with labels `L`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Labelled<L> = { readonly labels: L }
+
+/**
+ * Options that ask for an exemplar only where the metric `M` is whole.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Exemplar<M> = { readonly exemplar?: undefined } | ({ readonly exemplar: "currentSpan" } & Whole<M>)
+
+/**
  * The compiler's check of the entries of `instrumented`. Each is a metric, or `{ metric, …options }` with no other
  * option than `Options` has for it, and there are no other entries than those of `Options`.
  *

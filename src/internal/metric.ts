@@ -4,6 +4,14 @@ import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from ".
 /** One observation. Whatever the metric, its labels or their function throw comes out of it. */
 export type Observe<X> = (seconds: number, exit: X, exemplar: Labels | undefined) => void
 
+/** So many increments at once. Whatever the metric or its labels throw comes out of it. */
+export type Add = (count: number) => void
+
+/** Counts several at once if its `inc` takes a number, and one after the other if it takes nothing. */
+interface Adder {
+  inc(count?: number): void
+}
+
 /** One increment. Whatever the metric, its labels or their function throw comes out of it. */
 export type Increment<X> = (exit: X, exemplar: Labels | undefined) => void
 
@@ -55,17 +63,36 @@ export const incrementing = <X>(metric: Counter, labels: LabelsFrom<X> | undefin
     const labelsOf = resolving(labels)
     return (exit, exemplarLabels) => metric.inc({ value: 1, labels: labelsOf(exit), exemplarLabels })
   }
-  // A child of such a counter is the counter's own `inc` bound to the wrong arguments: it would count, without an
-  // error, the series that has no labels.
-  if (metric.inc.name === "bound incWithExemplar") {
-    return () => {
-      throw new Error(
-        "a child of a counter with enableExemplars counts the series without labels: pass the counter whole, with { labels }"
-      )
-    }
-  }
+  if (isBrokenChild(metric)) return refusing
   const target = targeting<X, Counter>(metric, labels)
   return (exit) => target(exit).inc()
+}
+
+/** How several events are counted on `metric`. The labels are looked up once. */
+export const adding = (metric: Adder, labels: SomeLabels | undefined): Add => {
+  requires(metric, "inc", "a counter")
+  if (takesExemplars(metric)) {
+    const labelsOf = resolving<undefined>(labels)
+    return (value) => metric.inc({ value, labels: labelsOf(undefined), exemplarLabels: undefined })
+  }
+  if (isBrokenChild(metric)) return refusing
+  const target = targeting<undefined, Adder>(metric, labels)
+  return (count) => {
+    const counter = target(undefined)
+    // Those of both clients, and of their children, have parameters. One without any would count one.
+    if (counter.inc.length > 0) counter.inc(count)
+    else for (let i = 0; i < count; i += 1) counter.inc()
+  }
+}
+
+// A child of a counter with exemplars is the counter's own `inc` bound to the wrong arguments: it would count, without an
+// error, the series that has no labels.
+const isBrokenChild = (metric: Adder): boolean => metric.inc.name === "bound incWithExemplar"
+
+const refusing = (): never => {
+  throw new Error(
+    "a child of a counter with enableExemplars counts the series without labels: pass the counter whole, with { labels }"
+  )
 }
 
 /** The gauge, or its child for the labels. They cannot depend on the exit: there is none yet. */

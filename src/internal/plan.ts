@@ -44,11 +44,13 @@ export interface Reporter {
   failed(operation: Operation, metric: object, error: unknown): void
 }
 
-/** Makes a plan. `counting` says which ends of a run are exceptions. */
+/** Makes a plan. `counting` says which ends of a run are exceptions; `others` are instruments that are no part of it. */
 export const planned = <X, Only>(
   instruments: Instruments<X, Only>,
-  counting: (only: Only | undefined) => (exit: X) => boolean
+  counting: (only: Only | undefined) => (exit: X) => boolean,
+  others: ReadonlyArray<string> = []
 ): Plan<X> => {
+  const known = [...planning, ...others]
   if (typeof instruments !== "object" || instruments === null) throw new TypeError(`expected ${known.join(", ")}`)
   for (const key of Object.keys(instruments)) {
     if (!known.includes(key)) throw new TypeError(`there is no instrument ${key}: they are ${known.join(", ")}`)
@@ -74,9 +76,10 @@ export const planned = <X, Only>(
   }
 }
 
-const known: ReadonlyArray<string> = ["duration", "exceptions", "inprogress"]
+const planning: ReadonlyArray<string> = ["duration", "exceptions", "inprogress"]
 
-const entry = <Metric extends object, Options>(
+/** An instrument as the metric with its options. */
+export const entry = <Metric extends object, Options>(
   given: Metric | Entry<Metric, Options> | undefined
 ): Entry<Metric, Partial<Options>> | undefined =>
   given === undefined || "metric" in given
