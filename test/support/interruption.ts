@@ -1,9 +1,10 @@
 import type { Exit } from "effect"
 import { Effect, Fiber, FiberId, Scheduler } from "effect"
 
-/** Interrupts a fiber when it is about to do the `k`th operation of all that run here. */
+/** Interrupts a fiber when it is about to do the `k`th operation of all that run here, or another one in its place. */
 class InterruptingAt implements Scheduler.Scheduler {
   reached = false
+  instead: Fiber.RuntimeFiber<unknown, unknown> | undefined
   private operations = 0
   private yielding: Fiber.RuntimeFiber<unknown, unknown> | undefined
 
@@ -20,18 +21,24 @@ class InterruptingAt implements Scheduler.Scheduler {
   scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>) {
     if (fiber !== undefined && fiber === this.yielding) {
       this.yielding = undefined
-      fiber.unsafeInterruptAsFork(FiberId.none)
+      const interrupted = this.instead ?? fiber
+      interrupted.unsafeInterruptAsFork(FiberId.none)
     }
     Scheduler.defaultScheduler.scheduleTask(task, priority, fiber)
   }
 }
 
-/** Runs it again and again, interrupted at one operation after the other, until it ends before it gets there. */
+/**
+ * Runs it again and again, interrupted at one operation after the other, until it ends before it gets there. `whole`
+ * interrupts the program whichever of its fibers is at that operation: those that Effect forks for itself, as for each run
+ * of a stream, nobody else can interrupt, and who waits for them would wait for ever.
+ */
 export const interruptedEverywhere = <A>(
   make: () => {
     readonly program: Effect.Effect<unknown, unknown>
     readonly result: (exit: Exit.Exit<unknown, unknown>) => A
-  }
+  },
+  { whole = false } = {}
 ): Effect.Effect<ReadonlyArray<A>> =>
   Effect.gen(function* () {
     const results: Array<A> = []
@@ -39,6 +46,7 @@ export const interruptedEverywhere = <A>(
       const { program, result } = make()
       const scheduler = new InterruptingAt(results.length + 1)
       const fiber = Effect.runFork(program, { scheduler, immediate: false })
+      if (whole) scheduler.instead = fiber
       const exit = yield* Fiber.await(fiber)
       if (!scheduler.reached) return results
       results.push(result(exit))
