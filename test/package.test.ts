@@ -43,6 +43,7 @@ describe("The built package", () => {
     )
     const all = [
       "ConsulAgent",
+      "DefaultMetrics",
       "EffectMetrics",
       "Exposition",
       "HttpMetrics",
@@ -50,7 +51,8 @@ describe("The built package", () => {
       "MetricsServer",
       "Promises",
       "Registry",
-      "ServiceDiscovery"
+      "ServiceDiscovery",
+      "StreamMetrics"
     ]
     assert.deepEqual(names, { all, timed: "function" })
   })
@@ -101,6 +103,8 @@ describe("The sources", () => {
   const order = [
     "Registry",
     "Metrics",
+    "StreamMetrics",
+    "DefaultMetrics",
     "EffectMetrics",
     "HttpMetrics",
     "Exposition",
