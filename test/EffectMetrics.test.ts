@@ -373,7 +373,7 @@ const told = (include: string, registry: MetricRegistry = new PromClient.Registr
     Effect.gen(function* () {
       const body = yield* exposed(include, "text", registry)
       yield* exposed(include, "openmetrics", registry)
-      const [, leftOut] = /^effect_prometheus_metrics_left_out (\d+)$/m.exec(body) ?? []
+      const [, leftOut] = /^effect_prometheus_metrics_left_out\S* (\d+)$/m.exec(body) ?? []
       return { body, told: [...told].sort(), leftOut: Number(leftOut) }
     })
   )
@@ -455,6 +455,22 @@ describe("A metric of Effect that clashes", () => {
       ])
       assert.include(yield* exposed("j4", "openmetrics"), "# TYPE j4_total unknown\nj4_total 1\n")
     })
+  )
+
+  it.effect("with itself by the default labels of the registry is left out there", () =>
+    Effect.gen(function* () {
+      yield* Metric.set(Metric.tagged(Metric.gauge("j7"), "service", "a"), 1)
+      yield* Metric.set(Metric.gauge("j7"), 2)
+      const registry = new PromClient.Registry()
+      yield* opened(registry, { include: ["j7"] })
+      assert.include(yield* bodyOnce(registry, "text"), '\nj7{service="a"} 1\nj7 2\n')
+      registry.setDefaultLabels({ service: "a" })
+      const { body, leftOut } = yield* told("j7", registry)
+      assert.strictEqual(leftOut, 1)
+      assert.include(body, '\nj7{service="a"} 1\n#')
+      registry.setDefaultLabels({ service: "b" })
+      assert.include(yield* bodyOnce(registry, "text"), '\nj7{service="a"} 1\nj7{service="b"} 2\n')
+    }).pipe(Effect.scoped)
   )
 
   it.effect("cannot be read to an end, or has bounds that are none, is left out", () =>

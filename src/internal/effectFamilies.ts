@@ -9,7 +9,7 @@ import { identityOf, wellFormed } from "./effectNames.js"
 import type { Described } from "./effectShapes.js"
 import type { Sample } from "./encoder.js"
 import type { CumulativeSeries } from "./histogram.js"
-import type { LabelValues } from "./labelText.js"
+import type { LabelTexts, LabelValues } from "./labelText.js"
 import { labelText } from "./labelText.js"
 import type { SourceFamily } from "./sources.js"
 
@@ -57,10 +57,10 @@ export class EffectFamily implements SourceFamily {
   }
 
   /** Takes in a metric, or tells in a sentence why it cannot. */
-  add(metric: Described, hook: Hook): string | undefined {
+  add(metric: Described, hook: Hook, defaults: LabelTexts | undefined): string | undefined {
     const { bounds, description, divisor, kind, subject } = metric
     if (kind !== this.kind) return `${subject} is left out: ${this.subject} has its name ${this.name} already`
-    const identity = identityOf(metric.labels)
+    const identity = identityOf(metric.labels, defaults)
     const known = this.byLabels.get(identity)
     const addable = metric.isSum && known?.addable !== false && isSame(known?.bounds ?? bounds, bounds)
     const labels = Object.fromEntries(metric.labels)

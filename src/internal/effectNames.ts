@@ -1,5 +1,7 @@
 /** Names and tags of Effect's metrics as both formats take them. */
 
+import type { LabelTexts } from "./labelText.js"
+
 /** A tag of a metric, as Effect keeps it. Nothing but types makes it a pair of texts. */
 export interface Tag {
   readonly key: unknown
@@ -35,8 +37,13 @@ export const labelsOf = (
 }
 
 /** The same text for labels of the same series: one without a value counts as one that is not there. */
-export const identityOf = (labels: ReadonlyArray<readonly [name: string, value: string]>): string =>
-  JSON.stringify(labels.filter(([, value]) => value !== ""))
+export const identityOf = (
+  labels: ReadonlyArray<readonly [name: string, value: string]>,
+  defaults: LabelTexts | undefined
+): string => {
+  const whole = defaults === undefined ? labels : [...new Map([...Object.entries(defaults), ...labels])].sort(byKey)
+  return JSON.stringify(whole.filter(([, value]) => value !== ""))
+}
 
 const labelName = (key: string, reserved: string | undefined): string => {
   const name = begun(key.replace(/[^a-zA-Z0-9_]/gu, "_"), /^[a-zA-Z]/, "tag")

@@ -6,6 +6,8 @@ import type { Hook } from "./effectFamilies.js"
 import { EffectFamily } from "./effectFamilies.js"
 import type { Described } from "./effectShapes.js"
 import { described } from "./effectShapes.js"
+import type { LabelTexts } from "./labelText.js"
+import { labelText, someLabels } from "./labelText.js"
 import { messageOf } from "./message.js"
 import type { Offer, Source } from "./sources.js"
 import { closeSource, openSource } from "./sources.js"
@@ -20,12 +22,21 @@ const pieceSize = 256
 
 /** The metrics that one of the filters wants. */
 class EffectSource implements Source {
-  current: Catalog
   /** One for each of those who have opened it. */
   private filters: ReadonlyArray<Wanted> = []
+  private catalog: Catalog | undefined
 
-  constructor(private readonly prefix: string) {
-    this.current = new Catalog(prefix, this.filters)
+  constructor(
+    private readonly registry: { readonly _defaultLabels?: unknown },
+    private readonly prefix: string
+  ) {}
+
+  get current(): Catalog {
+    // Which series are the same depends on the labels that all of them have.
+    const defaults = someLabels(this.registry._defaultLabels)
+    if (labelText(defaults) !== labelText(this.catalog?.defaults)) this.catalog = undefined
+    this.catalog ??= new Catalog(this.prefix, this.filters, defaults)
+    return this.catalog
   }
 
   get isClosed(): boolean {
@@ -35,7 +46,7 @@ class EffectSource implements Source {
   /** What is exposed is worked out anew; an exposition that has begun goes on with what it has. */
   change(filters: (before: ReadonlyArray<Wanted>) => ReadonlyArray<Wanted>): void {
     this.filters = filters(this.filters)
-    this.current = new Catalog(this.prefix, this.filters)
+    this.catalog = undefined
   }
 }
 
@@ -49,7 +60,8 @@ class Catalog implements Offer {
 
   constructor(
     private readonly prefix: string,
-    private readonly filters: ReadonlyArray<Wanted>
+    private readonly filters: ReadonlyArray<Wanted>,
+    readonly defaults: LabelTexts | undefined
   ) {}
 
   /** Takes in the metrics that are new. Where there are none, that takes no time. */
@@ -90,7 +102,7 @@ class Catalog implements Offer {
   }
 
   private addTo(family: EffectFamily, metric: Described, hook: Hook): void {
-    const trouble = family.add(metric, hook)
+    const trouble = family.add(metric, hook, this.defaults)
     if (trouble === undefined) this.byName.set(metric.name, family)
     else this.tell(`${metric.name} ${metric.subject}`, trouble)
   }
@@ -125,7 +137,7 @@ const opened = new WeakMap<object, Map<string, EffectSource>>()
 export const openEffectSource = (registry: object, prefix: string, wanted: Wanted): (() => void) => {
   const sources = opened.get(registry) ?? new Map<string, EffectSource>()
   opened.set(registry, sources)
-  const source = sources.get(prefix) ?? new EffectSource(prefix)
+  const source = sources.get(prefix) ?? new EffectSource(registry, prefix)
   sources.set(prefix, source)
   // Two who hand in the same function are still two.
   const own: Wanted = (name) => wanted(name)
