@@ -166,7 +166,7 @@ export interface ScrapeTarget {
   readonly lastError: string
 }
 
-/** Starts Prometheus 2 or 3 with these scrape configurations, or that YAML of them, scraping twice a second. */
+/** Starts Prometheus 2 or 3 with these scrape configurations, or YAML of them and more; it scrapes and evaluates twice a second. */
 export const prometheus = (
   which: "prometheus" | "prometheus3",
   scrapeConfigs: ReadonlyArray<object> | string,
@@ -181,7 +181,7 @@ export const prometheus = (
     const config = join(folder, "prometheus.yml")
     const scraping =
       typeof scrapeConfigs === "string" ? scrapeConfigs : `scrape_configs: ${JSON.stringify(scrapeConfigs)}`
-    const intervals = "global: { scrape_interval: 500ms, scrape_timeout: 400ms }"
+    const intervals = "global: { scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms }"
     yield* Effect.promise(() => writeFile(config, `${intervals}\n${scraping}\n`))
     yield* run(which, [
       `--config.file=${config}`,

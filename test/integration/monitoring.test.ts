@@ -1,0 +1,220 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { describeWith } from "../support/binaries.js"
+import type { Choice } from "../support/monitoring.js"
+import { dashboard, expressions, fileOf, interpolated, metricsIn, ran } from "../support/monitoring.js"
+import type { QueriedSeries } from "../support/services.js"
+import { prometheus, queriedValue, until } from "../support/services.js"
+import { root, run } from "../support/snippets.js"
+
+// What a healthy service rightly has nothing of, and why.
+const rightlyEmpty: Readonly<Record<string, string>> = {
+  "Age of the numbers A": "its metrics are not served by a worker",
+  "Recordings without room A": "none of its metrics has a limit"
+}
+
+// Metrics that are not there for the same reasons, and the one that Prometheus has where an alert fires.
+const rightlyMissing: ReadonlySet<string> = new Set([
+  "effect_prometheus_exposition_age_seconds",
+  "effect_prometheus_series_overflow_total",
+  "ALERTS"
+])
+
+const datasourceVariable = `\${datasource}`
+
+describe("The dashboard", () => {
+  const panels = dashboard.panels.filter(({ type }) => type !== "row")
+
+  it("has an id for each panel", () => {
+    assert.isAbove(panels.length, 20)
+    assert.strictEqual(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length)
+    assert.strictEqual(new Set(expressions.map(({ where }) => where)).size, expressions.length)
+    assert.match(dashboard.uid, /^[a-z-]{1,40}$/)
+  })
+
+  it("says of each panel what it shows, in which unit and from which data source", () => {
+    for (const { datasource, description = "", fieldConfig, targets = [], title } of panels) {
+      assert.isAbove(title.length, 1)
+      assert.match(description, /^[A-Z0-9].{20,}\.$/s, title)
+      assert.isDefined(fieldConfig?.defaults.unit, title)
+      assert.isAbove(targets.length, 0, title)
+      for (const source of [datasource, ...targets.map((target) => target.datasource)]) {
+        assert.deepEqual(source, { type: "prometheus", uid: datasourceVariable }, title)
+      }
+    }
+  })
+
+  it("lays its panels out side by side, and none upon another", () => {
+    const taken = new Map<string, string>()
+    for (const { gridPos, title } of dashboard.panels) {
+      assert.isAtMost(gridPos.x + gridPos.w, 24, title)
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+          assert.isUndefined(taken.get(`${x} ${y}`), title)
+          taken.set(`${x} ${y}`, title)
+        }
+      }
+    }
+  })
+
+  it("narrows every expression to the jobs and instances that are chosen, and knows no other variable", () => {
+    for (const { expr, where } of expressions) {
+      const selectors = expr.match(/\{[^{}]*=[^{}]*\}/g) ?? []
+      assert.isAbove(selectors.length, 0, where)
+      for (const selector of selectors) assert.include(selector, 'job=~"$job", instance=~"$instance"', where)
+      assert.notMatch(interpolated(expr, { job: "All", instance: "All" }, 4), /\$\w/, where)
+    }
+  })
+})
+
+describe("The alerts", () => {
+  const names = [...readFileSync(fileOf("alerts.yml"), "utf8").matchAll(/- alert: (\w+)/g)].map(([, name]) => name)
+  const cases = [
+    ...readFileSync(fileOf("alerts.test.yml"), "utf8").matchAll(/alertname: (\w+)\n\s+exp_alerts:( \[\])?/g)
+  ]
+
+  it("each have a test in which they fire, and one in which they do not", () => {
+    assert.isAbove(names.length, 10)
+    for (const name of names) {
+      const quiet = cases.filter(([, tested]) => tested === name).map(([, , none]) => none !== undefined)
+      assert.include(quiet, true, name)
+      assert.include(quiet, false, name)
+    }
+  })
+
+  describeWith(["promtool"], "promtool", ({ promtool }) => {
+    it.live("finds no fault with the rules", () =>
+      Effect.gen(function* () {
+        const { code, said } = yield* ran(promtool, ["check", "rules", "--lint-fatal", fileOf("alerts.yml")])
+        assert.strictEqual(code, 0, said)
+      })
+    )
+
+    it.live("sees them fire and keep quiet as their tests say", () =>
+      Effect.gen(function* () {
+        const { code, said } = yield* ran(promtool, ["test", "rules", fileOf("alerts.test.yml")])
+        assert.strictEqual(code, 0, said)
+      })
+    )
+  })
+})
+
+interface Rule {
+  readonly name: string
+  readonly query: string
+  readonly health: string
+  readonly lastError?: string
+  /** Of alerts only. */
+  readonly state?: string
+}
+
+/** The demo with its visitors, and a Prometheus that scrapes it and knows the alerts. */
+const scraped = Effect.gen(function* () {
+  const { output } = yield* Effect.acquireRelease(
+    Effect.sync(() => run(join(root, "examples", "demo.ts"))),
+    ({ child, exited }) => Effect.sync(() => child.kill("SIGKILL")).pipe(Effect.zipRight(Effect.promise(() => exited)))
+  )
+  const printed = Effect.sync(() => /metrics +http:\/\/(\S+)\/metrics\n/.exec(output())?.[1] ?? "")
+  const instance = yield* until("the demo says where its metrics are", printed, (found) => found !== "")
+  const rules = `rule_files: [${JSON.stringify(fileOf("alerts.yml"))}]`
+  const configs = [{ job_name: job, static_configs: [{ targets: [instance] }] }]
+  const { url } = yield* prometheus("prometheus3", `${rules}\nscrape_configs: ${JSON.stringify(configs)}`)
+  const ask = <A>(path: string, query: Readonly<Record<string, string>> = {}) =>
+    Effect.promise(async () => {
+      const response = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(query)}`)
+      const answer = (await response.json()) as { readonly data: A; readonly error?: string }
+      if (answer.error !== undefined) throw new Error(answer.error)
+      return answer.data
+    })
+  return { ask, instance }
+})
+
+type Ask = Effect.Effect.Success<typeof scraped>["ask"]
+
+// Characters that mean something in a regular expression.
+const job = "shop (demo)"
+
+/** The expressions that give no number, and why. */
+const withoutNumbers = (ask: Ask, choice: Choice): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(
+    Effect.forEach(expressions, ({ expr, where }) =>
+      ask<{ readonly result: ReadonlyArray<QueriedSeries> }>("query", { query: interpolated(expr, choice, 4) }).pipe(
+        Effect.map(({ result }) => {
+          const hasNumbers = result.some((series) => !Number.isNaN(queriedValue(series)))
+          return hasNumbers || where in rightlyEmpty ? [] : [`${where} has ${JSON.stringify(result)} for ${expr}`]
+        }),
+        Effect.catchAllDefect((defect) => Effect.succeed([`${where}: ${defect} of ${expr}`]))
+      )
+    ),
+    (all) => all.flat()
+  )
+
+/** The metrics that are asked for, in the dashboard or by an alert, and are not there, with where that is. */
+const missingMetrics = (ask: Ask, rules: ReadonlyArray<Rule>) =>
+  Effect.gen(function* () {
+    const known = new Set(yield* ask<ReadonlyArray<string>>("label/__name__/values"))
+    const all = [
+      ...expressions.map(({ expr, where }) => ({
+        where,
+        expr: interpolated(expr, { job: "All", instance: "All" }, 4)
+      })),
+      ...rules.map(({ name, query }) => ({ where: name, expr: query }))
+    ]
+    const asked = yield* Effect.forEach(all, ({ expr, where }) =>
+      Effect.map(ask("parse_query", { query: expr }), (parsed) => metricsIn(parsed).map((name) => ({ name, where })))
+    )
+    assert.isAbove(new Set(asked.flat().map(({ name }) => name)).size, 30)
+    return asked
+      .flat()
+      .filter(({ name }) => !known.has(name) && !rightlyMissing.has(name))
+      .map(({ name, where }) => `${name} of ${where}`)
+  })
+
+/** What the variables of the dashboard offer. */
+const offered = (ask: Ask) =>
+  Effect.forEach(
+    dashboard.templating.list.flatMap(({ definition }) => (definition === undefined ? [] : [definition])),
+    (definition) => {
+      const [, selector = "", label = ""] = /^label_values\((.*), (\w+)\)$/.exec(definition) ?? []
+      const match = interpolated(selector, { job: [job], instance: "All" }, 4)
+      return ask<ReadonlyArray<string>>(`label/${label}/values`, { "match[]": match })
+    }
+  )
+
+describeWith(["prometheus3"], "With the demo, scraped by Prometheus 3", () => {
+  it.scopedLive(
+    "every expression of the dashboard has numbers, every metric in it is there, and no alert is raised",
+    () =>
+      Effect.gen(function* () {
+        const { ask, instance } = yield* scraped
+        const chosen = { job: [job], instance: [instance] }
+        yield* until("every expression has numbers", withoutNumbers(ask, chosen), (without) => without.length === 0)
+        const several = { job: ["a|b", job], instance: "All" } as const
+        yield* until("it has for several jobs", withoutNumbers(ask, several), (without) => without.length === 0)
+        // And what nobody has chosen is not shown.
+        const another = yield* withoutNumbers(ask, { job: ["shop .demo."], instance: "All" })
+        assert.strictEqual(another.length, expressions.length - Object.keys(rightlyEmpty).length)
+        assert.deepEqual(yield* offered(ask), [[job], [instance]])
+
+        const groups = Effect.map(
+          ask<{ readonly groups: ReadonlyArray<{ readonly rules: ReadonlyArray<Rule> }> }>("rules"),
+          (answer) => answer.groups.flatMap(({ rules }) => rules)
+        )
+        const evaluated = (rules: ReadonlyArray<Rule>) => rules.every(({ health }) => health !== "unknown")
+        const rules = yield* until("every rule was evaluated", groups, evaluated)
+        assert.deepEqual(yield* missingMetrics(ask, rules), [])
+        for (const { health, lastError = "", name } of rules) assert.strictEqual(health, "ok", `${name}: ${lastError}`)
+        const raised = rules.filter(({ state = "inactive" }) => state !== "inactive").map(({ name }) => name)
+        // A machine that has other things to do holds the event loop up.
+        assert.deepEqual(
+          raised.filter((name) => name !== "EventLoopLagging"),
+          []
+        )
+        const said = `${expressions.length} expressions and ${rules.length} rules were evaluated`
+        console.log(`${said}; ${Object.keys(rightlyEmpty).length} expressions are rightly empty`)
+      }),
+    600_000
+  )
+})
