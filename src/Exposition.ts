@@ -352,7 +352,7 @@ const mounted = (options: ServeOptions): Effect.Effect<Endpoint> => Effect.suspe
  * @internal
  */
 export const endpoint = (
-  serving: Serving & Partial<Pick<Endpoint, "load" | "path">>,
+  serving: Serving & Partial<Pick<Endpoint, "explorer" | "load" | "path">>,
   metrics?: ReadonlyArray<OwnMetricName>
 ): Effect.Effect<Endpoint> =>
   Effect.map(
@@ -360,12 +360,13 @@ export const endpoint = (
     ([runtime, registry, tell]) => {
       void lookForShortcuts(client)
       const { compression, load = { scrapes: 0 }, maxScrapesInFlight, onError, path, scrapeTimeout } = serving
+      const { explorer = false } = serving
       // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
       const scrapeShared = (ask: Ask): Promise<Scraped> =>
         shared(registry, JSON.stringify([ask, onError]), (leave) =>
           Runtime.runPromise(runtime)(scrape(registry, ask, { onError }, leave))
         )
-      return { path, compression, scrapeTimeout, maxScrapesInFlight, load, tell, scrape: scrapeShared }
+      return { path, explorer, compression, scrapeTimeout, maxScrapesInFlight, load, tell, scrape: scrapeShared }
     }
   )
 

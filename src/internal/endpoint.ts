@@ -3,6 +3,7 @@
  * an application. It knows nothing of sockets.
  */
 import { gzip } from "node:zlib"
+import { frontPage } from "./frontPage.js"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
 import type { Outcome, ScrapeError, ScrapeEvent } from "./selfMetrics.js"
@@ -75,6 +76,8 @@ export interface NotScraped {
 export interface Endpoint extends Pick<Serving, "compression" | "scrapeTimeout" | "maxScrapesInFlight"> {
   /** Where the metrics are answered; every other path but `/` is 404. Undefined: whatever the path. */
   readonly path: string | undefined
+  /** Whether browsers get the explorer on `/`. */
+  readonly explorer: boolean
   /** How many there are now. */
   readonly load: { scrapes: number }
   readonly scrape: (ask: Ask) => Promise<Scraped>
@@ -111,7 +114,9 @@ export const answer = async (endpoint: Endpoint, question: Question): Promise<An
   if (question.method !== "GET" && question.method !== "HEAD") {
     return plain(405, "Method not allowed\n", { allow: "GET, HEAD" })
   }
-  return target === "health" ? landingPage(endpoint.path) : withinLimits(endpoint, question, url)
+  if (target === "metrics") return withinLimits(endpoint, question, url)
+  const { headers, body } = await frontPage(endpoint, question.accept)
+  return encoded(endpoint, question, headers, body)
 }
 
 const targetOf = ({ path }: Endpoint, { pathname }: URL): Target => {
@@ -136,7 +141,9 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
       outcome = { status: scraped.status, cause: scraped.cause, bytes: 0 }
       return plain(scraped.status, `${scraped.message}\n`)
     }
-    const exposition = await encoded(endpoint, question, scraped)
+    const { body, contentType, done } = scraped
+    const headers = { "content-type": contentType, vary: "Accept, Accept-Encoding" }
+    const exposition = await encoded(endpoint, question, headers, body, done)
     outcome = { status: 200, cause: undefined, bytes: question.method === "HEAD" ? 0 : exposition.body.byteLength }
     return exposition
   } finally {
@@ -182,14 +189,18 @@ const timeoutOf = ({ scrapeTimeout }: Endpoint, question: Question): number => {
   return theirs > 0 ? Math.min(scrapeTimeout, rounded(Math.max(theirs - margin, theirs / 2))) : scrapeTimeout
 }
 
-const encoded = async (endpoint: Endpoint, question: Question, scraped: Exposition): Promise<Answer> => {
-  const headers = { "content-type": scraped.contentType, vary: "Accept, Accept-Encoding" }
-  const compressing =
-    endpoint.compression && scraped.body.byteLength >= worthCompressing && acceptsGzip(question.acceptEncoding)
-  if (!compressing) return { ...withBody(200, headers, scraped.body), done: scraped.done }
-  const body = await compress(scraped.body)
-  scraped.done?.()
-  return withBody(200, { ...headers, "content-encoding": "gzip" }, body)
+const encoded = async (
+  { compression }: Endpoint,
+  { acceptEncoding }: Question,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array,
+  done?: () => void
+): Promise<Answer> => {
+  const compressing = compression && body.byteLength >= worthCompressing && acceptsGzip(acceptEncoding)
+  if (!compressing) return { ...withBody(200, headers, body), done }
+  const zipped = await compress(body)
+  done?.()
+  return withBody(200, { ...headers, "content-encoding": "gzip" }, zipped)
 }
 
 const parse = (target: string): URL | undefined => {
@@ -211,14 +222,3 @@ const withBody = (status: number, headers: Readonly<Record<string, string>>, bod
 
 const plain = (status: number, text: string, headers: Readonly<Record<string, string>> = {}): Answer =>
   withBody(status, { "content-type": "text/plain; charset=utf-8", ...headers }, encoder.encode(text))
-
-// The same bytes whatever the registry's size: it is what health checks ask for.
-const landingPage = (path: string | undefined): Answer => {
-  const page = `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Metrics</title></head>
-<body><a href="${path ?? "/metrics"}">Metrics</a></body>
-</html>
-`
-  return withBody(200, { "content-type": "text/html; charset=utf-8" }, encoder.encode(page))
-}

@@ -41,6 +41,10 @@ export const acceptsGzip = (acceptEncoding: string | undefined): boolean => {
   return gzip !== undefined && gzip.quality > 0
 }
 
+/** Whether an `Accept` header names HTML, as those of browsers do. One that takes anything does not. */
+export const asksForHtml = (accept: string | undefined): boolean =>
+  parse(accept).some(({ value, quality }) => value === "text/html" && quality > 0)
+
 // The range that speaks most precisely of a format decides: one with its version, its media type, its type, anything.
 const preference = (ranges: ReadonlyArray<Range>, format: Format): Range | undefined => {
   const { type, version } = mediaTypes[format]

@@ -10,6 +10,7 @@ import type { ListenOptions } from "./server.js"
 export interface WorkerOptions {
   readonly listen: ListenOptions
   readonly path: string
+  readonly explorer: boolean
   readonly compression: boolean
   readonly scrapeTimeout: number
   readonly maxScrapesInFlight: number

@@ -5,7 +5,7 @@ import { checkedAuthentication } from "./authentication.js"
 import { timerMillis } from "./duration.js"
 import type { ConnectionLimits } from "./limits.js"
 import { checkedLimits, knownLimits } from "./limits.js"
-import { knownOptions, shown } from "./options.js"
+import { booleanOption, knownOptions, shown } from "./options.js"
 import type { ListenOptions } from "./server.js"
 import type { ServeOptions, Serving } from "./serving.js"
 import { checkedServing, knownServing } from "./serving.js"
@@ -25,6 +25,12 @@ export interface Options extends ServeOptions, ConnectionLimits {
   readonly port?: number | undefined
   /** Where the metrics are. It begins with `/` and is not `/` itself. Default: `/metrics`. */
   readonly path?: string | undefined
+  /**
+   * Whether browsers get a page on `/` that shows the metrics to people: families, series, histograms, and what changes
+   * while it is open. It asks for the metrics every 5 seconds while it is looked at, as a scrape does, and for nothing
+   * from elsewhere. Everybody else, health checks for one, gets the small page there. Default: `true`.
+   */
+  readonly explorer?: boolean | undefined
   /** Default: plain HTTP. */
   readonly tls?: TlsOptions | undefined
   /** Who is let in. Default: everybody. */
@@ -63,6 +69,7 @@ export interface Settings extends Serving {
   /** Where what TLS needs was read from. */
   readonly sources: TlsSources | undefined
   readonly path: string
+  readonly explorer: boolean
   readonly shutdownTimeout: number
   readonly grace: number
   readonly staleFor: number
@@ -82,6 +89,7 @@ const known = {
   host: true,
   port: true,
   path: true,
+  explorer: true,
   tls: true,
   authentication: true,
   shutdownTimeout: true,
@@ -125,6 +133,7 @@ export const checkedSettings = (options: WorkerOptions): Settings => {
     },
     sources: tls === undefined ? undefined : checkedTls(tls),
     path,
+    explorer: booleanOption("explorer", options.explorer, true),
     shutdownTimeout: millis("shutdownTimeout"),
     grace: millis("grace"),
     staleFor: millis("staleFor")

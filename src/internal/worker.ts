@@ -202,6 +202,7 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
   try {
     running = await listen(options.listen, {
       path: options.path,
+      explorer: options.explorer,
       compression: options.compression,
       scrapeTimeout: options.scrapeTimeout,
       maxScrapesInFlight: options.maxScrapesInFlight,

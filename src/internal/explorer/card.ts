@@ -1,0 +1,194 @@
+/** A family: a line that tells the most of it, and below it, when it is open, its series. */
+import type { Span } from "./distribution.js"
+import { distributionView, observedByAll } from "./distribution.js"
+import { arrange, button, drawn, element, entitle, literal, write } from "./dom.js"
+import type { Found } from "./filter.js"
+import type { Unit } from "./format.js"
+import { counted, exact, formatted, perSecond, unitOf } from "./format.js"
+import { quantileOf } from "./quantile.js"
+import type { View } from "./rows.js"
+import { tableView } from "./rows.js"
+import { sparkline } from "./sparkline.js"
+import type { Family } from "./store.js"
+
+/** A family in the list. */
+export interface Card {
+  readonly node: HTMLElement
+  readonly update: (found: Found, isOpen: boolean) => void
+}
+
+interface Told {
+  readonly text: string
+  readonly title: string
+  readonly more: string
+}
+
+let lastId = 0
+
+/** A card that calls `onToggle` when it is to be opened or closed. */
+export const card = (family: Family, onToggle: () => void): Card => {
+  lastId += 1
+  const unit = unitOf(family.name)
+  const head = headOf(family, unit, onToggle)
+  const body = element("div", "body")
+  body.id = `series-${lastId}`
+  head.button.setAttribute("aria-controls", body.id)
+  const node = element("section", "family", element("h2", "", head.button), body)
+  let inside: ((found: Found) => void) | undefined
+  const update = (found: Found, isOpen: boolean): void => {
+    head.update(found)
+    head.button.setAttribute("aria-expanded", String(isOpen))
+    node.classList.toggle("open", isOpen)
+    body.hidden = !isOpen
+    if (!isOpen && inside !== undefined) {
+      body.replaceChildren()
+      inside = undefined
+    }
+    if (!isOpen) return
+    inside ??= insideOf(body, family, unit)
+    inside(found)
+  }
+  return { node, update }
+}
+
+const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
+  const help = element("span", "help")
+  const count = element("span", "count")
+  const value = element("span", "value")
+  const more = element("span", "more")
+  const spark = sparkline()
+  const chevron = drawn("svg", { class: "chevron", viewBox: "0 0 16 16", "aria-hidden": "true" })
+  chevron.append(drawn("path", { d: "M6 3.5 10.5 8 6 12.5" }))
+  const made = button("head", chevron, onToggle)
+  const name = element("span", "name", literal(family.name))
+  const kind = element("span", `kind ${family.kind}`, family.kind)
+  made.append(
+    element("span", "what", element("span", "title", name, kind), help),
+    count,
+    element("span", "trend", spark.node),
+    element("span", "told", value, more)
+  )
+  let helped: string | undefined
+  const update = ({ series }: Found): void => {
+    if (family.help !== helped) {
+      helped = family.help
+      help.replaceChildren(literal(helped))
+    }
+    const all = counted(family.lines, "series", "series")
+    write(
+      count,
+      series.length === family.series.size ? all : `${series.length} of ${counted(family.series.size, "set", "sets")}`
+    )
+    const told = toldOf(family, unit)
+    write(value, told.text)
+    entitle(value, told.title)
+    write(more, told.more)
+    spark.draw(family.history, family.kind !== "gauge" && family.kind !== "untyped")
+  }
+  return { button: made, update }
+}
+
+const toldOf = (family: Family, unit: Unit): Told => {
+  const [only] = family.series.values()
+  if (only === undefined) return { text: "–", title: "", more: "no series yet" }
+  const { kind, series, total } = family
+  if (kind === "counter") {
+    let sum = 0
+    for (const { value } of series.values()) sum += value
+    return { text: formatted(sum, unit), title: exact(sum), more: perSecond(total, unit) }
+  }
+  if (kind === "histogram") {
+    const { buckets, count } = observedByAll(series.values(), "start")
+    const median = quantileOf(0.5, buckets)
+    const high = quantileOf(0.99, buckets)
+    if (Number.isNaN(median))
+      return { text: counted(count, "observation", "observations"), title: exact(count), more: "" }
+    const text = `${formatted(median, unit)} – ${formatted(high, unit)}`
+    return {
+      text,
+      title: `p50 – p99: ${exact(median)} – ${exact(high)}`,
+      more: `p50 – p99, ${perSecond(total, "none")}`
+    }
+  }
+  if (kind === "summary") {
+    const { count, sum } = observedByAll(series.values(), "start")
+    const mean = sum / count
+    const text = Number.isNaN(mean) ? "–" : formatted(mean, unit)
+    return { text, title: exact(mean), more: `mean, ${perSecond(total, "none")}` }
+  }
+  if (series.size === 1)
+    return { text: formatted(only.value, unit), title: exact(only.value), more: ageOf(only.value, unit) }
+  return rangeOf(family, unit)
+}
+
+// A time alone says little.
+const ageOf = (value: number, unit: Unit): string => {
+  const age = Date.now() / 1e3 - value
+  return unit === "timestamp" && value > 1e6 && age > 0 ? `${formatted(age, "seconds")} ago` : ""
+}
+
+const rangeOf = ({ series }: Family, unit: Unit): Told => {
+  let least = Number.POSITIVE_INFINITY
+  let most = Number.NEGATIVE_INFINITY
+  for (const { value } of series.values()) {
+    if (value < least) least = value
+    if (value > most) most = value
+  }
+  if (!(least <= most)) return { text: "NaN", title: "", more: "" }
+  const text = least === most ? formatted(most, unit) : `${formatted(least, unit)} – ${formatted(most, unit)}`
+  return { text, title: `${exact(least)} – ${exact(most)}`, more: least === most ? "each" : "lowest – highest" }
+}
+
+// How many are shown at once: rows are small, and distributions are not.
+const steps = { rows: 50, distributions: 8 }
+
+const insideOf = (body: HTMLElement, family: Family, unit: Unit): ((found: Found) => void) => {
+  const isDistribution = family.kind === "histogram" || family.kind === "summary"
+  const step = isDistribution ? steps.distributions : steps.rows
+  let limit = step
+  let span: Span = "start"
+  let last: Found | undefined
+  const again = (): void => {
+    if (last !== undefined) show(last)
+  }
+  const spans = spanSwitch((chosen) => {
+    span = chosen
+    again()
+  })
+  const view: View = isDistribution ? distributionView(family, unit, () => span) : tableView(family, unit)
+  const none = element("p", "none", "No series yet. They come with the first measurement.")
+  const more = button("more-button", "", () => {
+    limit += step
+    again()
+  })
+  const show = (found: Found): void => {
+    last = found
+    const { series } = found
+    const rest = series.length - limit
+    write(more, `Show ${Math.min(step, rest)} more of ${counted(series.length, "series", "series")}`)
+    const parts = series.length === 0 ? [none] : [...(isDistribution ? [spans] : []), view.node]
+    arrange(body, rest > 0 ? [...parts, more] : parts)
+    view.show(series.slice(0, limit))
+  }
+  return show
+}
+
+const spanSwitch = (onChoice: (span: Span) => void): HTMLElement => {
+  const choices: ReadonlyArray<readonly [Span, string]> = [
+    ["start", "Since the start"],
+    ["open", "While this page is open"]
+  ]
+  const node = element("div", "switch")
+  node.setAttribute("role", "group")
+  node.setAttribute("aria-label", "Observations")
+  const buttons = choices.map(([span, text]) => {
+    const made = button("", text, () => {
+      for (const one of buttons) one.setAttribute("aria-pressed", String(one === made))
+      onChoice(span)
+    })
+    made.setAttribute("aria-pressed", String(span === "start"))
+    return made
+  })
+  node.append(...buttons)
+  return node
+}

@@ -1,0 +1,114 @@
+/** Asks for the metrics, again and again while somebody looks. */
+import { reading } from "./parse.js"
+import type { Store } from "./store.js"
+
+/** What becomes of one look. */
+export type Look =
+  | { readonly tag: "Begun" }
+  | { readonly tag: "Seen"; readonly at: Date; readonly milliseconds: number; readonly characters: number }
+  | { readonly tag: "Failed"; readonly message: string }
+
+/** How long it rests, in milliseconds. */
+const pause = 5_000
+// Where an exposition takes its time, it is asked for less often: the server has other things to do.
+const restPerWork = 10
+// Somebody waits for a scrape no longer than the server does.
+const patience = 60_000
+// How long the metrics are read before the page gets its turn, in milliseconds.
+const slice = 8
+
+/** Looks, and rests. */
+export class Looking {
+  isPaused = false
+  /** Whether an answer is waited for, or being read. */
+  isBusy = false
+  private timer: ReturnType<typeof setTimeout> | undefined
+  private last = Number.NEGATIVE_INFINITY
+  private rest = pause
+
+  constructor(
+    private readonly url: string,
+    private readonly store: Store,
+    private readonly told: (look: Look) => void
+  ) {
+    document.addEventListener("visibilitychange", () => this.schedule())
+  }
+
+  /** Looks now, unless it does already. */
+  async look(): Promise<void> {
+    if (this.isBusy) return
+    this.isBusy = true
+    clearTimeout(this.timer)
+    const began = performance.now()
+    this.last = began
+    this.told({ tag: "Begun" })
+    const look = await this.looked().catch(failed)
+    this.rest = Math.max(pause, restPerWork * (performance.now() - began))
+    this.isBusy = false
+    this.told(look)
+    this.schedule()
+  }
+
+  pause(): void {
+    this.isPaused = true
+    clearTimeout(this.timer)
+  }
+
+  resume(): void {
+    this.isPaused = false
+    this.schedule()
+  }
+
+  // Nobody looks at a page that is hidden.
+  private schedule(): void {
+    clearTimeout(this.timer)
+    if (this.isPaused || this.isBusy || document.visibilityState === "hidden") return
+    const left = Math.max(0, this.last + this.rest - performance.now())
+    this.timer = setTimeout(() => void this.look(), left)
+  }
+
+  private async looked(): Promise<Look> {
+    const began = performance.now()
+    const signal = AbortSignal.timeout(patience)
+    const headers = { accept: "text/plain;version=0.0.4" }
+    const response = await fetch(this.url, { headers, cache: "no-store", redirect: "error", signal })
+    const text = await response.text()
+    if (!response.ok) return refused(response.status, text)
+    const at = new Date()
+    const milliseconds = performance.now() - began
+    this.store.begin(performance.now())
+    await inSlices(reading(text, this.store))
+    await inSlices(this.store.ending())
+    return { tag: "Seen", at, milliseconds, characters: text.length }
+  }
+}
+
+const inSlices = async (steps: Iterable<void>): Promise<void> => {
+  let until = performance.now() + slice
+  for (const _ of steps) {
+    if (performance.now() < until) continue
+    await turn()
+    until = performance.now() + slice
+  }
+}
+
+const refused = (status: number, text: string): Look => {
+  const line = text.trim().split("\n", 1)[0] ?? ""
+  return { tag: "Failed", message: `The server answers ${status}${line === "" ? "" : `: ${line.slice(0, 300)}`}` }
+}
+
+const failed = (error: unknown): Look => {
+  const isLate = error instanceof DOMException && error.name === "TimeoutError"
+  return { tag: "Failed", message: isLate ? "The server does not answer" : "The server cannot be reached" }
+}
+
+// The page does what it has to do, and then it goes on.
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => {
+      port1.close()
+      resolve()
+    }
+    port2.postMessage(undefined)
+  })

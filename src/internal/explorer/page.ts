@@ -1,0 +1,207 @@
+/** The page: what is chosen, what is shown, and when. */
+import { arrange, button, byId, element, literal, write } from "./dom.js"
+import type { Found } from "./filter.js"
+import { found } from "./filter.js"
+import { counted, formatted } from "./format.js"
+import { List } from "./list.js"
+import type { Look } from "./looking.js"
+import { Looking } from "./looking.js"
+import type { State } from "./state.js"
+import { fragmentOf, stateOf } from "./state.js"
+import type { Family } from "./store.js"
+import { kinds, Store } from "./store.js"
+import { themed } from "./theme.js"
+
+const main = byId("main", HTMLElement)
+const raw = byId("raw", HTMLAnchorElement)
+const search = byId("search", HTMLInputElement)
+const changed = byId("changed", HTMLInputElement)
+const sort = byId("sort", HTMLSelectElement)
+const kindSelect = byId("kind", HTMLSelectElement)
+const pauseButton = byId("pause", HTMLButtonElement)
+const refreshButton = byId("refresh", HTMLButtonElement)
+const dot = byId("dot", HTMLElement)
+const status = byId("status", HTMLElement)
+const trouble = byId("trouble", HTMLElement)
+const summary = byId("summary", HTMLElement)
+const collapse = byId("collapse", HTMLButtonElement)
+const empty = byId("empty", HTMLElement)
+
+const store = new Store()
+let state: State = stateOf(location.hash)
+let lastSeen: (Look & { readonly tag: "Seen" }) | undefined
+let lastFailure: string | undefined
+let lastTrouble = ""
+
+const list = new List(
+  byId("families", HTMLElement),
+  (family) => toggle(family),
+  () => render()
+)
+// The address is the server's own, as it stands in the document.
+const looking = new Looking(raw.href, store, (look) => {
+  if (look.tag === "Seen") lastSeen = look
+  if (look.tag !== "Begun") lastFailure = look.tag === "Failed" ? look.message : undefined
+  else main.setAttribute("aria-busy", "true")
+  render()
+})
+
+const change = (next: Partial<State>): void => {
+  state = { ...state, ...next }
+  const fragment = fragmentOf(state)
+  history.replaceState(null, "", fragment === "" ? location.pathname + location.search : fragment)
+  render()
+}
+
+const searchFor = (next: Partial<State>): void => {
+  list.reset()
+  change(next)
+}
+
+const toggle = ({ name }: Family): void => {
+  const open = new Set(state.open)
+  if (!open.delete(name)) open.add(name)
+  change({ open })
+}
+
+// However often something changes, it is drawn once for each picture.
+let isAsked = false
+const render = (): void => {
+  if (isAsked) return
+  isAsked = true
+  requestAnimationFrame(() => {
+    isAsked = false
+    draw()
+  })
+}
+
+const draw = (): void => {
+  const all = found(store, state)
+  list.show(all, state.open)
+  collapse.hidden = state.open.size === 0
+  drawStatus()
+  main.setAttribute("aria-busy", String(looking.isBusy))
+  if (store.looks === 0) return
+  write(summary, summaryOf(all))
+  drawEmpty(all)
+}
+
+const summaryOf = (all: ReadonlyArray<Found>): string => {
+  const { families, lines } = store
+  const series = counted(lines, "series", "series")
+  if (all.length === families.size && !isFiltered()) return `${counted(all.length, "family", "families")}, ${series}`
+  return `${all.length} of ${counted(families.size, "family", "families")}`
+}
+
+const isFiltered = (): boolean => state.query.trim() !== "" || state.kind !== undefined || state.changedOnly
+
+const drawEmpty = (all: ReadonlyArray<Found>): void => {
+  empty.hidden = all.length > 0
+  if (all.length > 0) return
+  const isNothing = store.families.size === 0
+  const title = isNothing ? "There are no metrics yet" : "Nothing matches"
+  if (empty.firstElementChild?.textContent === title) return
+  const text = isNothing
+    ? "They are shown here as soon as the application has made the first one."
+    : "No family has all of these words in its name, its help or the labels of one series."
+  const clear = button("plain", "Clear the filter", () => {
+    search.value = ""
+    changed.checked = false
+    kindSelect.value = ""
+    searchFor({ query: "", kind: undefined, changedOnly: false })
+    search.focus()
+  })
+  arrange(empty, [element("h2", "", title), element("p", "", text), ...(isNothing ? [] : [clear])])
+}
+
+const timeOf = (at: Date): string => at.toLocaleTimeString("en-GB")
+
+// How old the numbers are, where a worker serves them for an application that does not answer.
+const ageOfNumbers = (): number => {
+  const [series] = store.families.get("effect_prometheus_exposition_age_seconds")?.series.values() ?? []
+  return series?.value ?? 0
+}
+
+const drawStatus = (): void => {
+  const name = looking.isPaused
+    ? "paused"
+    : lastFailure !== undefined
+      ? "failing"
+      : lastSeen === undefined
+        ? "waiting"
+        : "live"
+  dot.className = `dot ${name}`
+  if (lastSeen !== undefined) {
+    const { at, characters, milliseconds } = lastSeen
+    const cost = `${formatted(milliseconds / 1e3, "seconds")}, ${formatted(characters, "bytes")}`
+    write(status, `${looking.isPaused ? "Paused, " : ""}${timeOf(at)} · ${cost}`)
+  } else write(status, looking.isPaused ? "Paused" : "Asking for the metrics")
+  const age = ageOfNumbers()
+  const problems = [
+    ...(lastFailure === undefined ? [] : [failureText(lastFailure)]),
+    ...(age > 5
+      ? [`The application does not answer its worker: these numbers are ${formatted(age, "seconds")} old.`]
+      : []),
+    ...(store.unreadLines > 0 ? [`${counted(store.unreadLines, "line", "lines")} could not be read.`] : [])
+  ]
+  const text = problems.join(" ")
+  trouble.hidden = text === ""
+  if (text === lastTrouble) return
+  lastTrouble = text
+  trouble.replaceChildren(literal(text))
+}
+
+const failureText = (message: string): string => {
+  const next = looking.isPaused ? "" : " Trying again."
+  return lastSeen === undefined
+    ? `${message}.${next}`
+    : `${message}. The numbers are from ${timeOf(lastSeen.at)}.${next}`
+}
+
+const showControls = (): void => {
+  search.value = state.query
+  changed.checked = state.changedOnly
+  sort.value = state.sort
+  kindSelect.value = state.kind ?? ""
+}
+
+const pauseOrResume = (): void => {
+  if (looking.isPaused) looking.resume()
+  else looking.pause()
+  write(pauseButton, looking.isPaused ? "Resume" : "Pause")
+  render()
+}
+
+const onKey = (event: KeyboardEvent): void => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return
+  const isTyping = event.target instanceof HTMLInputElement && event.target.type === "search"
+  if (event.key === "/" && !isTyping) {
+    event.preventDefault()
+    search.focus()
+    search.select()
+  } else if (event.key === "Escape" && isTyping) {
+    event.preventDefault()
+    search.value = ""
+    searchFor({ query: "" })
+  }
+}
+
+themed(byId("theme", HTMLButtonElement))
+for (const kind of kinds) kindSelect.append(new Option(kind, kind))
+write(byId("host", HTMLElement), location.host)
+search.addEventListener("input", () => searchFor({ query: search.value }))
+changed.addEventListener("change", () => searchFor({ changedOnly: changed.checked }))
+sort.addEventListener("change", () => searchFor({ sort: sort.value === "series" ? "series" : "name" }))
+kindSelect.addEventListener("change", () => searchFor({ kind: kinds.find((kind) => kind === kindSelect.value) }))
+pauseButton.addEventListener("click", pauseOrResume)
+refreshButton.addEventListener("click", () => void looking.look())
+collapse.addEventListener("click", () => change({ open: new Set() }))
+addEventListener("hashchange", () => {
+  state = stateOf(location.hash)
+  showControls()
+  render()
+})
+addEventListener("keydown", onKey)
+showControls()
+render()
+void looking.look()

@@ -1,0 +1,142 @@
+/**
+ * A reader of the text format 0.0.4, which bears OpenMetrics as well (exemplars and timestamps are passed over). It keeps
+ * going whatever it reads: a line that is none is told and left out.
+ */
+
+/** The labels of a series, in their order. */
+export type Labels = ReadonlyArray<readonly [name: string, value: string]>
+
+/** Is told what an exposition says, line by line. */
+export interface Sink {
+  readonly help: (name: string, text: string) => void
+  readonly type: (name: string, type: string) => void
+  /** `key` is the series as it is written, its name and `{…}`: the same text for the same series each time. */
+  readonly sample: (key: string, nameLength: number, value: number) => void
+  /** A line that cannot be read. */
+  readonly unread: () => void
+}
+
+const lineFeed = 10
+const tab = 9
+const space = 32
+const quote = 34
+const hash = 35
+const openingBrace = 123
+const closingBrace = 125
+const backslash = 92
+
+// So many lines are read between two looks at the clock.
+const atOnce = 256
+
+/** Reads all of it, and comes back every few hundred lines, so that whoever drives it can give way. */
+export function* reading(text: string, sink: Sink): Generator<void, void> {
+  let lines = 0
+  for (let start = 0; start < text.length; lines += 1) {
+    const found = text.indexOf("\n", start)
+    const end = found === -1 ? text.length : found
+    readLine(text, start, end, sink)
+    start = end + 1
+    if (lines % atOnce === atOnce - 1) yield
+  }
+}
+
+const readLine = (text: string, from: number, to: number, sink: Sink): void => {
+  const start = afterBlanks(text, from, to)
+  if (start === to) return
+  if (text.charCodeAt(start) === hash) readComment(text.slice(start, beforeBlanks(text, start, to)), sink)
+  else readSample(text, start, to, sink)
+}
+
+const readSample = (text: string, start: number, to: number, sink: Sink): void => {
+  const nameEnd = endOfName(text, start, to)
+  const after = afterBlanks(text, nameEnd, to)
+  const hasLabels = text.charCodeAt(after) === openingBrace && after < to
+  const keyEnd = hasLabels ? endOfLabels(text, after + 1, to) : nameEnd
+  const value = keyEnd === -1 ? undefined : readValue(text, keyEnd, to)
+  if (nameEnd === start || value === undefined) sink.unread()
+  else sink.sample(text.slice(start, keyEnd), nameEnd - start, value)
+}
+
+const readComment = (line: string, sink: Sink): void => {
+  const [, keyword, name = "", text = ""] = /^#[ \t]+(HELP|TYPE)[ \t]+([^ \t]+)[ \t]*(.*)$/s.exec(line) ?? []
+  if (keyword === "HELP") sink.help(name, unescaped(text))
+  else if (keyword === "TYPE") sink.type(name, text)
+}
+
+const isBlank = (code: number): boolean => code === space || code === tab
+
+const afterBlanks = (text: string, from: number, to: number): number => {
+  let at = from
+  while (at < to && isBlank(text.charCodeAt(at))) at += 1
+  return at
+}
+
+const beforeBlanks = (text: string, from: number, to: number): number => {
+  let at = to
+  while (at > from && isBlank(text.charCodeAt(at - 1))) at -= 1
+  return at
+}
+
+const endOfName = (text: string, from: number, to: number): number => {
+  let at = from
+  for (; at < to; at += 1) {
+    const code = text.charCodeAt(at)
+    if (code === openingBrace || isBlank(code)) break
+  }
+  return at
+}
+
+// Braces, commas and blanks in a value are a part of it. -1 if there is no end.
+const endOfLabels = (text: string, from: number, to: number): number => {
+  let isQuoted = false
+  for (let at = from; at < to; at += 1) {
+    const code = text.charCodeAt(at)
+    if (code === quote) isQuoted = !isQuoted
+    else if (code === backslash && isQuoted) at += 1
+    else if (code === closingBrace && !isQuoted) return at + 1
+  }
+  return -1
+}
+
+const readValue = (text: string, from: number, to: number): number | undefined => {
+  const start = afterBlanks(text, from, to)
+  let end = start
+  while (end < to && !isBlank(text.charCodeAt(end))) end += 1
+  return toNumber(text.slice(start, end))
+}
+
+const special: ReadonlyMap<string, number> = new Map([
+  ["nan", Number.NaN],
+  ["inf", Number.POSITIVE_INFINITY],
+  ["+inf", Number.POSITIVE_INFINITY],
+  ["-inf", Number.NEGATIVE_INFINITY]
+])
+
+/** A number as it stands in an exposition, also in `le` and `quantile`; `undefined` if it is none. */
+export const toNumber = (text: string): number | undefined => {
+  const value = Number(text)
+  if (!Number.isNaN(value) && text !== "" && text.charCodeAt(text.length - 1) !== lineFeed) {
+    // JavaScript's own word for it is none here.
+    return text.endsWith("Infinity") ? undefined : value
+  }
+  return special.get(text.toLowerCase())
+}
+
+const label = /[ \t]*([^={}", \t]+)[ \t]*=[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*(?:,|$)/sy
+
+/** The labels in a key; none of what cannot be read. */
+export const labelsOf = (key: string, nameLength: number): Labels => {
+  const open = key.indexOf("{", nameLength)
+  if (open === -1) return []
+  const inside = key.slice(open + 1, -1)
+  const labels: Array<readonly [string, string]> = []
+  label.lastIndex = 0
+  for (let found = label.exec(inside); found !== null; found = label.exec(inside)) {
+    labels.push([found[1] ?? "", unescaped(found[2] ?? "")])
+    if (label.lastIndex === inside.length) break
+  }
+  return labels
+}
+
+const unescaped = (text: string): string =>
+  text.includes("\\") ? text.replace(/\\([\\"n])/g, (_, character) => (character === "n" ? "\n" : character)) : text

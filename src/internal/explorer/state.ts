@@ -1,0 +1,35 @@
+/** What somebody has chosen to see. It stands in the fragment of the URL, so that it can be sent to somebody else. */
+import type { Wanted } from "./filter.js"
+import { kinds } from "./store.js"
+
+/** The filter, and the families that are open. */
+export interface State extends Wanted {
+  readonly open: ReadonlySet<string>
+}
+
+// A URL of some thousand characters is one that can still be sent.
+const mostOpen = 30
+
+/** The state in a fragment. What is none there is left out. */
+export const stateOf = (fragment: string): State => {
+  const given = new URLSearchParams(fragment.replace(/^#/, ""))
+  return {
+    query: given.get("q") ?? "",
+    kind: kinds.find((kind) => kind === given.get("type")),
+    changedOnly: given.get("changed") === "1",
+    sort: given.get("sort") === "series" ? "series" : "name",
+    open: new Set((given.get("open") ?? "").split(",").filter(Boolean))
+  }
+}
+
+/** The fragment of a state; empty for the one that everybody begins with. */
+export const fragmentOf = ({ changedOnly, kind, open, query, sort }: State): string => {
+  const parts = new URLSearchParams()
+  if (query !== "") parts.set("q", query)
+  if (kind !== undefined) parts.set("type", kind)
+  if (changedOnly) parts.set("changed", "1")
+  if (sort !== "name") parts.set("sort", sort)
+  if (open.size > 0) parts.set("open", [...open].slice(0, mostOpen).join(","))
+  const text = parts.toString().replaceAll("%2C", ",")
+  return text === "" ? "" : `#${text}`
+}

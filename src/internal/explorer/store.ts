@@ -1,0 +1,321 @@
+/** What is known of the metrics: the families of the last exposition, and what has become of them since the first one. */
+import { History } from "./history.js"
+import type { Labels, Sink } from "./parse.js"
+import { labelsOf, toNumber } from "./parse.js"
+
+/** What a family can be. */
+export const kinds = ["counter", "gauge", "histogram", "summary", "untyped"] as const
+
+/** One of them. */
+export type Kind = (typeof kinds)[number]
+
+/** One bucket, or one quantile. */
+export interface Point {
+  readonly bound: number
+  value: number
+  /** When it was seen for the first time. */
+  readonly first: number
+}
+
+/** The observations of a histogram or a summary. */
+export interface Distribution {
+  readonly points: Array<Point>
+  sum: number
+  firstSum: number
+}
+
+/** One series; of a histogram or a summary all those that tell of the same observations. */
+export interface Series {
+  readonly labels: Labels
+  /** What is looked at by the filter, in small letters. */
+  readonly text: string
+  /** Of a histogram or a summary the number of observations. */
+  value: number
+  /** The same at the look before. */
+  previous: number
+  /** The same at the first look. */
+  first: number
+  /** What it grows by in a second, or for a gauge its value. */
+  rate: number
+  hasChanged: boolean
+  seen: number
+  history: History | undefined
+  readonly distribution: Distribution | undefined
+}
+
+/** All series of one name. */
+export interface Family {
+  readonly name: string
+  readonly kind: Kind
+  help: string
+  /** Its name and its help in small letters. */
+  text: string
+  readonly series: Map<string, Series>
+  /** How many series Prometheus would count. */
+  lines: number
+  hasChanged: boolean
+  /** Of what tells most: all that it grows by in a second, or the value of a gauge that is alone. */
+  total: number
+  /** Of that, since it changed for the first time. */
+  history: History | undefined
+  seen: number
+  /** Another one has its name. */
+  isGone: boolean
+}
+
+interface Slot {
+  readonly family: Family
+  readonly series: Series
+  readonly part: "value" | "sum" | "count" | "created" | Point
+  seen: number
+}
+
+// What series remember takes two megabytes at most, and what families remember as much again.
+const mostHistories = 2_000
+
+// So many series are followed between two looks at the clock.
+const atOnce = 512
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+// A slice of a text keeps all of the text in memory, an exposition of megabytes.
+const ownCopy = (text: string): string => decoder.decode(encoder.encode(text))
+
+/** Takes in one exposition after the other. */
+export class Store implements Sink {
+  readonly families = new Map<string, Family>()
+  /** How many expositions there were. */
+  looks = 0
+  unreadLines = 0
+  /** Series, as Prometheus counts them. */
+  lines = 0
+  changed = 0
+  private readonly slots = new Map<string, Slot>()
+  private current: Family | undefined
+  private readonly helps = new Map<string, string>()
+  private histories = 0
+  private familyHistories = 0
+  private at = 0
+  private elapsed = 0
+  private followed = 0
+
+  /** Another exposition begins, of that time in milliseconds. */
+  begin(at: number): void {
+    this.elapsed = this.looks === 0 ? 0 : (at - this.at) / 1e3
+    this.at = at
+    this.looks += 1
+    this.unreadLines = 0
+    this.lines = 0
+    this.current = undefined
+  }
+
+  readonly help = (name: string, text: string): void => {
+    const family = this.families.get(name)
+    this.helps.set(name, text)
+    if (family !== undefined && family.help !== text) described(family, text)
+  }
+
+  readonly type = (name: string, type: string): void => {
+    const kind = kinds.find((known) => known === type) ?? "untyped"
+    this.current = this.family(name, kind)
+    this.current.seen = this.looks
+  }
+
+  readonly unread = (): void => {
+    this.unreadLines += 1
+  }
+
+  readonly sample = (key: string, nameLength: number, value: number): void => {
+    const known = this.slots.get(key)
+    const slot = known === undefined || known.family.isGone ? this.newSlot(ownCopy(key), nameLength, value) : known
+    if (slot === undefined) {
+      this.unread()
+      return
+    }
+    if (slot.seen === this.looks) return
+    slot.seen = this.looks
+    slot.series.seen = this.looks
+    slot.family.seen = this.looks
+    this.lines += 1
+    if (slot.part === "value" || slot.part === "count") slot.series.value = value
+    else if (slot.part === "sum" && slot.series.distribution !== undefined) slot.series.distribution.sum = value
+    else if (typeof slot.part === "object") slot.part.value = value
+  };
+
+  /** The exposition is over: what was not in it is gone. It comes back every few hundred series, as `reading` does. */
+  *ending(): Generator<void, void> {
+    if (this.lines < this.slots.size) this.sweep()
+    this.changed = 0
+    for (const [name, family] of this.families) {
+      if (family.seen !== this.looks) {
+        this.families.delete(name)
+        this.forgetFamily(family)
+        continue
+      }
+      yield* this.follow(family)
+      if (family.hasChanged) this.changed += 1
+    }
+    this.helps.clear()
+  }
+
+  private family(name: string, kind: Kind): Family {
+    const known = this.families.get(name)
+    if (known?.kind === kind) return known
+    if (known !== undefined) {
+      known.isGone = true
+      this.forgetFamily(known)
+    }
+    const fresh: Family = {
+      ...{ name, kind, help: "", text: "", series: new Map(), lines: 0, hasChanged: false, total: Number.NaN },
+      ...{ history: undefined, seen: this.looks, isGone: false }
+    }
+    described(fresh, this.helps.get(name) ?? "")
+    this.families.set(name, fresh)
+    return fresh
+  }
+
+  private newSlot(key: string, nameLength: number, value: number): Slot | undefined {
+    const name = key.slice(0, nameLength)
+    const suffix = this.current === undefined ? undefined : suffixOf(this.current, name)
+    const family = this.current === undefined || suffix === undefined ? this.family(name, "untyped") : this.current
+    const labels = labelsOf(key, nameLength)
+    // What comes later was not there before.
+    const first = this.looks === 1 ? value : 0
+    const part = partOf(family.kind, suffix ?? "", labels, { value, first })
+    if (part === undefined) return undefined
+    const isDistribution = family.kind === "histogram" || family.kind === "summary"
+    const own = isDistribution ? labels.filter(([label]) => label !== bounds[family.kind]) : labels
+    const series = this.series(family, own, isDistribution)
+    if (typeof part === "object") inserted(series.distribution?.points ?? [], part)
+    if (part === "sum" && series.distribution !== undefined) series.distribution.firstSum = first
+    if (part === "value" || part === "count") Object.assign(series, { first, previous: value })
+    const slot: Slot = { family, series, part, seen: 0 }
+    this.slots.set(key, slot)
+    return slot
+  }
+
+  private series(family: Family, labels: Labels, isDistribution: boolean): Series {
+    const text = labels.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(",")
+    const known = family.series.get(text)
+    if (known !== undefined) return known
+    const distribution = isDistribution ? { points: [], sum: Number.NaN, firstSum: Number.NaN } : undefined
+    const fresh: Series = {
+      ...{ labels, text: searched(labels), value: Number.NaN, previous: Number.NaN, first: Number.NaN },
+      ...{ rate: Number.NaN, hasChanged: this.looks > 1, seen: this.looks, history: undefined, distribution }
+    }
+    family.series.set(text, fresh)
+    return fresh
+  }
+
+  private sweep(): void {
+    for (const [key, { seen, part, series }] of this.slots) {
+      if (seen === this.looks) continue
+      this.slots.delete(key)
+      const points = series.distribution?.points ?? []
+      if (typeof part === "object") points.splice(points.indexOf(part), 1)
+    }
+    for (const { series: all } of this.families.values()) {
+      for (const [text, series] of all) {
+        if (series.seen === this.looks) continue
+        all.delete(text)
+        this.forget(series)
+      }
+    }
+  }
+
+  private forgetFamily(family: Family): void {
+    for (const series of family.series.values()) this.forget(series)
+    if (family.history !== undefined) this.familyHistories -= 1
+    family.history = undefined
+  }
+
+  private forget(series: Series): void {
+    if (series.history === undefined) return
+    series.history = undefined
+    this.histories -= 1
+  }
+
+  private *follow(family: Family): Generator<void, void> {
+    const isGauge = family.kind === "gauge" || family.kind === "untyped"
+    let total = 0
+    family.lines = 0
+    for (const series of family.series.values()) {
+      this.followSeries(series, isGauge)
+      family.lines += series.distribution === undefined ? 1 : series.distribution.points.length + 2
+      if (series.hasChanged) family.hasChanged = true
+      total += series.rate
+      this.followed += 1
+      if (this.followed % atOnce === 0) yield
+    }
+    const before = family.total
+    family.total = isGauge && family.series.size !== 1 ? Number.NaN : total
+    if (family.history === undefined && family.hasChanged && this.familyHistories < mostHistories) {
+      this.familyHistories += 1
+      family.history = new History()
+      family.history.push(isGauge ? before : 0)
+    }
+    family.history?.push(family.total)
+  }
+
+  private followSeries(series: Series, isGauge: boolean): void {
+    const { previous, value } = series
+    const isChanged = !Object.is(value, previous)
+    // One that has become less began anew.
+    const grown = value < previous ? value : value - previous
+    series.rate = isGauge ? value : this.elapsed > 0 ? grown / this.elapsed : 0
+    if (isChanged) {
+      series.hasChanged = true
+      if (series.history === undefined && this.histories < mostHistories) {
+        this.histories += 1
+        series.history = new History()
+        series.history.push(isGauge ? previous : 0)
+      }
+    }
+    series.history?.push(series.rate)
+    series.previous = value
+  }
+}
+
+const bounds: Readonly<Record<string, string>> = { histogram: "le", summary: "quantile" }
+
+const suffixes: { readonly [K in Kind]: ReadonlyArray<string> } = {
+  counter: ["", "_total", "_created"],
+  gauge: [""],
+  histogram: ["_bucket", "_sum", "_count", "_created"],
+  summary: ["", "_sum", "_count", "_created"],
+  untyped: [""]
+}
+
+const suffixOf = ({ kind, name }: Family, sample: string): string | undefined =>
+  sample.startsWith(name)
+    ? suffixes[kind].find((suffix) => sample.length === name.length + suffix.length && sample.endsWith(suffix))
+    : undefined
+
+const partOf = (kind: Kind, suffix: string, labels: Labels, seen: Omit<Point, "bound">): Slot["part"] | undefined => {
+  if (suffix === "_created") return "created"
+  const label = bounds[kind]
+  if (label === undefined) return "value"
+  if (suffix === "_sum") return "sum"
+  if (suffix === "_count") return "count"
+  const bound = toNumber(labels.find(([name]) => name === label)?.[1] ?? "")
+  return bound === undefined ? undefined : { bound, ...seen }
+}
+
+// In order, which they nearly always come in.
+const inserted = (points: Array<Point>, point: Point): void => {
+  let index = points.length
+  while (index > 0 && (points[index - 1] as Point).bound > point.bound) index -= 1
+  points.splice(index, 0, point)
+}
+
+const described = (family: Family, help: string): void => {
+  family.help = help
+  family.text = `${family.name} ${help}`.toLowerCase()
+}
+
+const searched = (labels: Labels): string =>
+  labels
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(",")
+    .toLowerCase()

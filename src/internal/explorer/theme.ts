@@ -1,0 +1,37 @@
+/** Light or dark: as the system says, or as somebody has chosen here. */
+import { write } from "./dom.js"
+
+const themes = ["auto", "light", "dark"] as const
+type Theme = (typeof themes)[number]
+
+const key = "effect-prometheus-theme"
+
+// Where nothing may be kept, it lasts as long as the page.
+const kept = (): Theme => {
+  try {
+    return themes.find((theme) => theme === localStorage.getItem(key)) ?? "auto"
+  } catch {
+    return "auto"
+  }
+}
+
+const keep = (theme: Theme): void => {
+  try {
+    localStorage.setItem(key, theme)
+  } catch {}
+}
+
+/** A button that goes from one to the next. */
+export const themed = (button: HTMLButtonElement): void => {
+  let theme = kept()
+  const show = (): void => {
+    document.documentElement.dataset["theme"] = theme
+    write(button, `Theme: ${theme}`)
+  }
+  button.addEventListener("click", () => {
+    theme = themes[(themes.indexOf(theme) + 1) % themes.length] ?? "auto"
+    keep(theme)
+    show()
+  })
+  show()
+}

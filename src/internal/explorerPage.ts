@@ -1,0 +1,53 @@
+/** The explorer as one document, and the headers that keep it to itself. */
+import { createHash } from "node:crypto"
+import { page, script, style } from "./explorer/built.js"
+import type { Page } from "./frontPage.js"
+
+/** The page that explores the metrics on that path of its own server. It is the same for every request. */
+export const explorerPage = (path: string): Page => {
+  const parts: Readonly<Record<string, string>> = {
+    script: `<script>${script}</script>`,
+    style: `<style>${style}</style>`,
+    // From where the page is, so that both can stand below a path of a proxy.
+    metrics: escaped(`.${path}`)
+  }
+  const document = page.replace(
+    /<!--\{\{(style|script)\}\}-->|\{\{(metrics)\}\}/g,
+    (_, element?: string, text?: string) => parts[element ?? text ?? ""] ?? ""
+  )
+  return { headers, body: new TextEncoder().encode(document) }
+}
+
+const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
+
+// Whatever a label says: no code but this, nothing from elsewhere and nothing to it, and no markup made from texts. The
+// icon is a part of the document.
+const policy = [
+  "default-src 'none'",
+  `script-src ${hash(script)}`,
+  `style-src ${hash(style)}`,
+  "connect-src 'self'",
+  "img-src data:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'"
+]
+
+const headers = {
+  "content-type": "text/html; charset=utf-8",
+  "content-security-policy": policy.join("; "),
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer"
+}
+
+const entities: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;"
+}
+
+const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character] ?? "")
