@@ -1,0 +1,263 @@
+// What the page makes of an exposition. It runs in a browser, where nothing of it can be asked; so it is asked here.
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Logger, LogLevel } from "effect"
+import * as fc from "fast-check"
+import { formatted, shortest, unitOf } from "../src/internal/explorer/format.js"
+import { History, longest } from "../src/internal/explorer/history.js"
+import type { Labels } from "../src/internal/explorer/parse.js"
+import { labelsOf, reading } from "../src/internal/explorer/parse.js"
+import { apart, quantileOf } from "../src/internal/explorer/quantile.js"
+import { Store } from "../src/internal/explorer/store.js"
+import { bodyOnce } from "./support/expositions.js"
+import { parseText } from "./support/parser.js"
+import { readBackSeed as seed } from "./support/readback.js"
+import { anyClashingRegistry, anyRegistry, registryOf } from "./support/registries.js"
+
+interface Read {
+  readonly helps: Map<string, string>
+  readonly types: Map<string, string>
+  readonly samples: Array<{ readonly name: string; readonly labels: Labels; readonly value: number }>
+  unread: number
+}
+
+const readBy = (text: string): Read => {
+  const read: Read = { helps: new Map(), types: new Map(), samples: [], unread: 0 }
+  const steps = reading(text, {
+    help: (name, help) => void read.helps.set(name, help),
+    type: (name, type) => void read.types.set(name, type),
+    sample: (key, nameLength, value) => {
+      read.samples.push({ name: key.slice(0, nameLength), labels: labelsOf(key, nameLength), value })
+    },
+    unread: () => {
+      read.unread += 1
+    }
+  })
+  for (const _ of steps);
+  return read
+}
+
+const look = (store: Store, text: string, at: number): Store => {
+  store.begin(at)
+  for (const _ of reading(text, store));
+  for (const _ of store.ending());
+  return store
+}
+
+const seen = (...texts: ReadonlyArray<string>): Store => {
+  const store = new Store()
+  for (const [index, text] of texts.entries()) look(store, text, index * 1_000)
+  return store
+}
+
+const exposed = (...args: Parameters<typeof bodyOnce>): Promise<string> =>
+  Effect.runPromise(Logger.withMinimumLogLevel(bodyOnce(...args), LogLevel.None))
+
+describe(`The reader of the page (seed ${seed})`, () => {
+  for (const [name, any] of Object.entries({ anyRegistry, anyClashingRegistry })) {
+    it(`reads of ${name} what the tests' own parser reads: 500 registries`, async () => {
+      let samples = 0
+      await fc.assert(
+        fc.asyncProperty(any, async (spec) => {
+          const text = await exposed(registryOf(spec), "text")
+          const expected = parseText(text, { mayClash: true })
+          const read = readBy(text)
+          assert.strictEqual(read.unread, 0)
+          assert.deepStrictEqual(
+            read.samples.map((sample) => ({ ...sample, labels: new Map(sample.labels) })),
+            expected.flatMap((family) =>
+              family.samples.map(({ name, labels, value }) => ({ name, labels, value }))
+            ) as never
+          )
+          for (const family of expected) {
+            assert.strictEqual(read.helps.get(family.name) ?? "", family.help)
+            assert.strictEqual(read.types.get(family.name) ?? "untyped", family.type)
+          }
+          samples += read.samples.length
+        }),
+        { seed, numRuns: 500 }
+      )
+      console.log(`read as by the tests' own parser: ${samples} samples of 500 registries`)
+      assert.isAbove(samples, 10_000)
+    })
+  }
+
+  it("passes over exemplars, timestamps and the end of OpenMetrics", () => {
+    const read = readBy('# TYPE a counter\na_total{x="}"} 1.5e3 1700000000 # {trace_id="a b"} 0.5 1.2\n# EOF\n')
+    assert.deepStrictEqual(read.samples, [{ name: "a_total", labels: [["x", "}"]], value: 1_500 }])
+    assert.strictEqual(read.unread, 0)
+  })
+
+  it("tells lines that cannot be read, and goes on", () => {
+    const lines = ["a", "a b", 'a{x="', 'a{x="\\"} 1', "{} 1", "a Infinity", "a 1_0", "b 2", "a{x=}"]
+    const read = readBy(lines.join("\n"))
+    assert.deepStrictEqual(read.samples, [{ name: "b", labels: [], value: 2 }])
+    assert.strictEqual(read.unread, lines.length - 1)
+  })
+
+  it("bears any text at all", () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom(...'ab{}=",\\ #\n1e+.\t\u2028_:NaInf'), maxLength: 60 }),
+        (text) => {
+          const store = seen(text, `# TYPE a histogram\n${text}`, text)
+          assert.isAtLeast(store.lines, 0)
+        }
+      ),
+      { seed, numRuns: 20_000 }
+    )
+  })
+
+  it("gives way every few hundred lines", () => {
+    const steps = [...reading("a 1\n".repeat(10_000), new Store())]
+    assert.isAtLeast(steps.length, 30)
+  })
+
+  it("takes in 100,000 series in little time, and as many again in less", () => {
+    const text = (value: number): string =>
+      `# TYPE many counter\n${Array.from({ length: 100_000 }, (_, at) => `many{tenant="tenant-${at}",region="eu"} ${value}\n`).join("")}`
+    const texts = [text(1), text(2), text(3)]
+    const store = new Store()
+    const took = texts.map((body, index) => {
+      const start = performance.now()
+      look(store, body, index * 1_000)
+      return performance.now() - start
+    })
+    console.log(`100,000 lines: ${took.map((time) => time.toFixed(0)).join(", ")} ms`)
+    assert.strictEqual(store.lines, 100_000)
+    // In pieces, so that the page gets its turn: it is not about how long they take together.
+    assert.isBelow(Math.min(...took.slice(1)), 5_000)
+  })
+})
+
+describe("What the page remembers", () => {
+  it("puts the series of a histogram together, in the order of their bounds", () => {
+    const store = seen(
+      '# TYPE h histogram\nh_bucket{x="1",le="+Inf"} 3\nh_bucket{le="0.5",x="1"} 2\nh_sum{x="1"} 1.5\nh_count{x="1"} 3\n'
+    )
+    const [series, ...more] = store.families.get("h")?.series.values() ?? []
+    assert.deepStrictEqual(more, [])
+    assert.deepStrictEqual(series?.labels, [["x", "1"]])
+    assert.deepStrictEqual(
+      series?.distribution?.points.map(({ bound, value }) => [bound, value]),
+      [
+        [0.5, 2],
+        [Number.POSITIVE_INFINITY, 3]
+      ]
+    )
+    assert.strictEqual(store.lines, 4)
+  })
+
+  it("knows what a counter grows by in a second, also when it began anew", () => {
+    const store = seen("# TYPE c counter\nc 10\n", "# TYPE c counter\nc 14\n", "# TYPE c counter\nc 3\n")
+    assert.deepStrictEqual(store.families.get("c")?.history?.all(), [0, 4, 3])
+  })
+
+  it("forgets what is not there any more, and a family that is another one now", () => {
+    const store = seen("# TYPE a gauge\na 1\nb 2\n", "# TYPE a counter\na 5\n")
+    assert.deepStrictEqual([...store.families.keys()], ["a"])
+    assert.strictEqual(store.families.get("a")?.kind, "counter")
+    assert.strictEqual(store.lines, 1)
+    assert.strictEqual(look(store, "", 3_000).families.size, 0)
+  })
+
+  it("shows families that have no series yet", () => {
+    const store = seen("# HELP a Some.\n# TYPE a counter\n")
+    assert.strictEqual(store.families.get("a")?.help, "Some.")
+    assert.strictEqual(store.families.get("a")?.lines, 0)
+  })
+
+  it("is not misled by names that every object has", () => {
+    const store = seen('constructor 1\n__proto__{__proto__="a",toString="b"} 2\n')
+    assert.deepStrictEqual([...store.families.keys()], ["constructor", "__proto__"])
+  })
+
+  it("keeps no more than two thousand histories, of the latest 120 points each", () => {
+    const text = (value: number): string => Array.from({ length: 5_000 }, (_, at) => `g{x="${at}"} ${value}\n`).join("")
+    const store = seen(text(1), text(2), text(3))
+    const kept = (): number =>
+      [...(store.families.get("g")?.series.values() ?? [])].filter(({ history }) => history !== undefined).length
+    assert.strictEqual(kept(), 2_000)
+    const families = (value: number): string => Array.from({ length: 3_000 }, (_, at) => `f${at} ${value}\n`).join("")
+    const many = seen(families(1), families(2))
+    assert.strictEqual([...many.families.values()].filter(({ history }) => history !== undefined).length, 2_000)
+    // Others have their place when these are gone.
+    look(store, "h 1\n", 4_000)
+    for (const value of [5, 6]) look(store, text(value), value * 1_000)
+    assert.strictEqual(kept(), 2_000)
+    const history = new History()
+    for (let point = 0; point < 500; point += 1) history.push(point)
+    assert.deepStrictEqual([history.length, history.all()[0], history.all().at(-1)], [longest, 380, 499])
+  })
+})
+
+describe("The quantiles of the page", () => {
+  const buckets = (...counts: ReadonlyArray<readonly [number, number]>) =>
+    counts.map(([bound, count]) => ({ bound, count }))
+  const end = Number.POSITIVE_INFINITY
+  const some = buckets([0.1, 10], [0.5, 30], [1, 40], [end, 44])
+
+  const cases = [
+    { title: "by a straight line within a bucket", quantile: 0.5, of: some, expected: 0.34 },
+    { title: "from 0 in the first bucket", quantile: 0.1, of: some, expected: 0.044 },
+    { title: "as the highest finite bound in the last one", quantile: 0.99, of: some, expected: 1 },
+    {
+      title: "as the bound of a first bucket that is not above 0",
+      quantile: 0.1,
+      of: buckets([-1, 5], [end, 5]),
+      expected: -1
+    },
+    { title: "as none where nothing was observed", quantile: 0.5, of: buckets([1, 0], [end, 0]), expected: Number.NaN },
+    {
+      title: "as none without a bucket that has no end",
+      quantile: 0.5,
+      of: buckets([1, 1], [2, 2]),
+      expected: Number.NaN
+    },
+    { title: "as none with that bucket alone", quantile: 0.5, of: buckets([end, 2]), expected: Number.NaN },
+    { title: "as none without buckets", quantile: 0.5, of: [], expected: Number.NaN },
+    { title: "past counts that fall", quantile: 0.5, of: buckets([1, 10], [2, 9], [end, 20]), expected: 1 }
+  ]
+  for (const { expected, of, quantile, title } of cases) {
+    it(`are estimated ${title}`, () => {
+      const estimated = quantileOf(quantile, of)
+      if (Number.isNaN(expected)) assert.isNaN(estimated)
+      else assert.closeTo(estimated, expected, 1e-12)
+    })
+  }
+
+  it("stand beside the counts of each bucket alone", () => {
+    assert.deepStrictEqual(apart(some), [10, 20, 10, 4])
+  })
+})
+
+describe("The numbers of the page", () => {
+  const cases: ReadonlyArray<readonly [name: string, value: number, text: string]> = [
+    ["a_seconds", 0.0125, "12.5 ms"],
+    ["a_seconds_sum", 0.9999, "1 s"],
+    ["a_seconds", 3_661, "61 min"],
+    ["a_seconds", 0, "0 s"],
+    ["a_bytes_total", 1_536, "1.5 KiB"],
+    ["a_bytes", -1_048_576, "−1 MiB"],
+    ["a_ratio", 0.256, "25.6 %"],
+    ["a_total", 1_234_567, "1.23 M"],
+    ["a_total", 999_999.9, "1 M"],
+    ["a", 1_234.5, "1,235"],
+    ["a", 1e300, "1.00e+300"],
+    ["a", Number.NaN, "NaN"],
+    ["a_seconds", Number.POSITIVE_INFINITY, "+Inf"],
+    ["a_bytes", Number.NEGATIVE_INFINITY, "−Inf"],
+    ["a_timestamp_seconds", 1e300, "1.00e+300"]
+  ]
+  for (const [name, value, text] of cases) {
+    it(`are written for people: ${name} of ${value} as ${text}`, () => {
+      assert.strictEqual(formatted(value, unitOf(name)), text)
+    })
+  }
+
+  it("of bounds are as round as they were chosen", () => {
+    assert.deepStrictEqual(
+      [10_000, 1_048_576].map((bound) => shortest(bound, "bytes")),
+      ["10 kB", "1 MiB"]
+    )
+  })
+})
