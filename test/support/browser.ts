@@ -1,0 +1,56 @@
+/** A real browser, and what its pages did. */
+import { Effect } from "effect"
+import type { Browser, BrowserContextOptions, Page } from "playwright-core"
+import { chromium } from "playwright-core"
+import { patience } from "./times.js"
+
+const quiet = [
+  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+]
+
+/** A headless browser with a new profile, for as long as the scope lasts. */
+export const browser = (executablePath: string) =>
+  Effect.acquireRelease(
+    Effect.promise(() => chromium.launch({ executablePath, args: quiet, headless: true, timeout: patience })),
+    (launched) => Effect.promise(() => launched.close())
+  )
+
+/** What a page did that it may be blamed for. */
+export interface Traces {
+  readonly requests: Array<string>
+  readonly dialogs: Array<string>
+  /** What was written to the console as an error or a warning, and what was thrown. */
+  readonly errors: Array<string>
+}
+
+/** Another tab, and what it does. */
+export const tab = (launched: Browser, options: BrowserContextOptions = {}) =>
+  Effect.promise(async () => {
+    const context = await launched.newContext(options)
+    context.setDefaultTimeout(patience)
+    const page = await context.newPage()
+    const traces: Traces = { requests: [], dialogs: [], errors: [] }
+    page.on("request", (request) => traces.requests.push(request.url()))
+    page.on("dialog", (dialog) => {
+      traces.dialogs.push(dialog.message())
+      void dialog.dismiss()
+    })
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) traces.errors.push(message.text())
+    })
+    page.on("pageerror", (error) => traces.errors.push(String(error)))
+    return { page, traces }
+  })
+
+/** The page shows what it has asked for. */
+export const shown = async (page: Page): Promise<void> => {
+  await page.waitForSelector('#main[aria-busy="false"]')
+}
+
+/** The page has asked for the metrics once more, and shows them. */
+export const refreshed = async (page: Page): Promise<void> => {
+  await shown(page)
+  await page.click("#refresh")
+  await shown(page)
+}
