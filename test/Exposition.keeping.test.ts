@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { OpenMetricsContentType } from "prom-client"
+import * as PromClient from "prom-client"
 import { Counter, Gauge, Histogram, Registry as PromRegistry } from "prom-client"
 import type { MetricRegistry } from "../src/Registry.js"
 import { child } from "./support/child.js"
 import { bodyOnce, formats, parsers } from "./support/expositions.js"
+import { isNewer } from "./support/metrics.js"
 import type { Counting, CountingKind } from "./support/series.js"
 import { countingKinds, seriesIn } from "./support/series.js"
 import type { Way } from "./support/ways.js"
@@ -409,9 +411,13 @@ describe("The next exposition", () => {
         yield* shows('{a="same",b="b"} 10', '{a="x",b="y"} 20')
         gauge.set({ b: "b", a: "same" }, 3)
         gauge.set({ b: "y", a: "x" }, 4)
-        yield* shows('{b="b",a="same"} 3', '{b="y",a="x"} 4')
+        // The newer client keeps the labels that a series came with.
+        const keepsFirst = isNewer(PromClient)
+        yield* shows(
+          ...(keepsFirst ? ['{a="same",b="b"} 3', '{a="x",b="y"} 4'] : ['{b="b",a="same"} 3', '{b="y",a="x"} 4'])
+        )
         gauge.set(same, 5)
-        yield* shows('{a="same",b="b"} 5', '{b="y",a="x"} 4')
+        yield* shows('{a="same",b="b"} 5', keepsFirst ? '{a="x",b="y"} 4' : '{b="y",a="x"} 4')
       })
     )
 

@@ -97,8 +97,8 @@ describe("What a client lets in does not spoil an exposition in OpenMetrics:", (
     const registry = new PromClient.Registry<PromClient.OpenMetricsContentType>()
     registry.setContentType(PromClient.Registry.OPENMETRICS_CONTENT_TYPE)
     const options = { help: "h", registers: [registry], enableExemplars: true }
-    const counter = new PromClient.Counter({ ...options, name: "jobs_total" })
-    const histogram = new PromClient.Histogram({ ...options, name: "run_seconds", buckets: [1] })
+    const counter = new PromClient.Counter<string>({ ...options, name: "jobs_total" })
+    const histogram = new PromClient.Histogram<string>({ ...options, name: "run_seconds", buckets: [1] })
     return { registry, counter, histogram }
   }
 
@@ -155,7 +155,7 @@ describe("What a client lets in does not spoil an exposition in OpenMetrics:", (
     Effect.gen(function* () {
       const { registry } = withExemplars()
       const options = { name: "wait_seconds", help: "h", registers: [registry], enableExemplars: true }
-      const histogram = new PromClient.Histogram({ ...options, buckets: [1, Number.POSITIVE_INFINITY] })
+      const histogram = new PromClient.Histogram<string>({ ...options, buckets: [1, Number.POSITIVE_INFINITY] })
       histogram.observe({ value: 2, exemplarLabels: { trace_id: "4bf92f" } })
       const [family] = parseOpenMetrics(yield* bodyOf(registry, "openmetrics", { names: ["wait_seconds"] }))
       const buckets = family?.samples.filter(({ name }) => name === "wait_seconds_bucket") ?? []

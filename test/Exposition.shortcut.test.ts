@@ -127,9 +127,9 @@ describe("The shortcut", () => {
 
   it.effect("is not taken by metrics of subclasses that read them otherwise", () =>
     Effect.gen(function* () {
-      class OwnCounter extends Counter {}
-      class OwnGauge extends Gauge {}
-      class OwnHistogram extends Histogram {}
+      class OwnCounter extends Counter<string> {}
+      class OwnGauge extends Gauge<string> {}
+      class OwnHistogram extends Histogram<string> {}
       for (const { prototype } of [OwnCounter, OwnGauge, OwnHistogram]) readOtherwise(readable(prototype))
       const made = [
         (registers: Array<PromRegistry>) => new OwnCounter({ ...options, registers }).inc({ a: "x" }),
@@ -146,7 +146,7 @@ describe("The shortcut", () => {
 
   it.effect("is taken by metrics of a subclass that reads them as its class does", () =>
     Effect.gen(function* () {
-      class OwnCounter extends Counter {
+      class OwnCounter extends Counter<string> {
         twice(): void {
           this.inc({ a: "x" }, 2)
         }

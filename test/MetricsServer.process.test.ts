@@ -31,7 +31,7 @@ describe("an application on the built package", () => {
 
   for (const [where, options] of [
     ["on the command line", { execArgv: ["--import", preload] }],
-    ["in NODE_OPTIONS", { env: { NODE_OPTIONS: `--import ${preload}` } }]
+    ["in NODE_OPTIONS", { env: { NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import ${preload}` } }]
   ] as const) {
     itInTime(
       `can import startHttpServerInThread, whose worker gets none of the flags ${where}, such as a preload`,

@@ -48,6 +48,12 @@ export const anyChanges: fc.Arbitrary<ReadonlyArray<Change>> = fc.array(
   { minLength: 5, maxLength: 60, size: "max" }
 )
 
+interface Told {
+  readonly labels: Labels
+  readonly metricName?: string
+  readonly value: number
+}
+
 /** An application, to which it is done. */
 export class Application {
   readonly registry = new Registry()
@@ -83,7 +89,7 @@ export class Application {
       this.registry.setDefaultLabels(this.defaults)
     } else if (change.does === "default") assign(this.defaults, change)
     else if (change.does === "own") assign(this.at(change.labels), change)
-    else if (change.does === "set") (this.made.gauge.metric as Gauge).set(this.at(change.labels), change.value)
+    else if (change.does === "set") (this.made.gauge.metric as Gauge<string>).set(this.at(change.labels), change.value)
     else if (change.does === "record") this.made[change.kind].record(this.at(change.labels), change.value)
     else if (change.does === "remove") this.made[change.kind].metric.remove(this.at(change.labels))
     else if (change.does === "reset") this.made[change.kind].metric.reset()
@@ -106,7 +112,7 @@ export class Application {
     )
     return metrics.flatMap(({ name, values }) =>
       values.map((sample) => {
-        const { labels, metricName = name, value } = sample as typeof sample & { readonly metricName?: string }
+        const { labels, metricName = name, value } = sample as Told
         const all = Object.entries({ ...this.defaults, ...labels })
         return line(
           metricName,

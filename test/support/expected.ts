@@ -120,8 +120,9 @@ const sumAndCount = (name: string, { labels, values }: Series): ReadonlyArray<Re
 }
 
 const quantilesOf = async (name: string, registry: Registry): Promise<ReadonlyArray<ReadSample>> => {
-  const { values } = await (registry.getSingleMetric(name) as Summary).get()
-  return values.flatMap(({ labels: { quantile, ...labels }, value }) =>
+  const { values } = await (registry.getSingleMetric(name) as Summary<string>).get()
+  // The newer client tells no labels of a sum where there are none.
+  return values.flatMap(({ labels: { quantile, ...labels } = {}, value }) =>
     quantile === undefined
       ? []
       : [{ name, labels: labels as Labels, threshold: Number(quantile), value, exemplar: undefined }]

@@ -2,13 +2,19 @@ import * as PrometheusIo from "@prometheus-io/client"
 import * as PromClient from "prom-client"
 import type { MetricRegistry } from "../../src/Registry.js"
 
-/** The clients that the combinators serve. The newer one has the same classes; only its types are other ones. */
-export const clients = [
-  { name: "prom-client 15", client: PromClient },
-  { name: "@prometheus-io/client 0.16", client: PrometheusIo as unknown as typeof PromClient }
-]
-
 export type Client = typeof PromClient
+
+/** Whether a client is the newer one, which keeps its series where nobody else can read them. */
+export const isNewer = (client: object): boolean => "ClusterRegistry" in client
+
+/**
+ * The clients that the combinators serve, first the one that stands in the place of `prom-client`. The newer one has the
+ * same classes; only its types are other ones.
+ */
+export const clients = [PromClient, PrometheusIo as unknown as Client].map((client) => ({
+  name: isNewer(client) ? "@prometheus-io/client 0.16" : "prom-client 15",
+  client
+}))
 
 /** An observer that keeps what it is told, and then throws what it is asked to. */
 export class FakeObserver {

@@ -1,4 +1,5 @@
 import type { Reporter, TestModule } from "vitest/node"
+import { notOverBoth } from "./oneClient.js"
 
 /** Closes a run with one plain line that says how many tests passed and failed, and how many were left out. */
 export default class Summary implements Reporter {
@@ -18,6 +19,7 @@ export default class Summary implements Reporter {
     }
     process.on("exit", () => {
       const leftOut = skipped > 0 ? `, ${skipped} skipped` : ""
+      if (notOverBoth !== undefined) process.stdout.write(`${notOverBoth}\n`)
       process.stdout.write(`${passed} passed, ${failed} failed${leftOut}\n`)
     })
   }

@@ -1,0 +1,53 @@
+import { existsSync } from "node:fs"
+import { createRequire } from "node:module"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Newer from "@prometheus-io/client"
+import { Effect } from "effect"
+import * as PromClient from "prom-client"
+import * as Registry from "../src/Registry.js"
+import { child, fixture } from "./support/child.js"
+import { overOneClient } from "./support/oneClient.js"
+import { root, run } from "./support/snippets.js"
+
+/** Which of the two `npm test` has put there for this run, as the configuration says. */
+const expected = process.env["CLIENT_OF_TESTS"]
+
+describe("The client of these tests", () => {
+  it("is the one whose turn it is, for whoever imports or requires it", () => {
+    const require = createRequire(import.meta.url)
+    assert.strictEqual(require("prom-client/package.json").name, expected)
+    assert.strictEqual(require("prom-client").Counter, PromClient.Counter)
+    assert.strictEqual(Effect.runSync(Registry.Registry), PromClient.register)
+  })
+
+  it("stands beside the other one, where a test is about both", () => {
+    const require = createRequire(import.meta.url)
+    const names = ["prom-client", "@prometheus-io/client"].map((name) => require(`${name}/package.json`).name)
+    assert.sameMembers(names, ["prom-client", "@prometheus-io/client"])
+    assert.notStrictEqual<unknown>(Newer.Counter, PromClient.Counter)
+  })
+
+  it.effect("is the same in the applications that they start, in threads as well", () =>
+    Effect.gen(function* () {
+      const client = { name: expected, required: true, served: true }
+      const { stderr, stdout } = yield* child("client.mjs")
+      assert.deepStrictEqual(stdout === "" ? stderr : JSON.parse(stdout), { client, inThread: client })
+      const compiled = run(fixture("client.mjs").pathname)
+      yield* Effect.promise(() => compiled.exited)
+      assert.deepStrictEqual(JSON.parse(compiled.output()), { client, inThread: client })
+    })
+  )
+})
+
+describe("The tests over one client", () => {
+  it("are files that are there, each with a reason", () => {
+    const files = Object.values(overOneClient).flat()
+    assert.deepEqual(
+      files.filter((file) => !existsSync(join(root, file))),
+      []
+    )
+    assert.strictEqual(new Set(files).size, files.length)
+    for (const reason of Object.keys(overOneClient)) assert.match(reason, /\w+ \w+/)
+  })
+})

@@ -1,0 +1,45 @@
+/**
+ * The tests that run over prom-client 15 only. All others run a second time with `@prometheus-io/client` in its place,
+ * where Node.js has what that needs; see `vitest.config.ts`.
+ */
+import * as module from "node:module"
+
+/** Files below `test`, by the reason why another client would show nothing more. */
+export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "There is no metric in them.": [
+    "test/Exposition.parser.test.ts",
+    "test/MetricsServer.validate.test.ts",
+    "test/ServiceDiscovery.test.ts"
+  ],
+  "They are about connections, certificates, credentials and shutdown, whatever is served.": [
+    "test/MetricsServer.authentication.test.ts",
+    "test/MetricsServer.certificates.test.ts",
+    "test/MetricsServer.crash.test.ts",
+    "test/MetricsServer.limits.test.ts",
+    "test/MetricsServer.reload.test.ts",
+    "test/MetricsServer.requests.test.ts",
+    "test/MetricsServer.shutdown.test.ts",
+    "test/MetricsServer.tls.test.ts",
+    "test/integration/security.test.ts"
+  ],
+  "They are about what the agent is told and knows; test/integration/whole-way.test.ts scrapes what it registers.": [
+    "test/ConsulAgent.healing.test.ts",
+    "test/ConsulAgent.process.test.ts",
+    "test/ConsulAgent.test.ts",
+    "test/integration/ConsulAgent.healing.test.ts",
+    "test/integration/ConsulAgent.test.ts"
+  ],
+  "The shortcut leads to the series of prom-client 15 alone; what else it says, it says of both clients.": [
+    "test/Exposition.shortcut.test.ts"
+  ],
+  "Minutes of starts and stops, to see that the library lets go of what it had.": ["test/MetricsServer.leaks.test.ts"],
+  "It asks for the types of both clients by itself.": ["test/types.test.ts"]
+}
+
+/** Node.js 22.15: the client asks for 22, and what puts it in the place of the other one is there since then. */
+export const hasNewerClient = "registerHooks" in module
+
+/** What a run says of the second client where it is left out. */
+export const notOverBoth = hasNewerClient
+  ? undefined
+  : `left out: the tests over @prometheus-io/client, which needs Node.js 22.15 or newer here; this is ${process.version}`
