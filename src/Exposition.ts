@@ -211,7 +211,7 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
  * @since 0.1.0
  * @category layers
  */
-export const layerRouter: {
+const layerRouter: {
   <Self, Name extends string, E, R>(
     router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
     options?: ServeOptions & MountOptions
@@ -251,7 +251,7 @@ export const layerRouter: {
  * @since 0.1.0
  * @category layers
  */
-export const layerRouterConfig: {
+const layerRouterConfig: {
   <Self, Name extends string, E, R>(
     router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
     options: Config.Config.Wrap<ServeOptions & MountOptions>
@@ -281,10 +281,20 @@ const isTagClass = (router: unknown): router is HttpRouter.HttpRouter.TagClass<n
  * serves. A mounted handler cannot do this: the tracer decides before it runs. What the application disables further
  * out in the pipe stays disabled; a predicate of its own further in takes the place of this one, so apply this first.
  *
+ * @example
+ * import { HttpRouter, HttpServer } from "@effect/platform"
+ * import { Exposition } from "effect-prometheus"
+ *
+ * export const server = HttpRouter.empty.pipe(
+ *   HttpRouter.mountApp("/metrics", Exposition.httpApp()),
+ *   HttpServer.serve(),
+ *   Exposition.withTracerDisabled("/metrics")
+ * )
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const withTracerDisabled: {
+const withTracerDisabled: {
   (path?: string): <A, E, R>(self: Layer.Layer<A, E, R>) => Layer.Layer<A, E, R>
   <A, E, R>(self: Layer.Layer<A, E, R>, path?: string): Layer.Layer<A, E, R>
 } = dual(
@@ -295,6 +305,9 @@ export const withTracerDisabled: {
       return pathname === path || disabled(request)
     })
 )
+
+// Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
+export { layerRouter, layerRouterConfig, withTracerDisabled }
 
 /**
  * The exposition as a listener for `node:http`, and so for Express, Koa and Fastify, of the registry in context. It

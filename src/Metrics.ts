@@ -92,6 +92,11 @@ export interface Counting {
  * @category models
  */
 export interface Combinator<Metric, Options> {
+  // The same as the last one: editors complete by the first that has as many parameters, the compiler tells of the last.
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R, M extends Metric>(
     self: Effect.Effect<A, E, R>,
     metric: M & WithoutLabels<M>,
@@ -181,7 +186,7 @@ export type CheckInstruments<I> = CheckEntries<
  * @since 0.1.0
  * @category combinators
  */
-export const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
+const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
   duration: { ...options, metric }
 }))
 
@@ -206,7 +211,7 @@ export const timed: Combinator<Observer, unknown> = combinator((metric: Observer
  * @since 0.1.0
  * @category combinators
  */
-export const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
+const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
   exceptions: { ...options, metric }
 }))
 
@@ -231,7 +236,12 @@ export const countExceptions: Combinator<Counter, Counting> = combinator((metric
  * @since 0.1.0
  * @category combinators
  */
-export const trackInprogress: {
+const trackInprogress: {
+  // As in `Combinator`, for what an editor completes.
+  <M extends Gauge, O extends LabelsOf<M>>(
+    gauge: M & WithLabels<M>,
+    options: Labelled<O & ExactLabels<M, O>>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R, M extends Gauge>(
     self: Effect.Effect<A, E, R>,
     gauge: M & WithoutLabels<M>,
@@ -277,18 +287,21 @@ export const trackInprogress: {
  * @since 0.1.0
  * @category combinators
  */
-export const instrumented: {
+const instrumented: {
+  <const I extends Instruments<SomeLabels>>(
+    instruments: I & CheckInstruments<I>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(
     self: Effect.Effect<A, E, R>,
     instruments: I & CheckInstruments<I>
   ): Effect.Effect<A, E, R>
-  <const I extends Instruments<SomeLabels>>(
-    instruments: I & CheckInstruments<I>
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 } = combinator((instruments: AnyInstruments) => instruments)
+
+// Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
+export { countExceptions, instrumented, timed, trackInprogress }
 
 // One combinator in its two forms. The plan is made where the metric is given, not once per effect or run.
 function combinator<Metric>(instruments: (metric: Metric, options: object | undefined) => AnyInstruments) {

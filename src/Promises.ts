@@ -171,6 +171,11 @@ export interface Wrapper {
  * @category models
  */
 export interface Combinator<Metric, Extra> {
+  // The same as the last one: editors complete by the first that has as many parameters, the compiler tells of the last.
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
+  ): Wrapper
   <A, M extends Metric>(
     metric: M & WithoutLabels<M>,
     promise: PromiseLike<A>,
@@ -217,7 +222,7 @@ export interface Combinator<Metric, Extra> {
  * @since 0.1.0
  * @category combinators
  */
-export const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options) => ({
+const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options) => ({
   duration: { ...options, metric }
 }))
 
@@ -228,10 +233,18 @@ export const timed: Combinator<Observer, unknown> = combinator((metric: Observer
  * A counter (or a predicate) that throws changes nothing in the call: it is told as a process warning once per metric
  * and counted in `effect_prometheus_errors_total{operation="inc"}`.
  *
+ * @example
+ * import { countExceptions } from "effect-prometheus/Promises"
+ * import { Counter } from "prom-client"
+ *
+ * const failures = new Counter({ name: "parse_failures_total", help: "Texts that are no JSON." })
+ *
+ * export const parse = countExceptions(failures, { only: SyntaxError })((text: string): unknown => JSON.parse(text))
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options) => ({
+const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options) => ({
   exceptions: { ...options, metric }
 }))
 
@@ -242,31 +255,57 @@ export const countExceptions: Combinator<Counter, Counting> = combinator((metric
  * A gauge that throws changes nothing in the call: it is told as a process warning once per metric and counted in
  * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
  *
+ * @example
+ * import { trackInprogress } from "effect-prometheus/Promises"
+ * import { Gauge } from "prom-client"
+ *
+ * const running = new Gauge({ name: "uploads_in_progress", help: "Uploads that run now.", labelNames: ["to"] })
+ *
+ * export const upload = trackInprogress(running, { labels: { to: "archive" } })(
+ *   async (body: string) => (await fetch("http://archive.example/", { method: "POST", body })).status
+ * )
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const trackInprogress: {
-  <M extends Gauge>(gauge: M & WithoutLabels<M>, options?: Options & Unlabelled): Wrapper
+const trackInprogress: {
+  // As in `Combinator`, for what an editor completes.
   <M extends Gauge, O extends LabelsOf<M>>(
     gauge: M & WithLabels<M>,
     options: Options & Labelled<O & ExactLabels<M, O>>
   ): Wrapper
+  <M extends Gauge>(gauge: M & WithoutLabels<M>, options?: Options & Unlabelled): Wrapper
   <A, M extends Gauge>(gauge: M & WithoutLabels<M>, promise: PromiseLike<A>, options?: Options & Unlabelled): Promise<A>
   <A, M extends Gauge, O extends LabelsOf<M>>(
     gauge: M & WithLabels<M>,
     promise: PromiseLike<A>,
     options: Options & Labelled<O & ExactLabels<M, O>>
   ): Promise<A>
+  <M extends Gauge, O extends LabelsOf<M>>(
+    gauge: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>>
+  ): Wrapper
 } = combinator((metric: Gauge, options) => ({ inprogress: { ...options, metric } }))
 
 /**
  * Any of `timed`, `countExceptions` and `trackInprogress` at once. Each entry is a metric, or `{ metric, …options }` with
  * the options of the combinator that it stands for.
  *
+ * @example
+ * import { instrumented } from "effect-prometheus/Promises"
+ * import { Counter, Histogram } from "prom-client"
+ *
+ * const duration = new Histogram({ name: "mail_seconds", help: "Time to send a mail, in seconds." })
+ * const exceptions = new Counter({ name: "mail_failures_total", help: "Mails that were not sent.", labelNames: ["why"] })
+ *
+ * export const send = instrumented({ duration, exceptions: { metric: exceptions, labels: { why: "refused" } } })(
+ *   async (to: string) => fetch("http://mail.example/", { method: "POST", body: to })
+ * )
+ *
  * @since 0.1.0
  * @category combinators
  */
-export const instrumented: {
+const instrumented: {
   <const I extends Instruments<unknown>>(instruments: I & CheckInstruments<I>, options?: Options): Wrapper
   <A, const I extends Instruments<A>>(
     instruments: I & CheckInstruments<I>,
@@ -274,6 +313,9 @@ export const instrumented: {
     options?: Options
   ): Promise<A>
 } = combinator((instruments: AnyInstruments) => instruments)
+
+// Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
+export { countExceptions, instrumented, timed, trackInprogress }
 
 /**
  * How to register a server for `startHttpServer`: `consulAgent(…)`, or one's own.

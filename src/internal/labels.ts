@@ -139,7 +139,10 @@ export type ExactLabels<M, O> = LabelsOf<M> & { readonly [K in Exclude<keyof O, 
  * @since 0.1.0
  * @category models
  */
-export type Unlabelled = { readonly labels?: undefined }
+export type Unlabelled = {
+  /** None: the metric has no labels, or is a child that has them already. */
+  readonly labels?: undefined
+}
 
 /**
  * Options with labels `L`.
@@ -147,7 +150,10 @@ export type Unlabelled = { readonly labels?: undefined }
  * @since 0.1.0
  * @category models
  */
-export type Labelled<L> = { readonly labels: L }
+export type Labelled<L> = {
+  /** A value for each label of the metric; of what is over also a function that works them out from how it ended. */
+  readonly labels: L
+}
 
 /**
  * Options that ask for an exemplar only where the metric `M` is whole.
@@ -155,7 +161,12 @@ export type Labelled<L> = { readonly labels: L }
  * @since 0.1.0
  * @category models
  */
-export type Exemplar<M> = { readonly exemplar?: undefined } | ({ readonly exemplar: "currentSpan" } & Whole<M>)
+export type Exemplar<M> =
+  | { readonly exemplar?: undefined }
+  | ({
+      /** Puts `trace_id` and `span_id` of the current span on the sample, where that is sampled. Default: no exemplar. */
+      readonly exemplar: "currentSpan"
+    } & Whole<M>)
 
 /**
  * The compiler's check of the entries of `instrumented`. Each is a metric, or `{ metric, …options }` with no other

@@ -19,6 +19,7 @@ import { clientCertificates, secureContext, tlsVersions } from "./secureContext.
  * @category models
  */
 export interface TlsOptions {
+  /** The private key of the certificate, as PEM text or the path of a file of it, redacted or not. */
   readonly key: string | Redacted.Redacted<string>
   /** The certificate, followed by those of intermediate authorities, if any. */
   readonly cert: string

@@ -33,7 +33,8 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/Exposition.shortcut.test.ts"
   ],
   "Minutes of starts and stops, to see that the library lets go of what it had.": ["test/MetricsServer.leaks.test.ts"],
-  "It asks for the types of both clients by itself.": ["test/types.test.ts"]
+  "It asks for the types of both clients by itself.": ["test/types.test.ts"],
+  "It is about what the declarations of this package say.": ["test/javascript.exports.test.ts"]
 }
 
 /** Node.js 22.15: the client asks for 22, and what puts it in the place of the other one is there since then. */
