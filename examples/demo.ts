@@ -7,8 +7,14 @@
 import { HttpServer } from "@effect/platform"
 import { NodeHttpClient, NodeRuntime } from "@effect/platform-node"
 import { Cause, ConfigError, Console, Duration, Effect, Layer, Option, Ref } from "effect"
-import { ConsulAgent, MetricsServer, ServiceDiscovery } from "effect-prometheus"
-import { collectDefaultMetrics } from "prom-client"
+import {
+  ConsulAgent,
+  DefaultMetrics,
+  EffectMetrics,
+  HttpMetrics,
+  MetricsServer,
+  ServiceDiscovery
+} from "effect-prometheus"
 import { readArguments } from "./demo/arguments.js"
 import { host, localServer, preferring, sayingAtTheEnd, sayingWhenClosed } from "./demo/layers.js"
 import { shop } from "./demo/shop.js"
@@ -16,7 +22,9 @@ import { visitors } from "./demo/visitors.js"
 
 const preferred = { application: 3000, metrics: 9464 }
 
-const Application = HttpServer.serve(shop).pipe(
+const Application = Layer.unwrapScoped(
+  Effect.map(shop, (app) => HttpServer.serve(app, HttpMetrics.middleware({ exemplar: "currentSpan" })))
+).pipe(
   Layer.provideMerge(
     preferring(
       preferred.application,
@@ -31,7 +39,11 @@ const Metrics = preferring(
   preferred.metrics,
   (port) => MetricsServer.layer({ host, port }),
   (error) => error._tag === "MetricsServerError" && error.reason === "AddressInUse"
-).pipe(sayingWhenClosed("  the metrics server is closed"))
+).pipe(
+  // Those of Node.js, and those that Effect keeps itself.
+  Layer.merge(Layer.merge(DefaultMetrics.layer(), EffectMetrics.layer({ fibers: true }))),
+  sayingWhenClosed("  the metrics server is closed")
+)
 
 const serviceId = `effect-prometheus-demo-${process.pid}`
 
@@ -61,14 +73,16 @@ const welcome = (application: string, metrics: string, duration: Duration.Durati
   application  ${application}
   metrics      ${metrics}
 
-See the numbers move:
+Open ${new URL("/", metrics)} in a browser, and see the service live. Or in a terminal:
   curl -s ${metrics} | grep ^shop_
-  curl -gs '${metrics}?name[]=shop_requests_in_progress'
-  curl -s -H 'Accept: application/openmetrics-text' ${metrics} | head
+  curl -gs '${metrics}?name[]=http_server_requests_total'
+  curl -s -H 'Accept: application/openmetrics-text' ${metrics} | grep trace_id
 
 Ask Prometheus, once it scrapes ${new URL(metrics).host}:
-  sum by (route, outcome) (rate(shop_request_seconds_count[1m]))
-  histogram_quantile(0.95, sum by (route, le) (rate(shop_request_seconds_bucket[1m])))
+  sum by (route, status) (rate(http_server_requests_total[1m]))
+  histogram_quantile(0.95, sum by (route, le) (rate(http_server_request_duration_seconds_bucket[1m])))
+
+A dashboard for Grafana and alert rules are in examples/monitoring.
 
 ${duration === undefined ? "Ctrl-C ends it." : `It ends by itself after ${Duration.format(duration)}, or with Ctrl-C.`}
 `
@@ -94,7 +108,6 @@ const demo = Effect.gen(function* () {
   const { duration, consul } = yield* readArguments(process.argv.slice(2))
   // The application is closed before the metrics, so that its last numbers can still be had.
   const servers = Layer.provideMerge(Application, consul ? Layer.provide(Metrics, Consul) : Metrics)
-  collectDefaultMetrics()
   yield* Effect.provide(running(duration), servers)
 })
 

@@ -139,6 +139,11 @@ describe("Every link in the documentation", () => {
 
 describe("Every snippet of the README and the guides", () => {
   const snippets = pages.flatMap((page) => fenced(page, "ts"))
+  const titles = ["A complete example", "With plain promises"].concat(
+    // Of the guides, those that serve or run to an end by themselves.
+    ["With labels", "Metrics that are there once", "Streams", "What comes along", "TLS", "Authentication"],
+    ["In a server that is there already", "@effect/platform"]
+  )
   const started: Array<Running> = []
   afterAll(() => {
     for (const { child } of started) if (child.exitCode === null) child.kill("SIGKILL")
@@ -154,7 +159,7 @@ describe("Every snippet of the README and the guides", () => {
     assert.isDefined(snippet, `no snippet under "${title}"`)
     const [application = 0, metrics = 0] = await Effect.runPromise(freePorts(2))
     const code = snippet.code.replaceAll("3000", String(application)).replaceAll("9464", String(metrics))
-    const [file = ""] = written(`readme-${title.toLowerCase().replaceAll(" ", "-")}`, [{ title, code }])
+    const [file = ""] = written(`readme-${title.toLowerCase().replace(/\W+/g, "-")}`, [{ title, code }])
     const program = run(file, environment)
     started.push(program)
     return { ...program, application: `http://127.0.0.1:${application}`, metrics: `127.0.0.1:${metrics}` }
@@ -185,20 +190,14 @@ describe("Every snippet of the README and the guides", () => {
     assert.strictEqual(await exited, 0, output())
   }
 
-  it("is run by one of these tests, or by the one that needs Consul", () => {
-    const titles = [
-      "A complete example",
-      "With labels",
-      "With plain promises",
-      "TLS",
-      "Authentication",
-      "In a server that is there already",
-      "Consul and Prometheus"
-    ]
-    assert.sameMembers(
-      snippets.map(({ title }) => title),
-      titles
-    )
+  it("is there under each heading that is run below, and each of the README is run", () => {
+    for (const { title } of fenced("README.md", "ts")) assert.include(titles, title)
+    for (const title of titles) {
+      assert.isTrue(
+        snippets.some((snippet) => snippet.title === title),
+        title
+      )
+    }
   })
 
   it("A complete example: measures its requests", async () => {
@@ -209,9 +208,29 @@ describe("Every snippet of the README and the guides", () => {
     await ended(program)
   })
 
-  it("With labels: runs", async () => {
-    const { exited, output } = await running("With labels")
-    assert.strictEqual(await exited, 0, output())
+  for (const title of ["With labels", "Metrics that are there once", "Streams"]) {
+    it(`${title}: runs`, async () => {
+      const { exited, output } = await running(title)
+      assert.strictEqual(await exited, 0, output())
+    })
+  }
+
+  it("What comes along: serves the metrics of Node.js and of Effect", async () => {
+    const program = await running("What comes along")
+    const body = await eventually(`http://${program.metrics}/metrics`, program)
+    assert.include(body, "process_cpu_seconds_total")
+    assert.include(body, "effect_fiber_started_total")
+    await ended(program)
+  })
+
+  it("@effect/platform: measures its requests by route", async () => {
+    const program = await running("@effect/platform")
+    assert.strictEqual(await eventually(`${program.application}/users/7`, program), "Ada\n")
+    assert.include(
+      await eventually(`http://${program.metrics}/metrics`, program),
+      'http_server_requests_total{method="GET",route="/users/:id",status="200"} 1\n'
+    )
+    await ended(program)
   })
 
   it("With plain promises: measures a function, a method and a promise", async () => {

@@ -80,8 +80,11 @@ class Example {
   }
 }
 
-const get = async (url: string): Promise<{ readonly status: number; readonly body: string }> => {
-  const response = await fetch(url, { signal: AbortSignal.timeout(patience) })
+const get = async (
+  url: string,
+  headers: Readonly<Record<string, string>> = {}
+): Promise<{ readonly status: number; readonly body: string }> => {
+  const response = await fetch(url, { headers, signal: AbortSignal.timeout(patience) })
   return { status: response.status, body: await response.text() }
 }
 
@@ -279,14 +282,28 @@ describe("the demo", () => {
   it("names what to open, serves numbers that move, and ends by itself after the time that it was given", async () => {
     const demo = new Example("demo.ts", ["--for", "10 seconds"])
     const url = await demo.printed(metrics)
-    const first = (await scraped(url, "shop_request_seconds_count")) ?? 0
+    const first = (await scraped(url, "http_server_requests_total")) ?? 0
     await until("more requests in the numbers", async () => {
-      const next = (await scraped(url, "shop_request_seconds_count")) ?? 0
+      const next = (await scraped(url, "http_server_requests_total")) ?? 0
       return next > first ? next : undefined
     })
     const { body } = await get(url)
-    assert.include(body, "process_cpu_seconds_total")
-    assert.strictEqual(sampleOf(body, `shop_request_failures_total{route="/"}`), 0)
+    for (const [brought, sample] of [
+      ["DefaultMetrics", "process_cpu_seconds_total "],
+      ["EffectMetrics", "effect_fiber_started_total "],
+      ["a metric of Effect's own", 'shop_searches_total{key="tea"} '],
+      ["HttpMetrics", 'http_server_request_duration_seconds_count{method="GET",route="/search",status="200"} '],
+      ["StreamMetrics", "shop_report_lines_total "],
+      ["a closed set of labels", 'shop_payment_seconds_count{outcome="declined"} '],
+      ["a value that is asked for", "shop_orders_waiting "],
+      ["the endpoint itself", 'effect_prometheus_scrapes_total{code="200"} ']
+    ] as const) {
+      assert.include(body, `\n${sample}`, brought)
+    }
+    const openMetrics = await get(url, { accept: "application/openmetrics-text" })
+    assert.match(openMetrics.body, /\nhttp_server_request_duration_seconds_bucket\{.* # \{trace_id="[0-9a-f]{32}"/)
+    const page = await get(new URL("/", url).href, { accept: "text/html" })
+    assert.include(page.body, "<script")
     assert.strictEqual((await get(await demo.printed(application))).status, 200)
     assert.strictEqual(await demo.exitCode(), 0)
     assert.match(demo.stdout, inOrder)
@@ -316,7 +333,7 @@ describe("the demo", () => {
   it("shuts down in order on Ctrl-C, says so, and exits with 0", async () => {
     const demo = new Example("demo.ts")
     const url = await demo.printed(metrics)
-    await until("a first request", () => scraped(url, "shop_request_seconds_count"))
+    await until("a first request", () => scraped(url, "http_server_requests_total"))
     assert.strictEqual(await demo.stop("SIGINT"), 0)
     assert.match(demo.stdout, inOrder)
   })
