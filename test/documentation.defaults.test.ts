@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge } from "prom-client"
+import ts from "typescript"
 // What a server waits and holds by default shows in minutes and in thousands of connections only: these are asked instead.
 import { checkedAuthentication } from "../src/internal/authentication.js"
 import { checkedSettings } from "../src/internal/settings.js"
@@ -35,7 +36,7 @@ const server = {
 const secure = {
   "key, cert, passphrase": "",
   ca: tls.ca ?? "none",
-  clientCertificate: `"${withAuthorities.clientCertificate}" with ca, else "${tls.clientCertificate}"`,
+  clientCertificate: `"${withAuthorities.clientCertificate}" if ca is given, else "${tls.clientCertificate}"`,
   allowedNames: withAuthorities.allowedNames ?? "every name",
   minVersion: tls.minVersion,
   reloadInterval: tls.reloadInterval
@@ -61,9 +62,31 @@ const table = (file: string, head: string): Readonly<Record<string, unknown>> =>
   return Object.fromEntries(
     [...rows.matchAll(/^\| (.+?) \| ?(.*?) ?\| .*\|$/gm)]
       .filter(([, option]) => option !== "---")
-      .map(([, option = "", text = ""]) => [option.replaceAll("`", "").replace(" (worker)", ""), written(text)])
+      .map(([, option = "", text = ""]) => [option.replaceAll("`", ""), written(text)])
   )
 }
+
+interface Row {
+  readonly layer: string
+  readonly option: string
+  readonly text: string
+  readonly unit: string
+}
+
+/** The one table of all options. */
+const rows: ReadonlyArray<Row> = [
+  ...readFileSync(join(root, "docs/options.md"), "utf8").matchAll(
+    /^\| `(\S+?)`.*? \| (.+?) \| ?(.*?) ?\| (.+?) \|.*\|$/gm
+  )
+].map(([, layer = "", option = "", text = "", unit = ""]) => ({
+  layer,
+  option: option.replaceAll("`", "").replace(/ \((worker|code)\)/, ""),
+  text,
+  unit
+}))
+
+const optionsOf = (layer: string): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(rows.filter((row) => row.layer === layer).map(({ option, text }) => [option, written(text)]))
 
 /** What the docstrings of a file say after "Default:", up to the reason for it, by the name of each property. */
 const docstrings = (file: string): Readonly<Record<string, unknown>> => {
@@ -82,11 +105,11 @@ const picked = (all: object, names: ReadonlyArray<string>) =>
 
 describe("The defaults in the documentation are those of the code", () => {
   it("in the table of a server's options, where each of them is", () => {
-    assert.deepStrictEqual(table("docs/options.md", "| option | default | |"), server)
+    assert.deepStrictEqual(optionsOf("MetricsServer"), server)
   })
 
   it("in the table of the options of TLS", () => {
-    assert.deepStrictEqual(table("docs/options.md", "| option of `tls` | default | |"), secure)
+    assert.deepStrictEqual(optionsOf("MetricsServer.tls"), secure)
   })
 
   it("in the table of the page on security", () => {
@@ -112,13 +135,108 @@ describe("The defaults in the documentation are those of the code", () => {
     const others = ["compression", "scrapeTimeout", "maxScrapesInFlight", "selfMetrics", "onError", "path"]
     assert.deepStrictEqual(limits, { ...listen.limits })
     assert.deepStrictEqual(picked(scrapes, others), picked(server, others))
-    assert.deepStrictEqual(own, { ...picked(server, Object.keys(own)), workerUrl: "that file" })
+    assert.deepStrictEqual(own, { ...picked(server, Object.keys(own)) })
     const documented = new Set([limits, scrapes, own].flatMap(Object.keys))
     assert.includeMembers([...documented], Object.keys(server))
     const { clientCertificate, ...rest } = docstrings("internal/tls.ts")
     assert.deepStrictEqual(rest, picked(secure, ["ca", "allowedNames", "minVersion", "reloadInterval"]))
     assert.strictEqual(clientCertificate, `"${withAuthorities.clientCertificate}" if ca is given`)
   })
+})
+
+describe("The table of all options", () => {
+  const program = ts.createProgram(
+    ["ConsulAgent", "HttpMetrics", "EffectMetrics", "DefaultMetrics", "MetricsServer"].map((name) =>
+      join(root, "src", `${name}.ts`)
+    ),
+    {
+      module: ts.ModuleKind.NodeNext,
+      moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      target: ts.ScriptTarget.ES2022,
+      strict: true,
+      exactOptionalPropertyTypes: true
+    }
+  )
+  const checker = program.getTypeChecker()
+
+  /** The options that the layer takes, or those of one of them, each with its documentation. */
+  const taken = (path: string): ReadonlyMap<string, string> => {
+    const [module = "", nested] = path.split(".")
+    const source = program.getSourceFile(join(root, "src", `${module}.ts`))
+    const symbol = source && checker.getSymbolAtLocation(source)
+    const exported = (symbol ? checker.getExportsOfModule(symbol) : []).find(
+      ({ name }) => name === (module === "MetricsServer" ? "layerWorker" : "layer")
+    )
+    assert.isDefined(exported, path)
+    const [signature] = checker.getTypeOfSymbol(exported).getCallSignatures()
+    const [parameter] = signature?.getParameters() ?? []
+    assert.isDefined(parameter, path)
+    const options = checker.getNonNullableType(checker.getTypeOfSymbol(parameter))
+    const outer = nested === undefined ? undefined : checker.getPropertyOfType(options, nested)
+    const type = outer === undefined ? options : checker.getNonNullableType(checker.getTypeOfSymbol(outer))
+    // Of one that can be different things, such as a check, what any of them takes.
+    const kinds = type.isUnion() ? type.types : [type]
+    return new Map(
+      kinds.flatMap((kind) =>
+        checker
+          .getPropertiesOfType(kind)
+          .filter(
+            (property) =>
+              kind.flags & (ts.TypeFlags.Object | ts.TypeFlags.Intersection) && property.name !== "__proto__"
+          )
+          .map((property): [string, string] => [
+            property.name,
+            ts.displayPartsToString(property.getDocumentationComment(checker))
+          ])
+          .filter(([, documentation]) => documentation !== "" || kinds.length === 1)
+      )
+    )
+  }
+
+  const layers = [...new Set(rows.map(({ layer }) => layer))].filter((layer) => layer !== "Exposition")
+
+  it("has every layer", () => {
+    assert.sameMembers(layers, [
+      "MetricsServer",
+      "MetricsServer.tls",
+      "MetricsServer.authentication",
+      "ConsulAgent",
+      "ConsulAgent.tls",
+      "ConsulAgent.check",
+      "HttpMetrics",
+      "EffectMetrics",
+      "DefaultMetrics"
+    ])
+  })
+
+  it("is for layers that can all be read from configuration", () => {
+    for (const module of new Set(["Exposition", ...layers.map((layer) => layer.replace(/\..*/, ""))])) {
+      const source = program.getSourceFile(join(root, "src", `${module}.ts`))
+      const symbol = source && checker.getSymbolAtLocation(source)
+      const names = (symbol ? checker.getExportsOfModule(symbol) : []).map(({ name }) => name)
+      // The environment of Consul's own tools is configuration already.
+      const layersOf = names.filter((name) => /^layer(?!.*(Config|Env)$)/.test(name))
+      assert.isNotEmpty(layersOf, module)
+      for (const name of layersOf) assert.include(names, `${name}Config`, module)
+    }
+  })
+
+  for (const layer of layers) {
+    it(`has each option of ${layer}, and no other, with its unit and the default that its documentation says`, () => {
+      const options = taken(layer)
+      const named = rows.filter((row) => row.layer === layer)
+      assert.sameMembers(
+        named.flatMap(({ option }) => option.split(", ")),
+        [...options.keys()]
+      )
+      for (const { option, text, unit } of named) {
+        assert.isNotEmpty(unit, option)
+        const documentation = (options.get(option) ?? "").replace(/\s+/g, " ")
+        const [, said] = /Default: (.+?)[.;]?(?:(?<=[.;]) |$)/.exec(documentation) ?? []
+        if (said !== undefined) assert.include(said.replaceAll("`", ""), text.replaceAll("`", ""), option)
+      }
+    })
+  }
 })
 
 describe("A server without options", () => {

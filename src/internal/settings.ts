@@ -58,7 +58,7 @@ export interface WorkerOptions extends Options {
   readonly staleFor?: Duration.DurationInput | undefined
   /**
    * The entry file of the worker, as a path or a URL, for an application that was bundled: bundlers leave the file
-   * behind. It is `dist/internal/worker.mjs` of this package, which can be copied. Default: that file.
+   * behind. It can be copied. Default: the file in this package, `dist/internal/worker.mjs`.
    */
   readonly workerUrl?: string | URL | undefined
 }
