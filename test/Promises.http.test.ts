@@ -787,7 +787,7 @@ describe("whatever goes wrong in what is recorded", () => {
     assert.throws(
       () => httpMetrics({ registry: other }),
       Error,
-      "there is another metric named http_server_requests_total"
+      "there is a gauge http_server_requests_total"
     )
   })
 
