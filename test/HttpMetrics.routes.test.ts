@@ -159,6 +159,18 @@ describe("The route is the whole pattern", () => {
       ["/users/:id 200: 1"]
     ],
     [
+      "and not what a handler calls it in a span of its own",
+      HttpRouter.get(
+        HttpRouter.empty,
+        "/users/:id",
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) =>
+          Effect.zipRight(Effect.annotateCurrentSpan("http.route", url), ok)
+        ).pipe(Effect.withSpan("own"))
+      ),
+      ["/users/1", "/users/2"],
+      ["/users/:id 200: 2"]
+    ],
+    [
       "without the name of a tenant that somebody takes off the path",
       Effect.updateService(users, HttpServerRequest.HttpServerRequest, (request) =>
         request.modify({ url: request.url.replace(/^\/t\d+/, "") })
@@ -176,6 +188,18 @@ describe("The route is the whole pattern", () => {
       }
     })
   }
+
+  it.effect("with one span in between for all requests, which each of them tells its own", () =>
+    Effect.gen(function* () {
+      const shared = yield* Effect.makeSpan("shared")
+      const app = Effect.withParentSpan(users, shared) as HttpApp.Default<unknown>
+      assert.deepStrictEqual(yield* counted(app, ["/users/1", "/", "/no", "/users/2"], { times: 2 }), [
+        "/ 200: 2",
+        "/users/:id 200: 4",
+        "unmatched 404: 2"
+      ])
+    })
+  )
 
   it.effect("seen by two middlewares", () =>
     Effect.gen(function* () {

@@ -4,6 +4,7 @@ import { Effect, type Exit, Option, Tracer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
+import { samples } from "./support/httpApps.js"
 
 /** A span of somebody's own, which keeps to itself what others must not reach. */
 class OwnSpan implements Tracer.Span {
@@ -94,8 +95,13 @@ const worlds: ReadonlyArray<{
 ]
 
 describe("What the application's tracing shows is the same with and without the middleware", () => {
-  for (const { around, name } of worlds) {
-    it.effect(name, () =>
+  const between: ReadonlyArray<readonly [string, HttpMetrics.Middleware]> = [
+    ["", (app) => app],
+    [", with a span in between", (app) => Effect.withSpan(app, "between") as typeof app]
+  ]
+  const cases = worlds.flatMap((world) => between.map(([where, within]) => ({ ...world, where, within })))
+  for (const { around, name, where, within } of cases) {
+    it.effect(`${name}${where}`, () =>
       Effect.gen(function* () {
         const shown = (middleware: HttpMetrics.Middleware) =>
           Effect.gen(function* () {
@@ -110,13 +116,13 @@ describe("What the application's tracing shows is the same with and without the 
               })
             )
             const runtime = yield* around(Effect.runtime<never>()).pipe(Effect.withTracer(tracer))
-            const handler = HttpApp.toWebHandlerRuntime(runtime)(app, middleware)
+            const handler = HttpApp.toWebHandlerRuntime(runtime)(within(app), middleware)
             yield* Effect.promise(async () => (await handler(new Request("http://localhost/users/1"))).text())
             const parents = spans.map(({ parent }) =>
               Option.map(parent, (span) => (spans as Array<unknown>).indexOf(span))
             )
             // Where there is no span at all, that it is asked for by its tag is the one thing that shows.
-            if (name === "one that is not traced") (seen as Array<unknown>).splice(1, 1)
+            if (name === "one that is not traced" && where === "") (seen as Array<unknown>).splice(1, 1)
             return { seen, parents, told: spans.map((span) => [span.name, span.kind, span.told]) }
           })
         const registry = new PromRegistry()
@@ -125,6 +131,9 @@ describe("What the application's tracing shows is the same with and without the 
         assert.deepStrictEqual(yield* shown(middleware), without)
         assert.deepStrictEqual(yield* shown((app) => middleware(middleware(app))), without)
         assert.isDefined(without.seen)
+        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
+          "GET /users/:id 200: 3"
+        ])
       })
     )
   }

@@ -26,10 +26,6 @@ export class Seen {
   /** The prefix that was taken off the URL, where nobody has said yet that it is one of a router's. */
   stripped: string | undefined
   upgraded = false
-  /** A span that somebody put between this and the router, and the pattern of another one that it had before. */
-  private nearer: { readonly span: Tracer.Span; readonly before: unknown; readonly view: View } | undefined
-  // Where a router may be about to look for a span: no further than to the end of the operation that has read the URL.
-  private looking: { readonly fiber: AnyFiber; readonly operation: number } | undefined
   // How to ask a request for its view, also through what others have put around it.
   private readonly view = Symbol("view")
 
@@ -46,13 +42,9 @@ export class Seen {
     return Context.unsafeMake(services)
   }
 
-  /** To be called at the end: a span nearer to the router has it, if this one was not told. */
+  /** To be called at the end. */
   settle(): void {
-    if (this.nearer === undefined) return
-    const { before, span, view } = this.nearer
-    const pattern = span.attributes.get("http.route")
-    if (typeof pattern === "string" && pattern !== before) this.route = view.prefix + pattern
-    this.nearer = undefined
+    if (this.isLooking()) looking = undefined
   }
 
   private watched(request: HttpServerRequest, view: View): HttpServerRequest {
@@ -84,8 +76,8 @@ export class Seen {
   private looked(view: View): void {
     const fiber = currentFiber()
     if (fiber === undefined) return
-    this.settle()
-    this.looking = { fiber, operation: fiber.currentOpCount }
+    if (!isLookedBy(fiber)) looking = { fiber, operation: fiber.currentOpCount, by: [] }
+    if (!this.isLooking()) looking?.by.push(this)
     const services = fiber.currentContext.unsafeMap
     const around = services.get(routeKey) as RouteContext | undefined
     if (view.stripped !== undefined) {
@@ -97,26 +89,15 @@ export class Seen {
     }
     if (around !== undefined) this.mounted = view.prefix + around.route.path
     const span = services.get(Tracer.ParentSpan.key) as Tracer.AnySpan | undefined
-    if (span?._tag !== "Span" || listeners.has(span)) return
-    if (span.spanId === absent.spanId) this.listenOn(span)
-    else this.nearer = { span, before: span.attributes.get("http.route"), view }
+    if (span?._tag === "Span") listenOn(span)
+  }
+
+  private isLooking(): boolean {
+    return looking?.by.includes(this) === true
   }
 
   private isLookedFor(): boolean {
-    const fiber = currentFiber()
-    return fiber !== undefined && fiber === this.looking?.fiber && fiber.currentOpCount === this.looking.operation
-  }
-
-  // A span of where nothing is traced keeps nothing, and shows nothing to anybody: it can as well listen itself.
-  private listenOn(span: Tracer.Span): void {
-    const { attribute } = span
-    Object.defineProperty(span, "attribute", {
-      configurable: true,
-      value: (key: string, value: unknown) => {
-        this.told(key, value)
-        attribute.call(span, key, value)
-      }
-    })
+    return this.isLooking() && isLookedBy(currentFiber())
   }
 
   // The span that listens is no one's parent, nor the current one of anybody who asks Effect for it: these are told of
@@ -151,12 +132,11 @@ export class Seen {
     return listener
   }
 
-  // What a handler calls its route is its own affair: it can hold anything.
-  private told(key: string, pattern: unknown): void {
+  /** What a handler calls its route is its own affair: it can hold anything. */
+  told(key: string, pattern: unknown): void {
     if (key !== "http.route" || typeof pattern !== "string" || !this.isLookedFor()) return
     const request = currentFiber()?.currentContext.unsafeMap.get(requestKey)
     const view: View | undefined = request?.[this.view]
-    this.nearer = undefined
     this.route = (view?.prefix ?? "") + pattern
   }
 
@@ -191,7 +171,28 @@ type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 const currentFiber = (): AnyFiber | undefined => Option.getOrUndefined(Fiber.getCurrentFiber())
 
+// Where a router may be about to look for a span: no further than to the end of the operation that has read the URL.
+let looking: { readonly fiber: AnyFiber; readonly operation: number; readonly by: Array<Seen> } | undefined
+
+const isLookedBy = (fiber: AnyFiber | undefined): boolean =>
+  fiber !== undefined && fiber === looking?.fiber && fiber.currentOpCount === looking.operation
+
 const listeners = new WeakSet<object>()
+
+// A span that somebody put between this and the router, which may be there for many requests: it listens itself, once.
+const listenOn = (span: Tracer.Span): void => {
+  if (listeners.has(span)) return
+  listeners.add(span)
+  const { attribute } = span
+  Reflect.defineProperty(span, "attribute", {
+    configurable: true,
+    writable: true,
+    value(this: Tracer.Span, key: string, value: unknown) {
+      for (const seen of looking?.by ?? []) seen.told(key, value)
+      attribute.call(this, key, value)
+    }
+  })
+}
 
 const pathOf = (url: string): string => url.split("?", 1)[0] ?? ""
 
