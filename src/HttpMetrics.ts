@@ -138,15 +138,16 @@ export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics> 
  * `unmatched` is the one group for what matches none, and for an application without a router.
  *
  * **Status.** What was sent. 499 where the client went away before the answer was whole, whatever had been sent of it; 503
- * for a request that was interrupted by the server; an error that carries its own response has that one's, and any other
- * error or defect 500, as has a body that breaks off.
+ * where the server interrupted the request or closed its connection; 408 or 400 where the rest of the request did not come
+ * in time or could not be read; an error that carries its own response has that one's, and any other error or defect 500,
+ * as has a body that breaks off.
  *
  * **Websockets** have the status 101 as soon as they are open. They are in progress while they live, and have neither
  * duration nor sizes: how long they live says nothing of how fast requests are answered.
  *
- * **Sizes.** Of a request's body what `Content-Length` says, and 0 where it can have none; of an answer's what was
- * streamed, or the length of what was handed over. A body in chunks of a request, and a file or a web stream that does not
- * say its length, are not observed.
+ * **Sizes.** Of a request's body what `Content-Length` says, or what came of it in chunks, and 0 where it can have none;
+ * of an answer's what was streamed, or the length of what was handed over. Not observed are a request's body that did not
+ * come whole, or comes to a web handler without saying its length, and a file or a web stream that does not say its own.
  *
  * A metric that throws changes nothing in the answer: it is logged as a warning once, and counted in
  * `effect_prometheus_errors_total` of the registry.

@@ -1,6 +1,6 @@
 import { once } from "node:events"
-import { type IncomingMessage, request as nodeRequest } from "node:http"
-import { connect } from "node:net"
+import { createServer, type IncomingMessage, request as nodeRequest } from "node:http"
+import { type AddressInfo, connect } from "node:net"
 import {
   HttpApp,
   HttpLayerRouter,
@@ -12,14 +12,14 @@ import {
   HttpServerResponse,
   Socket
 } from "@effect/platform"
-import { NodeSocket } from "@effect/platform-node"
+import { NodeHttpServer, NodeSocket } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Data, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream, TestClock } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually, get } from "./support/http.js"
+import { eventually, get, rawConnection, requestLines } from "./support/http.js"
 import { inProgress, listen, samples } from "./support/httpApps.js"
 import { interruptedEverywhere } from "./support/interruption.js"
 import { clients } from "./support/metrics.js"
@@ -108,6 +108,31 @@ describe("A connection that closes", () => {
       yield* eventually("counted", async () => (await samples(registry, requests)).length === 1)
       yield* quiet(registry)
       assert.deepStrictEqual(yield* of(registry, requests), ["GET /large 499: 1"])
+      assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
+    })
+  )
+
+  it.scopedLive("by the server's own doing is counted as 503, and takes nothing else with it", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const middleware = yield* made(registry)
+      const reached = yield* Deferred.make<void>()
+      const waits = Effect.zipRight(Deferred.succeed(reached, undefined), Effect.never)
+      const server = createServer()
+      const scope = yield* Scope.make()
+      const app = HttpServer.serve(HttpRouter.get(HttpRouter.empty, "/waits", waits), middleware)
+      const listening = NodeHttpServer.layer(() => server, { host: "127.0.0.1", port: 0 })
+      yield* Scope.extend(Layer.build(Layer.provide(app, listening)), scope)
+      const connection = yield* rawConnection((server.address() as AddressInfo).port)
+      connection.send(requestLines("/waits"))
+      yield* Deferred.await(reached)
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* eventually("no longer listening", async () => !server.listening)
+      assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
+      server.closeAllConnections()
+      yield* Fiber.join(closing)
+      yield* quiet(registry)
+      assert.deepStrictEqual(yield* of(registry, requests), ["GET /waits 503: 1"])
       assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
     })
   )
@@ -216,22 +241,32 @@ describe("Websockets", () => {
 })
 
 describe("Sizes", () => {
-  it.scopedLive(
-    "of requests are what they declare, 0 where there is no body, and nothing where it comes in chunks",
-    () =>
-      Effect.gen(function* () {
-        const reading = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ text }) =>
-          Effect.map(text, (body) => HttpServerResponse.text(`${body.length}`))
-        )
-        const { registry, url } = yield* served(HttpRouter.empty.pipe(HttpRouter.all("/read", reading)))
-        assert.strictEqual(yield* post(`${url}/read`, { "content-length": "11" }, "hello world"), 200)
-        assert.strictEqual(yield* post(`${url}/read`, { "transfer-encoding": "chunked" }, "hello"), 200)
-        assert.strictEqual((yield* get(`${url}/read`)).status, 200)
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* of(registry, requestSize, "_sum"), ["GET /read 200: 0", "POST /read 200: 11"])
-        assert.deepStrictEqual(yield* of(registry, requestSize, "_count"), ["GET /read 200: 1", "POST /read 200: 1"])
-        assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /read 200: 1", "POST /read 200: 3"])
-      })
+  it.scopedLive("of requests are what they declare, what came of those in chunks, and 0 where there is no body", () =>
+    Effect.gen(function* () {
+      const reading = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ text }) =>
+        Effect.map(text, (body) => HttpServerResponse.text(`${body.length}`))
+      )
+      const { registry, url } = yield* served(HttpRouter.empty.pipe(HttpRouter.all("/read", reading)))
+      assert.strictEqual(yield* post(`${url}/read`, { "content-length": "11" }, "hello world"), 200)
+      assert.strictEqual(yield* post(`${url}/read`, { "transfer-encoding": "chunked" }, "hello"), 200)
+      assert.strictEqual((yield* get(`${url}/read`)).status, 200)
+      yield* quiet(registry)
+      assert.deepStrictEqual(yield* of(registry, requestSize, "_sum"), ["GET /read 200: 0", "POST /read 200: 16"])
+      assert.deepStrictEqual(yield* of(registry, requestSize, "_count"), ["GET /read 200: 1", "POST /read 200: 2"])
+      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /read 200: 1", "POST /read 200: 3"])
+    })
+  )
+
+  it.scopedLive("of requests are not what is said of a body that does not come", () =>
+    Effect.gen(function* () {
+      const { registry, url } = yield* served(HttpRouter.empty)
+      const connection = yield* rawConnection(Number(new URL(url).port))
+      connection.send("POST /no HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999\r\n\r\n")
+      assert.include(yield* connection.received((text) => text.includes("\r\n\r\n")), "404 Not Found")
+      yield* quiet(registry)
+      assert.deepStrictEqual(yield* of(registry, requests), ["POST unmatched 404: 1"])
+      assert.deepStrictEqual(yield* of(registry, requestSize, "_sum"), [])
+    })
   )
 
   it.scopedLive("of answers are those of their bodies, of every kind", () =>
@@ -348,6 +383,50 @@ describe("The answer", () => {
       assert.strictEqual((yield* Effect.promise(() => handled)).status, 499)
       yield* quiet(registry)
       assert.deepStrictEqual(yield* of(registry, requests), ["GET /waits 499: 1"])
+    })
+  )
+
+  it.effect("of a web handler is over where its body is not to be read, or its client left before it was", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const middleware = yield* made(registry)
+      const stream = HttpServerResponse.stream(Stream.concat(Stream.make(new Uint8Array(3)), Stream.never))
+      const app = HttpRouter.empty.pipe(HttpRouter.get("/stream", stream), HttpRouter.get("/in", middleware(stream)))
+      const handler = HttpApp.toWebHandler(app, middleware)
+      const aborting = new AbortController()
+      const asking = (path: string, init: RequestInit) =>
+        Effect.promise(() => handler(new Request(`http://localhost${path}`, init)))
+      yield* asking("/stream", { method: "HEAD" })
+      yield* asking("/in", { method: "HEAD" })
+      const left = yield* asking("/stream", { signal: aborting.signal })
+      assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
+      aborting.abort()
+      yield* quiet(registry)
+      yield* Effect.promise(async () => left.body?.cancel())
+      assert.deepStrictEqual(yield* of(registry, requests), [
+        "GET /stream 499: 1",
+        "HEAD /in 200: 2",
+        "HEAD /stream 200: 1"
+      ])
+      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["HEAD /in 200: 0", "HEAD /stream 200: 0"])
+    })
+  )
+
+  it.effect("is not the one of another app that a handler asks by itself", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const middleware = yield* made(registry)
+      const other = HttpServerResponse.text("other", { status: 207 })
+      const batch = Effect.gen(function* () {
+        const ask = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<never>())(other)
+        const answer = yield* Effect.promise(() => ask(new Request("http://localhost/other")))
+        return HttpServerResponse.text(`${answer.status}`)
+      })
+      const handler = HttpApp.toWebHandler(HttpRouter.get(HttpRouter.empty, "/batch", batch), middleware)
+      const answer = yield* Effect.promise(() => handler(new Request("http://localhost/batch")))
+      assert.strictEqual(yield* Effect.promise(() => answer.text()), "207")
+      assert.deepStrictEqual(yield* of(registry, requests), ["GET /batch 200: 1"])
+      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /batch 200: 3"])
     })
   )
 
@@ -637,7 +716,7 @@ describe("The metrics", () => {
       const served = HttpServer.serve(app, HttpMetrics.middleware())
       const url = yield* listen(served.pipe(Layer.provide(Registry.layer(registry)), Layer.provide(layer)) as never)
       for (let i = 0; i < 2; i += 1) assert.strictEqual((yield* get(`${url}/`)).body, "ok")
-      yield* eventually("told", async () => lines.some(({ message }) => message.includes("another metric")))
+      yield* eventually("told", async () => lines.some(({ message }) => message.includes(`${requests} already`)))
       assert.include(yield* of(registry, "effect_prometheus_errors_total"), "inc: 2")
     })
   )

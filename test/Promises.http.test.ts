@@ -516,6 +516,16 @@ describe("the sizes", () => {
     })
   )
 
+  it.scopedLive("of requests are not what is said of a body that does not come", () =>
+    Effect.gen(function* () {
+      const all = yield* measured((_, response) => void response.writeHead(413).end())
+      const lines = requestLines("/known", "Content-Length: 999999999999999\r\n").replace("GET", "POST")
+      yield* asking(all.port, lines)
+      assert.deepStrictEqual(yield* all.endedAll(1), { "POST /known/:rest 413": 1 })
+      assert.deepStrictEqual(yield* all.counts(requestSize), {})
+    })
+  )
+
   const answers: ReadonlyArray<readonly [string, number, (response: ServerResponse) => void]> = [
     ["text at once", 7, (response) => response.end("äöü1")],
     ["text in an encoding", 3, (response) => response.end("616263", "hex")],
@@ -784,11 +794,7 @@ describe("whatever goes wrong in what is recorded", () => {
     assert.strictEqual(registry.getSingleMetric("http_server_requests_total"), requests)
     const other = new PromRegistry()
     new Gauge({ name: "http_server_requests_total", help: "h", registers: [other] })
-    assert.throws(
-      () => httpMetrics({ registry: other }),
-      Error,
-      "there is a gauge http_server_requests_total"
-    )
+    assert.throws(() => httpMetrics({ registry: other }), Error, "there is a gauge http_server_requests_total")
   })
 
   it.scopedLive(

@@ -1,4 +1,5 @@
 /** One request of `@effect/platform` and its answer, measured until the answer is whole or cut. */
+import type { IncomingMessage, ServerResponse } from "node:http"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -12,6 +13,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { bytesOfRequest, whyCut } from "./httpNode.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 type AnyExit = Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>
@@ -36,6 +38,7 @@ export class Answer {
   private scopeIsOpen = false
   private isOver = false
   private isGone = false
+  private isCut = false
   private readonly forget: () => void
 
   constructor(
@@ -57,23 +60,29 @@ export class Answer {
 
   /** Is told of the answer right before it is written. */
   readonly writing = (
-    _: HttpServerRequest,
+    request: HttpServerRequest,
     response: HttpServerResponse.HttpServerResponse
   ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-    Effect.sync(() => {
-      // Of an earlier request: who runs an app twice in a fiber has both of them told.
-      if (this.isOver) return response
+    Effect.suspend(() => {
+      // Of an earlier request, or of one that is answered within this one: who runs an app in a fiber of another has
+      // both of them told.
+      if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
       this.written += 1
       this.response = response
       if (this.isGone) this.cut()
       const { body } = response
-      if (body._tag !== "Stream" || this.written > 1) return response
+      if (body._tag !== "Stream" || this.written > 1) return Effect.succeed(response)
+      if (request.method === "HEAD") return Effect.as(this.unread, response)
       const { contentLength, contentType } = body
-      return HttpServerResponse.setBody(
-        response,
-        HttpBody.stream(this.counted(body.stream), contentType, contentLength)
-      )
+      const counted = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
+      return Effect.succeed(HttpServerResponse.setBody(response, counted))
     })
+
+  // Nobody reads that body, for whose end the scope of a web handler waits.
+  private readonly unread: Effect.Effect<void> = Effect.suspend(() => {
+    this.scopeIsOpen = false
+    return this.exit === undefined ? Effect.void : this.over(this.exit)
+  })
 
   /** The app has ended. */
   readonly done = (exit: AnyExit): Effect.Effect<void> =>
@@ -102,7 +111,9 @@ export class Answer {
   // callback is not called.
   private cut(): void {
     const exit = this.exit ?? Exit.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
-    this.end(exit, this.response ?? HttpServerResponse.empty({ status: 499 }), 499)
+    const status = cutStatus(this.request)
+    this.isCut = true
+    this.end(exit, this.response ?? HttpServerResponse.empty({ status }), status)
   }
 
   private end(exit: AnyExit, response: HttpServerResponse.HttpServerResponse, status: number): void {
@@ -136,7 +147,11 @@ export class Answer {
 
   private status(response: HttpServerResponse.HttpServerResponse): number {
     if (this.isUpgraded()) return 101
-    if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause))) return 499
+    // The platform takes every connection that closes for one that its client has closed.
+    if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause))) {
+      this.isCut = true
+      return cutStatus(this.request)
+    }
     if (this.streamed?.status !== undefined) return this.streamed.status
     const status = writtenStatus(this.request) ?? response.status
     return this.written > 1 ? Math.max(status, 500) : status
@@ -145,7 +160,7 @@ export class Answer {
   private size(response: HttpServerResponse.HttpServerResponse, status: number): number | undefined {
     if (this.isUpgraded()) return undefined
     // Of what was cut nobody knows how much has come through.
-    if (status === 499 || this.streamed?.status !== undefined || this.written > 1) return undefined
+    if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.written > 1) return undefined
     if (this.bytes !== undefined) return this.bytes
     if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
     return bodyBytes(response)
@@ -180,35 +195,48 @@ const bodyBytes = ({ body, headers }: HttpServerResponse.HttpServerResponse): nu
   }
 }
 
-/** The bytes of a request's body, where it says so, or cannot have one. */
-export const requestBytes = ({ headers, source }: HttpServerRequest): number | undefined => {
-  const declared = length(headers["content-length"])
-  if (declared !== undefined || headers["content-length"] !== undefined) return declared
-  const { body, httpVersionMajor } = source as { readonly body?: unknown; readonly httpVersionMajor?: unknown }
-  // Without a length and without chunks there is no body in HTTP/1.1 (RFC 9112, section 6.3).
-  const isNone =
-    source instanceof Request ? body === null : headers["transfer-encoding"] === undefined && httpVersionMajor === 1
-  return isNone ? 0 : undefined
+/** How to know the bytes of a request's body at its end. */
+export const requestBytes = (request: HttpServerRequest): ((status: number) => number | undefined) => {
+  const { response, source } = request as Partial<NodeRequest>
+  if (typeof source?.push === "function" && typeof source.headers === "object") {
+    const bytes = bytesOfRequest(source, typeof response === "object" ? response : undefined)
+    return (status) => bytes(status !== 499)
+  }
+  const { headers } = request
+  const declared = headers["content-length"]
+  if (declared !== undefined) return () => length(declared)
+  const isNone = request.source instanceof Request && request.source.body === null
+  return () => (isNone ? 0 : undefined)
 }
 
 const length = (text: string | undefined): number | undefined =>
   text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 
+// As Node brings it; where an upgrade is asked for, its response is made when it is needed.
 interface NodeRequest {
-  readonly source?: { readonly httpVersionMajor?: unknown; readonly socket?: Closing & { readonly errored?: unknown } }
-  readonly response?: Closing & { readonly writableFinished?: unknown }
+  readonly source: IncomingMessage
+  readonly response: ServerResponse | (() => ServerResponse)
 }
 
-interface Closing {
-  readonly once?: (event: "close" | "finish", listener: () => void) => unknown
+/** The status of an answer that was cut. The server may have closed the connection itself. */
+const cutStatus = (request: HttpServerRequest): number => {
+  const { response, source } = request as Partial<NodeRequest>
+  if (source?.httpVersionMajor !== 1 || typeof response !== "object") return 499
+  const status = whyCut(response, source.socket)
+  return status === 500 ? 503 : status
 }
 
 // What is in flight on a connection: requests can come before the one before is answered, and all of them are cut.
 const inFlight = new WeakMap<object, Set<() => void>>()
 
-/** Calls `cut` when the connection of a request to Node closes before its answer is whole. */
+/** Calls `cut` when a request goes away before its answer is whole: with its connection, or by its signal. */
 const onCut = (request: HttpServerRequest, cut: () => void): (() => void) => {
-  const { response, source } = request as NodeRequest
+  if (request.source instanceof Request) {
+    const { signal } = request.source
+    signal.addEventListener("abort", cut, { once: true })
+    return () => signal.removeEventListener("abort", cut)
+  }
+  const { response, source } = request as Partial<NodeRequest>
   if (typeof response !== "object" || response === null) return () => {}
   const closed = (): void => {
     if (response.writableFinished === false) cut()

@@ -91,6 +91,7 @@ const started = (
   const start = clock.unsafeCurrentTimeNanos()
   const exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
   const seen = new Seen()
+  const bytes = requestBytes(request)
   const ended = (outcome: Outcome): void => {
     const route = routeOf(seen, outcome.exit, measuring.strays)
     if (measuring.excludesRoute(route)) run.leaveOut()
@@ -101,7 +102,7 @@ const started = (
         status,
         // How long a connection stays open that was upgraded has nothing to do with how fast requests are answered.
         seconds: seen.upgraded ? undefined : Number(clock.unsafeCurrentTimeNanos() - start) / 1e9,
-        requestBytes: seen.upgraded ? undefined : requestBytes(request),
+        requestBytes: seen.upgraded ? undefined : bytes(status),
         responseBytes,
         labels: labelsOf({ ...outcome, request, route }, measuring.labels, meter),
         exemplar

@@ -1,8 +1,9 @@
 /** The requests that a server of Node.js gets: when each has ended, how, and how large it was. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Http2ServerResponse, ServerHttp2Stream } from "node:http2"
+import type { ServerHttp2Stream } from "node:http2"
 import type { Socket } from "node:net"
 import type { HttpRecorder } from "./httpMetrics.js"
+import { bytesOfRequest, sizeOf, streamOf, whyCut } from "./httpNode.js"
 import type { Excluding } from "./httpOptions.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
@@ -124,10 +125,6 @@ const isClosed = ({ socket }: IncomingMessage, response: ServerResponse): boolea
   return stream === undefined ? response.closed || socket.closed : stream.destroyed
 }
 
-// The stream of an HTTP/2 response, which looks like one of HTTP/1 but for its ends.
-const streamOf = (response: ServerResponse): ServerHttp2Stream | undefined =>
-  (response as unknown as Partial<Http2ServerResponse>).stream
-
 interface End {
   readonly status: number
   /** Whether all of the answer was sent. */
@@ -149,58 +146,12 @@ const endOf = (request: IncomingMessage, response: ServerResponse): (() => End) 
   }
 }
 
-// What a connection fails of where its other end is gone.
-const lost: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ECONNABORTED", "EHOSTUNREACH"])
-
-// What Node.js itself answers in place of an application: a body that did not come in time, and one that is none.
-const answered = (code: unknown): number | undefined => {
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return 408
-  return typeof code === "string" && code.startsWith("HPE_") ? 400 : undefined
-}
-
-/** The status of an answer that was cut: by the client, which closes or loses its connection, or else by the server. */
-const whyCut = (response: ServerResponse, socket: Socket): number => {
-  const { errored } = socket
-  // An error that the response was destroyed with may be one of another connection.
-  const code = errored === null || errored === response.errored ? undefined : Reflect.get(errored, "code")
-  // A body that ends too early is none for Node.js either.
-  if (lost.has(code) || socket.readableEnded) return 499
-  return answered(code) ?? 500
-}
-
 // What a client closes a stream with, whose answer it does not want any more.
 const cancelled = 8
 
 const endOfStream = (response: ServerResponse, { aborted, rstCode }: ServerHttp2Stream): End => {
   if (response.writableEnded && !aborted && rstCode === 0) return { status: response.statusCode, isWhole: true }
   return { status: rstCode === cancelled ? 499 : 500, isWhole: false }
-}
-
-/** How large the request's body is: as it says, or as what has come when it is complete. */
-const bytesOfRequest = (
-  request: IncomingMessage,
-  response: ServerResponse
-): ((isWhole: boolean) => number | undefined) => {
-  const { "content-length": length, "transfer-encoding": encoding } = request.headers
-  // Of one that was cut it says more than has come.
-  if (length !== undefined) return (isWhole) => (isWhole || request.complete ? Number(length) : undefined)
-  const stream = streamOf(response)
-  if (stream === undefined ? encoding === undefined : stream.endAfterHeaders) return () => 0
-  if (request.readableDidRead) return () => undefined
-  let bytes = request.readableLength
-  // Node.js hands what comes to `push`: to look there changes nothing in how it is read.
-  const { push } = request
-  request.push = function (chunk: unknown, ...rest) {
-    bytes += sizeOf(chunk, rest[0])
-    return push.call(this, chunk, ...rest)
-  }
-  return () => (request.complete ? bytes : undefined)
-}
-
-const sizeOf = (chunk: unknown, encoding: unknown): number => {
-  if (chunk instanceof Uint8Array) return chunk.byteLength
-  if (typeof chunk !== "string") return 0
-  return Buffer.byteLength(chunk, typeof encoding === "string" ? (encoding as BufferEncoding) : "utf8")
 }
 
 /** How many bytes of a body have been written to the response. */
