@@ -11,6 +11,7 @@ import express from "express"
 const measure = httpMetrics()
 
 // An error that leaves a router takes away where that is mounted, so the pattern is taken as soon as the route is found.
+// `baseUrl` is what the client sent: a router mounted under a parameter (`/:tenant`) needs that pattern in its place.
 const patternOf = (request: Request): (() => string | undefined) => {
   let pattern: string | undefined
   let { route } = request
