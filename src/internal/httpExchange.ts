@@ -148,7 +148,7 @@ export class Answer {
   private status(response: HttpServerResponse.HttpServerResponse): number {
     if (this.isUpgraded()) return 101
     // The platform takes every connection that closes for one that its client has closed.
-    if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause))) {
+    if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause)) || isLost(this.request)) {
       this.isCut = true
       return cutStatus(this.request)
     }
@@ -224,6 +224,13 @@ const cutStatus = (request: HttpServerRequest): number => {
   if (source?.httpVersionMajor !== 1 || typeof response !== "object") return 499
   const status = whyCut(response, source.socket)
   return status === 500 ? 503 : status
+}
+
+// Newer versions of Node.js call back whoever writes to a connection that has failed, before they tell of its close.
+const isLost = (request: HttpServerRequest): boolean => {
+  const { response, source } = request as Partial<NodeRequest>
+  if (source?.httpVersionMajor !== 1 || typeof response !== "object") return false
+  return Boolean(source.socket?.errored) || (source.socket?.destroyed === true && !response.writableFinished)
 }
 
 // What is in flight on a connection: requests can come before the one before is answered, and all of them are cut.
