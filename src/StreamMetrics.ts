@@ -89,6 +89,11 @@ export interface ElementCounter {
  * @category models
  */
 export interface Combinator<Metric, Options> {
+  // The same as the last one: editors complete by the first that has as many parameters, the compiler tells of the last.
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Labelled<O & ExactLabels<M, O>> & Exemplar<M>
+  ): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   <A, E, R, M extends Metric>(
     self: Stream.Stream<A, E, R>,
     metric: M & WithoutLabels<M>,
@@ -125,6 +130,11 @@ export interface Combinator<Metric, Options> {
  * @category models
  */
 export interface RunningCombinator<Metric> {
+  // As in `Combinator`, for what an editor completes.
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Labelled<O & ExactLabels<M, O>>
+  ): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   <A, E, R, M extends Metric>(
     self: Stream.Stream<A, E, R>,
     metric: M & WithoutLabels<M>,
@@ -215,7 +225,7 @@ export type CheckInstruments<I> = CheckEntries<
  * @since 0.1.0
  * @category combinators
  */
-export const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
+const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
   duration: { ...options, metric }
 }))
 
@@ -241,9 +251,9 @@ export const timed: Combinator<Observer, unknown> = combinator((metric: Observer
  * @since 0.1.0
  * @category combinators
  */
-export const countElements: RunningCombinator<ElementCounter> = combinator(
-  (metric: ElementCounter, options?: object) => ({ elements: { ...options, metric } })
-)
+const countElements: RunningCombinator<ElementCounter> = combinator((metric: ElementCounter, options?: object) => ({
+  elements: { ...options, metric }
+}))
 
 /**
  * Counts the unsuccessful exits of a stream: +1 for each run whose cause holds at least one failure or defect of the
@@ -267,7 +277,7 @@ export const countElements: RunningCombinator<ElementCounter> = combinator(
  * @since 0.1.0
  * @category combinators
  */
-export const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
+const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
   exceptions: { ...options, metric }
 }))
 
@@ -293,7 +303,7 @@ export const countExceptions: Combinator<Counter, Counting> = combinator((metric
  * @since 0.1.0
  * @category combinators
  */
-export const trackInprogress: RunningCombinator<Gauge> = combinator((metric: Gauge, options?: object) => ({
+const trackInprogress: RunningCombinator<Gauge> = combinator((metric: Gauge, options?: object) => ({
   inprogress: { ...options, metric }
 }))
 
@@ -326,18 +336,21 @@ export const trackInprogress: RunningCombinator<Gauge> = combinator((metric: Gau
  * @since 0.1.0
  * @category combinators
  */
-export const instrumented: {
+const instrumented: {
+  <const I extends Instruments<SomeLabels>>(
+    instruments: I & CheckInstruments<I>
+  ): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   <A, E, R, const I extends Instruments<LabelsFrom<Exit.Exit<void, E>>>>(
     self: Stream.Stream<A, E, R>,
     instruments: I & CheckInstruments<I>
   ): Stream.Stream<A, E, R>
-  <const I extends Instruments<SomeLabels>>(
-    instruments: I & CheckInstruments<I>
-  ): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
   <E, const I extends Instruments<LabelsFrom<Exit.Exit<void, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <A, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
 } = combinator((instruments: AnyInstruments) => instruments)
+
+// Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
+export { countElements, countExceptions, instrumented, timed, trackInprogress }
 
 type AnyExit = Exit.Exit<unknown, unknown>
 

@@ -26,7 +26,13 @@ const places: ReadonlyArray<readonly [code: string, names: ReadonlyArray<string>
   ["Metrics.timed(seconds, { ", ["labels", "exemplar"]],
   ["Metrics.countExceptions(total, { ", ["labels", "only", "exemplar"]],
   ["Metrics.trackInprogress(running, { ", ["labels"]],
-  ["Metrics.instrumented({ ", ["duration", "exceptions", "inprogress"]]
+  ["Metrics.instrumented({ ", ["duration", "exceptions", "inprogress"]],
+  ["StreamMetrics.timed(seconds, { ", ["labels", "exemplar"]],
+  ["StreamMetrics.countElements(total, { ", ["labels"]],
+  ["StreamMetrics.countExceptions(total, { ", ["labels", "only", "exemplar"]],
+  ["StreamMetrics.trackInprogress(running, { ", ["labels"]],
+  ["StreamMetrics.instrumented({ ", ["duration", "elements", "exceptions", "inprogress"]],
+  ["DefaultMetrics.layer({ ", ["prefix", "labels", "gcDurationBuckets", "eventLoopMonitoringPrecision"]]
 ]
 
 /** Places that ask for the labels of a metric, and nothing else. */
@@ -38,11 +44,16 @@ const labels: ReadonlyArray<string> = [
   "Metrics.timed(seconds, { labels: { ",
   "Metrics.countExceptions(total, { labels: { ",
   "Metrics.trackInprogress(running, { labels: { ",
-  "Metrics.instrumented({ duration: { metric: seconds, labels: { "
+  "Metrics.instrumented({ duration: { metric: seconds, labels: { ",
+  "StreamMetrics.timed(seconds, { labels: { ",
+  "StreamMetrics.countElements(total, { labels: { ",
+  "StreamMetrics.countExceptions(total, { labels: { ",
+  "StreamMetrics.trackInprogress(running, { labels: { ",
+  "StreamMetrics.instrumented({ elements: { metric: total, labels: { "
 ]
 
 const imports = [
-  'import { ConsulAgent, Metrics, MetricsServer } from "effect-prometheus"',
+  'import { ConsulAgent, DefaultMetrics, Metrics, MetricsServer, StreamMetrics } from "effect-prometheus"',
   'import * as promises from "effect-prometheus/Promises"',
   'import { Counter, Gauge, Histogram } from "prom-client"',
   "const { consulAgent, countExceptions, hashPassword, instrumented, nodeListener } = promises",
