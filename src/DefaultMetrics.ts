@@ -162,8 +162,12 @@ const opening = (registry: MetricRegistry, options: Checked) => {
   if (existing !== undefined) registering(registry, existing.metrics)
   collections.set(options.prefix, collection)
   collection.scopes += 1
-  return { collection, differs: JSON.stringify(collection.options) !== JSON.stringify(options) }
+  return { collection, differs: textOf(collection.options) !== textOf(options) }
 }
+
+// The same for options that make the same metrics.
+const textOf = ({ labels, ...others }: Checked): string =>
+  JSON.stringify([others, Object.entries(labels).map(String).sort()])
 
 const closing = (registry: MetricRegistry, prefix: string, collection: Collection): void => {
   collection.scopes -= 1

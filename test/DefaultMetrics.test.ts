@@ -273,10 +273,11 @@ describe("The layer", () => {
         Logger.defaultLogger,
         Logger.make(({ message }) => warnings.push(String(message)))
       )
-      yield* opened(registry, { labels: { zone: "a" } })
-      yield* Effect.provide(opened(registry, { labels: { zone: "a" } }), logger)
+      yield* opened(registry, { labels: { zone: "a", shard: 1 } })
+      yield* Effect.provide(opened(registry, { labels: { zone: "a", shard: 1 } }), logger)
+      yield* Effect.provide(opened(registry, { labels: { shard: "1", zone: "a" }, prefix: "" }), logger)
       assert.deepStrictEqual(warnings, [])
-      yield* Effect.provide(opened(registry, { labels: { zone: "b" } }), logger)
+      yield* Effect.provide(opened(registry, { labels: { zone: "b", shard: 1 } }), logger)
       assert.match(warnings.join(), /those hold/)
       // Another prefix is no clash.
       yield* Effect.provide(opened(registry, { prefix: "b_" }), logger)
