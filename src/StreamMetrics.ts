@@ -8,8 +8,9 @@
  * A **run** begins with the first pull, and has one exit: a success when the stream has ended, or when its consumer has
  * had enough of it (`Stream.take`, a sink that is done, a consumer that failed: the stream itself did not); a failure or a
  * defect when it has one of its own; an interruption when the fiber that runs it is interrupted, which is also what the
- * `cancel` of a `ReadableStream` and the `return` of an async iterator made of it do. What stands after the combinator in
- * a pipe is its consumer.
+ * `return` of an async iterator made of it does, and the `cancel` of a `ReadableStream` while that waits for an element.
+ * (A `cancel` while one is on its way is a consumer that failed.) What stands after the combinator in a pipe is its
+ * consumer.
  *
  * @example
  * import { StreamMetrics } from "effect-prometheus"
@@ -285,8 +286,10 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * Keeps the number of runs in progress: +1 with the first pull, −1 on every exit, that of a consumer that stops early
  * among them.
  *
- * It never drifts, at whichever operation an interruption arrives. If the +1 itself fails, no −1 follows. A gauge that
- * throws changes nothing in the stream: it is logged as a warning once per metric and counted in
+ * It does not drift, at whichever operation an interruption arrives, as long as Effect runs the finalizers of the stream.
+ * Rarely it does not: where an inner stream of a `Stream.flatMap` with `switch` or `concurrency` is interrupted in a wrong
+ * moment, those of `Stream.acquireRelease` and `Stream.ensuring` are lost as well. If the +1 itself fails, no −1 follows. A
+ * gauge that throws changes nothing in the stream: it is logged as a warning once per metric and counted in
  * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
  *
  * @example

@@ -89,3 +89,16 @@ export class InterruptingAtRandom extends YieldingAtRandom {
     Scheduler.defaultScheduler.scheduleTask(task, priority, fiber)
   }
 }
+
+/** Yields at random operations, and interrupts that one fiber at a random yield of whichever. */
+export class InterruptingOneAtRandom extends YieldingAtRandom {
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+
+  override scheduleTask(task: Scheduler.Task, priority: number, fiber?: Fiber.RuntimeFiber<unknown, unknown>) {
+    if (this.fiber !== undefined && this.random() < 0.1) {
+      this.fiber.unsafeInterruptAsFork(FiberId.none)
+      this.fiber = undefined
+    }
+    Scheduler.defaultScheduler.scheduleTask(task, priority, fiber)
+  }
+}
