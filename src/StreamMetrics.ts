@@ -3,7 +3,8 @@
  *
  * A combinator takes a stream and a metric and gives back the same stream, measured: its elements, their chunks, its
  * error and its requirements come out as they went in, and nothing is pulled that nobody asks for. Each run of a stream
- * is measured by itself, also where several run at once.
+ * is measured by itself, also where several run at once. A defect of one of its own finalizers can be lost, as by
+ * `Stream.mapError`: Effect tells it to nobody who looks at how a stream ends.
  *
  * A **run** begins with the first pull, and has one exit: a success when the stream has ended, or when its consumer has
  * had enough of it (`Stream.take`, a sink that is done, a consumer that failed: the stream itself did not); a failure or a
