@@ -59,8 +59,11 @@ for (const withClient of bothClients) {
       ["interrupts itself", Effect.interrupt, "Interrupted by"],
       ["does not end", Effect.never, "its value was not there within 50 ms"],
       ["does not end, even if it is interrupted,", Effect.uninterruptible(Effect.never), "was not there within 50 ms"],
-      ["gives no number", Effect.succeed("7"), "Value is not a valid number"],
-      ["gives a list without having labels", Effect.succeed([]), "its value must be a number, as it has none"]
+      ["gives no number", Effect.succeed("7"), 'its value must be a number, as it has no labels, not "7"'],
+      ["gives a text without any characters", Effect.succeed(""), "its value must be a number"],
+      ["gives a bigint", Effect.succeed(7n), "its value must be a number, as it has no labels, not 7"],
+      ["gives nothing", Effect.void, "its value must be a number, as it has no labels, not undefined"],
+      ["gives a list without having labels", Effect.succeed([]), "its value must be a number, as it has no labels"]
     ]
     for (const [title, broken, message] of failing) {
       it.scopedLive(`is a metric that cannot be read while its value ${title}, and shows no old number`, () =>
@@ -137,9 +140,14 @@ for (const withClient of bothClients) {
           return Deferred.await(gate)
         })
         yield* on(gaugeEffect({ name: "m", help, value, timeout: "1 minute" }))
+        let scraped = 0
+        const collect = () => {
+          scraped += 1
+        }
+        new client.Gauge({ name: "after_it", help, registers: [registry], collect })
         const scrapes = yield* Effect.fork(Effect.all([lines(registry), lines(registry)], { concurrency: 2 }))
         const others = registry.metrics()
-        yield* eventually("it runs", async () => runs > 0)
+        yield* eventually("all of them have asked for it", async () => scraped === 3)
         yield* Deferred.succeed(gate, 7)
         assert.deepStrictEqual(yield* Fiber.join(scrapes), [["m 7"], ["m 7"]])
         assert.include(yield* Effect.promise(() => others), "m 7\n")

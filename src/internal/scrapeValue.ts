@@ -9,6 +9,7 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 import { bounded } from "./bounded.js"
+import { shown } from "./options.js"
 
 /** A gauge of a client, as far as it is used. */
 export interface SettableGauge {
@@ -96,9 +97,11 @@ export class ScrapeValues<R> {
     }
     if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
     const { value } = exit
-    if (Array.isArray(value) !== this.hasLabels) {
-      const expected = this.hasLabels ? "a list of labels and values" : "a number"
-      throw new TypeError(`its value must be ${expected}, as it has ${this.hasLabels ? "labels" : "none"}`)
+    if (this.hasLabels ? !Array.isArray(value) : typeof value !== "number") {
+      const expected = this.hasLabels
+        ? "a list of labels and values, as it has labels"
+        : "a number, as it has no labels"
+      throw new TypeError(`its value must be ${expected}, not ${shown(value)}`)
     }
     gauge.reset()
     const all = typeof value === "number" ? [{ labels: {}, value }] : value
