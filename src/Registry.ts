@@ -126,7 +126,8 @@ export interface MetricOptions<Names extends string> {
    * value `overflow`, so that the sum over all series is right; but a `set` of a gauge is left out, for no sum comes of
    * it, and so is a `zero` of a histogram. Each such recording is counted in
    * `effect_prometheus_series_overflow_total{metric}`, and the first one of a metric is logged as a warning. `remove` and
-   * `reset` make room again. Default: any number of series; a number is worth it wherever a label comes from outside.
+   * `reset` make room again; `remove` of a gauge only once what `inc` has put on that one more series is taken back by
+   * `dec`, so that each finds what the other did. Default: any number of series; a number is worth it wherever a label comes from outside.
    */
   readonly maxSeries?: number | undefined
 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import * as fc from "fast-check"
 import * as Metrics from "../src/Metrics.js"
 import type * as Registry from "../src/Registry.js"
@@ -166,6 +166,8 @@ for (const withClient of bothClients) {
         })
       )
 
+      // What its `inc` put with all others is to be found there by its `dec`.
+      if (kind === "gauge") continue
       it.effect(`makes room for a ${kind} where a series is removed`, () =>
         logged(() =>
           Effect.gen(function* () {
@@ -190,6 +192,78 @@ for (const withClient of bothClients) {
         )
       )
     }
+
+    it.effect(
+      "makes room for a gauge where a series is removed, once what went up with all others has come down there",
+      () =>
+        logged(() =>
+          Effect.gen(function* () {
+            const { on, registry } = fresh(withClient)
+            const gauge = yield* on(withClient.Registry.gauge({ ...options, maxSeries: 1 }))
+            const one = { a: "1", b: "b" }
+            const two = { a: "2", b: "b" }
+            const own = 'm{a="1",b="b"}'
+            const others = 'm{a="overflow",b="overflow"}'
+            gauge.inc(one)
+            gauge.inc(two, 2)
+            gauge.labels("3", "b").inc()
+            gauge.dec(one)
+            gauge.remove("1", "b")
+            gauge.dec(two, 2)
+            assert.deepStrictEqual(yield* Effect.promise(() => series(gauge)), { [others]: 1 })
+            // Not even another one: where it ends would not be known.
+            gauge.inc(one)
+            gauge.labels("3", "b").dec()
+            gauge.dec(one)
+            gauge.inc(one)
+            assert.deepStrictEqual(yield* Effect.promise(() => series(gauge)), { [others]: 0, [own]: 1 })
+            for (const clear of [() => gauge.remove("overflow", "overflow"), () => registry.resetMetrics()]) {
+              gauge.inc(two)
+              gauge.remove(one)
+              clear()
+              gauge.inc(one)
+              assert.deepStrictEqual(yield* Effect.promise(() => series(gauge)), { [own]: 1 })
+            }
+            gauge.inc(two)
+            assert.deepStrictEqual(yield* Effect.promise(() => series(gauge)), { [own]: 1, [others]: 1 })
+          })
+        )
+    )
+
+    it.effect("keeps a gauge of what is in progress right, whichever series are removed meanwhile", () =>
+      logged(() =>
+        Effect.gen(function* () {
+          const { on } = fresh(withClient)
+          const gauge = yield* on(withClient.Registry.gauge({ ...options, maxSeries: 2 }))
+          const running = new Map<string, Fiber.RuntimeFiber<never>>()
+          const names = ["1", "2", "3", "4", "5"]
+          for (const step of fc.sample(fc.record({ a: fc.constantFrom(...names), removes: fc.boolean() }), 300)) {
+            const { a, removes } = step
+            const fiber = running.get(a)
+            if (fiber === undefined) {
+              const run = Metrics.trackInprogress(Effect.never, gauge, { labels: { a, b: "b" } })
+              running.set(a, yield* Effect.fork(run))
+              yield* Effect.yieldNow()
+            } else {
+              yield* Fiber.interrupt(fiber)
+              running.delete(a)
+              // Nothing runs that it counts.
+              if (removes) gauge.remove(a, "b")
+            }
+            const all = yield* Effect.promise(() => series(gauge))
+            const values = Object.values(all)
+            assert.strictEqual(
+              values.reduce((sum, value) => sum + value, 0),
+              running.size
+            )
+            assert.isTrue(
+              values.every((value) => value >= 0),
+              JSON.stringify(all)
+            )
+          }
+        })
+      )
+    )
 
     for (const [kind, make] of Object.entries(summing)) {
       it.effect(`makes room for a ${kind} when it is reset, unless it keeps its series then`, () =>

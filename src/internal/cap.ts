@@ -100,7 +100,7 @@ interface Capped {
 export const cap = (metric: object, labelNames: ReadonlyArray<string>, maxSeries: number, told: () => void): void => {
   const capped = metric as Capped
   const others: Labels = Object.freeze(Object.fromEntries(labelNames.map((name) => [name, overflow])))
-  const limits: Limits = { known: new Known(labelNames), labelNames, maxSeries, others, told }
+  const limits: Limits = { known: new Known(labelNames), labelNames, maxSeries, others, told, balance: 0 }
   const { type } = capped
   for (const method of recording[type]) {
     if (takesExemplars(capped)) capWithExemplars(capped, method, limits)
@@ -132,6 +132,11 @@ interface Limits {
   /** The labels of the series for all others. */
   readonly others: Labels
   readonly told: () => void
+  /**
+   * What a gauge has in the series for all others. As long as that is not 0, no label set gets a series of its own: what
+   * `inc` put there, `dec` must find there.
+   */
+  balance: number
 }
 
 const put = (metric: Capped, name: keyof Capped, value: Method): void => {
@@ -140,14 +145,14 @@ const put = (metric: Capped, name: keyof Capped, value: Method): void => {
 
 // A label set that is not known, on its way to a series of its own or to the one for all others.
 const enter = (
-  { known, labelNames, maxSeries, others, told }: Limits,
+  { balance, known, labelNames, maxSeries, others, told }: Limits,
   labels: Labels,
   call: (labels: Labels) => unknown,
   recordsBeforeItThrows = false
 ): unknown => {
   // Those that the metric does not have are refused.
   for (const name in labels) if (!labelNames.includes(name)) return call(labels)
-  const hasRoom = known.count < maxSeries
+  const hasRoom = known.count < maxSeries && balance === 0
   const done = (): void => (hasRoom ? known.add(labels) : told())
   try {
     const result = call(hasRoom ? labels : others)
@@ -170,7 +175,10 @@ const capLabelled = (metric: Capped, name: Recording, limits: Limits): void => {
       const amount = isLabels(first) ? value : first
       // Of all values that were set it could only be the last.
       if (name === "set" && typeof amount === "number") return undefined
-      return record(target, amount)
+      const result = record(target, amount)
+      const by = typeof amount === "number" ? amount : 1
+      if (metric.type === "gauge") limits.balance += name === "dec" ? -by : by
+      return result
     })
   })
 }
@@ -237,12 +245,15 @@ const labelsOf = (labelNames: ReadonlyArray<string>, args: ReadonlyArray<unknown
   return Object.fromEntries(labelNames.map((name, at) => [name, args[at]]))
 }
 
-const freeRoom = (metric: Capped, { known, labelNames }: Limits): void => {
+const freeRoom = (metric: Capped, limits: Limits): void => {
+  const { known, labelNames } = limits
   const remove = metric.remove.bind(metric)
   put(metric, "remove", (...args) => {
     const labels = labelsOf(labelNames, args)
     remove(...args)
-    if (labels !== undefined) known.remove(labels)
+    if (labels === undefined) return
+    known.remove(labels)
+    if (labelNames.every((name) => labels[name] === overflow)) limits.balance = 0
   })
   // A summary keeps its series when it is reset.
   if (metric.type === "summary") return
@@ -250,5 +261,6 @@ const freeRoom = (metric: Capped, { known, labelNames }: Limits): void => {
   put(metric, "reset", () => {
     reset()
     known.clear()
+    limits.balance = 0
   })
 }
