@@ -8,7 +8,8 @@
  * - a gauge, as a gauge;
  * - a histogram, as a histogram; a timer in **seconds**, under a name that ends in `_seconds` (in the place of `_ms`,
  *   `_millis` or `_milliseconds`), without the tag `time_unit`;
- * - a summary, as a summary; a quantile is `NaN` as long as nothing was observed;
+ * - a summary, as a summary; a quantile is `NaN` as long as nothing was observed, and from the first `NaN` on that was,
+ *   for Effect itself never comes to the end of reading one then;
  * - a frequency, as a counter with the label `key`, which is what occurred.
  *
  * A bigint is exposed as the nearest number that Prometheus has, a 64-bit float.

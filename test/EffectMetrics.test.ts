@@ -300,6 +300,23 @@ describe("Effect's metrics", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("expose a summary in which a NaN was observed, which Effect cannot read, without its quantiles", () =>
+    Effect.gen(function* () {
+      const options = { maxSize: 10, error: 0, quantiles: [0.5, 0.9, 1] }
+      const ages = ["1 day", Duration.infinity, "200 nanos"] as const
+      for (const [at, maxAge] of ages.entries()) {
+        const summary = Metric.summary({ ...options, name: `h6_${at}`, maxAge, description: "S." })
+        for (const value of [1, 3]) yield* Metric.update(summary, value)
+        if (at === 1) assert.include(yield* exposed("h6_1", "text"), 'h6_1{quantile="0.5"} 1\n')
+        for (const value of [Number.NaN, 2]) yield* Metric.update(summary, value)
+        const body = yield* exposed(`h6_${at}`, "text")
+        for (const quantile of [0.5, 0.9, 1]) assert.include(body, `\nh6_${at}{quantile="${quantile}"} NaN\n`)
+        assert.include(body, `\nh6_${at}_sum NaN\nh6_${at}_count 4\n`)
+      }
+      assert.strictEqual(Duration.toMillis(Duration.infinity), Number.POSITIVE_INFINITY)
+    })
+  )
+
   it.effect("are read at the scrape, and have the values that Effect says they have", () =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()

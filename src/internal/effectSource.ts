@@ -1,11 +1,13 @@
 /** Effect's own registry as a source of families. It is one for the whole process, and nothing ever leaves it. */
 import * as Metric from "effect/Metric"
 import type * as MetricKey from "effect/MetricKey"
+import * as MetricKeyType from "effect/MetricKeyType"
 import * as MutableHashMap from "effect/MutableHashMap"
 import type { Hook } from "./effectFamilies.js"
 import { EffectFamily } from "./effectFamilies.js"
 import type { Described } from "./effectShapes.js"
 import { described } from "./effectShapes.js"
+import { readable } from "./effectSummary.js"
 import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import { messageOf } from "./message.js"
@@ -92,8 +94,10 @@ class Catalog implements Offer {
     try {
       if (!this.filters.some((wants) => wants(String(key.name)))) return
       const metric = described(key, this.prefix)
+      const { keyType } = key
+      const read = MetricKeyType.isSummaryKey(keyType) ? readable(hook, keyType.maxAge) : hook
       if (typeof metric === "string") this.tell(metric, metric)
-      else this.addTo(this.byName.get(metric.name) ?? new EffectFamily(metric), metric, hook)
+      else this.addTo(this.byName.get(metric.name) ?? new EffectFamily(metric), metric, read)
     } catch (error) {
       // A name or tags that types do not allow. Nothing else is to fall for them.
       const trouble = `a metric of Effect is left out, for it cannot be read: ${messageOf(error)}`
