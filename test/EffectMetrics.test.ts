@@ -1,3 +1,4 @@
+import { createRequire } from "node:module"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Config,
@@ -317,6 +318,19 @@ describe("Effect's metrics", () => {
     })
   )
 
+  it.effect("are those of each copy of Effect in the process", () =>
+    Effect.gen(function* () {
+      const other = createRequire(import.meta.url)("effect") as { readonly Metric: typeof Metric }
+      assert.notStrictEqual(other.Metric.counter, Metric.counter)
+      const options = { incremental: true, description: "H." } as const
+      for (const { counter } of [other.Metric, Metric]) counter("h8_jobs", options).unsafeUpdate(2, [])
+      other.Metric.frequency("h8_words").unsafeUpdate("x", [])
+      const body = yield* exposed("h8*", "text")
+      assert.include(body, "\nh8_jobs_total 4\n")
+      assert.include(body, '\nh8_words_total{key="x"} 1\n')
+    })
+  )
+
   it.effect("keep the unit of a time that is no timer's as a label, and are not in seconds", () =>
     Effect.gen(function* () {
       yield* Metric.set(Metric.tagged(Metric.gauge("h7_last_ms"), "time_unit", "milliseconds"), 5)
@@ -515,6 +529,10 @@ describe("A metric of Effect that clashes", () => {
       assert.include(body, '\nj7{service="a"} 1\n#')
       registry.setDefaultLabels({ service: "b" })
       assert.include(yield* bodyOnce(registry, "text"), '\nj7{service="a"} 1\nj7{service="b"} 2\n')
+      registry.setDefaultLabels({ service: "a" })
+      const last = yield* bodyOnce(registry, "text")
+      assert.include(last, '\nj7{service="a"} 1\n#')
+      assert.include(last, '\neffect_prometheus_metrics_left_out{service="a"} 1\n')
     }).pipe(Effect.scoped)
   )
 
