@@ -2,11 +2,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
 import * as fc from "fast-check"
+import { observedBy } from "../src/internal/explorer/distribution.js"
 import { formatted, shortest, unitOf } from "../src/internal/explorer/format.js"
 import { History, longest } from "../src/internal/explorer/history.js"
 import type { Labels } from "../src/internal/explorer/parse.js"
 import { labelsOf, reading } from "../src/internal/explorer/parse.js"
 import { apart, quantileOf } from "../src/internal/explorer/quantile.js"
+import type { Kind } from "../src/internal/explorer/store.js"
 import { Store } from "../src/internal/explorer/store.js"
 import { bodyOnce } from "./support/expositions.js"
 import { parseText } from "./support/parser.js"
@@ -149,7 +151,48 @@ describe("What the page remembers", () => {
 
   it("knows what a counter grows by in a second, also when it began anew", () => {
     const store = seen("# TYPE c counter\nc 10\n", "# TYPE c counter\nc 14\n", "# TYPE c counter\nc 3\n")
-    assert.deepStrictEqual(store.families.get("c")?.history?.all(), [0, 4, 3])
+    // Of the first look nothing is known: it was not 0.
+    assert.deepStrictEqual(store.families.get("c")?.history?.all(), [Number.NaN, 4, 3])
+    const first = seen("# TYPE c counter\nc 10\n").families.get("c")
+    assert.deepStrictEqual([first?.total, [...(first?.series.values() ?? [])][0]?.rate], [Number.NaN, Number.NaN])
+  })
+
+  it("draws a counter that stood still from 0, and a gauge from where it was", () => {
+    const texts = ["c 5\nd 1\n", "c 5\nd 1\n", "c 7\nd 3\n"].map((text) => `# TYPE c counter\n# TYPE d gauge\n${text}`)
+    const store = seen(...texts)
+    assert.deepStrictEqual(
+      [...store.families.values()].map(({ history }) => history?.all()),
+      [
+        [0, 2],
+        [1, 3]
+      ]
+    )
+  })
+
+  it("tells what was observed while it is open from a restart on, also when that is more than there was before", () => {
+    const text = (...[low, all]: readonly [number, number]) =>
+      `# TYPE h histogram\nh_bucket{le="1"} ${low}\nh_bucket{le="+Inf"} ${all}\nh_sum ${all * 2}\nh_count ${all}\n`
+    const store = seen(text(50, 100), text(55, 110), text(1, 3), text(90, 200))
+    const [series] = store.families.get("h")?.series.values() ?? []
+    assert.isDefined(series)
+    assert.deepStrictEqual(observedBy(series, "open"), observedBy(series, "start"))
+    assert.strictEqual(observedBy(series, "open").count, 200)
+    const [before] = seen(text(50, 100), text(55, 110)).families.get("h")?.series.values() ?? []
+    assert.isDefined(before)
+    assert.deepStrictEqual(observedBy(before, "open"), {
+      buckets: [
+        { bound: 1, count: 5 },
+        { bound: Number.POSITIVE_INFINITY, count: 10 }
+      ],
+      sum: 20,
+      count: 10
+    })
+  })
+
+  it("keeps a family together between whose series others stand", () => {
+    const text = '# TYPE a counter\na{x="1"} 1\n# TYPE b gauge\nb 1\na{x="2"} 2\n'
+    const a = seen(text, text).families.get("a")
+    assert.deepStrictEqual([a?.kind, a?.lines], ["counter", 2])
   })
 
   it("forgets what is not there any more, and a family that is another one now", () => {
@@ -231,7 +274,9 @@ describe("The quantiles of the page", () => {
 })
 
 describe("The numbers of the page", () => {
-  const cases: ReadonlyArray<readonly [name: string, value: number, text: string]> = [
+  // What a clock on the wall is behind the one in Greenwich then, in seconds.
+  const here = new Date(2026, 0, 2).getTimezoneOffset() * 60
+  const cases: ReadonlyArray<readonly [name: string, value: number, text: string, kind?: Kind]> = [
     ["a_seconds", 0.0125, "12.5 ms"],
     ["a_seconds_sum", 0.9999, "1 s"],
     ["a_seconds", 3_661, "61 min"],
@@ -246,11 +291,17 @@ describe("The numbers of the page", () => {
     ["a", Number.NaN, "NaN"],
     ["a_seconds", Number.POSITIVE_INFINITY, "+Inf"],
     ["a_bytes", Number.NEGATIVE_INFINITY, "−Inf"],
-    ["a_timestamp_seconds", 1e300, "1.00e+300"]
+    ["a_timestamp_seconds", 1e300, "1.00e+300"],
+    ["a_timestamp_seconds", 0, "0"],
+    ["a_start_time_seconds", Date.UTC(2026, 0, 2, 3, 4, 5) / 1e3 + here, "2026-01-02 03:04:05"],
+    // What takes time has the same end in its name.
+    ["a_response_time_seconds", 0.25, "250 ms"],
+    ["a_response_time_seconds", 0.25, "250 ms", "histogram"],
+    ["a_cpu_time_seconds_total", 2e9, "23,150 d", "counter"]
   ]
-  for (const [name, value, text] of cases) {
-    it(`are written for people: ${name} of ${value} as ${text}`, () => {
-      assert.strictEqual(formatted(value, unitOf(name)), text)
+  for (const [name, value, text, kind = "gauge"] of cases) {
+    it(`are written for people: ${name} of ${value} as ${text}${kind === "gauge" ? "" : `, of a ${kind}`}`, () => {
+      assert.strictEqual(formatted(value, unitOf(name, kind)), text)
     })
   }
 

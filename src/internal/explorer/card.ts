@@ -4,7 +4,7 @@ import { distributionView, observedByAll } from "./distribution.js"
 import { arrange, button, drawn, element, entitle, literal, write } from "./dom.js"
 import type { Found } from "./filter.js"
 import type { Unit } from "./format.js"
-import { counted, exact, formatted, perSecond, unitOf } from "./format.js"
+import { counted, earliest, exact, formatted, perSecond, unitOf } from "./format.js"
 import { quantileOf } from "./quantile.js"
 import type { View } from "./rows.js"
 import { tableView } from "./rows.js"
@@ -28,7 +28,7 @@ let lastId = 0
 /** A card that calls `onToggle` when it is to be opened or closed. */
 export const card = (family: Family, onToggle: () => void): Card => {
   lastId += 1
-  const unit = unitOf(family.name)
+  const unit = unitOf(family.name, family.kind)
   const head = headOf(family, unit, onToggle)
   const body = element("div", "body")
   body.id = `series-${lastId}`
@@ -107,24 +107,26 @@ const toldOf = (family: Family, unit: Unit): Told => {
     return {
       text,
       title: `p50 – p99: ${exact(median)} – ${exact(high)}`,
-      more: `p50 – p99, ${perSecond(total, "none")}`
+      more: withRate("p50 – p99", total)
     }
   }
   if (kind === "summary") {
     const { count, sum } = observedByAll(series.values(), "start")
     const mean = sum / count
     const text = Number.isNaN(mean) ? "–" : formatted(mean, unit)
-    return { text, title: exact(mean), more: `mean, ${perSecond(total, "none")}` }
+    return { text, title: exact(mean), more: withRate("mean", total) }
   }
   if (series.size === 1)
     return { text: formatted(only.value, unit), title: exact(only.value), more: ageOf(only.value, unit) }
   return rangeOf(family, unit)
 }
 
+const withRate = (what: string, rate: number): string => [what, perSecond(rate, "none")].filter(Boolean).join(", ")
+
 // A time alone says little.
 const ageOf = (value: number, unit: Unit): string => {
   const age = Date.now() / 1e3 - value
-  return unit === "timestamp" && value > 1e6 && age > 0 ? `${formatted(age, "seconds")} ago` : ""
+  return unit === "timestamp" && value >= earliest && age > 0 ? `${formatted(age, "seconds")} ago` : ""
 }
 
 const rangeOf = ({ series }: Family, unit: Unit): Told => {

@@ -84,7 +84,7 @@ const figure = ({ kind }: Family, series: Series, unit: Unit, span: () => Span) 
       ...quantiles.map(([quantile, value]) => valued(nameOf(quantile), value, unit)),
       valued("mean", observed.sum / observed.count, unit),
       valued("count", observed.count, "none"),
-      { name: "per second", text: perSecond(series.rate, "none"), title: exact(series.rate) }
+      { name: "per second", text: perSecond(series.rate, "none") || "–", title: exact(series.rate) }
     ])
     bars?.show(observed, kind === "histogram" ? quantiles : [])
     spark.draw(series.history, true)

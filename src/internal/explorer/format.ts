@@ -1,12 +1,13 @@
 /** Numbers for people. */
+import type { Kind } from "./store.js"
 
 /** What a number is a number of. */
 export type Unit = "seconds" | "bytes" | "timestamp" | "ratio" | "celsius" | "none"
 
-/** As the name of a metric says by its end. */
-export const unitOf = (name: string): Unit => {
+/** As the name of a metric says by its end. What is counted or observed is no point in time. */
+export const unitOf = (name: string, kind: Kind): Unit => {
   const base = name.replace(/_(total|sum|count|bucket|created)$/, "")
-  if (/_(timestamp|time)_seconds$/.test(base)) return "timestamp"
+  if (/_(timestamp|time)_seconds$/.test(base) && (kind === "gauge" || kind === "untyped")) return "timestamp"
   const found = /_(seconds|bytes|ratio|celsius)$/.exec(base)?.[1]
   return (found as Unit | undefined) ?? "none"
 }
@@ -46,10 +47,14 @@ const seconds = (value: number): string => {
   return `${plain(value / 86_400)} d`
 }
 
+/** What is less is no point in time: in 2001, in seconds since 1970. */
+export const earliest = 1e9
+
 const timestamp = (value: number): string => {
   const date = new Date(value * 1e3)
-  // What is no date is told as a number; 0 is what is not set.
-  if (Number.isNaN(date.getTime()) || value < 1e6) return plain(value)
+  // What is no date is told as a number; 0 is what is not set, and so little is how long something takes.
+  if (Number.isNaN(date.getTime()) || value === 0) return plain(value)
+  if (value < earliest) return seconds(value)
   const two = (number: number): string => String(number).padStart(2, "0")
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
@@ -79,9 +84,9 @@ export const shortest = (value: number, unit: Unit): string => {
   return other.length < text.length ? other : text
 }
 
-/** What is added in a second. */
+/** What is added in a second; nothing where that is not known yet. */
 export const perSecond = (value: number, unit: Unit): string =>
-  Number.isNaN(value) ? "" : `${formatted(value, unit === "timestamp" ? "none" : unit)}/s`
+  Number.isNaN(value) ? "" : `${formatted(value, unit)}/s`
 
 /** A value as it is, to the last digit. */
 export const exact = (value: number): string =>

@@ -55,7 +55,7 @@ const row = (series: Series, unit: Unit, isCounter: boolean): Row => {
   const update = (): void => {
     write(value, formatted(series.value, unit))
     entitle(value, exact(series.value))
-    if (isCounter) write(rate, perSecond(series.rate, unit))
+    if (isCounter) write(rate, perSecond(series.rate, unit) || "–")
     node.classList.toggle("moves", series.hasChanged)
     spark.draw(series.history, isCounter)
   }

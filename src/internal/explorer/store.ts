@@ -13,8 +13,8 @@ export type Kind = (typeof kinds)[number]
 export interface Point {
   readonly bound: number
   value: number
-  /** When it was seen for the first time. */
-  readonly first: number
+  /** When it was seen for the first time, or 0 since the series began anew. */
+  first: number
 }
 
 /** The observations of a histogram or a summary. */
@@ -33,9 +33,9 @@ export interface Series {
   value: number
   /** The same at the look before. */
   previous: number
-  /** The same at the first look. */
+  /** The same at the first look, or 0 since it began anew. */
   first: number
-  /** What it grows by in a second, or for a gauge its value. */
+  /** What it grows by in a second, which one look does not tell, or for a gauge its value. */
   rate: number
   hasChanged: boolean
   seen: number
@@ -175,10 +175,16 @@ export class Store implements Sink {
     return fresh
   }
 
+  // Where others stand between, it is what its type has said all the same.
+  private familyNamed(name: string): Family {
+    const known = this.families.get(name)
+    return this.family(name, known?.seen === this.looks ? known.kind : "untyped")
+  }
+
   private newSlot(key: string, nameLength: number, value: number): Slot | undefined {
     const name = key.slice(0, nameLength)
     const suffix = this.current === undefined ? undefined : suffixOf(this.current, name)
-    const family = this.current === undefined || suffix === undefined ? this.family(name, "untyped") : this.current
+    const family = this.current === undefined || suffix === undefined ? this.familyNamed(name) : this.current
     const labels = labelsOf(key, nameLength)
     // What comes later was not there before.
     const first = this.looks === 1 ? value : 0
@@ -253,28 +259,37 @@ export class Store implements Sink {
     if (family.history === undefined && family.hasChanged && this.familyHistories < mostHistories) {
       this.familyHistories += 1
       family.history = new History()
-      family.history.push(isGauge ? before : 0)
+      family.history.push(before)
     }
     family.history?.push(family.total)
   }
 
   private followSeries(series: Series, isGauge: boolean): void {
-    const { previous, value } = series
+    const { previous, rate: before, value } = series
     const isChanged = !Object.is(value, previous)
     // One that has become less began anew.
-    const grown = value < previous ? value : value - previous
-    series.rate = isGauge ? value : this.elapsed > 0 ? grown / this.elapsed : 0
+    const isAnew = value < previous && !isGauge
+    if (isAnew) beginAnew(series)
+    const grown = isAnew ? value : value - previous
+    series.rate = isGauge ? value : this.elapsed > 0 ? grown / this.elapsed : Number.NaN
     if (isChanged) {
       series.hasChanged = true
       if (series.history === undefined && this.histories < mostHistories) {
         this.histories += 1
         series.history = new History()
-        series.history.push(isGauge ? previous : 0)
+        series.history.push(before)
       }
     }
     series.history?.push(series.rate)
     series.previous = value
   }
+}
+
+const beginAnew = (series: Series): void => {
+  series.first = 0
+  if (series.distribution === undefined) return
+  series.distribution.firstSum = 0
+  for (const point of series.distribution.points) point.first = 0
 }
 
 const bounds: Readonly<Record<string, string>> = { histogram: "le", summary: "quantile" }
