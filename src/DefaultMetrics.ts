@@ -93,6 +93,7 @@ export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsE
  * - `process_max_fds` follows the limit, and is `+Inf` where there is none.
  * - `nodejs_eventloop_active_seconds_total` is new: `rate(…[1m])` of it is the utilization of the event loop, 0 to 1.
  *   (The `nodejs_eventloop_utilization_*` of `@prometheus-io/client` are not here: it takes ten samples a second for them.)
+ * - `nodejs_heap_size_limit_bytes` is new: what V8's heap may have at most, as `--max-old-space-size` says or V8 itself.
  *
  * What the system does not tell is left out: without `/proc` that is the memory but for the resident one, and the file
  * descriptors. In a worker thread, those of the process are the whole process', those of Node.js the thread's.

@@ -77,6 +77,7 @@ export const definitions: ReadonlyArray<Definition> = [
   ...byType("nodejs_active_requests", "Active requests of libuv", from.requests),
   gauge("nodejs_heap_size_total_bytes", "V8's heap, in bytes.", (r) => r.get(from.memory)?.heapTotal),
   gauge("nodejs_heap_size_used_bytes", "What is used of V8's heap, in bytes.", (r) => r.get(from.memory)?.heapUsed),
+  gauge("nodejs_heap_size_limit_bytes", "What V8's heap may have at most, in bytes.", (r) => r.get(from.heapLimit)),
   gauge(
     "nodejs_external_memory_bytes",
     "Memory of objects bound to V8's, in bytes.",

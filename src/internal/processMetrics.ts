@@ -1,7 +1,7 @@
 /** What the process and its runtime tell of themselves: each reading is taken once for all metrics of a scrape. */
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { performance } from "node:perf_hooks"
-import { getHeapSpaceStatistics } from "node:v8"
+import { getHeapSpaceStatistics, getHeapStatistics } from "node:v8"
 
 /** Labels beside those that every metric has. */
 export type OwnLabels = Readonly<Record<string, string | number>>
@@ -111,6 +111,9 @@ export const byType = (names: ReadonlyArray<string> | undefined): Read => {
   for (const name of names) numbers.set(name, (numbers.get(name) ?? 0) + 1)
   return [...numbers].map(([type, number]) => [{ type }, number])
 }
+
+/** How large V8's heap may become, in bytes, which can be changed while the process runs. */
+export const heapLimit = (): number => getHeapStatistics().heap_size_limit
 
 /** The spaces of V8's heap. */
 export const heapSpaces = () =>
