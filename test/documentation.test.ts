@@ -108,7 +108,13 @@ describe("Every example in the documentation of the code", () => {
   })
 })
 
-const pages = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "examples/README.md"].concat(
+const pages = [
+  "README.md",
+  "SECURITY.md",
+  "CONTRIBUTING.md",
+  "examples/README.md",
+  "examples/monitoring/README.md"
+].concat(
   readdirSync(join(root, "docs"))
     .filter((file) => file.endsWith(".md"))
     .map((file) => `docs/${file}`)
@@ -142,7 +148,7 @@ describe("Every snippet of the README and the guides", () => {
   const titles = ["A complete example", "With plain promises"].concat(
     // Of the guides, those that serve or run to an end by themselves.
     ["With labels", "Metrics that are there once", "Streams", "What comes along", "TLS", "Authentication"],
-    ["In a server that is there already", "@effect/platform"]
+    ["In a server that is there already", "@effect/platform", "Node.js frameworks"]
   )
   const started: Array<Running> = []
   afterAll(() => {
@@ -231,6 +237,14 @@ describe("Every snippet of the README and the guides", () => {
       'http_server_requests_total{method="GET",route="/users/:id",status="200"} 1\n'
     )
     await ended(program)
+  })
+
+  it("Node.js frameworks: measures the requests of Express by route", async () => {
+    const program = await running("Node.js frameworks")
+    assert.strictEqual(await eventually(`${program.application}/users/7`, program), "user 7\n")
+    const body = await eventually(`${program.application}/metrics`, program)
+    assert.include(body, 'http_server_requests_total{method="GET",route="/users/:id",status="200"} 1\n')
+    assert.notInclude(body, 'route="/metrics"')
   })
 
   it("With plain promises: measures a function, a method and a promise", async () => {
