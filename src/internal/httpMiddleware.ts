@@ -23,12 +23,21 @@ import { Seen } from "./httpRoute.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
 
-/** An exchange that has ended, as the labels see it. */
+/**
+ * An exchange that has ended, as the labels see it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Exchange {
   readonly request: HttpServerRequest.HttpServerRequest
+  /** The answer as it was last seen on its way out. */
   readonly response: HttpServerResponse
+  /** What the application ended with. */
   readonly exit: Exit.Exit<HttpServerResponse, unknown>
+  /** The value of the label: a pattern, or `unmatched`. */
   readonly route: string
+  /** The value of the label: what was sent, or 499 or 503 where it was cut. */
   readonly status: number
 }
 

@@ -345,7 +345,7 @@ describe("labels that are rejected", () => {
   test("a function for what is in progress, which has no exit yet", () => {
     // @ts-expect-error: is not assignable to type
     Metrics.trackInprogress(runningBy, { labels: () => labels })
-    // @ts-expect-error: is not assignable to type
+    // @ts-expect-error: No overload matches this call
     Metrics.trackInprogress(running, { labels: () => labels })
     // @ts-expect-error: is not assignable to type
     Metrics.instrumented({ inprogress: { metric: runningBy, labels: () => labels } })
