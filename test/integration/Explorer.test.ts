@@ -431,7 +431,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
         assert.strictEqual(scrapes(), 1)
         // It rests for longer after a scrape that took longer, as one seems to that is on its way while the clock is turned.
         const until = async (count: number): Promise<void> => {
-          for (let steps = 0; scrapes() < count && steps < 200; steps += 1) await later(500)
+          for (let steps = 0; scrapes() < count && steps < 2_000; steps += 1) await later(500)
           assert.strictEqual(scrapes(), count)
         }
         assert.strictEqual(await later(2_000), 1)
