@@ -315,7 +315,7 @@ const instrumented: {
 } = combinator((instruments: AnyInstruments) => instruments)
 
 // Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
-export { countExceptions, instrumented, timed, trackInprogress }
+export { countExceptions, httpMetrics, instrumented, timed, trackInprogress }
 
 /**
  * How to register a server for `startHttpServer`: `consulAgent(…)`, or one's own.
@@ -586,7 +586,7 @@ export interface HttpMetricsOptions extends Options {
  * @since 0.1.0
  * @category constructors
  */
-export const httpMetrics: {
+const httpMetrics: {
   <const M extends OwnHttpMetrics = OwnHttpMetrics>(
     options?: HttpMetricsOptions & {
       readonly metrics?: (M & CheckHttpMetrics<M, never>) | undefined
