@@ -100,8 +100,9 @@ describe("Every export", () => {
 
 describe("Every example in the documentation of the code", () => {
   it("compiles", () => {
-    const sources = headers.flatMap(({ module }) =>
-      exampleIn(readFileSync(join(root, "src", `${module}.ts`), "utf8")).map((code) => ({ title: module, code }))
+    const rooms = readdirSync(join(root, "src", "promises")).map((file) => join("promises", file))
+    const sources = [...modules.map((module) => `${module}.ts`), ...rooms].flatMap((file) =>
+      exampleIn(readFileSync(join(root, "src", file), "utf8")).map((code) => ({ title: file, code }))
     )
     assert.isAbove(sources.length, 10)
     assert.deepEqual(diagnostics(written("examples", sources)), [])

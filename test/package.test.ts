@@ -126,10 +126,17 @@ describe("The sources", () => {
     for (const file of sources("internal")) {
       for (const imported of importsOf(file)) assert.notMatch(imported, /^\.\.\//, `${file} imports ${imported}`)
     }
+    // The rooms of one module, which nobody else enters, and which do not know it.
+    for (const file of sources("promises")) {
+      for (const imported of importsOf(file)) assert.notMatch(imported, /\/(Promises|index)\.js$/, file)
+    }
+    for (const file of [...sources(""), ...sources("internal")].filter((name) => name !== "Promises.ts")) {
+      for (const imported of importsOf(file)) assert.notInclude(imported, "/promises/", file)
+    }
   })
 
   it("import prom-client in one module, and never a barrel", () => {
-    const files = [...sources(""), ...sources("internal")]
+    const files = [...sources(""), ...sources("internal"), ...sources("promises")]
     assert.deepEqual(
       files.filter((file) => importsOf(file).includes("prom-client")),
       ["Registry.ts"]
