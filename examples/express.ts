@@ -4,31 +4,16 @@
  */
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { httpMetrics, nodeListener } from "effect-prometheus/Promises"
+import { expressRoute, httpMetrics, nodeListener } from "effect-prometheus/Promises"
 import type { NextFunction, Request, Response } from "express"
 import express from "express"
 
 const measure = httpMetrics()
 
-// An error that leaves a router takes away where that is mounted, so the pattern is taken as soon as the route is found.
-// `baseUrl` is what the client sent: a router mounted under a parameter (`/:tenant`) needs that pattern in its place.
-const patternOf = (request: Request): (() => string | undefined) => {
-  let pattern: string | undefined
-  let { route } = request
-  Object.defineProperty(request, "route", {
-    get: () => route,
-    set: (found) => {
-      route = found
-      pattern = `${request.baseUrl}${found.path}`
-    }
-  })
-  return () => pattern
-}
-
 const application = express()
 // Before all others: what has been answered by then is not measured.
 application.use((request, response, next) => {
-  measure(request, response, patternOf(request))
+  measure(request, response, expressRoute(request))
   next()
 })
 

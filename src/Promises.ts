@@ -22,6 +22,7 @@ export type { CheckInstruments, Combinator, Counting, Instruments, Settled, Wrap
 export { countExceptions, instrumented, timed, trackInprogress } from "./promises/combinators.js"
 export type { ConsulAgentOptions, Discovery } from "./promises/discovery.js"
 export { consulAgent, consulAgentFromEnv } from "./promises/discovery.js"
+export { expressRoute } from "./promises/expressRoute.js"
 export type { HttpMetricsOptions } from "./promises/http.js"
 export { httpMetrics, nodeListener, webHandler } from "./promises/http.js"
 export type { Options } from "./promises/registry.js"

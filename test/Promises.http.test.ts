@@ -12,7 +12,7 @@ import { Effect } from "effect"
 import express from "express"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import type { HttpMeasure, HttpMetricsOptions } from "../src/Promises.js"
-import { httpMetrics, nodeListener, webHandler } from "../src/Promises.js"
+import { expressRoute, httpMetrics, nodeListener, webHandler } from "../src/Promises.js"
 import { selfSigned } from "./support/certificate.js"
 import type { RawConnection } from "./support/http.js"
 import { eventually, get, rawConnection, requestLines } from "./support/http.js"
@@ -657,6 +657,177 @@ describe("what is left out", () => {
       yield* get(`http://127.0.0.1:${port}/api/other`)
       assert.deepStrictEqual(yield* all.endedAll(1), { "GET unmatched 200": 1 })
       assert.deepStrictEqual(yield* all.inProgress, { GET: 0 })
+    })
+  )
+})
+
+describe("the route of a request of Express", () => {
+  const answer = (_: IncomingMessage, response: ServerResponse) => void response.end("ok")
+  const fails = () => {
+    throw new Error("it failed")
+  }
+  /** An application with routers in routers, and how often each of its routes has ended after those requests. */
+  const routesOf = (paths: ReadonlyArray<string>, declare: (application: express.Express) => void) =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const measure = httpMetrics({ registry })
+      const application = express()
+      application.use((request, response, next) => {
+        measure(request, response, expressRoute(request))
+        next()
+      })
+      declare(application)
+      application.use((_: Error, __: IncomingMessage, response: ServerResponse, ___: express.NextFunction) => {
+        response.writeHead(500).end()
+      })
+      const port = yield* listening(createServer(application))
+      for (const path of paths) yield* get(`http://127.0.0.1:${port}${path}`)
+      return yield* told(registry).endedAll(paths.length)
+    })
+  const router = (declare: (router: express.Router) => void, options?: express.RouterOptions): express.Router => {
+    const made = express.Router(options)
+    declare(made)
+    return made
+  }
+
+  it.scopedLive("is the pattern that it was declared with, in every depth, also where an error leaves its router", () =>
+    Effect.gen(function* () {
+      const paths = [
+        "/users/7",
+        "/shop/orders/1?x=2",
+        "/shop/orders/2",
+        "/shop/deep/down/9",
+        "/shop/fail",
+        "/shop",
+        "/no"
+      ]
+      const ended = yield* routesOf([...paths, "/shop/no", "/sub/app/1", "/health"], (application) => {
+        application.use("/health", answer)
+        application.get("/users/:id", answer)
+        application.use("/shop", (_, __, next) => next())
+        const down = router((one) => one.get("/down/:n", answer))
+        const shop = router((one) => {
+          one.get("/", answer)
+          one.get("/orders/:order", answer)
+          one.use("/deep", down)
+          one.get("/fail", fails)
+        })
+        application.use("/shop", shop)
+        application.use(
+          "/sub",
+          express().use(
+            "/app",
+            router((one) => one.get("/:id", answer))
+          )
+        )
+      })
+      assert.deepStrictEqual(ended, {
+        "GET /users/:id 200": 1,
+        "GET /shop/orders/:order 200": 2,
+        "GET /shop/deep/down/:n 200": 1,
+        "GET /shop/fail 500": 1,
+        "GET /shop 200": 1,
+        "GET /sub/app/:id 200": 1,
+        "GET unmatched 404": 2,
+        "GET unmatched 200": 1
+      })
+    })
+  )
+
+  it.scopedLive(
+    "has the names of parameters for what was sent where routers are mounted, and one way to write the rest",
+    () =>
+      Effect.gen(function* () {
+        const sent = ["/ada/orders/1", "/Bob/Orders/2", "/%C3%A9%20e/oRDERS/3", "/a%2Fb/orders/4", "/orders/orders/5"]
+        const ended = yield* routesOf([...sent, "/x/x/y/6", "/v-1/deep/7", "/files/a/b/c/8"], (application) => {
+          const leaf = router((one) => one.get("/:id", answer))
+          const merging = router((one) => one.get("/:id", answer), { mergeParams: true })
+          application.use(
+            "/files/*rest",
+            router((one) => one.get("/", answer))
+          )
+          application.use("/v-:version/deep", leaf)
+          const outer = router((one) => one.use("/:tenant/y", merging).use("/orders", merging), { mergeParams: true })
+          application.use("/:tenant", outer)
+        })
+        assert.deepStrictEqual(ended, {
+          "GET /:tenant/orders/:id 200": 4,
+          "GET /:tenant/:tenant/:id 200": 1,
+          "GET /:tenant/:tenant/y/:id 200": 1,
+          "GET /v-:version/deep/:id 200": 1,
+          "GET /files/:rest 200": 1
+        })
+      })
+  )
+
+  it.scopedLive("is a pattern also where the application puts something else in the place of a parameter", () =>
+    Effect.gen(function* () {
+      const ended = yield* routesOf(["/ada/settings/1", "/bob/settings/2", "/eve/other/3"], (application) => {
+        const leaf = router((one) => one.get("/:id", answer))
+        application.param("user", (request, _, next, name) => {
+          Object.assign(request.params, { user: { name } })
+          next()
+        })
+        application.use("/:user/settings", leaf)
+        application.use("/:user/other", (request, _, next) => {
+          Object.assign(request, { baseUrl: undefined, route: null })
+          next()
+        })
+      })
+      assert.deepStrictEqual(ended, { "GET /:user/:id 200": 2, "GET unmatched 404": 1 })
+    })
+  )
+
+  it.scopedLive("is told to all who ask, and to one who asks within a router", () =>
+    Effect.gen(function* () {
+      const asked: Array<string | undefined> = []
+      const ended = yield* routesOf(["/in/7"], (application) => {
+        application.use((request, _, next) => {
+          const { baseUrl, route } = request
+          const tell = expressRoute(request)
+          assert.strictEqual(tell, expressRoute(request))
+          asked.push(baseUrl, String(route), tell())
+          next()
+        })
+        const inner = router((one) =>
+          one.get("/:id", (request, response) => {
+            asked.push(request.baseUrl, request.route.path, expressRoute(request)())
+            response.end()
+          })
+        )
+        application.use("/in", inner)
+      })
+      assert.deepStrictEqual(asked, ["", "undefined", undefined, "/in", "/:id", "/in/:id"])
+      assert.deepStrictEqual(ended, { "GET /in/:id 200": 1 })
+      const late: Array<string | undefined> = []
+      const application = express()
+      application.use(
+        "/:Tenant",
+        router((one) =>
+          one.get("/:id", (request, response) => {
+            late.push(expressRoute(request)())
+            response.end()
+          })
+        )
+      )
+      const port = yield* listening(createServer(application))
+      yield* get(`http://127.0.0.1:${port}/ada/1`)
+      assert.deepStrictEqual(late, ["/:id/:id"], "a pattern, whatever was sent")
+    })
+  )
+
+  it.scopedLive("is unmatched beside anything but Express", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const measure = httpMetrics({ registry })
+      const port = yield* listening(
+        createServer((request, response) => {
+          measure(request, response, expressRoute(request))
+          response.end()
+        })
+      )
+      yield* get(`http://127.0.0.1:${port}/known/1`)
+      assert.deepStrictEqual(yield* told(registry).endedAll(1), { "GET unmatched 200": 1 })
     })
   )
 })
