@@ -146,7 +146,7 @@ describe("The defaults in the documentation are those of the code", () => {
 
 describe("The table of all options", () => {
   const program = ts.createProgram(
-    ["ConsulAgent", "HttpMetrics", "EffectMetrics", "DefaultMetrics", "MetricsServer"].map((name) =>
+    ["ConsulAgent", "HttpMetrics", "EffectMetrics", "DefaultMetrics", "Exposition", "MetricsServer"].map((name) =>
       join(root, "src", `${name}.ts`)
     ),
     {

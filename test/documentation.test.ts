@@ -100,7 +100,9 @@ describe("Every export", () => {
 
 describe("Every example in the documentation of the code", () => {
   it("compiles", () => {
-    const rooms = readdirSync(join(root, "src", "promises")).map((file) => join("promises", file))
+    const rooms = ["exposition", "promises"].flatMap((room) =>
+      readdirSync(join(root, "src", room)).map((file) => join(room, file))
+    )
     const sources = [...modules.map((module) => `${module}.ts`), ...rooms].flatMap((file) =>
       exampleIn(readFileSync(join(root, "src", file), "utf8")).map((code) => ({ title: file, code }))
     )

@@ -1,0 +1,212 @@
+/** One scrape of the registry in context: read, told of, and recorded on the metrics of the server itself. */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import { epilogues } from "../internal/encoder.js"
+import type { Ask, Endpoint, NotScraped, Scraped } from "../internal/endpoint.js"
+import { newClashes, newFailures, newlyLeftOut } from "../internal/failures.js"
+import type { Format } from "../internal/negotiation.js"
+import { contentTypes } from "../internal/negotiation.js"
+import { LateError } from "../internal/readings.js"
+import type { Rendered, Rendering, Stopped } from "../internal/render.js"
+import { render as renderFamilies } from "../internal/render.js"
+import type { Flight, OnOwnMetric, OwnMetricName, ScrapeEvent } from "../internal/selfMetrics.js"
+import { ownMetrics, record, scrapeMetrics, seriesOf } from "../internal/selfMetrics.js"
+import type { ErrorPolicy, Serving } from "../internal/serving.js"
+import { shared } from "../internal/sharing.js"
+import { knownShortcuts, lookForShortcuts } from "../internal/shortcuts.js"
+import { giveBack, takeSpare } from "../internal/spare.js"
+import type { Writer } from "../internal/writer.js"
+import type { MetricRegistry } from "../Registry.js"
+import { client, Registry, unsafeCountError, unsafeOwnMetric } from "../Registry.js"
+
+/**
+ * There is no exposition, because metrics could not be read (`reason: "Collect"`, and `metrics` names them), because the
+ * registry itself could not (`reason: "Registry"`), or because the time was over (`reason: "Timeout"`, and `metrics` names
+ * those that had not answered; only a scrape has a limit to its time).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ExpositionError extends Data.TaggedError("ExpositionError")<{
+  readonly reason: "Collect" | "Registry" | "Timeout"
+  readonly metrics: ReadonlyArray<string>
+  readonly message: string
+  readonly cause: unknown
+}> {}
+
+/**
+ * The endpoint of the registry in context, for whoever serves it.
+ */
+export const endpoint = (
+  serving: Serving & Partial<Pick<Endpoint, "explorer" | "load" | "path">>,
+  metrics?: ReadonlyArray<OwnMetricName>
+): Effect.Effect<Endpoint> =>
+  Effect.map(
+    Effect.all([Effect.runtime<never>(), Registry, telling(serving, metrics)]),
+    ([runtime, registry, tell]) => {
+      void lookForShortcuts(client)
+      const { compression, load = { scrapes: 0 }, maxScrapesInFlight, onError, path, scrapeTimeout } = serving
+      const { explorer = false } = serving
+      // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
+      const scrapeShared = (ask: Ask): Promise<Scraped> =>
+        shared(registry, JSON.stringify([ask, onError]), (leave) =>
+          Runtime.runPromise(runtime)(scrape(registry, ask, { onError }, leave))
+        )
+      return { path, explorer, compression, scrapeTimeout, maxScrapesInFlight, load, tell, scrape: scrapeShared }
+    }
+  )
+
+/**
+ * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on, and
+ * with each scrape again, if the registry was cleared or its metrics were reset.
+ */
+export const telling = (
+  { selfMetrics }: Serving,
+  metrics: ReadonlyArray<OwnMetricName> = scrapeMetrics
+): Effect.Effect<(event: ScrapeEvent) => void> =>
+  Effect.map(Registry, (registry) => {
+    const on: OnOwnMetric = (name, act) => {
+      try {
+        act(unsafeOwnMetric(registry, name))
+      } catch {
+        // A registry that cannot hold them, or holds another under that name, is nothing for a scrape to fall for.
+      }
+    }
+    const names: ReadonlyArray<OwnMetricName> = selfMetrics ? ["errors", ...metrics] : ["errors"]
+    const series = names.map((name) => ({ name, all: seriesOf(ownMetrics[name]) }))
+    const begin = (): void => {
+      for (const { name, all } of series) {
+        on(name, (metric) => {
+          for (const labels of all) metric.inc(labels, 0)
+        })
+      }
+    }
+    begin()
+    const all = flights.get(registry) ?? { scrapes: 0 }
+    flights.set(registry, all)
+    const flight: Flight = { all, scrapes: 0 }
+    return (event) => {
+      if (event.tag === "Began") begin()
+      if (selfMetrics) record(event, flight, on)
+    }
+  })
+
+// How many scrapes of a registry are in flight.
+const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
+
+const scrape = (
+  registry: MetricRegistry,
+  ask: Ask,
+  policy: ErrorPolicy,
+  leave: () => boolean
+): Effect.Effect<Scraped> => {
+  const memory = takeSpare(registry)
+  return Effect.map(scrapeFamilies(ask, policy, { memory }), (scraped) => {
+    if ("status" in scraped) {
+      if (memory !== undefined) giveBack(registry, memory)
+      return scraped
+    }
+    const writer = finished(scraped, ask.format)
+    const done = (): void => {
+      if (leave()) giveBack(registry, writer)
+    }
+    return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
+  })
+}
+
+/**
+ * A scrape of the registry in context that cannot fail, only say why there is no exposition.
+ */
+export const scrapeFamilies = (
+  ask: Ask,
+  policy: ErrorPolicy,
+  rendering?: Rendering
+): Effect.Effect<Rendered | NotScraped> =>
+  Effect.suspend(() =>
+    Effect.catchTag(
+      read(ask, policy, { ...rendering, deadline: deadlineOf(ask, policy) }),
+      "ExpositionError",
+      ({ cause, message, reason }) =>
+        // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
+        Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
+          status: reason === "Timeout" ? (503 as const) : (500 as const),
+          cause: errorOf[reason],
+          message
+        })
+    )
+  )
+
+const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" } as const
+
+// Where those that do not answer are left out, some time is kept for the others.
+const deadlineOf = ({ timeout }: Ask, { onError }: ErrorPolicy) => {
+  const now = performance.now()
+  const kept = onError === "continue" ? Math.min(500, timeout / 10) : 0
+  return { at: now + timeout, patience: now + timeout - kept }
+}
+
+type Reading = Omit<Ask, "timeout">
+
+/** Reads the registry in context, and tells of metrics that cannot be read. */
+export const read = (
+  ask: Reading,
+  policy: ErrorPolicy,
+  rendering?: Rendering
+): Effect.Effect<Rendered, ExpositionError> =>
+  Effect.flatMap(Registry, (registry) =>
+    Effect.flatMap(
+      Effect.tryPromise({
+        try: () => {
+          void lookForShortcuts(client)
+          return renderFamilies(registry, ask, knownShortcuts(), rendering)
+        },
+        catch: (cause) =>
+          new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
+      }),
+      (rendered) => Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
+    )
+  )
+
+const judged = (rendered: Rendered, { onError }: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> => {
+  const { failures, stopped } = rendered
+  if (stopped !== undefined) return tooLate(stopped)
+  const [failure] = failures
+  if (failure === undefined || onError === "continue") return Effect.succeed(rendered)
+  const late = failures.filter(({ error }) => error instanceof LateError).map(({ name }) => name)
+  if (late.length > 0) return tooLate({ names: late, isWaiting: true })
+  const metrics = failures.map(({ name }) => name)
+  const message = `collecting ${metrics.join(", ")} failed`
+  return new ExpositionError({ reason: "Collect", metrics, message, cause: failure.error })
+}
+
+const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, ExpositionError> => {
+  const message = isWaiting
+    ? `the time was over before these had answered: ${names.join(", ")}`
+    : `the time was over before it was the turn of ${names.join(", ")}`
+  return new ExpositionError({ reason: "Timeout", metrics: isWaiting ? names : [], message, cause: undefined })
+}
+
+// A metric that fails is counted every time, and logged when it begins to; but not one that somebody in a hurry did not
+// wait for.
+const tell = (registry: MetricRegistry, rendered: Rendered, { isHurried }: Reading): Effect.Effect<void> => {
+  const { failures: all } = rendered
+  const told = { ...rendered, failures: isHurried ? all.filter(({ error }) => !(error instanceof LateError)) : all }
+  for (const _ of told.failures) unsafeCountError(registry, "collect")
+  const failures = newFailures(registry, told)
+  const clashes = [...newClashes(registry, told), ...newlyLeftOut(registry, told)]
+  if (failures.length + clashes.length === 0) return Effect.void
+  return Effect.zipRight(
+    Effect.forEach(failures, ({ error, name }) => Effect.logError(`collecting ${name} failed`, Cause.die(error)), {
+      discard: true
+    }),
+    Effect.forEach(clashes, (clash) => Effect.logWarning(clash), { discard: true })
+  )
+}
+
+/** Completes a text by what its format wants at the end. */
+export const finished = ({ writer }: Rendered, format: Format): Writer => {
+  writer.text(epilogues[format])
+  return writer
+}
