@@ -124,6 +124,16 @@ const pages = [
 )
 
 describe("Every link in the documentation", () => {
+  const packed = (): ReadonlySet<string> => {
+    const told = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: root,
+      encoding: "utf8"
+    })
+    const [{ files }] = JSON.parse(told) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
+    return new Set(files.map(({ path }) => path))
+  }
+  let shipped: ReadonlySet<string> | undefined
+
   for (const page of pages) {
     it(`leads somewhere: ${page}`, () => {
       for (const [, link = ""] of readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -131,6 +141,9 @@ describe("Every link in the documentation", () => {
         const [path = "", anchor] = link.split("#")
         const file = path === "" ? page : join(dirname(page), path)
         assert.isTrue(existsSync(join(root, file)), `${page}: ${link}`)
+        shipped ??= packed()
+        const isShipped = shipped.has(file) || [...shipped].some((path) => path.startsWith(join(file, "/")))
+        assert.isTrue(isShipped, `${page}: ${link} leads out of the package`)
         if (anchor !== undefined) assert.include(anchorsOf(file), anchor, `${page}: ${link}`)
       }
     })
