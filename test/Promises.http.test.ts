@@ -703,6 +703,7 @@ describe("the route of a request of Express", () => {
       ]
       const ended = yield* routesOf([...paths, "/shop/no", "/sub/app/1", "/health"], (application) => {
         application.use("/health", answer)
+        application.use(router((one) => one.get("/users/:name", (_, __, next) => next())))
         application.get("/users/:id", answer)
         application.use("/shop", (_, __, next) => next())
         const down = router((one) => one.get("/down/:n", answer))
@@ -738,7 +739,15 @@ describe("the route of a request of Express", () => {
     "has the names of parameters for what was sent where routers are mounted, and one way to write the rest",
     () =>
       Effect.gen(function* () {
-        const sent = ["/ada/orders/1", "/Bob/Orders/2", "/%C3%A9%20e/oRDERS/3", "/a%2Fb/orders/4", "/orders/orders/5"]
+        const more = ["/V-%C3%A9/Deep/8", "/two/x/y/x/9", "/ada/kept/1"]
+        const sent = [
+          ...more,
+          "/ada/orders/1",
+          "/Bob/Orders/2",
+          "/%C3%A9%20e/oRDERS/3",
+          "/a%2Fb/orders/4",
+          "/orders/orders/5"
+        ]
         const ended = yield* routesOf([...sent, "/x/x/y/6", "/v-1/deep/7", "/files/a/b/c/8"], (application) => {
           const leaf = router((one) => one.get("/:id", answer))
           const merging = router((one) => one.get("/:id", answer), { mergeParams: true })
@@ -747,14 +756,25 @@ describe("the route of a request of Express", () => {
             router((one) => one.get("/", answer))
           )
           application.use("/v-:version/deep", leaf)
-          const outer = router((one) => one.use("/:tenant/y", merging).use("/orders", merging), { mergeParams: true })
+          application.use("/two/:a/y/:b", leaf)
+          const outer = router(
+            (one) =>
+              one
+                .use("/kept", (_, __, next) => next())
+                .get("/kept/:id", answer)
+                .use("/:tenant/y", merging)
+                .use("/orders", merging),
+            { mergeParams: true }
+          )
           application.use("/:tenant", outer)
         })
         assert.deepStrictEqual(ended, {
           "GET /:tenant/orders/:id 200": 4,
           "GET /:tenant/:tenant/:id 200": 1,
           "GET /:tenant/:tenant/y/:id 200": 1,
-          "GET /v-:version/deep/:id 200": 1,
+          "GET /:tenant/kept/:id 200": 1,
+          "GET /two/:a/y/:b/:id 200": 1,
+          "GET /v-:version/deep/:id 200": 2,
           "GET /files/:rest 200": 1
         })
       })

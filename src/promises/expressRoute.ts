@@ -34,8 +34,8 @@ export const expressRoute = (request: IncomingMessage): (() => string | undefine
   let { baseUrl = "", route } = express
   let mounted: Mounted = { pattern: mountPattern(baseUrl, express.params), params: express.params }
   const places = new Map([[baseUrl, mounted]])
-  let found: { readonly mount: string; readonly route: unknown } | undefined
-  const tell = (): string | undefined => found && routePattern(found.mount, found.route)
+  let mount = mounted.pattern
+  const tell = (): string | undefined => routePattern(mount, route)
   const moved = (to: unknown): void => {
     const from = baseUrl
     baseUrl = typeof to === "string" ? to : ""
@@ -50,9 +50,8 @@ export const expressRoute = (request: IncomingMessage): (() => string | undefine
   }
   const routed = (to: unknown): void => {
     route = to
-    if (to !== undefined) found = { mount: mounted.pattern, route: to }
+    mount = mounted.pattern
   }
-  routed(route)
   Object.defineProperties(request, {
     [tellOf]: { value: tell },
     baseUrl: { configurable: true, enumerable: true, get: () => baseUrl, set: moved },
@@ -91,7 +90,7 @@ const routePattern = (mount: string, route: unknown): string | undefined => {
  */
 const mountPattern = (sent: string, params: Params = {}, outer: Params = {}): string => {
   const text = decoded(sent)
-  const names = Object.keys(params).filter((name) => params[name] !== undefined)
+  const names = Object.keys(params)
   let pattern = ""
   let at = 0
   for (const name of names) {
