@@ -270,6 +270,20 @@ describe("beside a framework", () => {
       assert.deepStrictEqual({ streamed, users, heads }, { streamed: 14, users: 14, heads: 0 })
       assert.strictEqual(await example.stop(), 0)
     })
+
+    it(`${file} has one route for a path, however it is spelt: nobody can make series up`, async () => {
+      const example = new Example(file)
+      const { origin } = new URL(await example.printed(/application: (\S+)/))
+      const paths = ["/shop/orders/9", "/SHOP/orders/9", "/sHop/ORDERS/9", "/%73hop/orders/9", "//shop//orders/9/"]
+      for (const path of paths) await get(origin + path)
+      const body = await until("the end of all requests", async () => {
+        const { body } = await get(await example.printed(/metrics: (\S+)/))
+        return sampleOf(body, "http_server_requests_total") === paths.length ? body : undefined
+      })
+      const routes = Object.keys(endedIn(body)).map((key) => key.split(" ")[1])
+      assert.sameMembers([...new Set(routes)], ["/shop/orders/:order", "unmatched"])
+      assert.strictEqual(await example.stop(), 0)
+    })
   }
 })
 
