@@ -98,8 +98,8 @@ export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsE
  * What the system does not tell is left out: without `/proc` that is the memory but for the resident one, and the file
  * descriptors. In a worker thread, those of the process are the whole process', those of Node.js the thread's.
  *
- * It fails with a `DefaultMetricsError` if an option is none, or if the registry refuses a metric; nothing is left on it
- * then.
+ * It fails with a `DefaultMetricsError` if an option is unknown or cannot be right, or if the registry refuses a metric;
+ * nothing is left on it then.
  *
  * @example
  * import { DefaultMetrics } from "effect-prometheus"

@@ -58,7 +58,7 @@ import { Registry } from "./Registry.js"
 export type Options = EffectOptions
 
 /**
- * An option is none. `message` names it.
+ * An option is unknown, or its value cannot be right. `message` names it.
  *
  * @since 0.1.0
  * @category errors
@@ -75,7 +75,7 @@ export class EffectMetricsError extends Data.TaggedError("EffectMetricsError")<{
  * To do so twice exposes them once, until the last of the scopes closes: a metric is there that either wants. With another
  * `prefix` they are there under those names as well.
  *
- * It fails with an `EffectMetricsError` where an option is unknown, or is none.
+ * It fails with an `EffectMetricsError` where an option is unknown, or its value cannot be right.
  *
  * @since 0.1.0
  * @category constructors

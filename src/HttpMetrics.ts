@@ -45,8 +45,8 @@ export type { Exchange } from "./internal/httpMiddleware.js"
 export type { CheckHttpMetrics, OwnHttpMetrics } from "./internal/httpOptions.js"
 
 /**
- * The metrics cannot be as they are asked for: an option is none (`reason: "InvalidOptions"`), or the registry has another
- * metric by one of their names, or cannot take it (`reason: "Metric"`).
+ * The metrics cannot be as they are asked for: an option is unknown or cannot be right (`reason: "InvalidOptions"`), or the
+ * registry has another metric by one of their names, or cannot take it (`reason: "Metric"`). `message` names which.
  *
  * @since 0.1.0
  * @category errors
@@ -179,7 +179,8 @@ export const make = <
 
 /**
  * The same as `make` in one line: a middleware that measures on the registry in the context of each request. It throws a
- * `RangeError` that names an option which is none. A registry that cannot take the metrics is told as a metric that throws.
+ * `RangeError` that names an option which is unknown or cannot be right. A registry that cannot take the metrics is told
+ * as a metric that throws is.
  *
  * @example
  * import { HttpApiBuilder, HttpMiddleware } from "@effect/platform"

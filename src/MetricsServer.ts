@@ -2,8 +2,7 @@
  * An HTTP or HTTPS server for the metrics alone, as a Layer.
  *
  * It serves the registry in context on `/metrics`, and on `/` a small page for health checks, or for browsers one that
- * shows the metrics to people. With a `ServiceDiscovery`
- * provided to it, it is registered while it serves.
+ * shows the metrics to people. With a `ServiceDiscovery` provided to it, it is registered while it serves.
  *
  * @example
  * import { ConsulAgent, MetricsServer } from "effect-prometheus"

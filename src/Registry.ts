@@ -87,8 +87,8 @@ export class Registry extends Context.Reference<Registry>()("effect-prometheus/R
 export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.succeed(Registry, registry)
 
 /**
- * There is no such metric on the registry: another one has its name (`reason: "Clash"`; the message says what differs),
- * the options are none (`"InvalidOptions"`; the message names the option), or the registry itself failed (`"Registry"`).
+ * The metric cannot be had: another one has its name (`reason: "Clash"`; the message says what differs), an option is
+ * unknown or cannot be right (`"InvalidOptions"`; the message names it), or the registry itself failed (`"Registry"`).
  * Nothing was registered.
  *
  * @since 0.1.0

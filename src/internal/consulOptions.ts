@@ -70,7 +70,9 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
 export interface AgentTls {
   /** The authority that signed the agent's certificate. Default: those that Node.js trusts. */
   readonly ca?: string | undefined
+  /** The certificate that the agent is shown; it needs `key`. Default: none. */
   readonly cert?: string | undefined
+  /** The private key of that certificate, redacted or not. */
   readonly key?: string | Redacted.Redacted<string> | undefined
   /** The name that the agent's certificate must be for. Default: the host of the address. */
   readonly serverName?: string | undefined

@@ -30,6 +30,7 @@ import { onLeftOut } from "./leftOut.js"
  * @category models
  */
 export interface Exchange {
+  /** The request as it came. */
   readonly request: HttpServerRequest.HttpServerRequest
   /** The answer as it was last seen on its way out. */
   readonly response: HttpServerResponse
