@@ -14,8 +14,8 @@ const measure = httpMetrics()
 const metrics = webHandler()
 
 const application = new Hono<{ Bindings: HttpBindings }>()
-// Before all others. What `use` brings in matches as well, for all methods, and is no route; so does a route of `all`, which
-// is unmatched here.
+// Before all others. What `use` brings in matches as well, for all methods, and is no route. A route of `all` looks the
+// same, and is unmatched here.
 application.use(async (context, next) => {
   const { incoming, outgoing } = context.env
   measure(incoming, outgoing, () => {
