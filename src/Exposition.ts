@@ -130,7 +130,7 @@ export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, E
  * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
  * HEAD on whatever path it is mounted, and anything else with 405. It keeps itself out of the access log of
  * `HttpMiddleware.logger` and out of what `HttpMetrics` counts; to keep it out of the traces see `withTracerDisabled`. It
- * throws a `RangeError` that names an option that is unknown, or is none.
+ * throws a `RangeError` that names an option that is unknown or cannot be right.
  *
  * @since 0.1.0
  * @category constructors
@@ -281,7 +281,7 @@ export { layerRouter, layerRouterConfig, withTracerDisabled }
 /**
  * The exposition as a listener for `node:http`, and so for Express, Koa and Fastify, of the registry in context. It
  * answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies of an option that is unknown,
- * or is none.
+ * or cannot be right.
  *
  * @since 0.1.0
  * @category constructors
@@ -294,7 +294,7 @@ export const nodeListener = (
 /**
  * The exposition as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them, of
  * the registry in context. It answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies
- * of an option that is unknown, or is none.
+ * of an option that is unknown or cannot be right.
  *
  * What stands behind the request can be given as well, as to the `fetch` of Hono (`context.env`): where that names the
  * `incoming` request of Node.js, `Promises.httpMetrics` does not count it.

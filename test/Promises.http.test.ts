@@ -964,8 +964,14 @@ describe("whatever goes wrong in what is recorded", () => {
         "metrics.inProgress must be a metric or false, but it has no dec()"
       ],
       [{ metrics: { requests: true } }, "metrics.requests must be a metric or false, but it has no labels()"],
+      [{ registry: {} }, "registry must be a registry of prom-client, but it has no getMetricsAsArray()"],
       [null, "options must be an object with options, not null"]
     ]
+    assert.throws(
+      () => nodeListener({ registry: {} } as never),
+      RangeError,
+      "registry must be a registry of prom-client"
+    )
     for (const [options, message] of refused) {
       const given = options === null ? null : { registry, ...(options as object) }
       assert.throws(() => httpMetrics(given as HttpMetricsOptions as never), RangeError, message)

@@ -222,6 +222,25 @@ for (const { name, start } of starts) {
       assert.strictEqual((tls as MetricsServerError).reason, "Tls")
       assert.include((tls as MetricsServerError).message, "/nowhere/key.pem")
     })
+
+    const wrong: ReadonlyArray<readonly [object, string]> = [
+      [{ log: "x" }, 'log must be a function or false, not "x"'],
+      [{ log: null }, "log must be a function or false, not null"],
+      [{ registry: {} }, "registry must be a registry of prom-client, but it has no getMetricsAsArray()"],
+      [{ registry: null }, "registry must be a registry of prom-client, but it has no getMetricsAsArray()"],
+      [{ serviceDiscovery: {} }, "serviceDiscovery must have a method register()"],
+      [{ serviceDiscovery: null }, "serviceDiscovery must have a method register()"]
+    ]
+    it("cannot be started with what is no log, no registry, and no service discovery, nor are they valid", async () => {
+      for (const [options, message] of wrong) {
+        for (const act of [started, Promises.validateServerOptions]) {
+          const error = await rejection(act(options))
+          assert.instanceOf(error, MetricsServerError, message)
+          assert.strictEqual((error as MetricsServerError).reason, "InvalidOptions")
+          assert.strictEqual((error as MetricsServerError).message, message)
+        }
+      }
+    })
   })
 
   describe(`a service discovery of one's own, with ${name},`, () => {

@@ -22,11 +22,12 @@ import { knownOptions, ownOptions, without } from "../internal/options.js"
 import type { MetricRegistry } from "../Registry.js"
 import { unsafeFamily } from "../Registry.js"
 import type { Options } from "./registry.js"
-import { onRegistry, registryOf, reporting } from "./registry.js"
+import { onRegistry, registryOf, registryOption, reporting } from "./registry.js"
 
 /**
  * The metrics as a listener for `node:http`, Express, Koa and Fastify. It answers GET and HEAD on whatever path it is
- * mounted, and anything else with 405. It throws a `RangeError` that names an option that is unknown, or is none.
+ * mounted, and anything else with 405. It throws a `RangeError` that names an option that is unknown or cannot be
+ * right.
  *
  * @since 0.1.0
  * @category constructors
@@ -93,7 +94,7 @@ export interface HttpMetricsOptions extends Options {
  * Requests for metrics that `nodeListener` answers, or `webHandler` where it knows the request of Node.js, are left out.
  * A metric that throws, and a function of the options that throws, changes nothing in the answer: it is told as a process
  * warning once, and counted in `effect_prometheus_errors_total`. It throws a `RangeError` that names an option that is
- * unknown or is none, and an error where the registry has another metric by one of the names.
+ * unknown or cannot be right, and an error where the registry has another metric by one of the names.
  *
  * @example
  * import { createServer } from "node:http"
@@ -140,7 +141,7 @@ const httpMetrics: {
 } = (given: AnyHttpMetricsOptions = {}): HttpMeasure => {
   knownOptions("options", given, httpOptionNames)
   const options = ownOptions(given)
-  const registry = registryOf(options)
+  const registry = registryOption(options) ?? registryOf({})
   const labelNames = furtherLabelNames(options.labelNames)
   const labels = labelsOption(options.labels, labelNames)
   const families = httpFamilies({ labelNames, buckets: bucketsOption(options.buckets) })
@@ -169,6 +170,7 @@ export { httpMetrics }
 
 // What it dies of is thrown as it is.
 const mounted = <A>(handler: (options: ServeOptions) => Effect.Effect<A>, given: ServeOptions & Options): A => {
+  registryOption(given)
   const handling = onRegistry(handler(without(given, "registry")), given)
   return Exit.getOrElse(Effect.runSyncExit(handling), (cause) => {
     throw Cause.squash(cause)

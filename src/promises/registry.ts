@@ -23,6 +23,16 @@ export interface Options {
 /** The registry of the options, or the one that is used by default. */
 export const registryOf = ({ registry }: Options): MetricRegistry => registry ?? Context.get(Context.empty(), Registry)
 
+/** The registry of the options as it was given, if it is one. */
+export const registryOption = (options: Options | null | undefined): MetricRegistry | undefined => {
+  const registry = options?.registry
+  if (registry === undefined) return undefined
+  const methods = ["getMetricsAsArray", "getSingleMetric", "registerMetric"] as const
+  const lacks = methods.find((method) => typeof registry?.[method] !== "function")
+  if (lacks !== undefined) throw new RangeError(`registry must be a registry of prom-client, but it has no ${lacks}()`)
+  return registry
+}
+
 /** Runs `effect` on the registry of the options. What is no options at all is for the server to refuse. */
 export const onRegistry = <A, E, R>(
   effect: Effect.Effect<A, E, R>,

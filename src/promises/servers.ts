@@ -5,7 +5,8 @@ import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { Log } from "../internal/edge.js"
 import { running, toLog } from "../internal/edge.js"
-import { without } from "../internal/options.js"
+import { messageOf } from "../internal/message.js"
+import { shown, without } from "../internal/options.js"
 import * as MetricsServer from "../MetricsServer.js"
 import type { MetricRegistry } from "../Registry.js"
 import type { Server } from "../ServiceDiscovery.js"
@@ -13,7 +14,7 @@ import { ServiceDiscovery } from "../ServiceDiscovery.js"
 import type { Discovery } from "./discovery.js"
 import { asService } from "./discovery.js"
 import type { Options } from "./registry.js"
-import { onRegistry } from "./registry.js"
+import { onRegistry, registryOption } from "./registry.js"
 
 /**
  * How to serve.
@@ -99,6 +100,7 @@ export const startHttpServerInThread = (options: ThreadOptions = {}): Promise<Se
  * @category constructors
  */
 export const validateServerOptions = async (options: ThreadOptions = {}): Promise<void> => {
+  checkOwn(options)
   const checked = await Effect.runPromise(Effect.either(MetricsServer.validate(serverOptions(options))))
   if (Either.isLeft(checked)) throw checked.left
 }
@@ -121,10 +123,27 @@ export const hashPassword = (password: string | Redacted.Redacted<string>): Prom
 const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions =>
   without(given, "log", "registry", "serviceDiscovery")
 
+// These it knows nothing of either.
+const checkOwn = (options: ServerOptions | null): void => {
+  const { host = "", log, port = 0, serviceDiscovery } = options ?? {}
+  try {
+    registryOption(options)
+    if (log !== undefined && log !== false && typeof log !== "function") {
+      throw new RangeError(`log must be a function or false, not ${shown(log)}`)
+    }
+    if (serviceDiscovery !== undefined && typeof serviceDiscovery?.register !== "function") {
+      throw new RangeError("serviceDiscovery must have a method register()")
+    }
+  } catch (error) {
+    throw new MetricsServer.MetricsServerError({ reason: "InvalidOptions", host, port, message: messageOf(error) })
+  }
+}
+
 const started = async <E>(
   make: Effect.Effect<MetricsServer.RunningServer, E, Scope.Scope>,
   options: ServerOptions | null
 ): Promise<ServerHandle> => {
+  checkOwn(options)
   const serviceDiscovery = options?.serviceDiscovery
   const registering =
     serviceDiscovery === undefined
