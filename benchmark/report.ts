@@ -16,7 +16,7 @@ export interface Outcome {
 }
 
 /** Of times and sizes less is better, of rates more. */
-export type Unit = "ms" | "µs" | "ns" | "MiB" | "scrapes/s" | "modules"
+export type Unit = "ms" | "µs" | "ns" | "MiB" | "scrapes/s" | "requests/s" | "modules"
 
 export interface Figure extends Spread {
   readonly name: string
@@ -65,7 +65,7 @@ export const compare = (
   const mine = less(ours.rounds, without)
   const theirs = less(peer.rounds, without)
   const kind = asked.bar !== undefined && "atMost" in asked.bar ? "share" : "times"
-  const rate = ours.unit === "scrapes/s"
+  const rate = ours.unit.endsWith("/s")
   const ratios = perRound(mine, theirs, (a, b) => ((kind === "times") === rate ? a / b : b / a))
   return judged(asked, kind, spread(ratios), figure(ours, mine), figure(peer, theirs))
 }

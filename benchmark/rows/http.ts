@@ -4,43 +4,13 @@
  * process of its own and without gzip, on connections that stay open. Meanwhile the values change every other
  * millisecond, a few at a time.
  */
-import { spawn } from "node:child_process"
-import type { IncomingMessage, ServerResponse } from "node:http"
-import { createServer } from "node:http"
-import { createRequire } from "node:module"
-import type { AddressInfo } from "node:net"
 import { startHttpServer } from "effect-prometheus/Promises"
 import * as promClient from "prom-client"
+import { host, perSecond, plainServer } from "../load.js"
 import * as Data from "../registries.js"
 import type { Bar, Row } from "../report.js"
 import { compare } from "../report.js"
 import { alternate } from "../rounds.js"
-
-const host = "127.0.0.1"
-
-const scrapes = (url: string, connections: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const program = createRequire(import.meta.url).resolve("autocannon")
-    const args = [program, "--json", "--no-progress", "--connections", String(connections), "--duration", "2", url]
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
-    let output = ""
-    child.stdout.on("data", (chunk) => {
-      output += chunk
-    })
-    child.once("error", reject)
-    child.once("close", () => {
-      const { errors, non2xx, duration, "2xx": answered } = JSON.parse(output) as Record<string, number>
-      if (errors !== 0 || non2xx !== 0 || !answered || !duration)
-        reject(new Error(`not every scrape went well: ${output}`))
-      else resolve(answered / duration)
-    })
-  })
-
-const plainServer = async (handler: (request: IncomingMessage, response: ServerResponse) => unknown) => {
-  const server = createServer(handler)
-  await new Promise<void>((resolve) => server.listen(0, host, resolve))
-  return { url: `http://${host}:${(server.address() as AddressInfo).port}/metrics`, close: () => server.close() }
-}
 
 const overHttp = (id: string, connections: number, bar: Bar, fixedBar?: Bar): Row => ({
   id,
@@ -66,9 +36,9 @@ const overHttp = (id: string, connections: number, bar: Bar, fixedBar?: Bar): Ro
 
     const rates = await alternate(
       {
-        ours: () => scrapes(server.url, connections),
-        plain: () => scrapes(plain.url, connections),
-        fixed: () => scrapes(fixed.url, connections)
+        ours: () => perSecond(server.url, connections),
+        plain: () => perSecond(plain.url, connections),
+        fixed: () => perSecond(fixed.url, connections)
       },
       { rounds: 5 }
     )

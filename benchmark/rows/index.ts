@@ -4,6 +4,7 @@ import { instrumented, timed } from "./effects.js"
 import { firstScrape } from "./firstScrape.js"
 import { hold } from "./hold.js"
 import { http1, http32 } from "./http.js"
+import { httpRequests } from "./httpRequests.js"
 import { loading } from "./loading.js"
 import { million } from "./million.js"
 import { promises } from "./promises.js"
@@ -25,5 +26,6 @@ export const rows: ReadonlyArray<Row> = [
   timed,
   instrumented,
   promises,
+  httpRequests,
   loading
 ]
