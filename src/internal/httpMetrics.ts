@@ -3,10 +3,11 @@
  * routes and statuses, its registry, and its way to report a metric that failed.
  */
 import type { Family } from "./family.js"
-import type { Gauge, Labels } from "./labels.js"
-import { incrementing, observing, tracking } from "./metric.js"
+import type { Held } from "./httpInProgress.js"
+import { InProgress } from "./httpInProgress.js"
+import { AllSeries, names } from "./httpSeries.js"
+import type { Labels } from "./labels.js"
 import type { Reporter } from "./plan.js"
-import type { Operation } from "./warnings.js"
 
 /** What the metrics are called in options. */
 export type HttpMetricName = "requests" | "duration" | "requestSize" | "responseSize" | "inProgress"
@@ -163,160 +164,82 @@ export interface HttpRecorder {
 }
 
 /** Makes a recorder. `labelNames` are those beside `httpLabelNames`. */
-export const httpRecorder = (
-  source: HttpSource,
-  labelNames: ReadonlyArray<string>,
-  reporter: Reporter
-): HttpRecorder => {
-  const requests = writing("requests", source, reporter, incrementing)
-  const duration = writing("duration", source, reporter, observing)
-  const requestSize = writing("requestSize", source, reporter, observing)
-  const responseSize = writing("responseSize", source, reporter, observing)
-  const start = starting(source, reporter)
+export const httpRecorder = (source: HttpSource, labelNames: ReadonlyArray<string>, reporter: Reporter): HttpRecorder =>
+  new Recorder(source, labelNames, reporter)
+
+class Recorder implements HttpRecorder {
+  private readonly all: AllSeries
+  readonly inProgress: InProgress
   // One that is told of for each recorder: what is asked of the caller is another one's elsewhere.
-  const asked = { ...names.requests }
-  const failed = (error: unknown): void => reporter.failed("inc", asked, error)
-  const record = (method: string, how: HttpEnd): void => {
-    const series = seriesOf(method, how, labelNames)
-    const { exemplar, labels, requestBytes, responseBytes, seconds } = how
-    requests(series, (increment) => increment(undefined, exemplar))
-    if (seconds !== undefined) duration(series, (observe) => observe(seconds, undefined, exemplar))
-    if (requestBytes !== undefined) requestSize(series, (observe) => observe(requestBytes, undefined, undefined))
-    if (responseBytes !== undefined) responseSize(series, (observe) => observe(responseBytes, undefined, undefined))
-    const unknown = labels && Object.keys(labels).find((name) => !labelNames.includes(name))
-    if (unknown !== undefined) failed(new RangeError(`there is no label ${unknown} among the labelNames`))
+  private readonly asked = { ...names.requests }
+
+  constructor(
+    source: HttpSource,
+    private readonly labelNames: ReadonlyArray<string>,
+    private readonly reporter: Reporter
+  ) {
+    this.all = new AllSeries(source, labelNames, reporter)
+    this.inProgress = new InProgress(source, reporter)
   }
-  return {
-    failed,
-    begin(given) {
-      const method = methodLabel(given)
-      let takeBack = start(method)
-      let isOver = false
-      const over = (): boolean => {
-        if (isOver) return false
-        isOver = true
-        takeBack?.()
-        takeBack = undefined
-        return true
-      }
-      return {
-        end(how) {
-          if (over()) record(method, how)
-        },
-        leaveOut() {
-          over()
-        }
-      }
-    }
+
+  begin(method: string): HttpRun {
+    return new Run(this, methodLabel(method))
   }
-}
 
-// What a failure is told of where there is no metric to name.
-const names = {
-  requests: { name: "http_server_requests_total" },
-  duration: { name: "http_server_request_duration_seconds" },
-  requestSize: { name: "http_server_request_size_bytes" },
-  responseSize: { name: "http_server_response_size_bytes" },
-  inProgress: { name: "http_server_requests_in_progress" }
-} as const satisfies Readonly<Record<HttpMetricName, { readonly name: string }>>
-
-interface Series {
-  readonly key: string
-  readonly labels: () => Labels
-}
-
-const seriesOf = (method: string, { labels, route: given, status }: HttpEnd, labelNames: ReadonlyArray<string>) => {
-  const route = given === undefined || given === "" ? unmatched : given
-  const further = labelNames.map((name) => String(labels?.[name] ?? ""))
-  return {
-    // The texts of a list stand for that list alone, and what stands after the first two spaces for the rest.
-    key: `${method} ${status} ${further.length === 0 ? "" : JSON.stringify(further)}${route}`,
-    labels: () => {
-      const own: Record<string, string> = { method, route, status: String(status) }
-      for (const [index, name] of labelNames.entries()) own[name] = further[index] ?? ""
-      return own
-    }
+  failed(error: unknown): void {
+    this.reporter.failed("inc", this.asked, error)
   }
-}
 
-// So many series of a metric are found without looking their labels up; an application has fewer, but for a label
-// that has no end.
-const mostKept = 1_000
+  record(method: string, how: HttpEnd): void {
+    const { all } = this
+    const { exemplar, labels, requestBytes, responseBytes, route, seconds, status } = how
+    const further = this.labelNames.length === 0 ? none : this.textsOf(labels)
+    const series = all.of(method, route === undefined || route === "" ? unmatched : route, status, further)
+    all.write("requests", series, 1, exemplar)
+    if (seconds !== undefined) all.write("duration", series, seconds, exemplar)
+    if (requestBytes !== undefined) all.write("requestSize", series, requestBytes, undefined)
+    if (responseBytes !== undefined) all.write("responseSize", series, responseBytes, undefined)
+  }
 
-/** How a metric is written: what is known of each series is kept, for as long as it is the same metric. */
-const writing = <M extends object, Write>(
-  name: "requests" | "duration" | "requestSize" | "responseSize",
-  source: HttpSource,
-  reporter: Reporter,
-  writer: (metric: M, labels: Labels) => Write
-): ((series: Series, act: (write: Write) => void) => void) => {
-  const operation: Operation = name === "requests" ? "inc" : "observe"
-  const kept = new Map<string, Write>()
-  let known: object | undefined
-  return (series, act) => {
-    let metric: object | undefined = names[name]
+  // In the order of their names.
+  private textsOf(labels: Labels | undefined): ReadonlyArray<string> {
+    const { labelNames } = this
     try {
-      metric = source.metric(name)
-      if (metric === undefined) return
-      if (metric !== known || kept.size >= mostKept) kept.clear()
-      known = metric
-      let write = kept.get(series.key)
-      if (write === undefined) {
-        write = writer(metric as M, series.labels())
-        kept.set(series.key, write)
-      }
-      act(write)
+      const unknown = labels && Object.keys(labels).find((name) => !labelNames.includes(name))
+      if (unknown !== undefined) this.failed(new RangeError(`there is no label ${unknown} among the labelNames`))
+      return labelNames.map((name) => String(labels?.[name] ?? ""))
     } catch (error) {
-      reporter.failed(operation, metric ?? names[name], error)
+      this.failed(error)
+      return labelNames.map(() => "")
     }
   }
 }
 
-// How many requests are in progress by a gauge and its method, whoever counts them.
-const inProgress = new WeakMap<object, Map<string, Held>>()
+const none: ReadonlyArray<string> = []
 
-interface Held {
-  readonly gauge: Gauge & { readonly set?: (value: number) => void }
-  running: number
-}
+class Run implements HttpRun {
+  private readonly held: Held | undefined
+  private isOver = false
 
-const heldBy = (metric: Gauge, method: string): Held => {
-  const methods = inProgress.get(metric) ?? new Map<string, Held>()
-  inProgress.set(metric, methods)
-  const labels: Labels = { method }
-  const held = methods.get(method) ?? { gauge: tracking(metric, labels)(), running: 0 }
-  methods.set(method, held)
-  return held
-}
-
-/** Counts the start of a request. What it gives back takes that back, if it was done. */
-const starting = (source: HttpSource, reporter: Reporter): ((method: string) => (() => void) | undefined) => {
-  const move = (held: Held, by: 1 | -1): void => {
-    const { gauge } = held
-    // One that fails is not counted, and so need not be taken back.
-    if (source.ownsGauge && gauge.set !== undefined) gauge.set(held.running + by)
-    else if (by === 1) gauge.inc()
-    else gauge.dec()
-    held.running += by
+  constructor(
+    private readonly recorder: Recorder,
+    private readonly method: string
+  ) {
+    this.held = recorder.inProgress.start(method)
   }
-  return (method) => {
-    let metric: object | undefined = names.inProgress
-    try {
-      metric = source.metric("inProgress")
-      if (metric === undefined) return undefined
-      const held = heldBy(metric as Gauge, method)
-      move(held, 1)
-    } catch (error) {
-      reporter.failed("inc", metric ?? names.inProgress, error)
-      return undefined
-    }
-    const counted = metric
-    return () => {
-      try {
-        move(heldBy(counted as Gauge, method), -1)
-      } catch (error) {
-        reporter.failed("dec", counted, error)
-      }
-    }
+
+  end(how: HttpEnd): void {
+    if (this.over()) this.recorder.record(this.method, how)
+  }
+
+  leaveOut(): void {
+    this.over()
+  }
+
+  private over(): boolean {
+    if (this.isOver) return false
+    this.isOver = true
+    if (this.held !== undefined) this.recorder.inProgress.end(this.held)
+    return true
   }
 }

@@ -4,8 +4,13 @@
 const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
-  /** Whether it is left out, or what is to be done once it is. */
-  [key]?: true | Array<() => void>
+  /** Whether it is left out, or who is to leave it out. */
+  [key]?: true | Array<Leaving>
+}
+
+/** Whoever counts a request, and can have it uncounted. */
+export interface Leaving {
+  leaveOut(): void
 }
 
 /** Says that this request, as whoever serves it knows it, asks for metrics. */
@@ -14,14 +19,14 @@ export const leaveOut = (request: object): void => {
   const waiting = marked[key]
   if (waiting === true || !Object.isExtensible(request)) return
   marked[key] = true
-  for (const forget of waiting ?? []) forget()
+  for (const each of waiting ?? []) each.leaveOut()
 }
 
-/** Calls `forget` as soon as it is said of this request, which is at once where it has been already. */
-export const onLeftOut = (request: object, forget: () => void): void => {
+/** Has it left out as soon as that is said of this request, which is at once where it has been already. */
+export const onLeftOut = (request: object, leaving: Leaving): void => {
   const marked: Marked = request
   const waiting = marked[key]
-  if (waiting === true) forget()
-  else if (waiting !== undefined) waiting.push(forget)
-  else if (Object.isExtensible(request)) marked[key] = [forget]
+  if (waiting === true) leaving.leaveOut()
+  else if (waiting !== undefined) waiting.push(leaving)
+  else if (Object.isExtensible(request)) marked[key] = [leaving]
 }

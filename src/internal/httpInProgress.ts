@@ -1,0 +1,77 @@
+/** How many requests are in progress, by a gauge and its label `method`. */
+import type { HttpSource } from "./httpMetrics.js"
+import { names } from "./httpSeries.js"
+import type { Gauge, Labels } from "./labels.js"
+import { tracking } from "./metric.js"
+import type { Reporter } from "./plan.js"
+
+/** The requests of one method that are in progress on one gauge, whoever counts them. */
+export interface Held {
+  readonly metric: object
+  readonly gauge: Gauge & { readonly set?: (value: number) => void }
+  running: number
+}
+
+type Methods = Map<string, Held>
+
+const all = new WeakMap<object, Methods>()
+
+const methodsOf = (metric: object): Methods => {
+  const known = all.get(metric) ?? new Map()
+  all.set(metric, known)
+  return known
+}
+
+/** Counts starts and ends. What fails is told of. */
+export class InProgress {
+  private metric: object | undefined
+  private methods: Methods | undefined
+
+  constructor(
+    private readonly source: HttpSource,
+    private readonly reporter: Reporter
+  ) {}
+
+  /** Counts a start. What it gives back is to be ended: nothing where that failed, or there is no gauge. */
+  start(method: string): Held | undefined {
+    let metric: object | undefined
+    try {
+      metric = this.source.metric("inProgress")
+      if (metric === undefined) return undefined
+      const held = this.held(metric, method)
+      this.move(held, 1)
+      return held
+    } catch (error) {
+      this.reporter.failed("inc", metric ?? names.inProgress, error)
+      return undefined
+    }
+  }
+
+  end(held: Held): void {
+    try {
+      this.move(held, -1)
+    } catch (error) {
+      this.reporter.failed("dec", held.metric, error)
+    }
+  }
+
+  private move(held: Held, by: 1 | -1): void {
+    const { gauge } = held
+    // One that fails is not counted, and so need not be taken back.
+    if (this.source.ownsGauge && gauge.set !== undefined) gauge.set(held.running + by)
+    else if (by === 1) gauge.inc()
+    else gauge.dec()
+    held.running += by
+  }
+
+  private held(metric: object, method: string): Held {
+    if (this.methods === undefined || this.metric !== metric) this.methods = methodsOf(metric)
+    this.metric = metric
+    const known = this.methods.get(method)
+    if (known !== undefined) return known
+    const labels: Labels = { method }
+    const made = { metric, gauge: tracking(metric as Gauge, labels)(), running: 0 }
+    this.methods.set(method, made)
+    return made
+  }
+}
