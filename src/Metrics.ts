@@ -17,7 +17,7 @@
  * @since 0.1.0
  * @module
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -43,10 +43,10 @@ import type {
   WithLabels,
   WithoutLabels
 } from "./internal/labels.js"
-import type { Plan, Instruments as PlanInstruments, Reporter } from "./internal/plan.js"
+import type { Plan, Instruments as PlanInstruments } from "./internal/plan.js"
 import { begin, end, planned } from "./internal/plan.js"
+import { Reporting } from "./internal/reporting.js"
 import type { Operation } from "./internal/warnings.js"
-import { warningFor } from "./internal/warnings.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError } from "./Registry.js"
 
@@ -330,22 +330,21 @@ const measured = <A, E, R>(self: Effect.Effect<A, E, R>, plan: Plan<AnyExit>): E
 }
 
 /**
- * One run of what is measured. It is also where its metrics' failures go: they are counted at once, and logged as soon
- * as the fiber can.
+ * One run of what is measured. It is also where its metrics' failures go.
  *
  * @internal
  */
-export class Run<A, E> implements Reporter {
+export class Run<A, E> extends Reporting {
   private readonly gauge: Gauge | undefined
   private readonly exemplar: Labels | undefined
   private readonly clock: Clock.Clock
   private readonly start: bigint
-  private warnings: Effect.Effect<void> | undefined
 
   constructor(
     private readonly plan: Plan<AnyExit>,
     protected readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
   ) {
+    super()
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.exemplar = plan.exemplars ? currentSpan(fiber) : undefined
     this.gauge = begin(plan, this)
@@ -371,22 +370,7 @@ export class Run<A, E> implements Reporter {
     return Context.get(this.fiber.currentContext, Registry)
   }
 
-  failed(operation: Operation, metric: object, error: unknown): void {
+  protected override counted(operation: Operation): void {
     unsafeCountError(this.registry(), operation)
-    const warning = warningFor(metric, operation, error)
-    if (warning === undefined) return
-    const log = Effect.logWarning(warning, Cause.die(error))
-    this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
-  }
-
-  afterWarnings<B, R>(next: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
-    const { warnings } = this
-    if (warnings === undefined) return next
-    this.warnings = undefined
-    // A logger that dies must not change the outcome either.
-    return Effect.zipRight(
-      Effect.catchAllCause(warnings, () => Effect.void),
-      next
-    )
   }
 }

@@ -72,39 +72,35 @@ export class Answer {
       if (this.isGone) this.cut()
       const { body } = response
       if (body._tag !== "Stream" || this.written > 1) return Effect.succeed(response)
-      if (request.method === "HEAD") return Effect.as(this.unread, response)
+      // Nobody reads that body, for whose end the scope of a web handler waits.
+      if (request.method === "HEAD") return Effect.as(this.scopeClosed() ?? Effect.void, response)
       const { contentLength, contentType } = body
       const counted = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
       return Effect.succeed(HttpServerResponse.setBody(response, counted))
     })
 
-  // Nobody reads that body, for whose end the scope of a web handler waits.
-  private readonly unread: Effect.Effect<void> = Effect.suspend(() => {
-    this.scopeIsOpen = false
-    return this.exit === undefined ? Effect.void : this.over(this.exit)
-  })
-
-  /** The app has ended. */
-  readonly done = (exit: AnyExit): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      this.exit = exit
-      if (Exit.isSuccess(exit)) this.response = exit.value
-      return this.scopeIsOpen ? Effect.void : this.over(exit)
-    })
+  /** The app has ended. What it gives back, if anything, is still to be done. */
+  done(exit: AnyExit): Effect.Effect<void> | undefined {
+    this.exit = exit
+    if (Exit.isSuccess(exit)) this.response = exit.value
+    return this.scopeIsOpen ? undefined : this.over(exit)
+  }
 
   /** All is over, unless the app itself still runs: then this was not the scope of its request. */
-  readonly scopeClosed: Effect.Effect<void> = Effect.suspend(() => {
+  scopeClosed(): Effect.Effect<void> | undefined {
     this.scopeIsOpen = false
-    return this.exit === undefined ? Effect.void : this.over(this.exit)
-  })
+    return this.exit === undefined ? undefined : this.over(this.exit)
+  }
 
-  private over(exit: AnyExit): Effect.Effect<void> {
-    // What the app ended with was answered by whoever is further out.
-    const response =
-      this.response !== undefined || Exit.isSuccess(exit)
-        ? Effect.succeed(this.response ?? Exit.getOrElse(exit, () => HttpServerResponse.empty()))
-        : Effect.map(HttpServerError.causeResponse(exit.cause), ([answer]) => answer)
-    return Effect.map(response, (sent) => this.end(exit, sent, this.status(sent)))
+  private over(exit: AnyExit): Effect.Effect<void> | undefined {
+    const { response } = this
+    if (response === undefined && Exit.isFailure(exit)) {
+      // What the app ended with was answered by whoever is further out.
+      return Effect.map(HttpServerError.causeResponse(exit.cause), ([sent]) => this.end(exit, sent, this.status(sent)))
+    }
+    const sent = response ?? Exit.getOrElse(exit, () => HttpServerResponse.empty())
+    this.end(exit, sent, this.status(sent))
+    return undefined
   }
 
   // Nobody is there any more to write to. Whoever does may never be told so: to Node's `end` it is no error, and its

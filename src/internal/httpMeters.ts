@@ -1,7 +1,5 @@
 /** The metrics of HTTP requests as an application of `@effect/platform` has them: their options, and their registries. */
-import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
 import type { Family } from "./family.js"
 import type { HttpRecorder } from "./httpMetrics.js"
 import { httpFamilies, httpRecorder, httpSource } from "./httpMetrics.js"
@@ -9,9 +7,8 @@ import type { Measuring, Meter } from "./httpMiddleware.js"
 import type { OwnHttpMetrics } from "./httpOptions.js"
 import { bucketsOption, excludeOption, furtherLabelNames, labelsOption, ownHttpMetrics } from "./httpOptions.js"
 import { choiceOption, knownOptions, ownOptions } from "./options.js"
-import type { Reporter } from "./plan.js"
+import { Reporting } from "./reporting.js"
 import type { Operation } from "./warnings.js"
-import { warningFor } from "./warnings.js"
 
 /** The options as they are at run time. */
 export interface Given {
@@ -69,16 +66,16 @@ export const meters = <R extends { getSingleMetric(name: string): unknown }>(
 ): ((context: Context.Context<never>) => Meter) => {
   const all = new WeakMap<R, Meter>()
   const meterOn = (registry: R): Meter => {
-    const reporting = new Reporting((operation) => countError(registry, operation))
-    const warnings = () => reporting.take()
+    const reporting = new MeterReporting((operation) => countError(registry, operation))
+    const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
       const source = httpSource(metrics, registry, families, (family) => make(registry, family))
-      const meter = { recorder: httpRecorder(source, labelNames, reporting), warnings }
+      const meter = { recorder: httpRecorder(source, labelNames, reporting), afterWarnings }
       all.set(registry, meter)
       return meter
     } catch (error) {
       reporting.failed("inc", families.requests, error)
-      return { recorder: noRecorder, warnings }
+      return { recorder: noRecorder, afterWarnings }
     }
   }
   return (context) => {
@@ -92,24 +89,12 @@ const noRecorder: HttpRecorder = {
   failed: () => {}
 }
 
-// Failures are counted at once, and logged as soon as a fiber can.
-class Reporting implements Reporter {
-  private warnings: Effect.Effect<void> | undefined
-
-  constructor(private readonly count: (operation: Operation) => void) {}
-
-  failed(operation: Operation, metric: object, error: unknown): void {
-    this.count(operation)
-    const warning = warningFor(metric, operation, error)
-    if (warning === undefined) return
-    const log = Effect.logWarning(warning, Cause.die(error))
-    this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
+class MeterReporting extends Reporting {
+  constructor(private readonly count: (operation: Operation) => void) {
+    super()
   }
 
-  take(): Effect.Effect<void> | undefined {
-    const { warnings } = this
-    this.warnings = undefined
-    // A logger that dies must not change the outcome either.
-    return warnings && Effect.catchAllCause(warnings, () => Effect.void)
+  protected override counted(operation: Operation): void {
+    this.count(operation)
   }
 }

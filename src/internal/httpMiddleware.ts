@@ -45,8 +45,8 @@ export interface Exchange {
 /** Records on the metrics of one registry. */
 export interface Meter {
   readonly recorder: HttpRecorder
-  /** Logs what has failed since it was asked last. */
-  readonly warnings: () => Effect.Effect<void> | undefined
+  /** Logs what has failed since it was asked last, if anything has, and goes on with `next`. */
+  readonly afterWarnings: <A, E, R>(next: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 /** What a middleware does, but for the registry, which is found in the context of each request. */
@@ -72,21 +72,39 @@ export const measured =
       const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
       const begun = started(request, fiber, measuring)
       if (begun === undefined) return restore(app)
-      const { answer, seen, warned } = begun
-      const scope = context.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
-      if (scope !== undefined) answer.opened()
-      const body = Effect.matchCauseEffect(
-        restore(Effect.locally(app, FiberRef.currentContext, seen.within(context) as Context.Context<never>)),
-        {
-          onFailure: (cause) =>
-            Effect.zipRight(answer.done(Exit.failCause(cause)), Effect.zipRight(warned, Effect.failCause(cause))),
-          onSuccess: (response) => Effect.zipRight(answer.done(Exit.succeed(response)), Effect.as(warned, response))
-        }
+      const { answer, meter, seen } = begun
+      const ended = (exit: Exit.Exit<HttpServerResponse, E>) =>
+        Effect.zipRight(
+          inContext(context),
+          Effect.suspend(() => afterAll(answer.done(exit), meter, exit))
+        )
+      const body = Effect.matchCauseEffect(restore(app), {
+        onFailure: (cause) => ended(Exit.failCause(cause)),
+        onSuccess: (response) => ended(Exit.succeed(response))
+      })
+      // As `Effect.locally` does, which has a mask of its own.
+      const handled = Effect.zipRight(
+        appendPreResponseHandler(answer.writing),
+        Effect.zipRight(inContext(seen.within(context)), body)
       )
-      const handled = Effect.zipRight(appendPreResponseHandler(answer.writing), body)
+      const scope = context.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
       if (scope === undefined) return handled
-      return Effect.zipRight(Scope.addFinalizer(scope, Effect.zipRight(answer.scopeClosed, warned)), handled)
+      answer.opened()
+      const closed = Effect.suspend(() => afterAll(answer.scopeClosed(), meter, Exit.void))
+      return Effect.zipRight(Scope.addFinalizer(scope, closed), handled)
     })
+
+const inContext = (context: Context.Context<never>): Effect.Effect<void> =>
+  FiberRef.set(FiberRef.currentContext, context)
+
+// What has failed is told before the exit goes on.
+const afterAll = <A, E>(over: Effect.Effect<void> | undefined, meter: Meter, exit: Exit.Exit<A, E>) => {
+  if (over === undefined) return meter.afterWarnings(exit)
+  return Effect.zipRight(
+    over,
+    Effect.suspend(() => meter.afterWarnings(exit))
+  )
+}
 
 const started = (
   request: HttpServerRequest.HttpServerRequest,
@@ -96,7 +114,7 @@ const started = (
   const meter = measuring.meterIn(fiber.currentContext)
   if (isExcluded(request, measuring, meter)) return undefined
   const run = meter.recorder.begin(request.method)
-  if (typeof request.source === "object" && request.source !== null) onLeftOut(request.source, run.leaveOut)
+  if (typeof request.source === "object" && request.source !== null) onLeftOut(request.source, run)
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const start = clock.unsafeCurrentTimeNanos()
   const exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
@@ -120,7 +138,7 @@ const started = (
     }
   }
   const answer = new Answer(request, fiber, () => seen.upgraded, ended)
-  return { answer, seen, warned: Effect.suspend(() => meter.warnings() ?? Effect.void) }
+  return { answer, meter, seen }
 }
 
 const isExcluded = (
@@ -164,4 +182,7 @@ const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Chunk.some(Cause.failures(exit.cause), (error) => isServerError(error) && error._tag === "RouteNotFound")
 
 /** The path of a URL, without its query. */
-const pathOf = (url: string): string => url.split("?", 1)[0] ?? ""
+const pathOf = (url: string): string => {
+  const query = url.indexOf("?")
+  return query === -1 ? url : url.slice(0, query)
+}

@@ -96,7 +96,8 @@ export class Seen {
     return looking?.by.includes(this) === true
   }
 
-  private isLookedFor(): boolean {
+  /** Whether it is a router that asks. */
+  isLookedFor(): boolean {
     return this.isLooking() && isLookedBy(currentFiber())
   }
 
@@ -104,30 +105,7 @@ export class Seen {
   // the next one, which is the span that was there, or none.
   private listening(span: Tracer.AnySpan | undefined): Tracer.Span {
     const outer = span ?? absent
-    const attribute = (key: string, value: unknown): void => {
-      this.told(key, value)
-      if (outer._tag === "Span" && outer !== absent) outer.attribute(key, value)
-    }
-    const isLookedFor = (): boolean => this.isLookedFor()
-    const own: Readonly<Record<string | symbol, unknown>> = {
-      // It stands in for a span that is none only where a router asks.
-      get _tag() {
-        return (outer !== absent && outer._tag === "Span") || isLookedFor() ? "Span" : "ExternalSpan"
-      },
-      attribute,
-      context: Context.add(outer.context, Tracer.DisablePropagation, true),
-      parent: Option.fromNullable(span)
-    }
-    const listener = new Proxy(Object.create(outer), {
-      get: (_, key) => {
-        if (Object.hasOwn(own, key)) return own[key]
-        // What comes from elsewhere can do less than a span.
-        const from = key in outer ? outer : absent
-        const value = Reflect.get(from, key, from)
-        return typeof value === "function" ? value.bind(from) : value
-      },
-      set: (_, key, value) => Reflect.set(outer, key, value, outer)
-    })
+    const listener = new Proxy(Object.create(outer), new Listener(this, outer, span))
     listeners.add(listener)
     return listener
   }
@@ -155,6 +133,47 @@ export class Seen {
         return key === "run" || key === "runRaw" ? opens(value) : value
       }
     })
+  }
+}
+
+// What the span that listens is in the place of.
+class Listener implements ProxyHandler<Tracer.Span> {
+  private context: Tracer.Span["context"] | undefined
+
+  constructor(
+    private readonly seen: Seen,
+    private readonly outer: Tracer.AnySpan,
+    private readonly span: Tracer.AnySpan | undefined
+  ) {}
+
+  private readonly attribute = (key: string, value: unknown): void => {
+    const { outer } = this
+    this.seen.told(key, value)
+    if (outer._tag === "Span" && outer !== absent) outer.attribute(key, value)
+  }
+
+  get(_: Tracer.Span, key: string | symbol): unknown {
+    const { outer } = this
+    switch (key) {
+      // It stands in for a span that is none only where a router asks.
+      case "_tag":
+        return (outer !== absent && outer._tag === "Span") || this.seen.isLookedFor() ? "Span" : "ExternalSpan"
+      case "attribute":
+        return this.attribute
+      case "context":
+        this.context ??= Context.add(outer.context, Tracer.DisablePropagation, true)
+        return this.context
+      case "parent":
+        return Option.fromNullable(this.span)
+    }
+    // What comes from elsewhere can do less than a span.
+    const from = key in outer ? outer : absent
+    const value = Reflect.get(from, key, from)
+    return typeof value === "function" ? value.bind(from) : value
+  }
+
+  set(_: Tracer.Span, key: string | symbol, value: unknown): boolean {
+    return Reflect.set(this.outer, key, value, this.outer)
   }
 }
 
