@@ -20,11 +20,11 @@ import * as EffectMetrics from "../src/EffectMetrics.js"
 import type * as Exposition from "../src/Exposition.js"
 import type { MetricRegistry } from "../src/Registry.js"
 import * as Registry from "../src/Registry.js"
-import { bodyOnce, formats, logged, parsers, renderedOnce } from "./support/expositions.js"
+import { bodyOnce, contentTypes, formats, logged, parsers, renderedOnce } from "./support/expositions.js"
 import { get } from "./support/http.js"
 import { clients, errors } from "./support/metrics.js"
 import type { Format } from "./support/registries.js"
-import { kinds, started } from "./support/servers.js"
+import { inPatientWorker, kinds, started } from "./support/servers.js"
 
 /** Effect's registry is that of the process: each test has names of its own. */
 const opened = (
@@ -514,6 +514,34 @@ describe("A metric of Effect that clashes", () => {
       ])
       assert.include(yield* exposed("j4", "openmetrics"), "# TYPE j4_total unknown\nj4_total 1\n")
     })
+  )
+
+  it.scopedLive("with what an exposition has of itself is left out, also where a worker adds it", () =>
+    logged((warnings) =>
+      Effect.gen(function* () {
+        const names = [leftOut, "effect_prometheus_exposition_age_seconds"]
+        for (const name of names) yield* Metric.set(Metric.gauge(name), 77)
+        const registry = new PromClient.Registry()
+        yield* opened(registry, { include: names })
+        const { url } = yield* started(inPatientWorker, {}, { registry })
+        for (const format of formats) {
+          const { body } = yield* get(url, { headers: { accept: contentTypes[format] } })
+          parsers[format](body)
+          assert.include(body, `\n${leftOut} 2\n`)
+          assert.include(body, "\neffect_prometheus_exposition_age_seconds 0\n")
+          assert.notInclude(body, " 77\n")
+        }
+        yield* bodyOnce(registry, "text")
+        const whose = ["the count of metrics left out", "the age of an exposition"]
+        assert.sameMembers(
+          warnings.filter((line) => line.startsWith("WARN")),
+          names.map(
+            (name, at) =>
+              `WARN Effect's gauge ${name} is left out: its name ${name} clashes with ${name}, which is ${whose[at]}`
+          )
+        )
+      })
+    )
   )
 
   it.effect("with itself by the default labels of the registry is left out there", () =>

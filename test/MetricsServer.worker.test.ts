@@ -4,6 +4,7 @@ import { Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
 import { fixture } from "./support/child.js"
 import { get } from "./support/http.js"
+import { parseOpenMetrics } from "./support/parser.js"
 import { gated, inPatientWorker, inWorker, refused, someMetrics, started, workerUrl } from "./support/servers.js"
 import type { Scraped } from "./support/stuck.js"
 import { ageOf, busy, stuck } from "./support/stuck.js"
@@ -194,6 +195,27 @@ describe("a metrics server in a worker thread", () => {
       assert.include((yield* get(server.url)).body, `\n${age}{app="shop"} 0\n`)
       const answers = yield* stuck([{ url: server.url }], 100)
       for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} 0\\.`, "m"))
+    })
+  )
+
+  itInTime("leaves a metric alone that has the name of what says how old its numbers are", () =>
+    Effect.gen(function* () {
+      const registry = someMetrics()
+      const name = "effect_prometheus_exposition_age_seconds"
+      new Gauge({ name, help: "Mine.", registers: [registry] }).set(7)
+      const server = yield* started(inWorker, {}, { registry })
+      for (const query of ["", "?name[]=jobs_total"]) {
+        const url = `${server.url}${query}`
+        const fresh = yield* get(url, { headers: openMetrics })
+        const old = (yield* stuck([{ url, headers: openMetrics }], 100))[0]?.body ?? ""
+        for (const body of [fresh.body, old]) {
+          const families = parseOpenMetrics(body).filter((family) => family.name === name)
+          assert.deepStrictEqual(
+            families.map(({ help }) => help),
+            query === "" ? ["Mine."] : []
+          )
+        }
+      }
     })
   )
 

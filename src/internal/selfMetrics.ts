@@ -68,6 +68,13 @@ export const serversOf = (registry: object): Set<() => boolean> => {
   return known
 }
 
+/** How old an exposition is. It is on no registry: the worker adds it to what it serves. */
+export const ageMetric = {
+  name: "effect_prometheus_exposition_age_seconds",
+  help: "How old the numbers of this exposition are: 0, or the time since the main thread last answered, in seconds.",
+  type: "gauge"
+} as const
+
 /** The metrics of the library's own, but for the age of an exposition, which only the worker knows. */
 export const ownMetrics = {
   errors: {

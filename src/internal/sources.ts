@@ -2,11 +2,12 @@
  * Families that come from somewhere else than the registry, and are exposed with its metrics for as long as their source
  * is open. The registry itself knows nothing of them.
  *
- * What is on the registry comes first: a family that would clash with it is left out, and so is one that would clash with
- * a family before it. What is left out is told.
+ * What is on the registry comes first, and what is added here: a family that would clash with either is left out, and so is
+ * one that would clash with a family before it. What is left out is told.
  */
 import type { Sample } from "./encoder.js"
 import type { CumulativeSeries } from "./histogram.js"
+import { ageMetric } from "./selfMetrics.js"
 
 /** A family of a source. It is the same object for each exposition: what is kept of its series is kept with it. */
 export interface SourceFamily {
@@ -78,28 +79,35 @@ export function* sourced(registry: object, registered: ReadonlyArray<Registered>
   const offers = [...(sources.get(registry) ?? [])].map(({ current }) => current)
   for (const offer of offers) yield* offer.refresh()
   const own = new Map(registered.map(({ name, type }) => [name, type]))
-  const taken = new Map<string, SourceFamily>()
+  const count = countOf(registry)
+  const taken = new Map<string, Named>([count, age].map((added) => [added.name, added]))
+  const families: Array<SourceFamily> = []
   const leftOut = offers.flatMap((offer) => [...offer.leftOut()])
   let compared = 0
   for (const offer of offers) {
     for (const family of offer.families()) {
       const clash = clashWith(family, own, taken)
-      if (clash === undefined) taken.set(family.name, family)
-      else leftOut.push(`${family.subject} is left out: ${clash}`)
+      if (clash === undefined) {
+        taken.set(family.name, family)
+        families.push(family)
+      } else leftOut.push(`${family.subject} is left out: ${clash}`)
       compared += 1
       if (compared % pieceSize === 0) yield
     }
   }
-  const count = countOf(registry)
   count.value = leftOut.length
-  const families = [...taken.values()]
-  return { families: clashWith(count, own, taken) === undefined ? [...families, count] : families, leftOut }
+  return { families: clashWith(count, own, new Map()) === undefined ? [...families, count] : families, leftOut }
 }
 
+type Named = Pick<SourceFamily, "name" | "type" | "subject">
+
+// A worker adds it to whatever it serves.
+const age: Named = { ...ageMetric, subject: "the age of an exposition" }
+
 const clashWith = (
-  family: SourceFamily,
+  family: Named,
   own: ReadonlyMap<string, unknown>,
-  taken: ReadonlyMap<string, SourceFamily>
+  taken: ReadonlyMap<string, Named>
 ): string | undefined => {
   const mine = ownerOf(family, (name) => own.get(name)) ?? counterOf(family, own)
   if (mine !== undefined) return `its name ${family.name} clashes with the metric ${mine} on the registry`
@@ -118,7 +126,7 @@ const suffixesOf = (type: unknown): ReadonlyArray<string> =>
   typeof type === "string" && Object.hasOwn(suffixes, type) ? (suffixes[type] ?? []) : []
 
 // The family that has a name which this one has as well, for itself or for its samples.
-const ownerOf = ({ name, type }: SourceFamily, typeOf: (name: string) => unknown): string | undefined => {
+const ownerOf = ({ name, type }: Named, typeOf: (name: string) => unknown): string | undefined => {
   for (const suffix of ["", ...suffixesOf(type)]) {
     const claimed = `${name}${suffix}`
     if (typeOf(claimed) !== undefined) return claimed
@@ -133,7 +141,7 @@ const ownerOf = ({ name, type }: SourceFamily, typeOf: (name: string) => unknown
 
 // A counter on the registry has its family without `_total` in OpenMetrics, and reserves `_created`. One of a source gives
 // way there as any other: it becomes `unknown`.
-const counterOf = ({ name }: SourceFamily, own: ReadonlyMap<string, unknown>): string | undefined =>
+const counterOf = ({ name }: Named, own: ReadonlyMap<string, unknown>): string | undefined =>
   [`${name}_total`, name.replace(/_created$/, "_total")].find((total) => own.get(total) === "counter")
 
 /** How many are left out, as a family of its own. */

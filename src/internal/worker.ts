@@ -9,17 +9,12 @@ import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import { contentTypes } from "./negotiation.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import { ageMetric } from "./selfMetrics.js"
 import type { Running } from "./server.js"
 import { listen } from "./server.js"
 import { shared } from "./sharing.js"
 import { longestTimer } from "./timer.js"
 import { Writer } from "./writer.js"
-
-const ageMetric = {
-  name: "effect_prometheus_exposition_age_seconds",
-  help: "How old the numbers of this exposition are: 0, or the time since the main thread last answered, in seconds.",
-  type: "gauge"
-}
 
 interface CachedFamily {
   readonly bytes: Uint8Array
@@ -57,6 +52,11 @@ class Cache {
   get(ask: Ask, staleFor: number): Cached | undefined {
     const found = ([ask.format, "text"] as const).flatMap((format) => this.in(format, ask.names) ?? [])
     return found.find(({ age }) => age <= staleFor) ?? found[0]
+  }
+
+  /** Whether there is a family by that name. */
+  has(name: string): boolean {
+    return [...this.formats.values()].some(({ families }) => families.has(name))
   }
 
   private in(format: Format, names: ReadonlyArray<string> | undefined): Cached | undefined {
@@ -154,6 +154,9 @@ const scraping =
   (main: MainThread, cache: Cache, { staleFor, tellsAge }: WorkerOptions) =>
   (ask: Ask): Promise<Scraped> =>
     shared(main, JSON.stringify(ask), async () => {
+      // Somebody else's by its name stays, as on a registry.
+      const told = (age: number): Told | undefined =>
+        tellsAge && !cache.has(ageMetric.name) ? { age, defaults: cache.defaults } : undefined
       const answered = await main.scrape(
         ask,
         () => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
@@ -161,13 +164,13 @@ const scraping =
       if (answered?.tag === "NotScraped") return answered
       if (answered !== undefined) {
         const { bytes, format } = answered.exposed
-        return exposition(format, [bytes], tellsAge ? { age: 0, defaults: cache.defaults } : undefined)
+        return exposition(format, [bytes], told(0))
       }
       const cached = cache.get(ask, staleFor)
       if (cached === undefined) return stale("has given no numbers yet")
       const { format, families, age } = cached
       if (age > staleFor) return stale(`its last numbers are ${(age / 1e3).toFixed(0)} s old`)
-      return exposition(format, families, tellsAge ? { age, defaults: cache.defaults } : undefined)
+      return exposition(format, families, told(age))
     })
 
 const stale = (why: string): Scraped => ({
