@@ -25,10 +25,12 @@ import type { Definition } from "./internal/defaultMetrics.js"
 import { collections, definitions, lagNow as lagNowMetric, lags, show } from "./internal/defaultMetrics.js"
 import type { Checked, Options } from "./internal/defaultMetricsOptions.js"
 import { checkedOptions } from "./internal/defaultMetricsOptions.js"
+import { labelTexts } from "./internal/labelText.js"
 import { messageOf } from "./internal/message.js"
 import type { Read } from "./internal/processMetrics.js"
 import { Reading } from "./internal/processMetrics.js"
 import { gcKinds, LagMonitor, lagNow, onGarbageCollection } from "./internal/processMetricsEvents.js"
+import { beginAtZero } from "./internal/zeros.js"
 import type { MetricRegistry } from "./Registry.js"
 import { client, Registry } from "./Registry.js"
 
@@ -208,7 +210,7 @@ const begun = (registry: MetricRegistry, options: Checked): Collection => {
   const gc = isFree(collections) ? gcHistogram(options) : undefined
   const metrics: ReadonlyArray<Named> = [
     ...reading(read, options),
-    ...(isFree(lagNowMetric) ? [lagGauge(options)] : []),
+    lagGauge(options),
     ...monitored.map(([key, definition]) => shown(definition, options, () => monitor?.read()?.[key])),
     ...(gc === undefined ? [] : [gc])
   ]
@@ -256,14 +258,10 @@ const shown = (definition: Omit<Definition, "read">, options: Checked, read: () 
       }
     }) as unknown as Named
   }
-  // What is read never goes down; neither shall what is shown.
-  let most = 0
   return new client.Counter({
     ...common,
     collect() {
-      const value = read()
-      if (typeof value === "number") most = Math.max(most, value)
-      show(this, value === undefined ? undefined : most, options.labels, (labels, total) => this.inc(labels, total))
+      show(this, read(), options.labels, (labels, total) => this.inc(labels, total))
     }
   }) as unknown as Named
 }
@@ -279,14 +277,7 @@ const lagGauge = (options: Checked): Named =>
 
 const gcHistogram = (options: Checked) => {
   const histogram = new client.Histogram({ ...configuration(collections, options), buckets: [...options.buckets] })
-  const zero = () => {
-    for (const kind of gcKinds) histogram.zero({ kind, ...options.labels })
-  }
-  const reset = histogram.reset.bind(histogram)
-  histogram.reset = () => {
-    reset()
-    zero()
-  }
-  zero()
+  const zeros = gcKinds.map((kind) => labelTexts({ kind, ...options.labels }))
+  beginAtZero(histogram, zeros, true)
   return histogram as typeof histogram & Named
 }

@@ -65,9 +65,7 @@ export const definitions: ReadonlyArray<Definition> = [
     ),
     aggregator: "omit"
   },
-  gauge("process_resident_memory_bytes", "Resident memory, in bytes.", (r) => {
-    return r.get(from.status)?.["VmRSS"] ?? r.get(from.resident)
-  }),
+  gauge("process_resident_memory_bytes", "Resident memory, in bytes.", (r) => r.get(from.resident)),
   gauge("process_virtual_memory_bytes", "Virtual memory, in bytes.", (r) => r.get(from.status)?.["VmSize"]),
   gauge("process_heap_bytes", "The data segment of the process, in bytes.", (r) => r.get(from.status)?.["VmData"]),
   gauge("process_open_fds", "File descriptors that are open.", (r) => r.get(from.openDescriptors)),

@@ -6,11 +6,13 @@ export type LabelValues = Readonly<Record<string, unknown>>
 /** Labels as the texts that stand for them, which can be sent to a worker. */
 export type LabelTexts = Readonly<Record<string, string>>
 
+/** A copy of labels as texts. */
+export const labelTexts = (labels: object): LabelTexts =>
+  Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]))
+
 /** A copy of labels as texts, if they are any. */
 export const someLabels = (labels: unknown): LabelTexts | undefined =>
-  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0
-    ? Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]))
-    : undefined
+  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? labelTexts(labels) : undefined
 
 /** Labels as they stand between the braces: those defaults that are not overridden, and own ones. */
 export const labelText = (own: LabelValues | undefined, defaults?: LabelValues): string => {

@@ -57,7 +57,7 @@ export const status = (): { readonly [field: string]: number } => {
 /** In bytes. */
 export const memory = (): NodeJS.MemoryUsage => process.memoryUsage()
 
-/** The resident memory in bytes, where there is no `/proc`. */
+/** The resident memory in bytes. */
 export const resident = (): number => process.memoryUsage.rss()
 
 /** How many file descriptors are open. */

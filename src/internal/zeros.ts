@@ -1,9 +1,7 @@
 /** Series that are there, at 0, before anything is recorded on them. */
 import type { Family } from "./family.js"
+import type { LabelTexts } from "./labelText.js"
 import { shown } from "./options.js"
-
-/** Labels as they are written here. */
-export type LabelTexts = Readonly<Record<string, string>>
 
 /** As many as one may want to see at 0, where nobody has said how many series there may be. */
 const mostCombinations = 1_000
