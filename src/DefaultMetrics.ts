@@ -21,17 +21,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { unwrapped } from "./internal/config.js"
-import type { Definition } from "./internal/defaultMetrics.js"
-import { collections, definitions, lagNow as lagNowMetric, lags, show } from "./internal/defaultMetrics.js"
-import type { Checked, Options } from "./internal/defaultMetricsOptions.js"
+import { closeDefaultMetrics, openDefaultMetrics } from "./internal/defaultMetrics.js"
+import type { Options } from "./internal/defaultMetricsOptions.js"
 import { checkedOptions } from "./internal/defaultMetricsOptions.js"
-import { labelTexts } from "./internal/labelText.js"
 import { messageOf } from "./internal/message.js"
-import type { Read } from "./internal/processMetrics.js"
-import { Reading } from "./internal/processMetrics.js"
-import { gcKinds, LagMonitor, lagNow, onGarbageCollection } from "./internal/processMetricsEvents.js"
-import { beginAtZero } from "./internal/zeros.js"
-import type { MetricRegistry } from "./Registry.js"
 import { client, Registry } from "./Registry.js"
 
 export type { Options } from "./internal/defaultMetricsOptions.js"
@@ -62,8 +55,8 @@ export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsE
     const registry = yield* Registry
     const checked = yield* attempt("InvalidOptions", () => checkedOptions(options))
     const opened = yield* Effect.acquireRelease(
-      attempt("Registry", () => opening(registry, checked)),
-      ({ collection }) => Effect.sync(() => closing(registry, checked.prefix, collection))
+      attempt("Registry", () => openDefaultMetrics(client, registry, checked)),
+      ({ collection }) => Effect.sync(() => closeDefaultMetrics(registry, collection))
     )
     if (opened.differs) {
       yield* Effect.logWarning(
@@ -138,146 +131,3 @@ const attempt = <A>(reason: DefaultMetricsError["reason"], body: () => A): Effec
     try: body,
     catch: (cause) => new DefaultMetricsError({ reason, message: messageOf(cause), cause })
   })
-
-/** The metrics of one prefix on one registry. */
-interface Collection {
-  readonly options: Checked
-  readonly metrics: ReadonlyArray<Named>
-  readonly stop: () => void
-  scopes: number
-}
-
-interface Named {
-  readonly name: string
-}
-
-const open = new WeakMap<MetricRegistry, Map<string, Collection>>()
-
-const opening = (registry: MetricRegistry, options: Checked) => {
-  if (registry.removeSingleMetric === undefined) {
-    throw new Error("the registry has no removeSingleMetric: the metrics could not be taken back")
-  }
-  const collections = open.get(registry) ?? new Map<string, Collection>()
-  open.set(registry, collections)
-  const existing = collections.get(options.prefix)
-  const collection = existing ?? begun(registry, options)
-  // Some are missing if it was cleared.
-  if (existing !== undefined) registering(registry, existing.metrics)
-  collections.set(options.prefix, collection)
-  collection.scopes += 1
-  return { collection, differs: textOf(collection.options) !== textOf(options) }
-}
-
-// The same for options that make the same metrics.
-const textOf = ({ labels, ...others }: Checked): string =>
-  JSON.stringify([others, Object.entries(labels).map(String).sort()])
-
-const closing = (registry: MetricRegistry, prefix: string, collection: Collection): void => {
-  collection.scopes -= 1
-  if (collection.scopes > 0) return
-  open.get(registry)?.delete(prefix)
-  collection.stop()
-  removing(registry, collection.metrics)
-}
-
-// Somebody else's is left where it is.
-const registering = (registry: MetricRegistry, metrics: ReadonlyArray<Named>): void => {
-  const added: Array<Named> = []
-  try {
-    for (const metric of metrics) {
-      if (registry.getSingleMetric(metric.name) !== undefined) continue
-      registry.registerMetric(metric as never)
-      added.push(metric)
-    }
-  } catch (error) {
-    removing(registry, added)
-    throw error
-  }
-}
-
-const removing = (registry: MetricRegistry, metrics: ReadonlyArray<Named>): void => {
-  for (const metric of metrics) {
-    if (registry.getSingleMetric(metric.name) === metric) registry.removeSingleMetric?.(metric.name)
-  }
-}
-
-const begun = (registry: MetricRegistry, options: Checked): Collection => {
-  const isFree = ({ name }: Named) => registry.getSingleMetric(options.prefix + name) === undefined
-  const first = new Reading()
-  const read = definitions.filter((definition) => isFree(definition) && definition.read(first) !== undefined)
-  const monitored = lags.filter(([, definition]) => isFree(definition))
-  const monitor = monitored.length === 0 ? undefined : new LagMonitor(options.resolution)
-  const gc = isFree(collections) ? gcHistogram(options) : undefined
-  const metrics: ReadonlyArray<Named> = [
-    ...reading(read, options),
-    lagGauge(options),
-    ...monitored.map(([key, definition]) => shown(definition, options, () => monitor?.read()?.[key])),
-    ...(gc === undefined ? [] : [gc])
-  ]
-  const observing = gc && onGarbageCollection((kind, seconds) => gc.observe({ kind, ...options.labels }, seconds))
-  const stop = () => {
-    monitor?.stop()
-    observing?.()
-  }
-  try {
-    registering(registry, metrics)
-  } catch (error) {
-    stop()
-    throw error
-  }
-  return { options, metrics, stop, scopes: 0 }
-}
-
-// What is read for one of them serves the others of the same scrape.
-const reading = (read: ReadonlyArray<Definition>, options: Checked): ReadonlyArray<Named> => {
-  let current = new Reading()
-  return read.map((definition) =>
-    shown(definition, options, () => {
-      if (!current.serves(definition)) current = new Reading()
-      current.servedTo(definition)
-      return definition.read(current)
-    })
-  )
-}
-
-const configuration = (definition: Omit<Definition, "read" | "type">, { labels, prefix }: Checked) => ({
-  name: prefix + definition.name,
-  help: definition.help,
-  labelNames: [...(definition.labelNames ?? []), ...Object.keys(labels)],
-  registers: [],
-  ...(definition.aggregator && { aggregator: definition.aggregator })
-})
-
-const shown = (definition: Omit<Definition, "read">, options: Checked, read: () => Read): Named => {
-  const common = configuration(definition, options)
-  if (definition.type === "gauge") {
-    return new client.Gauge({
-      ...common,
-      collect() {
-        show(this, read(), options.labels, (labels, value) => this.set(labels, value))
-      }
-    }) as unknown as Named
-  }
-  return new client.Counter({
-    ...common,
-    collect() {
-      show(this, read(), options.labels, (labels, total) => this.inc(labels, total))
-    }
-  }) as unknown as Named
-}
-
-const lagGauge = (options: Checked): Named =>
-  new client.Gauge({
-    ...configuration({ ...lagNowMetric, aggregator: "average" }, options),
-    async collect() {
-      const seconds = await lagNow()
-      this.set(options.labels, seconds)
-    }
-  }) as unknown as Named
-
-const gcHistogram = (options: Checked) => {
-  const histogram = new client.Histogram({ ...configuration(collections, options), buckets: [...options.buckets] })
-  const zeros = gcKinds.map((kind) => labelTexts({ kind, ...options.labels }))
-  beginAtZero(histogram, zeros, true)
-  return histogram as typeof histogram & Named
-}

@@ -1,151 +1,202 @@
-/** The metrics of the process and its runtime: what each is called and where its value comes from. */
-import type { OwnLabels, Read, Reading } from "./processMetrics.js"
-import * as from from "./processMetrics.js"
-import type { Lag } from "./processMetricsEvents.js"
+/** The metrics of the process on a registry: made, shared by all who want them there, and taken off. */
+import type { Definition } from "./defaultMetricsDefinitions.js"
+import { collections, definitions, lagNow as lagNowMetric, lags } from "./defaultMetricsDefinitions.js"
+import type { Checked } from "./defaultMetricsOptions.js"
+import { labelTexts } from "./labelText.js"
+import { gcKinds, LagMonitor, lagNow, onGarbageCollection } from "./processEvents.js"
+import type { OwnLabels, Read } from "./processReadings.js"
+import { Reading } from "./processReadings.js"
+import { beginAtZero } from "./zeros.js"
 
-/** How several processes become one, in the words of the client. */
-export type Aggregator = "sum" | "average" | "min" | "max" | "first" | "omit"
-
-/** A metric that is read at a scrape. */
-export interface Definition {
-  readonly name: string
-  readonly help: string
-  readonly type: "gauge" | "counter"
-  /** The labels of its own. */
-  readonly labelNames?: ReadonlyArray<string>
-  /** Default: the sum. */
-  readonly aggregator?: Aggregator
-  readonly read: (reading: Reading) => Read
+/** The classes of a client, as far as they are used. */
+export interface Client {
+  readonly Counter: new (configuration: Configuration & { collect(this: Counting): void }) => object
+  readonly Gauge: new (configuration: Configuration & { collect(this: Setting): void | Promise<void> }) => object
+  readonly Histogram: new (configuration: Configuration & { readonly buckets: Array<number> }) => Observing
 }
 
-const gauge = (name: string, help: string, read: (reading: Reading) => Read): Definition => ({
-  name,
-  help,
-  type: "gauge",
-  read
-})
+type Configuration = ReturnType<typeof configuration>
 
-const counter = (name: string, help: string, read: (reading: Reading) => Read): Definition => ({
-  name,
-  help,
-  type: "counter",
-  read
-})
-
-const byType = (name: string, help: string, names: () => ReadonlyArray<string>): ReadonlyArray<Definition> => [
-  { ...gauge(name, `${help}, by type.`, (reading) => from.byType(reading.get(names))), labelNames: ["type"] },
-  gauge(`${name}_total`, `${help}.`, (reading) => reading.get(names)?.length)
-]
-
-const heapSpace = (
-  which: "total" | "used" | "available",
-  field: "size" | "used_size" | "available_size"
-): Definition => ({
-  ...gauge(`nodejs_heap_space_size_${which}_bytes`, `V8's heap, ${which}, in bytes, by space.`, (reading) =>
-    reading.get(from.heapSpaces)?.map((space) => [{ space: space.name }, space[`space_${field}`]])
-  ),
-  labelNames: ["space"]
-})
-
-/** Those of the process and of the runtime but for those that are about the time between two scrapes. */
-export const definitions: ReadonlyArray<Definition> = [
-  counter("process_cpu_user_seconds_total", "CPU time spent in user mode, in seconds.", (r) => r.get(from.cpu)?.user),
-  counter(
-    "process_cpu_system_seconds_total",
-    "CPU time spent in the system, in seconds.",
-    (r) => r.get(from.cpu)?.system
-  ),
-  counter("process_cpu_seconds_total", "CPU time spent in user mode and in the system, in seconds.", (r) => {
-    const cpu = r.get(from.cpu)
-    return cpu && cpu.user + cpu.system
-  }),
-  {
-    ...gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", (r) =>
-      r.get(from.started)
-    ),
-    aggregator: "omit"
-  },
-  gauge("process_resident_memory_bytes", "Resident memory, in bytes.", (r) => r.get(from.resident)),
-  gauge("process_virtual_memory_bytes", "Virtual memory, in bytes.", (r) => r.get(from.status)?.["VmSize"]),
-  gauge("process_heap_bytes", "The data segment of the process, in bytes.", (r) => r.get(from.status)?.["VmData"]),
-  gauge("process_open_fds", "File descriptors that are open.", (r) => r.get(from.openDescriptors)),
-  gauge("process_max_fds", "File descriptors that may be open at once.", (r) => r.get(from.mostDescriptors)),
-  ...byType("nodejs_active_resources", "What keeps the event loop alive", from.resources),
-  ...byType("nodejs_active_handles", "Active handles of libuv", from.handles),
-  ...byType("nodejs_active_requests", "Active requests of libuv", from.requests),
-  gauge("nodejs_heap_size_total_bytes", "V8's heap, in bytes.", (r) => r.get(from.memory)?.heapTotal),
-  gauge("nodejs_heap_size_used_bytes", "What is used of V8's heap, in bytes.", (r) => r.get(from.memory)?.heapUsed),
-  gauge("nodejs_heap_size_limit_bytes", "What V8's heap may have at most, in bytes.", (r) => r.get(from.heapLimit)),
-  gauge(
-    "nodejs_external_memory_bytes",
-    "Memory of objects bound to V8's, in bytes.",
-    (r) => r.get(from.memory)?.external
-  ),
-  heapSpace("total", "size"),
-  heapSpace("used", "used_size"),
-  heapSpace("available", "available_size"),
-  {
-    ...gauge("nodejs_version_info", "The version of Node.js; the value is 1.", (r) => r.get(from.version)),
-    labelNames: ["version", "major", "minor", "patch"],
-    aggregator: "first"
-  },
-  counter("nodejs_eventloop_active_seconds_total", "Time that the event loop was busy, in seconds.", (r) =>
-    r.get(from.loopActive)
-  )
-]
-
-/** How late the event loop is at the scrape itself. */
-export const lagNow = {
-  name: "nodejs_eventloop_lag_seconds",
-  help: "How late the event loop was at the scrape, in seconds."
-} as const
-
-const lag = (key: keyof Lag, what: string, aggregator: Aggregator): readonly [keyof Lag, Omit<Definition, "read">] => [
-  key,
-  {
-    name: `nodejs_eventloop_lag_${key}_seconds`,
-    help: `How late the event loop was in the last one to two minutes, ${what}, in seconds.`,
-    type: "gauge",
-    aggregator
-  }
-]
-
-/** How late it was. */
-export const lags: ReadonlyArray<readonly [keyof Lag, Omit<Definition, "read">]> = [
-  lag("min", "at least", "min"),
-  lag("max", "at most", "max"),
-  lag("mean", "on average", "average"),
-  lag("stddev", "standard deviation", "average"),
-  lag("p50", "50th percentile", "average"),
-  lag("p90", "90th percentile", "average"),
-  lag("p99", "99th percentile", "average")
-]
-
-/** Garbage collections, by kind. */
-export const collections = {
-  name: "nodejs_gc_duration_seconds",
-  help: "Time spent in garbage collections, in seconds, by kind: major, minor, incremental or weakcb.",
-  labelNames: ["kind"]
-} as const
-
-/** The names of all labels that metrics have of their own. */
-export const ownLabelNames: ReadonlySet<string> = new Set(
-  [...definitions, collections].flatMap(({ labelNames = [] }) => labelNames)
-)
-
-/** One of the client's metrics that hold a number by labels. */
-export interface Showing {
+/** One of their metrics that hold a number by labels. */
+interface Showing {
   reset(): void
   remove(labels: OwnLabels): void
 }
 
+interface Counting extends Showing {
+  inc(labels: OwnLabels, by: number): void
+}
+
+interface Setting extends Showing {
+  set(labels: OwnLabels, value: number): void
+}
+
+interface Observing {
+  observe(labels: OwnLabels, value: number): void
+}
+
+/** What is asked of a registry here. */
+interface Registering {
+  registerMetric(metric: never): void
+  getSingleMetric(name: string): unknown
+  removeSingleMetric?(name: string): void
+}
+
+/** The metrics of one prefix on one registry. */
+export interface Collection {
+  readonly options: Checked
+  readonly metrics: ReadonlyArray<Named>
+  readonly stop: () => void
+  scopes: number
+}
+
+interface Named {
+  readonly name: string
+}
+
+interface Opened {
+  readonly collection: Collection
+  readonly differs: boolean
+}
+
+const open = new WeakMap<Registering, Map<string, Collection>>()
+
+/**
+ * The metrics with those options on that registry, which everybody shares who opens them with the same prefix, and whether
+ * they have other options than these. It throws what the registry throws.
+ */
+export const openDefaultMetrics = (client: Client, registry: Registering, options: Checked): Opened => {
+  if (registry.removeSingleMetric === undefined) {
+    throw new Error("the registry has no removeSingleMetric: the metrics could not be taken back")
+  }
+  const collections = open.get(registry) ?? new Map<string, Collection>()
+  open.set(registry, collections)
+  const existing = collections.get(options.prefix)
+  const collection = existing ?? begun(client, registry, options)
+  // Some are missing if it was cleared.
+  if (existing !== undefined) registering(registry, existing.metrics)
+  collections.set(options.prefix, collection)
+  collection.scopes += 1
+  return { collection, differs: textOf(collection.options) !== textOf(options) }
+}
+
+// The same for options that make the same metrics.
+const textOf = ({ labels, ...others }: Checked): string =>
+  JSON.stringify([others, Object.entries(labels).map(String).sort()])
+
+/** Takes them off the registry once nobody has them open any more. */
+export const closeDefaultMetrics = (registry: Registering, collection: Collection): void => {
+  collection.scopes -= 1
+  if (collection.scopes > 0) return
+  open.get(registry)?.delete(collection.options.prefix)
+  collection.stop()
+  removing(registry, collection.metrics)
+}
+
+// Somebody else's is left where it is.
+const registering = (registry: Registering, metrics: ReadonlyArray<Named>): void => {
+  const added: Array<Named> = []
+  try {
+    for (const metric of metrics) {
+      if (registry.getSingleMetric(metric.name) !== undefined) continue
+      registry.registerMetric(metric as never)
+      added.push(metric)
+    }
+  } catch (error) {
+    removing(registry, added)
+    throw error
+  }
+}
+
+const removing = (registry: Registering, metrics: ReadonlyArray<Named>): void => {
+  for (const metric of metrics) {
+    if (registry.getSingleMetric(metric.name) === metric) registry.removeSingleMetric?.(metric.name)
+  }
+}
+
+const begun = (client: Client, registry: Registering, options: Checked): Collection => {
+  const isFree = ({ name }: Named) => registry.getSingleMetric(options.prefix + name) === undefined
+  const first = new Reading()
+  const read = definitions.filter((definition) => definition.read(first) !== undefined)
+  const monitored = lags.filter(([, definition]) => isFree(definition))
+  const monitor = monitored.length === 0 ? undefined : new LagMonitor(options.resolution)
+  const gc = isFree(collections) ? gcHistogram(client, options) : undefined
+  const metrics: ReadonlyArray<Named> = [
+    ...reading(client, read, options),
+    lagGauge(client, options),
+    ...monitored.map(([key, definition]) => shown(client, definition, options, () => monitor?.read()?.[key])),
+    ...(gc === undefined ? [] : [gc])
+  ]
+  const observing = gc && onGarbageCollection((kind, seconds) => gc.observe({ kind, ...options.labels }, seconds))
+  const stop = () => {
+    monitor?.stop()
+    observing?.()
+  }
+  try {
+    registering(registry, metrics)
+  } catch (error) {
+    stop()
+    throw error
+  }
+  return { options, metrics, stop, scopes: 0 }
+}
+
+// What is read for one of them serves the others of the same scrape.
+const reading = (client: Client, read: ReadonlyArray<Definition>, options: Checked): ReadonlyArray<Named> => {
+  let current = new Reading()
+  return read.map((definition) =>
+    shown(client, definition, options, () => {
+      if (!current.serves(definition)) current = new Reading()
+      current.servedTo(definition)
+      return definition.read(current)
+    })
+  )
+}
+
+const configuration = (definition: Omit<Definition, "read" | "type">, { labels, prefix }: Checked) => ({
+  name: prefix + definition.name,
+  help: definition.help,
+  labelNames: [...(definition.labelNames ?? []), ...Object.keys(labels)],
+  registers: [] as [],
+  ...(definition.aggregator && { aggregator: definition.aggregator })
+})
+
+const shown = (client: Client, definition: Omit<Definition, "read">, options: Checked, read: () => Read): Named => {
+  const common = configuration(definition, options)
+  if (definition.type === "gauge") {
+    return new client.Gauge({
+      ...common,
+      collect() {
+        show(this, read(), options.labels, (labels, value) => this.set(labels, value))
+      }
+    }) as Named
+  }
+  return new client.Counter({
+    ...common,
+    collect() {
+      show(this, read(), options.labels, (labels, total) => this.inc(labels, total))
+    }
+  }) as Named
+}
+
+const lagGauge = (client: Client, options: Checked): Named =>
+  new client.Gauge({
+    ...configuration({ ...lagNowMetric, aggregator: "average" }, options),
+    async collect() {
+      const seconds = await lagNow()
+      this.set(options.labels, seconds)
+    }
+  }) as Named
+
+const gcHistogram = (client: Client, options: Checked) => {
+  const histogram = new client.Histogram({ ...configuration(collections, options), buckets: [...options.buckets] })
+  const zeros = gcKinds.map((kind) => labelTexts({ kind, ...options.labels }))
+  beginAtZero(histogram, zeros, true)
+  return histogram as typeof histogram & Named
+}
+
 /** Shows those values and no others. A metric without labels has the value 0 of itself, and loses it. */
-export const show = (
-  metric: Showing,
-  read: Read,
-  labels: OwnLabels,
-  put: (labels: OwnLabels, value: number) => void
-) => {
+const show = (metric: Showing, read: Read, labels: OwnLabels, put: (labels: OwnLabels, value: number) => void) => {
   metric.reset()
   if (read === undefined) {
     if (Object.keys(labels).length === 0) metric.remove(labels)

@@ -1,8 +1,8 @@
 /** The options of the metrics of the process, checked. */
 import type * as Duration from "effect/Duration"
-import { ownLabelNames } from "./defaultMetrics.js"
+import { ownLabelNames } from "./defaultMetricsDefinitions.js"
 import { durationOption, knownOptions, ownOptions, shown } from "./options.js"
-import { generation } from "./processMetricsEvents.js"
+import { generation } from "./processEvents.js"
 
 /**
  * What the metrics of the process are called, and how they measure.
