@@ -389,6 +389,24 @@ for (const withClient of bothClients) {
       )
     )
 
+    it.effect("is not passed by a child whose series is gone since the metric was reset", () =>
+      logged(() =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          const histogram = yield* on(withClient.Registry.histogram({ ...options, maxSeries: 1 }))
+          const child = histogram.labels("0", "b")
+          for (const value of [1, 2]) child.observe(value)
+          registry.resetMetrics()
+          histogram.observe({ a: "1", b: "b" }, 1)
+          child.observe(3)
+          assert.deepStrictEqual(yield* Effect.promise(() => counts(histogram)), {
+            'm_count{a="1",b="b"}': 1,
+            'm_count{a="overflow",b="overflow"}': 1
+          })
+        })
+      )
+    )
+
     it.effect("is not passed by a child whose labels are changed", () =>
       logged(() =>
         Effect.gen(function* () {

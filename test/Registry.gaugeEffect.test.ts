@@ -178,6 +178,44 @@ for (const withClient of bothClients) {
       })
     )
 
+    it.live("has no series any more for whoever still has it when its scope is closed, where it has labels", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        const scope = yield* Scope.make()
+        const value = Effect.succeed([{ labels: { a: "1" }, value: 2 }])
+        yield* Scope.extend(on(gaugeEffect({ name: "m", help, labelNames: ["a"], value })), scope)
+        const gauge = registry.getSingleMetric("m")
+        assert.deepStrictEqual(yield* lines(registry), ['m{a="1"} 2'])
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual((yield* Effect.promise(async () => gauge?.get()))?.values, [])
+      })
+    )
+
+    it.live("ends its value and closes its scope also where the registry does not let it go", () =>
+      Effect.gen(function* () {
+        class Keeping extends client.Registry {
+          override removeSingleMetric(): void {
+            throw new Error("not this one")
+          }
+        }
+        const registry = new Keeping()
+        const running = yield* Deferred.make<void>()
+        const ended = yield* Deferred.make<void>()
+        const value = Deferred.succeed(running, undefined).pipe(
+          Effect.zipRight(Effect.never),
+          Effect.onInterrupt(() => Deferred.succeed(ended, undefined))
+        )
+        const scope = yield* Scope.make()
+        const made = gaugeEffect({ name: "m", help, value, timeout: "1 minute" })
+        yield* Scope.extend(Effect.provideService(made, withClient.Registry.Registry, registry), scope)
+        const scrape = yield* Effect.fork(renderedOnce(registry))
+        yield* Deferred.await(running)
+        yield* Scope.close(scope, Exit.void)
+        yield* Deferred.await(ended)
+        yield* Fiber.join(scrape)
+      })
+    )
+
     it.live("leaves a metric alone that has come in its place before its scope closes", () =>
       Effect.gen(function* () {
         const { on, registry } = fresh(withClient)

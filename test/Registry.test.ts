@@ -423,6 +423,16 @@ for (const withClient of bothClients) {
       )
     }
 
+    it.effect("is begun once at a reset, however often the metric was asked for", () =>
+      Effect.gen(function* () {
+        const { on, registry } = fresh(withClient)
+        for (let asked = 0; asked < 20_000; asked += 1) yield* on(make("counter", closed))
+        registry.resetMetrics()
+        const metric = yield* on(make("counter", closed))
+        assert.deepStrictEqual(yield* Effect.promise(() => counts(metric)), at0("m"))
+      })
+    )
+
     for (const kind of ["counter", "gauge", "histogram"] as const) {
       it.effect(`is added to a ${kind} that is there already, without a change to what it has`, () =>
         Effect.gen(function* () {

@@ -121,9 +121,7 @@ const recording = {
 
 type Recording = (typeof recording)[keyof typeof recording][number]
 
-// On a gauge or a summary the flag changes nothing.
-const takesExemplars = ({ enableExemplars, type }: Capped): boolean =>
-  enableExemplars === true && (type === "counter" || type === "histogram")
+const takesExemplars = ({ enableExemplars }: Capped): boolean => enableExemplars === true
 
 interface Limits {
   readonly known: Known
