@@ -4,7 +4,7 @@ import type { Unit } from "./format.js"
 import { counted, exact, formatted, perSecond, shortest } from "./format.js"
 import { labelsNode } from "./labels.js"
 import type { Bucket } from "./quantile.js"
-import { apart, quantileOf } from "./quantile.js"
+import { apart, quantileOf, thinned } from "./quantile.js"
 import type { View } from "./rows.js"
 import { keptRows } from "./rows.js"
 import { sparkline } from "./sparkline.js"
@@ -80,8 +80,10 @@ const figure = ({ kind }: Family, series: Series, unit: Unit, span: () => Span) 
       kind === "histogram"
         ? told.map((quantile) => [quantile, quantileOf(quantile, observed.buckets)] as const)
         : (series.distribution?.points ?? []).map(({ bound, value }) => [bound, value] as const)
+    const rest = quantiles.length - mostQuantiles
     stats.show([
-      ...quantiles.map(([quantile, value]) => valued(nameOf(quantile), value, unit)),
+      ...quantiles.slice(0, mostQuantiles).map(([quantile, value]) => valued(nameOf(quantile), value, unit)),
+      ...(rest > 0 ? [{ name: "quantiles", text: `${counted(rest, "more", "more")}`, title: "" }] : []),
       valued("mean", observed.sum / observed.count, unit),
       valued("count", observed.count, "none"),
       { name: "per second", text: perSecond(series.rate, "none") || "–", title: exact(series.rate) }
@@ -91,6 +93,9 @@ const figure = ({ kind }: Family, series: Series, unit: Unit, span: () => Span) 
   }
   return { node, update }
 }
+
+// Nobody reads more of them.
+const mostQuantiles = 30
 
 interface Statistic {
   readonly name: string
@@ -130,6 +135,9 @@ const statistics = () => {
   return { node, show }
 }
 
+// So many bars can be told apart.
+const mostColumns = 120
+
 // So many bounds can be read one beside the other.
 const mostBounds = 7
 
@@ -139,9 +147,11 @@ const histogramBars = (unit: Unit) => {
   const axis = element("div", "axis")
   const plot = element("div", "plot", columns, markers)
   plot.setAttribute("role", "img")
+  axis.setAttribute("aria-hidden", "true")
   const node = element("div", "bars", plot, axis)
   let drawn = ""
-  const show = ({ buckets }: Observed, quantiles: ReadonlyArray<readonly [number, number]>): void => {
+  const show = (observed: Observed, quantiles: ReadonlyArray<readonly [number, number]>): void => {
+    const buckets = thinned(observed.buckets, mostColumns)
     const bounds = buckets.map(({ bound }) => bound)
     if (drawn !== bounds.join()) {
       drawn = bounds.join()
@@ -195,7 +205,7 @@ const axisOf = (bounds: ReadonlyArray<number>, unit: Unit): ReadonlyArray<HTMLEl
 }
 
 // Two names that are nearer than that cannot be read, in parts of the width.
-const apartFor = 0.075
+const apartFor = 0.1
 
 const markersOf = (
   quantiles: ReadonlyArray<readonly [number, number]>,

@@ -1,11 +1,16 @@
 /** The labels of a series. */
 import { element, literal } from "./dom.js"
+import { counted } from "./format.js"
 import type { Labels } from "./parse.js"
 
+// Nobody reads more of them, and of the longest ones the page would be slow.
+const most = 50
+
+/** The labels one beside the other. */
 export const labelsNode = (labels: Labels): HTMLElement => {
   if (labels.length === 0) return element("span", "no-labels", "no labels")
   const made = element("span", "labels")
-  for (const [name, value] of labels) {
+  for (const [name, value] of labels.slice(0, most)) {
     made.append(
       element(
         "span",
@@ -15,5 +20,7 @@ export const labelsNode = (labels: Labels): HTMLElement => {
       )
     )
   }
+  const rest = labels.length - most
+  if (rest > 0) made.append(element("span", "cut", `… ${counted(rest, "label", "labels")} more`))
   return made
 }

@@ -122,7 +122,9 @@ export const toNumber = (text: string): number | undefined => {
   return special.get(text.toLowerCase())
 }
 
-const label = /[ \t]*([^={}", \t]+)[ \t]*=[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*(?:,|$)/sy
+// A value is looked through by hand: an expression for it needs the more memory the longer it is.
+const beforeValue = /[ \t]*([^={}", \t]+)[ \t]*=[ \t]*"/y
+const afterValue = /[ \t]*(?:,|$)/y
 
 /** The labels in a key; none of what cannot be read. */
 export const labelsOf = (key: string, nameLength: number): Labels => {
@@ -130,12 +132,23 @@ export const labelsOf = (key: string, nameLength: number): Labels => {
   if (open === -1) return []
   const inside = key.slice(open + 1, -1)
   const labels: Array<readonly [string, string]> = []
-  label.lastIndex = 0
-  for (let found = label.exec(inside); found !== null; found = label.exec(inside)) {
-    labels.push([found[1] ?? "", unescaped(found[2] ?? "")])
-    if (label.lastIndex === inside.length) break
+  for (let at = 0; at < inside.length; at = afterValue.lastIndex) {
+    beforeValue.lastIndex = at
+    const [, name] = beforeValue.exec(inside) ?? []
+    const start = beforeValue.lastIndex
+    const end = endOfValue(inside, start)
+    afterValue.lastIndex = end + 1
+    if (name === undefined || !afterValue.test(inside)) break
+    labels.push([name, unescaped(inside.slice(start, end))])
   }
   return labels
+}
+
+// Where its quotation mark is, or the end of the text.
+const endOfValue = (text: string, from: number): number => {
+  let at = from
+  while (at < text.length && text.charCodeAt(at) !== quote) at += text.charCodeAt(at) === backslash ? 2 : 1
+  return at
 }
 
 const unescaped = (text: string): string =>

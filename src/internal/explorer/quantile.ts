@@ -42,3 +42,10 @@ export const apart = (cumulative: ReadonlyArray<Bucket>): ReadonlyArray<number> 
   const buckets = neverFalling(cumulative)
   return buckets.map(({ count }, index) => count - (buckets[index - 1]?.count ?? 0))
 }
+
+/** So many buckets and not many more, for which several become one. That without an end is alone. */
+export const thinned = (cumulative: ReadonlyArray<Bucket>, most: number): ReadonlyArray<Bucket> => {
+  const step = Math.ceil(cumulative.length / most)
+  const last = cumulative.length - 1
+  return step === 1 ? cumulative : cumulative.filter((_, index) => index === last || (last - 1 - index) % step === 0)
+}

@@ -19,7 +19,7 @@ export interface Point {
 
 /** The observations of a histogram or a summary. */
 export interface Distribution {
-  readonly points: Array<Point>
+  points: Array<Point>
   sum: number
   firstSum: number
 }
@@ -215,12 +215,15 @@ export class Store implements Sink {
   }
 
   private sweep(): void {
+    const gone = new Set<unknown>()
+    const touched = new Set<Distribution>()
     for (const [key, { seen, part, series }] of this.slots) {
       if (seen === this.looks) continue
       this.slots.delete(key)
-      const points = series.distribution?.points ?? []
-      if (typeof part === "object") points.splice(points.indexOf(part), 1)
+      gone.add(part)
+      if (series.distribution !== undefined) touched.add(series.distribution)
     }
+    for (const distribution of touched) distribution.points = distribution.points.filter((point) => !gone.has(point))
     for (const { series: all } of this.families.values()) {
       for (const [text, series] of all) {
         if (series.seen === this.looks) continue
