@@ -45,7 +45,7 @@ export const tab = (launched: Browser, options: BrowserContextOptions = {}) =>
 
 /** The page shows what it has asked for. */
 export const shown = async (page: Page): Promise<void> => {
-  await page.waitForSelector('#main[aria-busy="false"]')
+  await page.waitForSelector('#state[data-asking="false"]')
 }
 
 /** The page has asked for the metrics once more, and shows them. */

@@ -1,7 +1,7 @@
 /** A family: a line that tells the most of it, and below it, when it is open, its series. */
 import type { Span } from "./distribution.js"
 import { distributionView, observedByAll } from "./distribution.js"
-import { arrange, button, drawn, element, entitle, literal, write } from "./dom.js"
+import { arrange, button, drawn, element, entitle, keepingFocus, literal, write } from "./dom.js"
 import type { Found } from "./filter.js"
 import type { Unit } from "./format.js"
 import { counted, earliest, exact, formatted, perSecond, unitOf } from "./format.js"
@@ -27,13 +27,12 @@ let lastId = 0
 
 /** A card that calls `onToggle` when it is to be opened or closed. */
 export const card = (family: Family, onToggle: () => void): Card => {
-  lastId += 1
   const unit = unitOf(family.name, family.kind)
   const head = headOf(family, unit, onToggle)
   const body = element("div", "body")
-  body.id = `series-${lastId}`
+  body.id = `${head.button.id}-series`
   head.button.setAttribute("aria-controls", body.id)
-  const node = element("section", "family", element("h2", "", head.button), body)
+  const node = element("section", "family", head.node, body)
   let inside: ((found: Found) => void) | undefined
   const update = (found: Found, isOpen: boolean): void => {
     head.update(found)
@@ -45,7 +44,7 @@ export const card = (family: Family, onToggle: () => void): Card => {
       inside = undefined
     }
     if (!isOpen) return
-    inside ??= insideOf(body, family, unit)
+    inside ??= insideOf(body, head.button, family, unit)
     inside(found)
   }
   return { node, update }
@@ -59,15 +58,24 @@ const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
   const spark = sparkline()
   const chevron = drawn("svg", { class: "chevron", viewBox: "0 0 16 16", "aria-hidden": "true" })
   chevron.append(drawn("path", { d: "M6 3.5 10.5 8 6 12.5" }))
-  const made = button("head", chevron, onToggle)
   const name = element("span", "name", literal(family.name))
-  const kind = element("span", `kind ${family.kind}`, family.kind)
-  made.append(
-    element("span", "what", element("span", "title", name, kind), help),
+  const kind = element("span", "kind", family.kind)
+  // Its name is the same after each look: a screen reader says anew what has changed of the button that has the focus.
+  const toggle = element("button", "title", name, " ", kind)
+  toggle.type = "button"
+  lastId += 1
+  toggle.id = `family-${lastId}`
+  const node = element(
+    "div",
+    "head",
+    chevron,
+    element("div", "what", element("h2", "", toggle), help),
     count,
     element("span", "trend", spark.node),
     element("span", "told", value, more)
   )
+  // All of the line is there to be clicked.
+  node.addEventListener("click", onToggle)
   let helped: string | undefined
   const update = ({ series }: Found): void => {
     if (family.help !== helped) {
@@ -85,7 +93,7 @@ const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
     write(more, told.more)
     spark.draw(family.history, family.kind !== "gauge" && family.kind !== "untyped")
   }
-  return { button: made, update }
+  return { node, button: toggle, update }
 }
 
 const toldOf = (family: Family, unit: Unit): Told => {
@@ -107,14 +115,14 @@ const toldOf = (family: Family, unit: Unit): Told => {
     return {
       text,
       title: `p50 – p99: ${exact(median)} – ${exact(high)}`,
-      more: withRate("p50 – p99", total)
+      more: withRate("p50 – p99 since start", total)
     }
   }
   if (kind === "summary") {
     const { count, sum } = observedByAll(series.values(), "start")
     const mean = sum / count
     const text = Number.isNaN(mean) ? "–" : formatted(mean, unit)
-    return { text, title: exact(mean), more: withRate("mean", total) }
+    return { text, title: exact(mean), more: withRate("mean since start", total) }
   }
   if (series.size === 1)
     return { text: formatted(only.value, unit), title: exact(only.value), more: ageOf(only.value, unit) }
@@ -132,19 +140,24 @@ const ageOf = (value: number, unit: Unit): string => {
 const rangeOf = ({ series }: Family, unit: Unit): Told => {
   let least = Number.POSITIVE_INFINITY
   let most = Number.NEGATIVE_INFINITY
+  let numbers = 0
   for (const { value } of series.values()) {
     if (value < least) least = value
     if (value > most) most = value
+    if (!Number.isNaN(value)) numbers += 1
   }
-  if (!(least <= most)) return { text: "NaN", title: "", more: "" }
-  const text = least === most ? formatted(most, unit) : `${formatted(least, unit)} – ${formatted(most, unit)}`
-  return { text, title: `${exact(least)} – ${exact(most)}`, more: least === most ? "each" : "lowest – highest" }
+  if (numbers === 0) return { text: "NaN", title: "", more: "each" }
+  const isOne = least === most
+  const text = isOne ? formatted(most, unit) : `${formatted(least, unit)} – ${formatted(most, unit)}`
+  const rest = numbers === series.size ? [] : [counted(series.size - numbers, "NaN", "NaN")]
+  const more = [isOne ? "each" : "lowest – highest", ...rest].join(", ")
+  return { text, title: `${exact(least)} – ${exact(most)}`, more }
 }
 
 // How many are shown at once: rows are small, and distributions are not.
 const steps = { rows: 50, distributions: 8 }
 
-const insideOf = (body: HTMLElement, family: Family, unit: Unit): ((found: Found) => void) => {
+const insideOf = (body: HTMLElement, title: HTMLElement, family: Family, unit: Unit): ((found: Found) => void) => {
   const isDistribution = family.kind === "histogram" || family.kind === "summary"
   const step = isDistribution ? steps.distributions : steps.rows
   let limit = step
@@ -157,11 +170,11 @@ const insideOf = (body: HTMLElement, family: Family, unit: Unit): ((found: Found
     span = chosen
     again()
   })
-  const view: View = isDistribution ? distributionView(family, unit, () => span) : tableView(family, unit)
+  const view: View = isDistribution ? distributionView(family, unit, () => span) : tableView(family, unit, title.id)
   const none = element("p", "none", "No series yet. They come with the first measurement.")
   const more = button("more-button", "", () => {
     limit += step
-    again()
+    keepingFocus(title, again)
   })
   const show = (found: Found): void => {
     last = found

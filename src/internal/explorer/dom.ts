@@ -68,6 +68,20 @@ export const arrange = (parent: Node, children: ReadonlyArray<Node>): void => {
   }
 }
 
+/**
+ * Does something that may move or take away what has the focus. It stays where it is, or goes to `fallback`: else whoever
+ * uses a keyboard would be at the top of the page again.
+ */
+export const keepingFocus = (fallback: HTMLElement, act: () => void): void => {
+  const focused = document.activeElement
+  act()
+  if (!(focused instanceof HTMLElement) || focused === document.body) return
+  const isThere = focused.checkVisibility()
+  if (isThere && document.activeElement === focused) return
+  const next = isThere ? focused : fallback
+  next.focus({ preventScroll: true })
+}
+
 // So much of a text is shown.
 const longest = 300
 

@@ -71,8 +71,11 @@ export class Looking {
     const began = performance.now()
     const signal = AbortSignal.timeout(patience)
     const headers = { accept: "text/plain;version=0.0.4" }
-    const response = await fetch(this.url, { headers, cache: "no-store", redirect: "error", signal })
+    const response = await fetch(this.url, { headers, cache: "no-store", redirect: "manual", signal })
     const text = await response.text()
+    const isPage = response.headers.get("content-type")?.startsWith("text/html") ?? false
+    // What stands before the server wants somebody to log in, as it did for this page.
+    if (response.type === "opaqueredirect" || (response.ok && isPage)) return { tag: "Failed", message: elsewhere }
     if (!response.ok) return refused(response.status, text)
     const at = new Date()
     const milliseconds = performance.now() - began
@@ -91,6 +94,9 @@ const inSlices = async (steps: Iterable<void>): Promise<void> => {
     until = performance.now() + slice
   }
 }
+
+const elsewhere =
+  "The answer is another page in place of the metrics: to log in, perhaps, for which this one is to be loaded anew"
 
 const refused = (status: number, text: string): Look => {
   const line = text.trim().split("\n", 1)[0] ?? ""

@@ -1,5 +1,5 @@
 /** The page: what is chosen, what is shown, and when. */
-import { arrange, button, byId, element, literal, write } from "./dom.js"
+import { arrange, button, byId, element, keepingFocus, literal, write } from "./dom.js"
 import type { Found } from "./filter.js"
 import { found } from "./filter.js"
 import { counted, formatted } from "./format.js"
@@ -13,6 +13,7 @@ import { kinds, Store } from "./store.js"
 import { themed } from "./theme.js"
 
 const main = byId("main", HTMLElement)
+const asking = byId("state", HTMLElement)
 const raw = byId("raw", HTMLAnchorElement)
 const search = byId("search", HTMLInputElement)
 const changed = byId("changed", HTMLInputElement)
@@ -20,18 +21,21 @@ const sort = byId("sort", HTMLSelectElement)
 const kindSelect = byId("kind", HTMLSelectElement)
 const pauseButton = byId("pause", HTMLButtonElement)
 const refreshButton = byId("refresh", HTMLButtonElement)
-const dot = byId("dot", HTMLElement)
 const status = byId("status", HTMLElement)
 const trouble = byId("trouble", HTMLElement)
 const summary = byId("summary", HTMLElement)
 const collapse = byId("collapse", HTMLButtonElement)
 const empty = byId("empty", HTMLElement)
+const said = byId("said", HTMLElement)
 
 const store = new Store()
 let state: State = stateOf(location.hash)
 let lastSeen: (Look & { readonly tag: "Seen" }) | undefined
 let lastFailure: string | undefined
 let lastTrouble = ""
+// What a screen reader says: what somebody has looked for, and what has gone wrong. The numbers are new all the time.
+let isToBeSaid = false
+let lastProblems = ""
 
 const list = new List(
   byId("families", HTMLElement),
@@ -42,7 +46,7 @@ const list = new List(
 const looking = new Looking(raw.href, store, (look) => {
   if (look.tag === "Seen") lastSeen = look
   if (look.tag !== "Begun") lastFailure = look.tag === "Failed" ? look.message : undefined
-  else main.setAttribute("aria-busy", "true")
+  else asking.dataset["asking"] = "true"
   render()
 })
 
@@ -55,6 +59,7 @@ const change = (next: Partial<State>): void => {
 
 const searchFor = (next: Partial<State>): void => {
   list.reset()
+  isToBeSaid = true
   change(next)
 }
 
@@ -71,7 +76,7 @@ const render = (): void => {
   isAsked = true
   requestAnimationFrame(() => {
     isAsked = false
-    draw()
+    keepingFocus(main, draw)
   })
 }
 
@@ -80,9 +85,12 @@ const draw = (): void => {
   list.show(all, state.open)
   collapse.hidden = state.open.size === 0
   drawStatus()
-  main.setAttribute("aria-busy", String(looking.isBusy))
+  asking.dataset["asking"] = String(looking.isBusy)
   if (store.looks === 0) return
+  main.removeAttribute("aria-busy")
   write(summary, summaryOf(all))
+  if (isToBeSaid) write(said, summaryOf(all))
+  isToBeSaid = false
   drawEmpty(all)
 }
 
@@ -122,33 +130,54 @@ const ageOfNumbers = (): number => {
   return series?.value ?? 0
 }
 
+const statusName = (): string => {
+  if (looking.isPaused) return "paused"
+  if (lastFailure !== undefined) return "failing"
+  return lastSeen === undefined ? "waiting" : "live"
+}
+
+const statusText = (name: string): string => {
+  if (lastSeen === undefined) return { paused: "Paused", failing: "No metrics yet" }[name] ?? "Asking for the metrics"
+  const { at, characters, milliseconds } = lastSeen
+  // It is in sight also where what says why is not.
+  if (name === "failing") return `Numbers of ${timeOf(at)}`
+  const cost = `${formatted(milliseconds / 1e3, "seconds")}, ${formatted(characters, "bytes")}`
+  return `${name === "paused" ? "Paused, " : ""}${timeOf(at)} · ${cost}`
+}
+
 const drawStatus = (): void => {
-  const name = looking.isPaused
-    ? "paused"
-    : lastFailure !== undefined
-      ? "failing"
-      : lastSeen === undefined
-        ? "waiting"
-        : "live"
-  dot.className = `dot ${name}`
-  if (lastSeen !== undefined) {
-    const { at, characters, milliseconds } = lastSeen
-    const cost = `${formatted(milliseconds / 1e3, "seconds")}, ${formatted(characters, "bytes")}`
-    write(status, `${looking.isPaused ? "Paused, " : ""}${timeOf(at)} · ${cost}`)
-  } else write(status, looking.isPaused ? "Paused" : "Asking for the metrics")
+  const name = statusName()
+  asking.className = `state ${name}`
+  write(status, statusText(name))
+  drawTrouble()
+}
+
+interface Problem {
+  readonly kind: string
+  readonly text: string
+}
+
+const problemsNow = (): ReadonlyArray<Problem> => {
   const age = ageOfNumbers()
-  const problems = [
-    ...(lastFailure === undefined ? [] : [failureText(lastFailure)]),
-    ...(age > 5
-      ? [`The application does not answer its worker: these numbers are ${formatted(age, "seconds")} old.`]
-      : []),
-    ...(store.unreadLines > 0 ? [`${counted(store.unreadLines, "line", "lines")} could not be read.`] : [])
+  const old = `The application does not answer its worker: these numbers are ${formatted(age, "seconds")} old.`
+  const unread = `${counted(store.unreadLines, "line", "lines")} could not be read.`
+  return [
+    ...(lastFailure === undefined ? [] : [{ kind: "failure", text: failureText(lastFailure) }]),
+    ...(age > 5 ? [{ kind: "age", text: old }] : []),
+    ...(store.unreadLines > 0 ? [{ kind: "unread", text: unread }] : [])
   ]
-  const text = problems.join(" ")
+}
+
+const drawTrouble = (): void => {
+  const problems = problemsNow()
+  const text = problems.map((problem) => problem.text).join(" ")
   trouble.hidden = text === ""
   if (text === lastTrouble) return
   lastTrouble = text
   trouble.replaceChildren(literal(text))
+  const which = problems.map(({ kind }) => kind).join()
+  if (which !== lastProblems) write(said, text === "" ? "All of the metrics are here again." : text)
+  lastProblems = which
 }
 
 const failureText = (message: string): string => {
@@ -189,6 +218,8 @@ const onKey = (event: KeyboardEvent): void => {
 themed(byId("theme", HTMLButtonElement))
 for (const kind of kinds) kindSelect.append(new Option(kind, kind))
 write(byId("host", HTMLElement), location.host)
+// With one tab for each instance, they are told apart by it.
+document.title = `${location.host} – Metrics`
 search.addEventListener("input", () => searchFor({ query: search.value }))
 changed.addEventListener("change", () => searchFor({ changedOnly: changed.checked }))
 sort.addEventListener("change", () => searchFor({ sort: sort.value === "series" ? "series" : "name" }))

@@ -32,7 +32,8 @@ export const keptRows = (parent: Node, make: (series: Series) => Row): ((series:
   }
 }
 
-export const tableView = ({ kind }: Family, unit: Unit): View => {
+/** A table whose name is the text of the element with that id. */
+export const tableView = ({ kind }: Family, unit: Unit, labelledBy: string): View => {
   const isCounter = kind === "counter"
   const body = element("tbody", "")
   const heading = (text: string, className: string): HTMLElement => {
@@ -40,9 +41,12 @@ export const tableView = ({ kind }: Family, unit: Unit): View => {
     made.scope = "col"
     return made
   }
-  const headings = [heading("Labels", ""), heading("Trend", "trend"), heading("Value", "number")]
+  const trend = heading("Trend", "trend")
+  trend.setAttribute("aria-hidden", "true")
+  const headings = [heading("Labels", ""), trend, heading("Value", "number")]
   if (isCounter) headings.push(heading("Per second", "number"))
   const node = element("table", "series", element("thead", "", element("tr", "", ...headings)), body)
+  node.setAttribute("aria-labelledby", labelledBy)
   return { node, show: keptRows(body, (series) => row(series, unit, isCounter)) }
 }
 
@@ -50,7 +54,10 @@ const row = (series: Series, unit: Unit, isCounter: boolean): Row => {
   const value = element("td", "number")
   const rate = element("td", "number rate")
   const spark = sparkline()
-  const cells = [element("td", "", labelsNode(series.labels)), element("td", "trend", spark.node), value]
+  const trend = element("td", "trend", spark.node)
+  // There is nothing in it but the line.
+  trend.setAttribute("aria-hidden", "true")
+  const cells = [element("td", "", labelsNode(series.labels)), trend, value]
   const node = element("tr", "", ...cells, ...(isCounter ? [rate] : []))
   const update = (): void => {
     write(value, formatted(series.value, unit))
