@@ -278,6 +278,7 @@ describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
                 const { background, contrasts, overflow } = await page.evaluate(measured)
                 assert.strictEqual(background > 0.5, colorScheme === "light")
                 assert.isAtMost(overflow, 0, `${width} pixels, ${search}`)
+                assert.deepStrictEqual(await page.evaluate(uponAnother), [], `${width} pixels`)
                 for (const { ratio, text } of contrasts) assert.isAtLeast(ratio, 4.5, text)
                 count += contrasts.length
               }
@@ -331,3 +332,22 @@ const focusShown = () => {
     what: `${node.tagName} ${node.id} ${node.textContent?.slice(0, 40)}`
   }
 }
+
+/** What stands on the line of a family where something else stands as well. It runs in the page. */
+const uponAnother = () =>
+  Array.from(document.querySelectorAll(".head")).flatMap((line) => {
+    const parts = Array.from(line.querySelectorAll(".name, .kind, .help, .count, .spark, .value, .more"))
+      .filter((part) => part.textContent !== "" || part.matches(".spark"))
+      .map((part) => ({ part: part.getAttribute("class"), place: part.getBoundingClientRect() }))
+      .filter(({ place }) => place.width > 0)
+    return parts.flatMap((one, index) =>
+      parts
+        .slice(index + 1)
+        .filter(
+          ({ place }) =>
+            Math.min(one.place.right, place.right) - Math.max(one.place.left, place.left) > 1 &&
+            Math.min(one.place.bottom, place.bottom) - Math.max(one.place.top, place.top) > 1
+        )
+        .map((other) => `${one.part} and ${other.part}`)
+    )
+  })
