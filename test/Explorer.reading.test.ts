@@ -7,7 +7,7 @@ import { formatted, shortest, unitOf } from "../src/internal/explorer/format.js"
 import { History, longest } from "../src/internal/explorer/history.js"
 import type { Labels } from "../src/internal/explorer/parse.js"
 import { labelsOf, reading } from "../src/internal/explorer/parse.js"
-import { apart, quantileOf } from "../src/internal/explorer/quantile.js"
+import { apart, quantileOf, thinned } from "../src/internal/explorer/quantile.js"
 import type { Kind } from "../src/internal/explorer/store.js"
 import { Store } from "../src/internal/explorer/store.js"
 import { bodyOnce } from "./support/expositions.js"
@@ -157,6 +157,25 @@ describe("What the page remembers", () => {
     assert.deepStrictEqual([first?.total, [...(first?.series.values() ?? [])][0]?.rate], [Number.NaN, Number.NaN])
   })
 
+  it("tells rates by the time between two looks, and none where there is none", () => {
+    const store = look(look(new Store(), "# TYPE c counter\nc 1\n", 1_000), "# TYPE c counter\nc 11\n", 5_000)
+    assert.strictEqual(store.families.get("c")?.total, 2.5)
+    assert.isNaN(look(store, "# TYPE c counter\nc 21\n", 5_000).families.get("c")?.total)
+  })
+
+  it("counts a series once that stands there twice, and one that is no number as not changed", () => {
+    const text = "a 1\na 2\nb NaN\n"
+    const store = seen(text, text)
+    assert.strictEqual(store.lines, 2)
+    assert.deepStrictEqual(
+      [...store.families.values()].map(({ hasChanged, total }) => [hasChanged, total]),
+      [
+        [false, 1],
+        [false, Number.NaN]
+      ]
+    )
+  })
+
   it("draws a counter that stood still from 0, and a gauge from where it was", () => {
     const texts = ["c 5\nd 1\n", "c 5\nd 1\n", "c 7\nd 3\n"].map((text) => `# TYPE c counter\n# TYPE d gauge\n${text}`)
     const store = seen(...texts)
@@ -199,6 +218,10 @@ describe("What the page remembers", () => {
     const store = seen("# TYPE a gauge\na 1\nb 2\n", "# TYPE a counter\na 5\n")
     assert.deepStrictEqual([...store.families.keys()], ["a"])
     assert.strictEqual(store.families.get("a")?.kind, "counter")
+    assert.deepStrictEqual(
+      [...(store.families.get("a")?.series.values() ?? [])].map(({ value }) => value),
+      [5]
+    )
     assert.strictEqual(store.lines, 1)
     assert.strictEqual(look(store, "", 3_000).families.size, 0)
   })
@@ -258,6 +281,18 @@ describe("The quantiles of the page", () => {
     },
     { title: "as none with that bucket alone", quantile: 0.5, of: buckets([end, 2]), expected: Number.NaN },
     { title: "as none without buckets", quantile: 0.5, of: [], expected: Number.NaN },
+    {
+      title: "as none where nothing was observed below 0",
+      quantile: 0.5,
+      of: buckets([-1, 0], [end, 0]),
+      expected: Number.NaN
+    },
+    {
+      title: "past a count that is no number",
+      quantile: 0.5,
+      of: buckets([1, Number.NaN], [2, 2], [end, 2]),
+      expected: 1.5
+    },
     { title: "past counts that fall", quantile: 0.5, of: buckets([1, 10], [2, 9], [end, 20]), expected: 1 }
   ]
   for (const { expected, of, quantile, title } of cases) {
@@ -270,6 +305,15 @@ describe("The quantiles of the page", () => {
 
   it("stand beside the counts of each bucket alone", () => {
     assert.deepStrictEqual(apart(some), [10, 20, 10, 4])
+    assert.deepStrictEqual(apart(buckets([1, 10], [2, 9], [end, 20])), [10, 0, 10])
+  })
+
+  it("leave buckets as they are where they are few, and put others together where they are many", () => {
+    assert.strictEqual(thinned(some, 4), some)
+    const seven = buckets([1, 1], [2, 2], [3, 3], [4, 4], [5, 5], [6, 6], [end, 9])
+    assert.deepStrictEqual(thinned(seven, 4), buckets([2, 2], [4, 4], [6, 6], [end, 9]))
+    assert.deepStrictEqual(thinned(seven.slice(1), 4), buckets([2, 2], [4, 4], [6, 6], [end, 9]))
+    assert.deepStrictEqual(thinned([], 4), [])
   })
 })
 

@@ -110,6 +110,27 @@ interface Rule {
   readonly state?: string
 }
 
+/** Asks the API of a Prometheus, which has to know an answer. */
+const askOf =
+  (url: string) =>
+  <A>(path: string, query: Readonly<Record<string, string>> = {}): Effect.Effect<A> =>
+    Effect.promise(async () => {
+      const response = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(query)}`)
+      const answer = (await response.json()) as { readonly data: A; readonly error?: string }
+      if (answer.error !== undefined) throw new Error(answer.error)
+      return answer.data
+    })
+
+type Ask = ReturnType<typeof askOf>
+
+const rulesBy = (ask: Ask): Effect.Effect<ReadonlyArray<Rule>> =>
+  Effect.map(ask<{ readonly groups: ReadonlyArray<{ readonly rules: ReadonlyArray<Rule> }> }>("rules"), ({ groups }) =>
+    groups.flatMap(({ rules }) => rules)
+  )
+
+const isEvaluated = (rules: ReadonlyArray<Rule>): boolean =>
+  rules.length > 0 && rules.every(({ health }) => health !== "unknown")
+
 /** The demo with its visitors, and a Prometheus that scrapes it and knows the alerts. */
 const scraped = Effect.gen(function* () {
   const { output } = yield* Effect.acquireRelease(
@@ -121,17 +142,8 @@ const scraped = Effect.gen(function* () {
   const rules = `rule_files: [${JSON.stringify(fileOf("alerts.yml"))}]`
   const configs = [{ job_name: job, static_configs: [{ targets: [instance] }] }]
   const { url } = yield* prometheus("prometheus3", `${rules}\nscrape_configs: ${JSON.stringify(configs)}`)
-  const ask = <A>(path: string, query: Readonly<Record<string, string>> = {}) =>
-    Effect.promise(async () => {
-      const response = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(query)}`)
-      const answer = (await response.json()) as { readonly data: A; readonly error?: string }
-      if (answer.error !== undefined) throw new Error(answer.error)
-      return answer.data
-    })
-  return { ask, instance }
+  return { ask: askOf(url), instance }
 })
-
-type Ask = Effect.Effect.Success<typeof scraped>["ask"]
 
 // Characters that mean something in a regular expression.
 const job = "shop (demo)"
@@ -183,6 +195,21 @@ const offered = (ask: Ask) =>
     }
   )
 
+describeWith(["prometheus"], "Prometheus 2", () => {
+  it.scopedLive("evaluates every rule and every expression of the dashboard, all without a fault", () =>
+    Effect.gen(function* () {
+      const { url } = yield* prometheus("prometheus", `rule_files: [${JSON.stringify(fileOf("alerts.yml"))}]`)
+      const ask = askOf(url)
+      const rules = yield* until("every rule was evaluated", rulesBy(ask), isEvaluated)
+      assert.isAbove(rules.length, 15)
+      for (const { health, lastError = "", name } of rules) assert.strictEqual(health, "ok", `${name}: ${lastError}`)
+      for (const { expr } of expressions) {
+        yield* ask("query", { query: interpolated(expr, { job: [job], instance: "All" }, 4) })
+      }
+    })
+  )
+})
+
 describeWith(["prometheus3"], "With the demo, scraped by Prometheus 3", () => {
   it.scopedLive(
     "every expression of the dashboard has numbers, every metric in it is there, and no alert is raised",
@@ -198,12 +225,7 @@ describeWith(["prometheus3"], "With the demo, scraped by Prometheus 3", () => {
         assert.strictEqual(another.length, expressions.length - Object.keys(rightlyEmpty).length)
         assert.deepEqual(yield* offered(ask), [[job], [instance]])
 
-        const groups = Effect.map(
-          ask<{ readonly groups: ReadonlyArray<{ readonly rules: ReadonlyArray<Rule> }> }>("rules"),
-          (answer) => answer.groups.flatMap(({ rules }) => rules)
-        )
-        const evaluated = (rules: ReadonlyArray<Rule>) => rules.every(({ health }) => health !== "unknown")
-        const rules = yield* until("every rule was evaluated", groups, evaluated)
+        const rules = yield* until("every rule was evaluated", rulesBy(ask), isEvaluated)
         assert.deepEqual(yield* missingMetrics(ask, rules), [])
         for (const { health, lastError = "", name } of rules) assert.strictEqual(health, "ok", `${name}: ${lastError}`)
         const raised = rules.filter(({ state = "inactive" }) => state !== "inactive").map(({ name }) => name)

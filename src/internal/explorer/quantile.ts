@@ -14,11 +14,9 @@ export interface Bucket {
 export const quantileOf = (quantile: number, cumulative: ReadonlyArray<Bucket>): number => {
   const buckets = neverFalling(cumulative)
   const last = buckets.at(-1)
-  if (last?.bound !== Number.POSITIVE_INFINITY || buckets.length < 2) return Number.NaN
-  if (!(last.count > 0)) return Number.NaN
+  if (last?.bound !== Number.POSITIVE_INFINITY || !(last.count > 0)) return Number.NaN
   const rank = quantile * last.count
-  const found = buckets.findIndex(({ count }) => count >= rank)
-  const index = found === -1 ? buckets.length - 1 : found
+  const index = buckets.findIndex(({ count }) => count >= rank)
   const before = buckets[index - 1]
   const { bound, count } = buckets[index] ?? last
   if (bound === Number.POSITIVE_INFINITY) return before?.bound ?? Number.NaN

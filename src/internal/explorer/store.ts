@@ -271,7 +271,7 @@ export class Store implements Sink {
     const { previous, rate: before, value } = series
     const isChanged = !Object.is(value, previous)
     // One that has become less began anew.
-    const isAnew = value < previous && !isGauge
+    const isAnew = value < previous
     if (isAnew) beginAnew(series)
     const grown = isAnew ? value : value - previous
     series.rate = isGauge ? value : this.elapsed > 0 ? grown / this.elapsed : Number.NaN
