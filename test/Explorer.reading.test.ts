@@ -176,6 +176,32 @@ describe("What the page remembers", () => {
     )
   })
 
+  it("takes what comes later as new, and counts what a distribution has besides its buckets", () => {
+    const text = (count: number): string =>
+      `# TYPE h histogram\nh_bucket{le="+Inf"} ${count}\nh_sum ${count}\nh_count ${count}\n`
+    const store = seen("a 1\n", `a 1\nb 1\n${text(4)}`)
+    assert.deepStrictEqual(
+      [...store.families.values()].map(({ hasChanged, lines, name }) => [name, lines, hasChanged]),
+      [
+        ["a", 1, false],
+        ["b", 1, true],
+        ["h", 3, true]
+      ]
+    )
+    const [series] = store.families.get("h")?.series.values() ?? []
+    assert.isDefined(series)
+    assert.strictEqual(observedBy(series, "open").count, 4)
+  })
+
+  it("does not take the time at which a series was made for its value", () => {
+    const text = "# TYPE c counter\nc_total 3\nc_created 1700000000\n# TYPE s summary\ns_created 5\ns_count 2\n"
+    const values = [...seen(text).families.values()].flatMap(({ series }) => [...series.values()])
+    assert.deepStrictEqual(
+      values.map(({ value }) => value),
+      [3, 2]
+    )
+  })
+
   it("draws a counter that stood still from 0, and a gauge from where it was", () => {
     const texts = ["c 5\nd 1\n", "c 5\nd 1\n", "c 7\nd 3\n"].map((text) => `# TYPE c counter\n# TYPE d gauge\n${text}`)
     const store = seen(...texts)
