@@ -341,7 +341,7 @@ export class Run<A, E> extends Reporting {
   private readonly start: bigint
 
   constructor(
-    private readonly plan: Plan<AnyExit>,
+    protected readonly plan: Plan<AnyExit>,
     protected readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
   ) {
     super()
@@ -360,10 +360,9 @@ export class Run<A, E> extends Reporting {
     return this.afterWarnings(exit)
   }
 
-  record(exit: Exit.Exit<A, E>): void {
-    const seconds =
-      this.plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
-    end(this.plan, this.gauge, seconds, exit, this.exemplar, this)
+  record(exit: Exit.Exit<A, E>, plan = this.plan): void {
+    const seconds = plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
+    end(plan, this.gauge, seconds, exit, this.exemplar, this)
   }
 
   protected registry(): MetricRegistry {

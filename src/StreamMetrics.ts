@@ -3,8 +3,9 @@
  *
  * A combinator takes a stream and a metric and gives back the same stream, measured: its elements, their chunks, its
  * error and its requirements come out as they went in, and nothing is pulled that nobody asks for. Each run of a stream
- * is measured by itself, also where several run at once. A defect of one of its own finalizers can be lost, as by
- * `Stream.mapError`: Effect tells it to nobody who looks at how a stream ends.
+ * is measured by itself, also where several run at once. Its finalizers run where they would without the measurement.
+ * A defect of one of them comes to whoever runs the stream; where something after the combinator looks at the end, such
+ * as `Stream.mapError` or `Stream.concat`, Effect loses it for most streams, measured or not.
  *
  * A **run** begins with the first pull, and has one exit: a success when the stream has ended, or when its consumer has
  * had enough of it (`Stream.take`, a sink that is done, a consumer that failed: the stream itself did not); a failure or a
@@ -12,6 +13,12 @@
  * `return` of an async iterator made of it does, and the `cancel` of a `ReadableStream` while that waits for an element.
  * (A `cancel` while one is on its way is a consumer that failed.) What stands after the combinator in a pipe is its
  * consumer.
+ *
+ * A run that is left or interrupted is over when the finalizers of the stream have run, and their defects are its own. One
+ * that has ended by itself is over at once, and its finalizers run when Effect gets to them, which can be much later
+ * (`Stream.merge`, `Stream.broadcast`): what they release may still be in use. If one of them dies then,
+ * `countExceptions` counts the run, with labels that see the defect, unless it has counted it already; `timed` has
+ * observed it as it ended.
  *
  * @example
  * import { StreamMetrics } from "effect-prometheus"
@@ -31,10 +38,12 @@ import * as Channel from "effect/Channel"
 import type * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import { hasProperty } from "effect/Predicate"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Only } from "./internal/counting.js"
 import { counting } from "./internal/counting.js"
@@ -385,7 +394,9 @@ function combinator<Metric>(instruments: (metric: Metric, options: object | unde
 type StreamChannel<A, E, R> = Channel.Channel<Chunk.Chunk<A>, unknown, E, unknown, unknown, unknown, R>
 
 // The finalizer stands there before the +1 is counted, and the +1 is one operation: whatever was started is ended, at
-// whichever operation the run is left.
+// whichever operation the run is left. The stream runs in a scope of its own, which is closed where its finalizers would
+// have run: a handler of its end would have them run before, while others still use what the stream has given them, and
+// would lose their defects.
 const measured = <A, E, R>(
   self: Stream.Stream<A, E, R>,
   plan: Plan<AnyExit>,
@@ -395,51 +406,58 @@ const measured = <A, E, R>(
   return Stream.fromChannel(
     Channel.suspend(() => {
       let run: StreamRun<E> | undefined
-      const begin = Effect.withFiberRuntime<StreamRun<E>>((fiber) => {
-        run = new StreamRun(plan, fiber)
-        return run.told(Effect.succeed(run))
-      })
-      const body = Channel.flatMap(Channel.fromEffect(begin), (begun) => {
-        const watched = watching(channel, begun)
-        return elements === undefined ? watched : Channel.pipeTo(watched, counted(begun, elements))
-      })
+      const begin = Effect.flatMap(Scope.make(), (scope) =>
+        Effect.withFiberRuntime<Pull<A, E, R>>((fiber) => {
+          run = new StreamRun(plan, fiber, scope)
+          const pull = Channel.toPullIn(Channel.pipeTo(channel, watching<A, E>(run, elements)), scope)
+          // It would give the services of its beginning to the finalizers, which find those of the end without it.
+          return run.told(Effect.mapInputContext(pull, () => Context.empty() as Context.Context<R>))
+        })
+      )
+      const body = Channel.flatMap(Channel.fromEffect(begin), pulling)
       return Channel.ensuringWith(body, (exit) => run?.left(exit) ?? Effect.void)
     })
   )
 }
 
-// Looks at how the stream ends by itself and at nothing before; its own finalizers have run by then.
-const watching = <A, E, R>(channel: StreamChannel<A, E, R>, run: StreamRun<E>): StreamChannel<A, E, R> =>
-  Channel.foldCauseChannel(channel, {
-    onFailure: (cause) => {
-      run.over(Exit.failCause(cause))
-      return Channel.failCause(cause)
-    },
-    onSuccess: (done) => {
-      run.over(Exit.void)
-      return Channel.succeed(done)
-    }
-  })
+type Pull<A, E, R> = Effect.Effect<Either.Either<Chunk.Chunk<A>, unknown>, E, R>
 
-// Counts what passes, chunk by chunk.
-const counted = <A, E>(
+const pulling = <A, E, R>(pull: Pull<A, E, R>): StreamChannel<A, E, R> => {
+  const loop: StreamChannel<A, E, R> = Channel.flatMap(
+    Channel.fromEffect(pull),
+    Either.match({
+      onLeft: (done): StreamChannel<A, E, R> => Channel.succeed(done),
+      onRight: (chunk) => Channel.flatMap(Channel.write(chunk), () => loop)
+    })
+  )
+  return loop
+}
+
+// Counts what passes, chunk by chunk, and looks at how the stream ends by itself. Its finalizers have not run by then.
+const watching = <A, E>(
   run: StreamRun<E>,
-  { add, metric }: Elements
+  elements: Elements | undefined
 ): Channel.Channel<Chunk.Chunk<A>, Chunk.Chunk<A>, E, E, unknown, unknown> => {
   const loop: Channel.Channel<Chunk.Chunk<A>, Chunk.Chunk<A>, E, E, unknown, unknown> = Channel.readWithCause({
     onInput: (chunk: Chunk.Chunk<A>) => {
       const passed = Channel.flatMap(Channel.write(chunk), () => loop)
-      if (chunk.length === 0) return passed
+      if (elements === undefined || chunk.length === 0) return passed
       try {
-        add(chunk.length)
+        elements.add(chunk.length)
         return passed
       } catch (error) {
-        run.failed("inc", metric, error)
+        run.failed("inc", elements.metric, error)
         return Channel.flatMap(Channel.fromEffect(run.told(Effect.void)), () => passed)
       }
     },
-    onFailure: Channel.failCause,
-    onDone: Channel.succeed
+    onFailure: (cause) => {
+      run.over(Exit.failCause(cause))
+      return Channel.failCause(cause)
+    },
+    onDone: (done) => {
+      run.over(Exit.void)
+      return Channel.succeed(done)
+    }
   })
   return loop
 }
@@ -448,9 +466,13 @@ const counted = <A, E>(
 // of its beginning is no longer in context.
 class StreamRun<E> extends Run<void, E> {
   private readonly context: Context.Context<never> | undefined
-  private isOver = false
+  private own: Exit.Exit<void, E> | undefined
 
-  constructor(plan: Plan<AnyExit>, fiber: Fiber.RuntimeFiber<unknown, unknown>) {
+  constructor(
+    plan: Plan<AnyExit>,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>,
+    private readonly scope: Scope.CloseableScope
+  ) {
     super(plan, fiber)
     this.context = fiber.currentContext
   }
@@ -461,20 +483,39 @@ class StreamRun<E> extends Run<void, E> {
 
   /** The stream has ended by itself. */
   over(exit: Exit.Exit<void, E>): void {
-    if (this.isOver) return
-    this.isOver = true
+    if (this.own !== undefined) return
+    this.own = exit
     this.record(exit)
   }
 
-  /** Nobody will pull any more. What is the consumer's failure is not the stream's. */
+  /** Nobody will pull any more: its finalizers run. What is the consumer's failure is not the stream's. */
   left(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    const interrupted = Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)
-    this.over(interrupted ? Exit.failCause(interruption(exit.cause)) : Exit.void)
-    return this.told(Effect.void)
+    return Effect.flatMap(Effect.exit(Scope.close(this.scope, exit)), (closed) => {
+      const { own } = this
+      const interrupted = Exit.isFailure(exit) && Cause.isInterrupted(exit.cause)
+      const before = own ?? (interrupted ? Exit.failCause(interruption(exit.cause)) : Exit.void)
+      const whole = Exit.zipLeft(before, closed)
+      if (own === undefined) this.over(whole)
+      else if (Exit.isFailure(closed)) this.recordLate(own, whole)
+      return this.told(closed)
+    })
   }
 
-  told<A>(next: Effect.Effect<A>): Effect.Effect<A> {
-    return this.afterWarnings(next as Effect.Effect<A, E>) as Effect.Effect<A>
+  // It was timed when it ended, and nobody could know. It is one failure, also if it was counted as one then.
+  private recordLate(own: Exit.Exit<void, E>, whole: Exit.Exit<void, E>): void {
+    const { exceptions } = this.plan
+    if (exceptions === undefined) return
+    const counts = (exit: AnyExit) => exceptions.counts(exit) && !exceptions.counts(own)
+    this.record(whole, {
+      ...this.plan,
+      duration: undefined,
+      exceptions: { ...exceptions, counts },
+      inprogress: undefined
+    })
+  }
+
+  told<A, R>(next: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> {
+    return this.afterWarnings(next as Effect.Effect<A, E, R>) as Effect.Effect<A, never, R>
   }
 }
 
