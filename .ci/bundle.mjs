@@ -2,7 +2,7 @@
  * Bundles what `tsc` does not emit: each public module as a file of its own, with what they share beside it, and the
  * worker's entry as one file that stands alone.
  */
-import { readdir } from "node:fs/promises"
+import { readdir, readFile } from "node:fs/promises"
 import { basename } from "node:path"
 import { build } from "esbuild"
 
@@ -18,6 +18,10 @@ const together = {
   name: "together",
   setup({ onLoad, onResolve }) {
     onResolve({ filter: /^entry:/ }, ({ path }) => ({ path, namespace: "entry" }))
+    // What is only loaded when it is needed is so as well, or what it shares with the others would be a file more.
+    onResolve({ filter: /^\./ }, ({ kind, path }) =>
+      kind === "dynamic-import" ? { path: `entry:internal/${basename(path, ".js")}`, namespace: "entry" } : undefined
+    )
     onLoad({ filter: /./, namespace: "entry" }, ({ path }) => {
       const name = path.slice("entry:".length)
       const others = light.includes(name) ? light : heavy
@@ -26,6 +30,26 @@ const together = {
         resolveDir: "src"
       }
     })
+  }
+}
+
+// Node.js finds a module anew for each file that imports it, which takes longer than most of ours take to run. So those of
+// Effect that both files need are handed by one to the other.
+const once = {
+  name: "once",
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^once:/ }, ({ path }) => ({ path: path.slice("once:".length), namespace: "once" }))
+    onLoad({ filter: /./, namespace: "once" }, ({ path }) => ({
+      contents: `export * as ${basename(path)} from "${path}"`,
+      resolveDir: "src"
+    }))
+    onLoad({ filter: /\bsrc\/.*\.ts$/ }, async ({ path }) => ({
+      loader: "ts",
+      contents: (await readFile(path, "utf8")).replaceAll(
+        /^import \* as (\w+) from "(@?effect\/.*?(\w+))"$/gm,
+        'import { $3 as $1 } from "once:$2"'
+      )
+    }))
   }
 }
 
@@ -46,7 +70,7 @@ await build({
   packages: "external",
   // `sideEffects: false` would take away the imports that bring them together.
   ignoreAnnotations: true,
-  plugins: [together]
+  plugins: [together, once]
 })
 
 await build({ ...shared, entryPoints: ["src/internal/worker.ts"], outfile: "dist/internal/worker.mjs" })
