@@ -7,11 +7,12 @@ import {
   HttpApp,
   HttpRouter,
   HttpServer,
+  HttpServerRequest,
   HttpServerResponse
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema, Tracer } from "effect"
-import { Registry as PromRegistry } from "prom-client"
+import { type Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -106,6 +107,103 @@ describe("The series of requests", () => {
         "GET /a 200 a : 2",
         "GET /a 200 a a: 2"
       ])
+    })
+  )
+
+  it.effect("come again in the exposition where they were taken out of it, also while a request is answered", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const labels = { method: "GET", route: "/c", status: "200" }
+      const metric = (name: string) => registry.getSingleMetric(name) as Counter | undefined
+      // Each is done within one request, and again before a second one: how many are counted then.
+      const changes: ReadonlyArray<readonly [() => void, number]> = [
+        [() => {}, 2],
+        [() => registry.clear(), 1],
+        [() => registry.resetMetrics(), 1],
+        [() => registry.removeSingleMetric(requests), 1],
+        [() => metric(requests)?.remove(labels), 1],
+        [() => metric(requests)?.reset(), 1],
+        [() => metric("http_server_requests_in_progress")?.remove({ method: "GET" }), 3],
+        [() => registry.removeSingleMetric("http_server_requests_in_progress"), 5]
+      ]
+      let change = () => {}
+      const changing = HttpRouter.get(
+        HttpRouter.empty,
+        "/c",
+        Effect.sync(() => {
+          change()
+          return HttpServerResponse.text("c")
+        })
+      )
+      const ask = yield* asking(registry, {}, changing)
+      for (const [each, counted] of changes) {
+        change = each
+        yield* ask("/c")
+        change = () => {}
+        each()
+        yield* ask("/c")
+        assert.deepStrictEqual(yield* of(registry, requests), [`GET /c 200: ${counted}`])
+        assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
+      }
+    })
+  )
+
+  it.effect("are right for requests side by side in fibers of one parent", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const app = middleware(
+        HttpRouter.empty.pipe(
+          HttpRouter.get("/a/:x", Effect.as(Effect.yieldNow(), HttpServerResponse.text("a"))),
+          HttpRouter.get("/b/:y", Effect.as(Effect.repeatN(Effect.yieldNow(), 3), HttpServerResponse.text("bb")))
+        )
+      )
+      const asked = (path: string) =>
+        Effect.provideService(
+          app,
+          HttpServerRequest.HttpServerRequest,
+          HttpServerRequest.fromWeb(new Request(`http://localhost${path}`))
+        )
+      const paths = Array.from({ length: 40 }, (_, index) => (index % 4 === 0 ? `/a/${index}` : `/b/${index}`))
+      const before = yield* Effect.context<never>()
+      yield* Effect.forEach(paths, asked, { concurrency: "unbounded" })
+      assert.strictEqual(yield* Effect.context<never>(), before)
+      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a/:x 200: 10", "GET /b/:y 200: 30"])
+      const sizes = yield* of(registry, "http_server_response_size_bytes", "_sum")
+      assert.deepStrictEqual(sizes, ["GET /a/:x 200: 10", "GET /b/:y 200: 60"])
+      assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
+    })
+  )
+
+  it.effect("of requests in progress are right again after one that could not be taken back", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const gauge = new Gauge({
+        name: "http_server_requests_in_progress",
+        help: "Those of an application that looks at each value.",
+        labelNames: ["method"],
+        registers: [registry]
+      })
+      const set = gauge.set.bind(gauge) as (labels: object, value: number) => void
+      let isRefused = false
+      gauge.set = ((labels: object, value: number) => {
+        if (isRefused) throw new Error("not now")
+        set(labels, value)
+      }) as typeof gauge.set
+      const refusing = HttpRouter.get(
+        router,
+        "/refusing",
+        Effect.sync(() => {
+          isRefused = true
+          return HttpServerResponse.text("refused")
+        })
+      )
+      const ask = yield* asking(registry, {}, refusing)
+      assert.strictEqual(yield* ask("/refusing"), 200)
+      isRefused = false
+      assert.strictEqual(yield* ask("/a"), 200)
+      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200: 1", "GET /refusing 200: 1"])
+      assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
     })
   )
 

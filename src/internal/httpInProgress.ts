@@ -39,7 +39,9 @@ export class InProgress {
       metric = this.source.metric("inProgress")
       if (metric === undefined) return undefined
       const held = this.held(metric, method)
-      this.move(held, 1)
+      // One that fails is not counted, and so need not be taken back.
+      this.write(held, held.running + 1, 1)
+      held.running += 1
       return held
     } catch (error) {
       this.reporter.failed("inc", metric ?? names.inProgress, error)
@@ -48,20 +50,19 @@ export class InProgress {
   }
 
   end(held: Held): void {
+    // Whether or not that can be written: the next one writes how many there are.
+    held.running -= 1
     try {
-      this.move(held, -1)
+      this.write(held, held.running, -1)
     } catch (error) {
       this.reporter.failed("dec", held.metric, error)
     }
   }
 
-  private move(held: Held, by: 1 | -1): void {
-    const { gauge } = held
-    // One that fails is not counted, and so need not be taken back.
-    if (this.source.ownsGauge && gauge.set !== undefined) gauge.set(held.running + by)
+  private write({ gauge }: Held, running: number, by: 1 | -1): void {
+    if (this.source.ownsGauge && gauge.set !== undefined) gauge.set(running)
     else if (by === 1) gauge.inc()
     else gauge.dec()
-    held.running += by
   }
 
   private held(metric: object, method: string): Held {
