@@ -1,6 +1,6 @@
-import { HttpApp, HttpMiddleware, HttpRouter, HttpServerResponse } from "@effect/platform"
+import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Exit, Option, Tracer } from "effect"
+import { Effect, type Exit, FiberRef, Option, Tracer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -134,6 +134,43 @@ describe("What the application's tracing shows is the same with and without the 
         assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
           "GET /users/:id 200: 3"
         ])
+      })
+    )
+  }
+})
+
+describe("What runs after a measured app in the same fiber", () => {
+  const ends: ReadonlyArray<readonly [string, HttpApp.Default<unknown>]> = [
+    ["an answer", HttpServerResponse.text("ok")],
+    ["an error", Effect.fail("no")],
+    ["a defect", Effect.die("boom")],
+    ["an interruption", Effect.interrupt]
+  ]
+  for (const [name, app] of ends) {
+    it.effect(`has the context of before, and what the app has set, after ${name}`, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+        const setting = FiberRef.unsafeMake("not set")
+        yield* Effect.gen(function* () {
+          const before = yield* Effect.context<HttpServerRequest.HttpServerRequest>()
+          let within: unknown
+          const asked = Effect.zipRight(
+            Effect.map(Effect.context<never>(), (context) => {
+              within = context
+            }),
+            Effect.zipRight(FiberRef.set(setting, "set"), app)
+          )
+          yield* Effect.exit(middleware(asked))
+          assert.notStrictEqual(within, before)
+          assert.strictEqual(yield* Effect.context<HttpServerRequest.HttpServerRequest>(), before)
+          assert.strictEqual(yield* FiberRef.get(setting), "set")
+        }).pipe(
+          Effect.provideService(
+            HttpServerRequest.HttpServerRequest,
+            HttpServerRequest.fromWeb(new Request("http://localhost/"))
+          )
+        )
       })
     )
   }
