@@ -896,6 +896,22 @@ describe("A metric that throws", () => {
     })
   )
 
+  it.effect("is told of at the beginning of a stream that gives nothing for ever", () =>
+    Effect.gen(function* () {
+      const warned = yield* Deferred.make<string>()
+      const logger = Logger.make(({ message }) => Deferred.unsafeDone(warned, Effect.succeed(String(message))))
+      const fiber = yield* Stream.never.pipe(
+        StreamMetrics.trackInprogress(new FakeGauge({ inc: throwing("inc") })),
+        Stream.runDrain,
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+        Effect.fork
+      )
+      for (let turns = 0; turns < 100; turns += 1) yield* Effect.yieldNow()
+      assert.isTrue(yield* Deferred.isDone(warned))
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
   it.effect("is counted on the registry that was provided to the stream, also at its end", () =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()
