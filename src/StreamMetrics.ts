@@ -3,7 +3,9 @@
  *
  * A combinator takes a stream and a metric and gives back the same stream, measured: its elements, their chunks, its
  * error and its requirements come out as they went in, and nothing is pulled that nobody asks for. Each run of a stream
- * is measured by itself, also where several run at once. Its finalizers run where they would without the measurement.
+ * is measured by itself, also where several run at once. Its finalizers run where they would without the measurement,
+ * but where the stream is made by a sequential `Stream.flatMap` and given to another one: what its inner stream acquired
+ * is released after what was acquired with it there, and not before.
  * A defect of one of them comes to whoever runs the stream; where something after the combinator looks at the end, such
  * as `Stream.mapError` or `Stream.concat`, Effect loses it for most streams, measured or not.
  *
