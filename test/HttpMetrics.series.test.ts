@@ -114,7 +114,7 @@ describe("The series of requests", () => {
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const labels = { method: "GET", route: "/c", status: "200" }
-      const metric = (name: string) => registry.getSingleMetric(name) as Counter | undefined
+      const metric = (name: string) => registry.getSingleMetric(name) as Counter<string> | undefined
       // Each is done within one request, and again before a second one: how many are counted then.
       const changes: ReadonlyArray<readonly [() => void, number]> = [
         [() => {}, 2],
