@@ -301,7 +301,6 @@ describe("the demo", () => {
       const next = (await scraped(url, "http_server_requests_total")) ?? 0
       return next > first ? next : undefined
     })
-    const { body } = await get(url)
     for (const [brought, sample] of [
       ["DefaultMetrics", "process_cpu_seconds_total "],
       ["EffectMetrics", "effect_fiber_started_total "],
@@ -312,10 +311,13 @@ describe("the demo", () => {
       ["a value that is asked for", "shop_orders_waiting "],
       ["the endpoint itself", 'effect_prometheus_scrapes_total{code="200"} ']
     ] as const) {
-      assert.include(body, `\n${sample}`, brought)
+      // Visitors do what they like, and some of it later than the first requests.
+      await until(brought, async () => (await get(url)).body.includes(`\n${sample}`) || undefined)
     }
-    const openMetrics = await get(url, { accept: "application/openmetrics-text" })
-    assert.match(openMetrics.body, /\nhttp_server_request_duration_seconds_bucket\{.* # \{trace_id="[0-9a-f]{32}"/)
+    await until("an exemplar", async () => {
+      const { body } = await get(url, { accept: "application/openmetrics-text" })
+      return /\nhttp_server_request_duration_seconds_bucket\{.* # \{trace_id="[0-9a-f]{32}"/.test(body) || undefined
+    })
     const page = await get(new URL("/", url).href, { accept: "text/html" })
     assert.include(page.body, "<script")
     assert.strictEqual((await get(await demo.printed(application))).status, 200)
