@@ -21,9 +21,10 @@
  *
  * Metrics that become the same family are exposed as one. Where even the labels are the same (Effect keeps metrics apart
  * that were made twice, or whose tags are in another order), the values of counters, frequencies and histograms are added up.
- * Whatever cannot stand beside what is there already is left out: a metric whose name is that of one on the registry, of one
- * that this library adds to an exposition, or of a metric of Effect that is of another kind; a gauge or a summary that is there twice; a histogram with the labels of one
- * with other bounds. Each is logged once as a warning, and `effect_prometheus_metrics_left_out` is how many there are.
+ * Whatever cannot stand beside what is there already is left out: a metric whose name is that of one on the registry, of
+ * one that this library adds to an exposition, or of a metric of Effect that is of another kind; a gauge or a summary
+ * that is there twice; a histogram with the labels of one with other bounds. Each is logged once as a warning, and
+ * `effect_prometheus_metrics_left_out` is how many there are.
  *
  * @example
  * import { EffectMetrics, MetricsServer } from "effect-prometheus"

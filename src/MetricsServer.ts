@@ -147,11 +147,11 @@ export const layerConfig = (
 /**
  * The same server from a worker thread: HTTP, TLS and compression leave the application's event loop.
  *
- * The worker asks the main thread for each scrape. While that thread is stuck, the worker serves the last exposition, cut
- * to `name[]`, for up to `staleFor`; how old the numbers are is a metric of its own in every answer,
- * `effect_prometheus_exposition_age_seconds`, unless the registry has one by that name. If the format asked for is not at
- * hand then, text is served under its own content type. A worker that dies is started anew on the same port, a second later if it lived no longer than that; it is
- * logged as an error.
+ * The worker asks the main thread for each scrape. While that thread is stuck, the worker serves the last exposition,
+ * cut to `name[]`, for up to `staleFor`; how old the numbers are is a metric of its own in every answer,
+ * `effect_prometheus_exposition_age_seconds`, unless the registry has one by that name. If the format asked for is not
+ * at hand then, text is served under its own content type. A worker that dies is started anew on the same port, a second
+ * later if it lived no longer than that; it is logged as an error.
  *
  * It fails as `make` does, and with `reason: "Worker"` and the name of the file if the worker cannot be started.
  *

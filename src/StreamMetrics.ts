@@ -379,7 +379,8 @@ interface Elements {
   readonly add: Add
 }
 
-// One combinator in its two forms; an effect is a stream as well. The plan is made where the metric is given, not once per stream or run.
+// One combinator in its two forms; an effect is a stream as well. The plan is made where the metric is given, not once
+// per stream or run.
 function combinator<Metric>(instruments: (metric: Metric, options: object | undefined) => AnyInstruments) {
   return (...args: ReadonlyArray<unknown>): never => {
     const dataFirst = Effect.isEffect(args[0]) || hasProperty(args[0], Stream.StreamTypeId)

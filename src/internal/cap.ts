@@ -103,12 +103,12 @@ export const cap = (metric: object, labelNames: ReadonlyArray<string>, maxSeries
   const limits: Limits = { known: new Known(labelNames), labelNames, maxSeries, others, told, balance: 0 }
   const { type } = capped
   for (const method of recording[type]) {
-    if (takesExemplars(capped)) capWithExemplars(capped, method, limits)
+    if (capped.enableExemplars === true) capWithExemplars(capped, method, limits)
     else capLabelled(capped, method, limits)
   }
   if (type === "histogram") capZero(capped, limits)
   // The other children of both clients record by these methods.
-  if (type === "histogram" || type === "summary" || takesExemplars(capped)) capChildren(capped, limits)
+  if (type === "histogram" || type === "summary" || capped.enableExemplars === true) capChildren(capped, limits)
   freeRoom(capped, limits)
 }
 
@@ -120,8 +120,6 @@ const recording = {
 } as const
 
 type Recording = (typeof recording)[keyof typeof recording][number]
-
-const takesExemplars = ({ enableExemplars }: Capped): boolean => enableExemplars === true
 
 interface Limits {
   readonly known: Known
@@ -212,7 +210,7 @@ const capZero = (metric: Capped, limits: Limits): void => {
 
 const capChildren = (metric: Capped, { known, labelNames }: Limits): void => {
   const childOf = metric.labels.bind(metric)
-  const withExemplars = takesExemplars(metric)
+  const withExemplars = metric.enableExemplars === true
   put(metric, "labels", (...args) => {
     // A copy: whose labels change would be another series, and nobody would notice.
     const labels = labelsOf(labelNames, args)

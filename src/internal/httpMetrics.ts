@@ -19,12 +19,12 @@ export const httpLabelNames = ["method", "route", "status"] as const
 export const unmatched = "unmatched"
 
 /** The bounds that OpenTelemetry's semantic conventions advise for `http.server.request.duration`, in seconds. */
-export const durationBuckets: ReadonlyArray<number> = [
+const durationBuckets: ReadonlyArray<number> = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10
 ]
 
 /** From 100 bytes to 100 megabytes, in bytes. */
-export const sizeBuckets: ReadonlyArray<number> = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
+const sizeBuckets: ReadonlyArray<number> = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
 
 /** How the metrics are made on a registry. */
 export interface HttpFamilyOptions {
@@ -83,7 +83,7 @@ export const httpFamilies = (options: HttpFamilyOptions = {}): Readonly<Record<H
 const methods: ReadonlySet<string> = new Set("GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT TRACE QUERY".split(" "))
 
 /** The method as a label. Anybody can make methods up, and each would be a series. */
-export const methodLabel = (method: string): string => (methods.has(method) ? method : "other")
+const methodLabel = (method: string): string => (methods.has(method) ? method : "other")
 
 /**
  * Where the metrics are: asked for with each request, as a registry can have been cleared since the last one. It may
@@ -96,7 +96,7 @@ export interface HttpSource {
 }
 
 /** One of the metrics on a registry, which is made again by `make` where it is there no more. */
-export const onRegistry = (
+const onRegistry = (
   registry: { getSingleMetric(name: string): unknown },
   family: Family,
   make: (family: Family) => object

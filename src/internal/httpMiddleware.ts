@@ -19,6 +19,7 @@ import type { Outcome } from "./httpExchange.js"
 import { Answer, requestBytes } from "./httpExchange.js"
 import type { HttpRecorder } from "./httpMetrics.js"
 import { unmatched } from "./httpMetrics.js"
+import { pathOf } from "./httpOptions.js"
 import { Seen } from "./httpRoute.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
@@ -180,9 +181,3 @@ const routeOf = (seen: Seen, exit: Exit.Exit<unknown, unknown>, strays: Set<stri
 const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) &&
   Chunk.some(Cause.failures(exit.cause), (error) => isServerError(error) && error._tag === "RouteNotFound")
-
-/** The path of a URL, without its query. */
-const pathOf = (url: string): string => {
-  const query = url.indexOf("?")
-  return query === -1 ? url : url.slice(0, query)
-}

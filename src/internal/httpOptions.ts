@@ -115,6 +115,12 @@ export interface Excluding<Request> {
   readonly excludesRoute: (route: string) => boolean
 }
 
+/** The path of a URL, without its query. */
+export const pathOf = (url: string): string => {
+  const query = url.indexOf("?")
+  return query === -1 ? url : url.slice(0, query)
+}
+
 /** A path or a pattern stands for itself, one that ends in `/*` for all under it; or a function decides. */
 export const excludeOption = <Request>(
   given: ReadonlyArray<string> | ((request: Request) => boolean) | undefined

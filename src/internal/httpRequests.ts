@@ -5,6 +5,7 @@ import type { Socket } from "node:net"
 import type { HttpRecorder, HttpRun } from "./httpMetrics.js"
 import { bytesOfRequest, sizeOf, streamOf, whyCut } from "./httpNode.js"
 import type { Excluding } from "./httpOptions.js"
+import { pathOf } from "./httpOptions.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
 
@@ -43,7 +44,7 @@ export const watching = (recorder: HttpRecorder, asked: Asked): HttpMeasure => {
 
 const isExcluded = (request: IncomingMessage, recorder: HttpRecorder, { excludes }: Asked): boolean => {
   try {
-    return excludes(request, pathOf(request))
+    return excludes(request, pathOf(urlOf(request)))
   } catch (error) {
     recorder.failed(error)
     return false
@@ -51,11 +52,8 @@ const isExcluded = (request: IncomingMessage, recorder: HttpRecorder, { excludes
 }
 
 // Express takes from the `url` what the place of a router stands for.
-const pathOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: unknown }): string => {
-  const whole = typeof originalUrl === "string" ? originalUrl : (url ?? "")
-  const query = whole.indexOf("?")
-  return query === -1 ? whole : whole.slice(0, query)
-}
+const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: unknown }): string =>
+  typeof originalUrl === "string" ? originalUrl : (url ?? "")
 
 const upgraded = 101
 

@@ -22,7 +22,7 @@ import { knownOptions, ownOptions, without } from "../internal/options.js"
 import type { MetricRegistry } from "../Registry.js"
 import { unsafeFamily } from "../Registry.js"
 import type { Options } from "./registry.js"
-import { onRegistry, registryOf, registryOption, reporting } from "./registry.js"
+import { checkRegistry, onRegistry, registryOf, reporting } from "./registry.js"
 
 /**
  * The metrics as a listener for `node:http`, Express, Koa and Fastify. It answers GET and HEAD on whatever path it is
@@ -141,7 +141,8 @@ const httpMetrics: {
 } = (given: AnyHttpMetricsOptions = {}): HttpMeasure => {
   knownOptions("options", given, httpOptionNames)
   const options = ownOptions(given)
-  const registry = registryOption(options) ?? registryOf({})
+  checkRegistry(options)
+  const registry = registryOf(options)
   const labelNames = furtherLabelNames(options.labelNames)
   const labels = labelsOption(options.labels, labelNames)
   const families = httpFamilies({ labelNames, buckets: bucketsOption(options.buckets) })
@@ -170,7 +171,7 @@ export { httpMetrics }
 
 // What it dies of is thrown as it is.
 const mounted = <A>(handler: (options: ServeOptions) => Effect.Effect<A>, given: ServeOptions & Options): A => {
-  registryOption(given)
+  checkRegistry(given)
   const handling = onRegistry(handler(without(given, "registry")), given)
   return Exit.getOrElse(Effect.runSyncExit(handling), (cause) => {
     throw Cause.squash(cause)

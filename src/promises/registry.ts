@@ -23,14 +23,13 @@ export interface Options {
 /** The registry of the options, or the one that is used by default. */
 export const registryOf = ({ registry }: Options): MetricRegistry => registry ?? Context.get(Context.empty(), Registry)
 
-/** The registry of the options as it was given, if it is one. */
-export const registryOption = (options: Options | null | undefined): MetricRegistry | undefined => {
+/** Refuses what is no registry, which a program in JavaScript may give. */
+export const checkRegistry = (options: Options | null): void => {
   const registry = options?.registry
-  if (registry === undefined) return undefined
+  if (registry === undefined) return
   const methods = ["getMetricsAsArray", "getSingleMetric", "registerMetric"] as const
   const lacks = methods.find((method) => typeof registry?.[method] !== "function")
   if (lacks !== undefined) throw new RangeError(`registry must be a registry of prom-client, but it has no ${lacks}()`)
-  return registry
 }
 
 /** Runs `effect` on the registry of the options. What is no options at all is for the server to refuse. */

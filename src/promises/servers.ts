@@ -14,7 +14,7 @@ import { ServiceDiscovery } from "../ServiceDiscovery.js"
 import type { Discovery } from "./discovery.js"
 import { asService } from "./discovery.js"
 import type { Options } from "./registry.js"
-import { onRegistry, registryOption } from "./registry.js"
+import { checkRegistry, onRegistry } from "./registry.js"
 
 /**
  * How to serve.
@@ -127,7 +127,7 @@ const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions =>
 const checkOwn = (options: ServerOptions | null): void => {
   const { host = "", log, port = 0, serviceDiscovery } = options ?? {}
   try {
-    registryOption(options)
+    checkRegistry(options)
     if (log !== undefined && log !== false && typeof log !== "function") {
       throw new RangeError(`log must be a function or false, not ${shown(log)}`)
     }
