@@ -6,9 +6,11 @@ import * as Metrics from "../src/Metrics.js"
 import { countingClock } from "./support/clock.js"
 import { seeded, YieldingAtRandom } from "./support/interruption.js"
 import { counts } from "./support/metrics.js"
+import { soak } from "./support/soak.js"
 
 const seed = Number(process.env["FAST_CHECK_SEED"] ?? 20_260_103)
 const fibers = 200
+const most = soak(1_000_000)
 
 type Run = Effect.Effect<unknown, unknown>
 type Measure = (self: Run) => Run
@@ -36,10 +38,15 @@ const nested = ({ duration, exceptions, inprogress }: Measuring): Measure => {
 }
 
 const ways: ReadonlyArray<Way> = [
-  { title: "instrumented", runs: 2_500, isSplit: false, measure: (metrics) => Metrics.instrumented(metrics) },
+  {
+    title: "instrumented",
+    runs: most / fibers / 2,
+    isSplit: false,
+    measure: (metrics) => Metrics.instrumented(metrics)
+  },
   {
     title: "timed, countExceptions and trackInprogress nested, where they begin without an interruption between them",
-    runs: 1_250,
+    runs: most / fibers / 4,
     isSplit: false,
     measure: (metrics) => {
       const measure = nested(metrics)
@@ -48,7 +55,7 @@ const ways: ReadonlyArray<Way> = [
   },
   {
     title: "timed, countExceptions and trackInprogress nested",
-    runs: 1_250,
+    runs: most / fibers / 4,
     isSplit: true,
     measure: (metrics) => nested(metrics)
   }
@@ -147,7 +154,7 @@ const worker = (measured: Measured, random: Random, runs: number): Effect.Effect
 
 const sum = <A>(all: ReadonlyArray<A>, of: (each: A) => number): number => all.reduce((total, a) => total + of(a), 0)
 
-describe(`1,000,000 measured effects on ${fibers} fibers (seed ${seed})`, () => {
+describe(`${most.toLocaleString("en")} measured effects on ${fibers} fibers (seed ${seed})`, () => {
   for (const way of ways) {
     const { isSplit, runs } = way
     it.live(

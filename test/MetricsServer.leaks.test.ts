@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { certificate } from "./support/certificate.js"
 import { child } from "./support/child.js"
+import { soak } from "./support/soak.js"
 
 interface InUse {
   /** In bytes. */
@@ -20,7 +21,7 @@ interface Told {
   readonly after: InUse
 }
 
-// It is a quarter of a minute on a machine that does nothing else.
+// At full size each is a quarter of a minute on a machine that does nothing else.
 const patience = 900_000
 
 // Code that was compiled meanwhile would pass for what was not let go: a collection throws it away.
@@ -30,13 +31,21 @@ const flags = ["--expose-gc", "--stress-flush-code"]
 const interpreted = ["--no-opt", "--no-maglev", "--no-sparkplug"]
 
 const cases = [
-  { what: "servers", title: "2,000 starts and stops of a server, half of them with TLS", more: interpreted },
-  { what: "workers", title: "200 starts and stops of a server in a worker thread", more: interpreted },
-  { what: "scrapes", title: "20,000 scrapes over HTTP and HTTPS, of the thread and of a worker", more: [] },
-  { what: "series", title: "2,000 series that are created, scraped and removed, 200 times over", more: [] }
+  {
+    what: "servers",
+    times: soak(2_000),
+    title: "starts and stops of a server, half of them with TLS",
+    more: interpreted
+  },
+  { what: "workers", times: soak(200), title: "starts and stops of a server in a worker thread", more: interpreted },
+  {
+    what: "scrapes",
+    times: soak(20_000),
+    title: "scrapes over HTTP and HTTPS, of the thread and of a worker",
+    more: []
+  },
+  { what: "series", times: soak(200), title: "rounds of 2,000 series that are created, scraped and removed", more: [] }
 ]
-
-const times: Readonly<Record<string, number>> = { servers: 2_000, workers: 200, scrapes: 20_000, series: 200 }
 
 const shown = ({ external, heap, listeners, resources, threads }: InUse): string => {
   const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`
@@ -45,13 +54,13 @@ const shown = ({ external, heap, listeners, resources, threads }: InUse): string
 }
 
 describe("An application on the built package", () => {
-  for (const { more, title, what } of cases) {
+  for (const { more, times, title, what } of cases) {
     it.live(
-      `holds no more than before after ${title}`,
+      `holds no more than before after ${times} ${title}`,
       () =>
         Effect.gen(function* () {
           const { code, signal, stderr, stdout } = yield* child("leaks.mjs", {
-            args: [what],
+            args: [what, String(times)],
             execArgv: [...flags, ...more],
             env: { TLS: JSON.stringify(yield* certificate) },
             patience
@@ -59,8 +68,8 @@ describe("An application on the built package", () => {
           // A warning of too many listeners would stand there.
           assert.deepStrictEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" })
           const { after, before, times: done } = JSON.parse(stdout) as Told
-          console.log(`${title}: ${shown(before)} before, ${shown(after)} after`)
-          assert.strictEqual(done, times[what])
+          console.log(`${times} ${title}: ${shown(before)} before, ${shown(after)} after`)
+          assert.strictEqual(done, times)
           assert.isAtMost(after.heap, 1.05 * before.heap)
           assert.isAtMost(after.external, 1.05 * before.external)
           const { resources, threads, listeners } = before

@@ -12,9 +12,10 @@ import { ask, eventually } from "./support/http.js"
 import type { Sent } from "./support/requests.js"
 import { anySent } from "./support/requests.js"
 import { kinds, someMetrics, started } from "./support/servers.js"
+import { soak } from "./support/soak.js"
 import { patience } from "./support/times.js"
 
-const count = 20_000
+const count = soak(20_000)
 const atOnce = 200
 
 /** Of the server; a connection is looked after as often as the first of them says. */

@@ -27,14 +27,36 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/ConsulAgent.process.test.ts",
     "test/ConsulAgent.test.ts",
     "test/integration/ConsulAgent.healing.test.ts",
-    "test/integration/ConsulAgent.test.ts"
+    "test/integration/ConsulAgent.test.ts",
+    "test/integration/discover.test.ts"
   ],
   "The shortcut leads to the series of prom-client 15 alone; what else it says, it says of both clients.": [
     "test/Exposition.shortcut.test.ts"
   ],
   "Minutes of starts and stops, to see that the library lets go of what it had.": ["test/MetricsServer.leaks.test.ts"],
-  "It asks for the types of both clients by itself.": ["test/types.test.ts"],
-  "It is about what the declarations of this package say.": ["test/javascript.exports.test.ts"]
+  "They are about what the declarations of this package say, over both clients where that can differ.": [
+    "test/javascript.editor.test.ts",
+    "test/javascript.exports.test.ts",
+    "test/package.test.ts",
+    "test/types.test.ts"
+  ],
+  "They are about what the documentation says.": ["test/documentation.defaults.test.ts", "test/documentation.test.ts"],
+  "They are about the explorer's page, which reads an exposition.": [
+    "test/Explorer.reading.test.ts",
+    "test/Explorer.test.ts",
+    "test/integration/Explorer.access.test.ts",
+    "test/integration/Explorer.limits.test.ts",
+    "test/integration/Explorer.places.test.ts",
+    "test/integration/Explorer.test.ts"
+  ],
+  "They are about requests and routes; test/HttpMetrics.test.ts and test/HttpMetrics.series.test.ts record them.": [
+    "test/HttpMetrics.exchanges.test.ts",
+    "test/HttpMetrics.http2.test.ts",
+    "test/HttpMetrics.routes.test.ts",
+    "test/HttpMetrics.tracing.test.ts"
+  ],
+  "They are about frameworks, and about what Prometheus makes of an exposition; test/clients.test.ts runs an application.":
+    ["test/examples.test.ts", "test/integration/examples.test.ts", "test/integration/monitoring.test.ts"]
 }
 
 /** Node.js 22.15: the client asks for 22, and what puts it in the place of the other one is there since then. */
