@@ -4,10 +4,11 @@ import * as fc from "fast-check"
 import { Registry as PromRegistry } from "prom-client"
 import { Application, anyChanges, readLines } from "./support/changes.js"
 import { bodyOnce, formats, metric } from "./support/expositions.js"
+import { soak } from "./support/soak.js"
 import { askedOnly, ways } from "./support/ways.js"
 
 // Where a property fails, fast-check prints the seed and the shortest changes that it fails for.
-const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: 300 }
+const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: soak(300) }
 const timeout = 600_000
 
 describe("Whatever happened since the last exposition, the next one", () => {

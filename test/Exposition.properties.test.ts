@@ -7,9 +7,10 @@ import { assertRead, expectedOf, readOf } from "./support/expected.js"
 import { contentTypes, parsers, rendered } from "./support/expositions.js"
 import type { Format } from "./support/registries.js"
 import { anyRegistry, registryOf } from "./support/registries.js"
+import { soak } from "./support/soak.js"
 
 // Where a property fails, fast-check prints the seed and the smallest registry that it fails for.
-const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: 300 }
+const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: soak(300) }
 
 // Each takes a few seconds; this is for machines that have other things to do as well.
 const timeout = 600_000

@@ -16,8 +16,9 @@ import type { Format, RegistrySpec } from "../support/registries.js"
 import { anyRegistry, registryOf } from "../support/registries.js"
 import type { Prometheus, QueriedSeries } from "../support/services.js"
 import { prometheus, queriedValue, until } from "../support/services.js"
+import { soak } from "../support/soak.js"
 
-const count = 200
+const count = soak(200)
 
 const protocols: { readonly [F in Format]: string } = {
   text: "PrometheusText0.0.4",
@@ -116,7 +117,7 @@ const series = ({ labels, name, threshold, value }: Omit<ReadSample, "exemplar">
 
 describeWith(["prometheus3"], `Prometheus 3 (seed ${readBackSeed})`, () => {
   it.scopedLive(
-    "scrapes the first 200 of the registries that are read back, in both formats, and holds what they hold",
+    `scrapes the first ${count} of the registries that are read back, in both formats, and holds what they hold`,
     () =>
       Effect.gen(function* () {
         const specs = sampled(anyRegistry, count)

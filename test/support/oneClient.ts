@@ -37,8 +37,11 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
   "They are about what the declarations of this package say, over both clients where that can differ.": [
     "test/javascript.editor.test.ts",
     "test/javascript.exports.test.ts",
-    "test/package.test.ts",
     "test/types.test.ts"
+  ],
+  "They are about processes, bundles and what is loaded; test/clients.test.ts runs an application over each client.": [
+    "test/MetricsServer.process.test.ts",
+    "test/package.test.ts"
   ],
   "They are about what the documentation says.": ["test/documentation.defaults.test.ts", "test/documentation.test.ts"],
   "They are about the explorer's page, which reads an exposition.": [
@@ -55,8 +58,11 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/HttpMetrics.routes.test.ts",
     "test/HttpMetrics.tracing.test.ts"
   ],
-  "They are about frameworks, and about what Prometheus makes of an exposition; test/clients.test.ts runs an application.":
-    ["test/examples.test.ts", "test/integration/examples.test.ts", "test/integration/monitoring.test.ts"]
+  "They are about frameworks and the demo, and about what Prometheus makes of it.": [
+    "test/examples.test.ts",
+    "test/integration/examples.test.ts",
+    "test/integration/monitoring.test.ts"
+  ]
 }
 
 /** Node.js 22.15: the client asks for 22, and what puts it in the place of the other one is there since then. */
