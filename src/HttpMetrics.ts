@@ -36,13 +36,13 @@ import { checked, meters } from "./internal/httpMeters.js"
 import { httpSource } from "./internal/httpMetrics.js"
 import type { Exchange, Measuring } from "./internal/httpMiddleware.js"
 import { measured } from "./internal/httpMiddleware.js"
-import type { CheckHttpMetrics, OwnHttpMetrics } from "./internal/httpOptions.js"
+import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
 import { messageOf } from "./internal/message.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError, unsafeFamily } from "./Registry.js"
 
 export type { Exchange } from "./internal/httpMiddleware.js"
-export type { CheckHttpMetrics, OwnHttpMetrics } from "./internal/httpOptions.js"
+export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
 
 /**
  * The metrics cannot be as they are asked for: an option is unknown or cannot be right (`reason: "InvalidOptions"`), or the
@@ -82,8 +82,13 @@ export interface Settings {
    */
   readonly exclude?: ReadonlyArray<string> | ((request: HttpServerRequest.HttpServerRequest) => boolean) | undefined
   /**
-   * The upper bounds of the duration's buckets, in **seconds**. Default: those that OpenTelemetry's semantic conventions
-   * advise, 0.005 to 10.
+   * The unit of the duration: `"seconds"`, as Prometheus advises, or `"milliseconds"`, for dashboards that are there
+   * already. It is part of the metric's default name. Default: `"seconds"`.
+   */
+  readonly durationUnit?: "seconds" | "milliseconds" | undefined
+  /**
+   * The upper bounds of the duration's buckets, in its unit. Default: those that OpenTelemetry's semantic conventions
+   * advise, 0.005 to 10 seconds.
    */
   readonly buckets?: ReadonlyArray<number> | undefined
   /**
@@ -100,7 +105,12 @@ export interface Settings {
  * @since 0.1.0
  * @category models
  */
-export type Options<Names extends string = never, O = unknown, M = OwnHttpMetrics> = Settings & Code<Names, O, M>
+export type Options<
+  Names extends string = never,
+  O = unknown,
+  M = OwnHttpMetrics,
+  L = Record<never, never>
+> = Settings & Code<Names, O, M, L>
 
 /**
  * What only code can say.
@@ -108,9 +118,11 @@ export type Options<Names extends string = never, O = unknown, M = OwnHttpMetric
  * @since 0.1.0
  * @category models
  */
-export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics> = {
+export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, L = Record<never, never>> = {
   /** Metrics of the caller's own, each in the place of one that would be made on the registry; `false` leaves one out. */
-  readonly metrics?: (M & CheckHttpMetrics<M, Names>) | undefined
+  readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
+  /** Other names for the metrics and their labels. Default: those above. */
+  readonly names?: (L & CheckHttpNames<L, Names>) | undefined
 } & (
   | { readonly labelNames?: undefined; readonly labels?: undefined }
   | {
@@ -158,9 +170,10 @@ export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics> 
 export const make = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
-  const M extends OwnHttpMetrics = OwnHttpMetrics
+  const M extends OwnHttpMetrics = OwnHttpMetrics,
+  const L extends HttpNames = Record<never, never>
 >(
-  options?: Options<Names, O, M>
+  options?: Options<Names, O, M, L>
 ): Effect.Effect<Middleware, HttpMetricsError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
@@ -204,9 +217,10 @@ export const make = <
 export const middleware = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
-  const M extends OwnHttpMetrics = OwnHttpMetrics
+  const M extends OwnHttpMetrics = OwnHttpMetrics,
+  const L extends HttpNames = Record<never, never>
 >(
-  options?: Options<Names, O, M>
+  options?: Options<Names, O, M, L>
 ): Middleware => measured(measuring(checked((options ?? {}) as Given), (context) => Context.get(context, Registry)))
 
 /**
@@ -228,9 +242,10 @@ export const middleware = <
 export const layer = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
-  const M extends OwnHttpMetrics = OwnHttpMetrics
+  const M extends OwnHttpMetrics = OwnHttpMetrics,
+  const L extends HttpNames = Record<never, never>
 >(
-  options?: Options<Names, O, M>
+  options?: Options<Names, O, M, L>
 ): Layer.Layer<never, HttpMetricsError, HttpLayerRouter.HttpRouter> =>
   Layer.effectDiscard(
     Effect.flatMap(make(options), (measure) =>
@@ -259,13 +274,14 @@ export const layer = <
 export const layerConfig = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
-  const M extends OwnHttpMetrics = OwnHttpMetrics
+  const M extends OwnHttpMetrics = OwnHttpMetrics,
+  const L extends HttpNames = Record<never, never>
 >(
   settings: Config.Config.Wrap<Settings>,
-  code?: Code<Names, O, M>
+  code?: Code<Names, O, M, L>
 ): Layer.Layer<never, ConfigError.ConfigError | HttpMetricsError, HttpLayerRouter.HttpRouter> =>
   Layer.unwrapEffect(
-    Effect.map(unwrapped(settings), (read) => layer({ ...code, ...read } as unknown as Options<Names, O, M>))
+    Effect.map(unwrapped(settings), (read) => layer({ ...code, ...read } as unknown as Options<Names, O, M, L>))
   )
 
 const failed =

@@ -16,8 +16,8 @@
  * @module
  */
 export type { Log } from "./internal/edge.js"
-export type { CheckHttpMetrics, OwnHttpMetrics } from "./internal/httpOptions.js"
-export type { HttpMeasure } from "./internal/httpRequests.js"
+export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
+export type { HttpMeasure, HttpOutcome } from "./internal/httpRequests.js"
 export type { CheckInstruments, Combinator, Counting, Instruments, Settled, Wrapper } from "./promises/combinators.js"
 export { countExceptions, instrumented, timed, trackInprogress } from "./promises/combinators.js"
 export type { ConsulAgentOptions, Discovery } from "./promises/discovery.js"

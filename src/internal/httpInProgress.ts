@@ -1,6 +1,5 @@
-/** How many requests are in progress, by a gauge and its label `method`. */
-import type { HttpSource } from "./httpMetrics.js"
-import { names } from "./httpSeries.js"
+/** How many requests are in progress, by a gauge and its label for the method. */
+import type { HttpShape, HttpSource } from "./httpMetrics.js"
 import type { Gauge, Labels } from "./labels.js"
 import { tracking } from "./metric.js"
 import type { Reporter } from "./plan.js"
@@ -29,6 +28,7 @@ export class InProgress {
 
   constructor(
     private readonly source: HttpSource,
+    private readonly shape: HttpShape,
     private readonly reporter: Reporter
   ) {}
 
@@ -44,7 +44,7 @@ export class InProgress {
       held.running += 1
       return held
     } catch (error) {
-      this.reporter.failed("inc", metric ?? names.inProgress, error)
+      this.reporter.failed("inc", metric ?? this.shape.families.inProgress, error)
       return undefined
     }
   }
@@ -70,7 +70,7 @@ export class InProgress {
     this.metric = metric
     const known = this.methods.get(method)
     if (known !== undefined) return known
-    const labels: Labels = { method }
+    const labels: Labels = { [this.shape.names.method]: method }
     const made = { metric, gauge: tracking(metric as Gauge, labels)(), running: 0 }
     this.methods.set(method, made)
     return made

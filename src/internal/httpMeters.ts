@@ -1,11 +1,11 @@
 /** The metrics of HTTP requests as an application of `@effect/platform` has them: their options, and their registries. */
 import type * as Context from "effect/Context"
 import type { Family } from "./family.js"
-import type { HttpRecorder } from "./httpMetrics.js"
-import { httpFamilies, httpRecorder, httpSource } from "./httpMetrics.js"
+import type { HttpDurationUnit, HttpRecorder } from "./httpMetrics.js"
+import { httpRecorder, httpSource } from "./httpMetrics.js"
 import type { Measuring, Meter } from "./httpMiddleware.js"
-import type { OwnHttpMetrics } from "./httpOptions.js"
-import { bucketsOption, excludeOption, furtherLabelNames, labelsOption, ownHttpMetrics } from "./httpOptions.js"
+import type { HttpNames, OwnHttpMetrics } from "./httpOptions.js"
+import { excludeOption, httpShape, labelsOption, ownHttpMetrics } from "./httpOptions.js"
 import { choiceOption, knownOptions, ownOptions } from "./options.js"
 import { Reporting } from "./reporting.js"
 import type { Operation } from "./warnings.js"
@@ -16,6 +16,8 @@ export interface Given {
   readonly labels?: Measuring["labels"]
   readonly exclude?: Parameters<typeof excludeOption>[0]
   readonly metrics?: OwnHttpMetrics | undefined
+  readonly names?: HttpNames | undefined
+  readonly durationUnit?: HttpDurationUnit | undefined
   readonly buckets?: ReadonlyArray<number> | undefined
   readonly exemplar?: "currentSpan" | undefined
 }
@@ -25,6 +27,8 @@ const known = {
   labels: true,
   exclude: true,
   metrics: true,
+  names: true,
+  durationUnit: true,
   buckets: true,
   exemplar: true
 } as const satisfies Record<keyof Given, true>
@@ -35,14 +39,14 @@ export type Checked = ReturnType<typeof checked>
 export const checked = (given: Given) => {
   knownOptions("options", given, known)
   const options = ownOptions(given)
-  const labelNames = furtherLabelNames(options.labelNames)
   const exemplar = options.exemplar !== undefined
   if (exemplar) choiceOption("exemplar", options.exemplar, ["currentSpan"], "currentSpan")
+  const metrics = ownHttpMetrics(options.metrics)
+  const shape = httpShape(options, metrics, exemplar)
   return {
-    labelNames,
-    labels: labelsOption(options.labels, labelNames),
-    metrics: ownHttpMetrics(options.metrics),
-    families: httpFamilies({ labelNames, buckets: bucketsOption(options.buckets), exemplars: exemplar }),
+    ...shape,
+    labels: labelsOption(options.labels, shape.labelNames),
+    metrics,
     exemplar,
     ...excludeOption<Parameters<Measuring["excludes"]>[0]>(options.exclude as never)
   }
@@ -61,7 +65,7 @@ export interface On<R> {
  * of a metric that fails, and nothing is recorded.
  */
 export const meters = <R extends { getSingleMetric(name: string): unknown }>(
-  { families, labelNames, metrics }: Checked,
+  { metrics, ...shape }: Checked,
   { countError, make, registryIn }: On<R>
 ): ((context: Context.Context<never>) => Meter) => {
   const all = new WeakMap<R, Meter>()
@@ -69,12 +73,12 @@ export const meters = <R extends { getSingleMetric(name: string): unknown }>(
     const reporting = new MeterReporting((operation) => countError(registry, operation))
     const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
-      const source = httpSource(metrics, registry, families, (family) => make(registry, family))
-      const meter = { recorder: httpRecorder(source, labelNames, reporting), afterWarnings }
+      const source = httpSource(metrics, registry, shape.families, (family) => make(registry, family))
+      const meter = { recorder: httpRecorder(source, shape, reporting), afterWarnings }
       all.set(registry, meter)
       return meter
     } catch (error) {
-      reporting.failed("inc", families.requests, error)
+      reporting.failed("inc", shape.families.requests, error)
       return { recorder: noRecorder, afterWarnings }
     }
   }

@@ -5,15 +5,18 @@
 import type { Family } from "./family.js"
 import type { Held } from "./httpInProgress.js"
 import { InProgress } from "./httpInProgress.js"
-import { AllSeries, names } from "./httpSeries.js"
+import { AllSeries } from "./httpSeries.js"
 import type { Labels } from "./labels.js"
 import type { Reporter } from "./plan.js"
 
 /** What the metrics are called in options. */
 export type HttpMetricName = "requests" | "duration" | "requestSize" | "responseSize" | "inProgress"
 
-/** The labels of all but `inProgress`, which has `method` alone: the rest is not known before the request has ended. */
-export const httpLabelNames = ["method", "route", "status"] as const
+/** What the labels of all but `inProgress` are called in options: that one has `method` alone, which is known first. */
+export type HttpLabel = "method" | "route" | "status"
+
+/** In which unit durations are observed. */
+export type HttpDurationUnit = "seconds" | "milliseconds"
 
 /** The route of what matches none. */
 export const unmatched = "unmatched"
@@ -26,55 +29,81 @@ const durationBuckets: ReadonlyArray<number> = [
 /** From 100 bytes to 100 megabytes, in bytes. */
 const sizeBuckets: ReadonlyArray<number> = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
 
+/** The names of the metrics and of their labels. */
+export type HttpNaming = Readonly<Record<HttpMetricName | HttpLabel, string>>
+
+/** The names where none are chosen. */
+export const defaultNames = (unit: HttpDurationUnit): HttpNaming => ({
+  requests: "http_server_requests_total",
+  duration: `http_server_request_duration_${unit}`,
+  requestSize: "http_server_request_size_bytes",
+  responseSize: "http_server_response_size_bytes",
+  inProgress: "http_server_requests_in_progress",
+  method: "method",
+  route: "route",
+  status: "status"
+})
+
+/** How the metrics are written. */
+export interface HttpShape {
+  readonly names: HttpNaming
+  readonly unit: HttpDurationUnit
+  /** The names of labels beside the method, the route and the status. */
+  readonly labelNames: ReadonlyArray<string>
+  readonly families: Readonly<Record<HttpMetricName, Family>>
+}
+
 /** How the metrics are made on a registry. */
-export interface HttpFamilyOptions {
-  /** The names of labels beside `httpLabelNames`. */
-  readonly labelNames?: ReadonlyArray<string> | undefined
-  /** Of the duration, in seconds. Default: `durationBuckets`. */
+export interface HttpFamilyOptions extends Omit<HttpShape, "families"> {
+  /** Of the duration, in its unit. Default: `durationBuckets`. */
   readonly buckets?: ReadonlyArray<number> | undefined
   /** Whether the requests and their duration take exemplars. Default: no. */
   readonly exemplars?: boolean | undefined
 }
 
+/** How many of those are a second. */
+const perSecond: Readonly<Record<HttpDurationUnit, number>> = { seconds: 1, milliseconds: 1e3 }
+
 /** The metrics as they are made on a registry. */
-export const httpFamilies = (options: HttpFamilyOptions = {}): Readonly<Record<HttpMetricName, Family>> => {
-  const labelNames = [...httpLabelNames, ...(options.labelNames ?? [])]
+export const httpFamilies = (options: HttpFamilyOptions): HttpShape["families"] => {
+  const { names, unit } = options
+  const labelNames = [names.method, names.route, names.status, ...options.labelNames]
   const exemplars = options.exemplars === true ? { enableExemplars: true } : {}
   return {
     requests: {
       type: "counter",
-      name: "http_server_requests_total",
+      name: names.requests,
       help: "HTTP requests that have ended, by method, route and status code; 499 where the client went away.",
       labelNames,
       ...exemplars
     },
     duration: {
       type: "histogram",
-      name: "http_server_request_duration_seconds",
-      help: "Time from an HTTP request's arrival until its answer was sent or cut, in seconds.",
+      name: names.duration,
+      help: `Time from an HTTP request's arrival until its answer was sent or cut, in ${unit}.`,
       labelNames,
-      buckets: options.buckets ?? durationBuckets,
+      buckets: options.buckets ?? durationBuckets.map((bound) => bound * perSecond[unit]),
       ...exemplars
     },
     requestSize: {
       type: "histogram",
-      name: "http_server_request_size_bytes",
+      name: names.requestSize,
       help: "Size of the bodies of HTTP requests as they are sent, in bytes, where it is known.",
       labelNames,
       buckets: sizeBuckets
     },
     responseSize: {
       type: "histogram",
-      name: "http_server_response_size_bytes",
+      name: names.responseSize,
       help: "Size of the bodies of HTTP responses as they are sent, in bytes, where it is known.",
       labelNames,
       buckets: sizeBuckets
     },
     inProgress: {
       type: "gauge",
-      name: "http_server_requests_in_progress",
+      name: names.inProgress,
       help: "HTTP requests that are being answered, by method.",
-      labelNames: ["method"]
+      labelNames: [names.method]
     }
   }
 }
@@ -163,23 +192,28 @@ export interface HttpRecorder {
   failed(error: unknown): void
 }
 
-/** Makes a recorder. `labelNames` are those beside `httpLabelNames`. */
-export const httpRecorder = (source: HttpSource, labelNames: ReadonlyArray<string>, reporter: Reporter): HttpRecorder =>
-  new Recorder(source, labelNames, reporter)
+/** Makes a recorder of metrics that are named and written like that. */
+export const httpRecorder = (source: HttpSource, shape: HttpShape, reporter: Reporter): HttpRecorder =>
+  new Recorder(source, shape, reporter)
 
 class Recorder implements HttpRecorder {
   private readonly all: AllSeries
   readonly inProgress: InProgress
-  // One that is told of for each recorder: what is asked of the caller is another one's elsewhere.
-  private readonly asked = { ...names.requests }
+  private readonly labelNames: ReadonlyArray<string>
+  private readonly perSecond: number
+  // One of each recorder: what one caller decides about a request is another one's elsewhere.
+  private readonly asked: object
 
   constructor(
     source: HttpSource,
-    private readonly labelNames: ReadonlyArray<string>,
+    shape: HttpShape,
     private readonly reporter: Reporter
   ) {
-    this.all = new AllSeries(source, labelNames, reporter)
-    this.inProgress = new InProgress(source, reporter)
+    this.all = new AllSeries(source, shape, reporter)
+    this.inProgress = new InProgress(source, shape, reporter)
+    this.labelNames = shape.labelNames
+    this.perSecond = perSecond[shape.unit]
+    this.asked = { ...shape.families.requests }
   }
 
   begin(method: string): HttpRun {
@@ -196,7 +230,7 @@ class Recorder implements HttpRecorder {
     const further = this.labelNames.length === 0 ? none : this.textsOf(labels)
     const series = all.of(method, route === undefined || route === "" ? unmatched : route, status, further)
     all.write("requests", series, 1, exemplar)
-    if (seconds !== undefined) all.write("duration", series, seconds, exemplar)
+    if (seconds !== undefined) all.write("duration", series, seconds * this.perSecond, exemplar)
     if (requestBytes !== undefined) all.write("requestSize", series, requestBytes, undefined)
     if (responseBytes !== undefined) all.write("responseSize", series, responseBytes, undefined)
   }

@@ -1,17 +1,37 @@
 /** The requests that a server of Node.js gets: when each has ended, how, and how large it was. */
+import { AsyncResource } from "node:async_hooks"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
-import type { Socket } from "node:net"
 import type { HttpRecorder, HttpRun } from "./httpMetrics.js"
-import { bytesOfRequest, sizeOf, streamOf, whyCut } from "./httpNode.js"
-import type { Excluding } from "./httpOptions.js"
-import { pathOf } from "./httpOptions.js"
+import { unmatched } from "./httpMetrics.js"
+import type { Connection } from "./httpNode.js"
+import { bytesOfRequest, contentTypeOf, emitsItsEnd, sizeOf, streamOf, whyCut } from "./httpNode.js"
+import type { Excluding, LongLived } from "./httpOptions.js"
+import { notAsync, pathOf } from "./httpOptions.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
 
-/** What is asked of the caller for each request. Whatever these throw is told, and changes nothing. */
-export interface Asked extends Excluding<IncomingMessage> {
-  readonly labels: ((request: IncomingMessage, response: ServerResponse) => Labels) | undefined
+/**
+ * How a request has ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpOutcome {
+  /** The value of the label: a pattern, or `unmatched`. */
+  readonly route: string
+  /** The value of the label. */
+  readonly status: number
+  /**
+   * Who cut the answer before all of it was sent: the client, which went away or did not send the rest of its request, or
+   * the server, for example because a handler failed when the status had been sent already.
+   */
+  readonly cut: "client" | "server" | undefined
+}
+
+/** What the caller decides about each request. An error of these is reported, and changes nothing. */
+export interface Asked extends Excluding<IncomingMessage>, LongLived<readonly [IncomingMessage, ServerResponse]> {
+  readonly labels: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
 }
 
 /**
@@ -20,7 +40,10 @@ export interface Asked extends Excluding<IncomingMessage> {
  *
  * `route` is asked at the end, when the router has been through, and gives the *pattern* of the route (`/users/:id`), or
  * `undefined` where the request matched none. A path in the place of the pattern would be a series for each path that
- * anybody makes up.
+ * anybody makes up. It is called in the asynchronous context (`AsyncLocalStorage`) in which the head of the answer was
+ * sent, or where none was, in the one of this call.
+ *
+ * It never throws, whatever request and response it is given.
  *
  * @since 0.1.0
  * @category models
@@ -31,15 +54,40 @@ export type HttpMeasure = (
   route?: (() => string | undefined) | undefined
 ) => void
 
-/** Records the requests that it is called with, each once. */
-export const watching = (recorder: HttpRecorder, asked: Asked): HttpMeasure => {
+/** Records the requests that it is called with, each once for all that record on the same `target`. */
+export const watching = (recorder: HttpRecorder, asked: Asked, target: object): HttpMeasure => {
+  const isNew = firstTime(target)
+  // Whatever goes wrong here is an error of the measuring. The request goes on as if it were not measured.
+  return (request, response, route) => {
+    let watched: Watched | undefined
+    try {
+      if (isExcluded(request, recorder, asked) || !isNew(request)) return
+      watched = new Watched(request, response, route, recorder, asked)
+      watched.begin()
+    } catch (error) {
+      recorder.failed(error)
+      watched?.notBegun()
+    }
+  }
+}
+
+const marks = new WeakMap<object, (request: object) => boolean>()
+
+/** Whether a request is asked about for the first time. */
+const firstTime = (target: object): ((request: object) => boolean) => {
+  const known = marks.get(target)
+  if (known !== undefined) return known
   // On the request itself: a set that holds it weakly would cost the collector more.
   const seen = Symbol("effect-prometheus/httpMetrics")
-  return (request: IncomingMessage & { [seen]?: true }, response, route) => {
-    if (request[seen] === true) return
-    request[seen] = true
-    if (!isExcluded(request, recorder, asked)) new Watched(request, response, route, recorder, asked).begin()
+  const others = new WeakSet<object>()
+  const isNew = (request: { [seen]?: true }): boolean => {
+    if (request[seen] === true || others.has(request)) return false
+    if (Object.isExtensible(request)) request[seen] = true
+    else others.add(request)
+    return true
   }
+  marks.set(target, isNew)
+  return isNew
 }
 
 const isExcluded = (request: IncomingMessage, recorder: HttpRecorder, { excludes }: Asked): boolean => {
@@ -57,17 +105,27 @@ const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: 
 
 const upgraded = 101
 
+// What a client closes a stream with, whose answer it does not want any more.
+const cancelled = 8
+
 // One request until its response is closed, as one object: functions of its own would be made anew for every request.
 class Watched {
-  private readonly run: HttpRun
   private readonly start = performance.now()
   private readonly stream: ServerHttp2Stream | undefined
   // A response lets go of its connection when it is finished.
-  private readonly socket: Socket
-  private readonly requestBytes: (isWhole: boolean) => number | undefined
+  private readonly connection: Connection
+  private run: HttpRun | undefined
+  private context = newContext()
+  private requestBytes: ((isWhole: boolean) => number | undefined) | undefined
   private open: Set<Watched> | undefined
-  private bytes = 0
+  // Of the answer: what it was begun with, and how much of it was written, where that is known.
+  private status: number | undefined
+  private head: ReadonlyArray<unknown> | undefined
+  private bytes: number | undefined
   private isEnding = false
+  private isEnded = false
+  private isFinished = false
+  private isAwaited = false
   private isOver = false
 
   constructor(
@@ -77,54 +135,62 @@ class Watched {
     private readonly recorder: HttpRecorder,
     private readonly asked: Asked
   ) {
-    this.run = recorder.begin(request.method ?? "")
     this.stream = streamOf(response)
-    this.socket = request.socket
-    this.requestBytes = bytesOfRequest(request, response)
+    this.connection = request.socket
   }
 
   /** Waits for the end. */
   begin(): void {
-    const { response, socket, stream } = this
-    this.countBytes()
+    const { request, response } = this
+    this.run = this.recorder.begin(request.method ?? "")
     // Who asks late may find it closed.
-    if (stream === undefined ? response.closed || socket.closed : stream.destroyed) this.closed()
+    if (this.isClosed()) this.closed()
     else {
-      response.on("close", () => this.closed())
-      if (stream === undefined) {
-        this.open = openOn(socket)
-        this.open.add(this)
-      }
+      this.awaitEnd()
+      this.requestBytes = bytesOfRequest(request, response)
     }
-    onLeftOut(this.request, this)
+    onLeftOut(request, this)
+  }
+
+  /** It could not be begun: nothing is known of its end, unless that is awaited already. */
+  notBegun(): void {
+    if (!this.isAwaited) this.leaveOut()
   }
 
   leaveOut(): void {
-    if (this.over()) this.run.leaveOut()
+    if (this.over()) this.run?.leaveOut()
   }
 
   /** The response is closed, or cannot be any more. */
   closed(): void {
     if (!this.over()) return
-    const { asked, response, run } = this
-    const seconds = (performance.now() - this.start) / 1e3
-    const isWhole = this.isWhole()
-    const status = isWhole ? response.statusCode : this.cutStatus()
-    const route = this.pattern()
-    if (route !== undefined && asked.excludesRoute(route)) run.leaveOut()
-    else this.end(route, status, isWhole, seconds)
+    try {
+      this.context.runInAsyncScope(this.record, this, (performance.now() - this.start) / 1e3)
+    } catch (error) {
+      this.recorder.failed(error)
+    } finally {
+      // Does nothing where its end was recorded.
+      this.run?.leaveOut()
+    }
   }
 
-  private end(route: string | undefined, status: number, isWhole: boolean, seconds: number): void {
-    const { request, response } = this
-    this.run.end({
+  private record(seconds: number): void {
+    const { asked } = this
+    const route = this.pattern()
+    if (route !== undefined && asked.excludesRoute(route)) return
+    const isWhole = this.isWhole()
+    const isLongLived = this.isLongLived(route)
+    const why = isWhole ? undefined : this.whyCut()
+    const status = this.statusOf(why, isLongLived)
+    const cut = why === undefined ? undefined : why === 500 ? "server" : "client"
+    this.run?.end({
       route,
       status,
-      labels: this.labels(),
+      labels: this.labels({ route: route ?? unmatched, status, cut }),
       // How long two ends talk to each other after an upgrade is not the time of a request.
-      seconds: status === upgraded ? undefined : seconds,
-      requestBytes: status === upgraded ? undefined : this.requestBytes(isWhole),
-      responseBytes: isWhole ? (hasNoBody(request, response) ? 0 : this.bytes) : undefined
+      seconds: status === upgraded || isLongLived ? undefined : seconds,
+      requestBytes: status === upgraded ? undefined : this.requestBytes?.(isWhole),
+      responseBytes: isWhole ? (this.hasNoBody(status) ? 0 : this.bytes) : undefined
     })
   }
 
@@ -137,87 +203,203 @@ class Watched {
 
   private pattern(): string | undefined {
     try {
-      const route: unknown = this.route?.()
-      return route === undefined ? undefined : String(route)
+      const route: unknown = notAsync("route", this.route?.())
+      return route === undefined || route === null || route === "" ? undefined : String(route)
     } catch (error) {
       this.recorder.failed(error)
       return undefined
     }
   }
 
-  private labels(): Labels | undefined {
+  private labels(outcome: HttpOutcome): Labels | undefined {
     try {
-      return this.asked.labels?.(this.request, this.response)
+      return this.asked.labels?.(this.request, this.response, outcome)
     } catch (error) {
       this.recorder.failed(error)
       return undefined
     }
   }
 
-  /** Whether all of the answer was sent. */
+  private isLongLived(route: string | undefined): boolean {
+    const { asked, head, request, response, stream } = this
+    try {
+      return asked.isLongLived?.(route, () => contentTypeOf(response, stream, head), request, response) ?? false
+    } catch (error) {
+      this.recorder.failed(error)
+      return false
+    }
+  }
+
+  /** Whether it is over already where it is asked late. */
+  private isClosed(): boolean {
+    const { connection, response, stream } = this
+    if (stream !== undefined) return stream.destroyed
+    if (response.closed || response.destroyed || response.writableFinished || connection?.closed === true) return true
+    return isEnded(response) === true && !emitsItsEnd(response, connection)
+  }
+
+  /** Whether all of the answer was sent. What does not say so of itself has sent what it had. */
   private isWhole(): boolean {
-    const { response, socket, stream } = this
+    const { connection, response, stream } = this
+    if (stream !== undefined) return response.writableEnded && !stream.aborted && stream.rstCode === 0
     // A write that failed finishes a response as well.
-    if (stream === undefined) return response.writableFinished && socket.errored === null
-    return response.writableEnded && !stream.aborted && stream.rstCode === 0
+    if (connection?.errored) return false
+    return this.isFinished || (response.writableFinished ?? (this.isEnded || (isEnded(response) ?? true)))
   }
 
-  private cutStatus(): number {
-    const { request, response, socket, stream } = this
+  private whyCut(): number {
+    const { connection, response, stream } = this
     if (stream !== undefined) return stream.rstCode === cancelled ? 499 : 500
-    const { upgrade } = request as { readonly upgrade?: unknown }
-    if (upgrade === true || (response.headersSent && response.statusCode === upgraded)) return upgraded
-    return whyCut(response, socket)
+    return whyCut(response, connection)
   }
 
-  // What is written to the body of the response.
-  private countBytes(): void {
+  private statusOf(why: number | undefined, isLongLived: boolean): number {
+    const { request, response } = this
+    const sent = this.sentStatus()
+    if (why === undefined) return sent ?? numberOf(response.statusCode)
+    const { upgrade } = request as { readonly upgrade?: unknown }
+    if (upgrade === true || sent === upgraded) return upgraded
+    if (why === 499) return isLongLived ? (sent ?? 200) : why
+    return sent ?? why
+  }
+
+  /** Whatever was made of the status afterwards. */
+  private sentStatus(): number | undefined {
+    const { response, status, stream } = this
+    if (stream !== undefined) return stream.sentHeaders && numberOf(stream.sentHeaders[":status"])
+    return status ?? (response.headersSent === true ? numberOf(response.statusCode) : undefined)
+  }
+
+  // What is written to those goes nowhere.
+  private hasNoBody(status: number): boolean {
+    return this.request.method === "HEAD" || status === 204 || status === 304
+  }
+
+  private awaitEnd(): void {
+    const { connection, response, stream } = this
+    if (typeof response.on === "function") {
+      // Each of them may be missing where no server of Node.js has made the response.
+      response.on("finish", () => this.finished())
+      response.on("close", () => this.closed())
+      this.isAwaited = true
+    }
+    if (stream === undefined && typeof connection?.on === "function") {
+      this.open = openOn(connection as Emitting)
+      this.open.add(this)
+    }
+    this.watchAnswer()
+    if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
+  }
+
+  private finished(): void {
+    this.isFinished = true
+    this.closed()
+  }
+
+  // What is written to the response.
+  private watchAnswer(): void {
     const { response } = this
-    const { end, write } = response
+    const { end, write, writeHead }: Partial<ServerResponse> = response
     const watched = this
+    const heading = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
+      const result = Reflect.apply(writeHead as never, this, args)
+      watched.begun(args)
+      return result
+    }
     const writing = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
       watched.add(args[0], args[1])
-      return Reflect.apply(write, this, args)
+      const result = Reflect.apply(write as never, this, args)
+      watched.written()
+      return result
     }
     // In HTTP/2 the end of a response writes its last part by `write`.
     const ending = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
       watched.add(args[0], args[1])
       const wasEnding = watched.isEnding
       watched.isEnding = true
+      let result: unknown
       try {
-        return Reflect.apply(end, this, args)
+        result = Reflect.apply(end as never, this, args)
       } finally {
         watched.isEnding = wasEnding
       }
+      watched.ended()
+      return result
     }
-    response.write = writing as typeof write
-    response.end = ending as typeof end
+    const isBegun = response.headersSent
+    if (typeof end === "function") {
+      response.end = ending as typeof end
+      this.isAwaited = true
+    }
+    if (typeof writeHead === "function") response.writeHead = heading as typeof writeHead
+    if (typeof write === "function") response.write = writing as typeof write
+    // Of one that was begun before nobody knows how much was written.
+    if (!isBegun) this.bytes = 0
+  }
+
+  // The following are called within calls of the application, and so never throw.
+
+  private begun(head: ReadonlyArray<unknown> | undefined): void {
+    try {
+      this.status = numberOf(this.response.statusCode)
+      this.head = head
+      // Whoever answers knows more of the request than whoever has let it in.
+      this.context = newContext()
+    } catch (error) {
+      this.recorder.failed(error)
+    }
+  }
+
+  private written(): void {
+    // Only Node.js itself begins an answer by `writeHead` in any case.
+    if (this.status === undefined) this.begun(undefined)
   }
 
   private add(chunk: unknown, encoding: unknown): void {
-    if (!this.isEnding && !this.response.writableEnded) this.bytes += sizeOf(chunk, encoding)
+    try {
+      if (this.bytes === undefined || this.isEnding || this.response.writableEnded) return
+      this.bytes += sizeOf(chunk, encoding)
+    } catch (error) {
+      this.bytes = undefined
+      this.recorder.failed(error)
+    }
+  }
+
+  private ended(): void {
+    this.written()
+    this.isEnded = true
+    try {
+      if (!this.isOver && !emitsItsEnd(this.response, this.connection)) this.finished()
+    } catch (error) {
+      this.recorder.failed(error)
+    }
   }
 }
 
-// What is to end where the connection closes with responses that never had it: those of requests that came one right
-// after the other, and those that were made for a connection that speaks another protocol now. Only the response whose
-// turn it is is told by Node.js.
-const open = new WeakMap<Socket, Set<Watched>>()
+// Where the request is dealt with: whatever ends it may come from elsewhere.
+const newContext = (): AsyncResource => new AsyncResource("effect-prometheus/httpMetrics")
 
-const openOn = (socket: Socket): Set<Watched> => {
-  const known = open.get(socket)
-  if (known !== undefined) return known
-  const all = new Set<Watched>()
-  open.set(socket, all)
-  socket.once("close", () => {
-    for (const watched of all) watched.closed()
-  })
-  return all
+const isEnded = ({ finished, writableEnded }: Partial<ServerResponse>): boolean | undefined => writableEnded ?? finished
+
+// Node.js makes a number of what it is given.
+const numberOf = (status: unknown): number => Number(status) || 200
+
+// What is to end where the connection closes with responses that never had it: those of requests that came one right
+// after the other, and those that were made for a connection that speaks another protocol now. Node.js closes only the
+// response whose turn it is.
+const open = new WeakMap<Emitting, Set<Watched>>()
+
+interface Emitting {
+  on(event: "close", listener: () => void): unknown
 }
 
-// What a client closes a stream with, whose answer it does not want any more.
-const cancelled = 8
-
-// What is written to those goes nowhere.
-const hasNoBody = ({ method }: IncomingMessage, { statusCode }: ServerResponse): boolean =>
-  method === "HEAD" || statusCode === 204 || statusCode === 304
+const openOn = (connection: Emitting): Set<Watched> => {
+  const known = open.get(connection)
+  if (known !== undefined) return known
+  const all = new Set<Watched>()
+  connection.on("close", () => {
+    for (const watched of all) watched.closed()
+  })
+  open.set(connection, all)
+  return all
+}

@@ -1,5 +1,5 @@
 /** The series that requests are recorded on: each is looked up in its metric once, and found again by its labels. */
-import type { HttpMetricName, HttpSource } from "./httpMetrics.js"
+import type { HttpMetricName, HttpShape, HttpSource } from "./httpMetrics.js"
 import type { Counter, Labels, Observer } from "./labels.js"
 import { incrementing, observing } from "./metric.js"
 import type { Reporter } from "./plan.js"
@@ -53,7 +53,7 @@ export class AllSeries {
 
   constructor(
     private readonly source: HttpSource,
-    private readonly labelNames: ReadonlyArray<string>,
+    private readonly shape: HttpShape,
     private readonly reporter: Reporter
   ) {}
 
@@ -61,7 +61,7 @@ export class AllSeries {
   of(method: string, route: string, status: number, further: ReadonlyArray<string>): Series {
     let level = this.root.at(route).at(method).at(status)
     for (const value of further) level = level.at(value)
-    level.series ??= this.made({ method, route, status: String(status) }, further)
+    level.series ??= this.made(method, route, String(status), further)
     return level.series
   }
 
@@ -80,14 +80,16 @@ export class AllSeries {
       }
       known.write(value, exemplar)
     } catch (error) {
-      this.reporter.failed(name === "requests" ? "inc" : "observe", metric ?? names[name], error)
+      this.reporter.failed(name === "requests" ? "inc" : "observe", metric ?? this.shape.families[name], error)
     }
   }
 
-  private made(own: Record<string, string>, further: ReadonlyArray<string>): Series {
+  private made(method: string, route: string, status: string, further: ReadonlyArray<string>): Series {
     if (this.count >= mostKept) this.forget()
     this.count += 1
-    for (const [index, name] of this.labelNames.entries()) own[name] = further[index] ?? ""
+    const { labelNames, names } = this.shape
+    const own: Record<string, string> = { [names.method]: method, [names.route]: route, [names.status]: status }
+    for (const [index, name] of labelNames.entries()) own[name] = further[index] ?? ""
     const written = { requests: undefined, duration: undefined, requestSize: undefined, responseSize: undefined }
     return { labels: own, written }
   }
@@ -97,12 +99,3 @@ export class AllSeries {
     this.count = 0
   }
 }
-
-/** What a failure is told of where there is no metric to name. */
-export const names = {
-  requests: { name: "http_server_requests_total" },
-  duration: { name: "http_server_request_duration_seconds" },
-  requestSize: { name: "http_server_request_size_bytes" },
-  responseSize: { name: "http_server_response_size_bytes" },
-  inProgress: { name: "http_server_requests_in_progress" }
-} as const satisfies Readonly<Record<HttpMetricName, { readonly name: string }>>

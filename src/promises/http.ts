@@ -6,16 +6,11 @@ import * as Exit from "effect/Exit"
 import type { ServeOptions } from "../Exposition.js"
 import { nodeListener as nodeListenerEffect, webHandler as webHandlerEffect } from "../Exposition.js"
 import type { Family } from "../internal/family.js"
-import { httpFamilies, httpRecorder, httpSource } from "../internal/httpMetrics.js"
-import type { CheckHttpMetrics, OwnHttpMetrics } from "../internal/httpOptions.js"
-import {
-  bucketsOption,
-  excludeOption,
-  furtherLabelNames,
-  labelsOption,
-  ownHttpMetrics
-} from "../internal/httpOptions.js"
-import type { HttpMeasure } from "../internal/httpRequests.js"
+import type { HttpSource } from "../internal/httpMetrics.js"
+import { httpRecorder, httpSource } from "../internal/httpMetrics.js"
+import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "../internal/httpOptions.js"
+import { excludeOption, httpShape, labelsOption, longLivedOption, ownHttpMetrics } from "../internal/httpOptions.js"
+import type { HttpMeasure, HttpOutcome } from "../internal/httpRequests.js"
 import { watching } from "../internal/httpRequests.js"
 import type { Labels } from "../internal/labels.js"
 import { knownOptions, ownOptions, without } from "../internal/options.js"
@@ -62,13 +57,31 @@ export interface HttpMetricsOptions extends Options {
    * with the same labels are used. Default: prom-client's global registry.
    */
   readonly registry?: MetricRegistry | undefined
-  /** Upper bounds of the duration, in seconds. Default: 0.005 to 10, those of OpenTelemetry's semantic conventions. */
+  /**
+   * The unit of the duration: `"seconds"`, as Prometheus advises, or `"milliseconds"`, for dashboards that are there
+   * already. It is part of the metric's default name. Default: `"seconds"`.
+   */
+  readonly durationUnit?: "seconds" | "milliseconds" | undefined
+  /**
+   * Upper bounds of the duration, in its unit. Default: 0.005 to 10 seconds, those of OpenTelemetry's semantic
+   * conventions.
+   */
   readonly buckets?: ReadonlyArray<number> | undefined
   /**
    * What is left out: paths, without a query, and patterns of routes; what ends in `/*` leaves out every path under it.
    * Or a function that says so of a request when it arrives. Default: nothing but the metrics themselves.
    */
   readonly exclude?: ReadonlyArray<string> | ((request: IncomingMessage) => boolean) | undefined
+  /**
+   * Answers that last as long as their client wants, such as server-sent events and long polls: patterns of routes
+   * (`"/events/:room"`) and content types (`"text/event-stream"`); or a function that says so when the request has ended.
+   * Their duration is not observed. Where their client ends one, its status is the one that was sent, or 200 if none was,
+   * instead of 499. Default: none.
+   */
+  readonly longLived?:
+    | ReadonlyArray<string>
+    | ((request: IncomingMessage, response: ServerResponse) => boolean)
+    | undefined
 }
 
 /**
@@ -86,15 +99,23 @@ export interface HttpMetricsOptions extends Options {
  * - `http_server_requests_in_progress{method}`: requests that are being answered.
  *
  * `method` is one of those of RFC 9110, PATCH and QUERY, or `other`. `route` is the pattern, or `unmatched`. `status` is
- * the code that was sent. Where an answer was not sent whole, whatever its beginning said, it is 499 if the client went
- * away, 408 or 400 if the rest of the request did not come in time or could not be read, and 500 if the server cut it
- * (`response.destroy()`, a server that closes all its connections). A connection that was upgraded counts as 101 once it
- * is closed, and its time and sizes are not observed.
+ * the code that was sent, whatever became of it afterwards. It is 499 if the client went away before all of the answer was
+ * sent, whatever its beginning said. If nothing was sent, it is 408 or 400 where the rest of the request did not come in
+ * time or could not be read, and else 500 (`response.destroy()`, a server that closes all its connections). The third
+ * argument of `labels` says who cut an answer, for a label of its own. A connection that was upgraded counts as 101 once
+ * it is closed, and its time and sizes are not observed.
+ *
+ * `names` and `durationUnit` give the metrics, their labels and the duration other names and another unit. Two calls on
+ * one registry count each request once, unless they give its metrics different names.
+ *
+ * The request and the response may be those of a test tool, a serverless adapter or an in-process call. What such a
+ * response does not tell is taken from its `end()`. Nothing here throws into the application: a metric that throws, a
+ * function of the options that throws or is async, and a request that cannot be measured change nothing in the answer.
+ * Each such failure is counted in `effect_prometheus_errors_total`, and the first of each kind is a process warning.
  *
  * Requests for metrics that `nodeListener` answers, or `webHandler` where it knows the request of Node.js, are left out.
- * A metric that throws, and a function of the options that throws, changes nothing in the answer: it is told as a process
- * warning once, and counted in `effect_prometheus_errors_total`. It throws a `RangeError` that names an option that is
- * unknown or cannot be right, and an error where the registry has another metric by one of the names.
+ * It throws a `RangeError` that names an option that is unknown or cannot be right, and an error where the registry has
+ * another metric by one of the names.
  *
  * @example
  * import { createServer } from "node:http"
@@ -114,9 +135,10 @@ export interface HttpMetricsOptions extends Options {
  * @category constructors
  */
 const httpMetrics: {
-  <const M extends OwnHttpMetrics = OwnHttpMetrics>(
+  <const M extends OwnHttpMetrics = OwnHttpMetrics, const L extends HttpNames = Record<never, never>>(
     options?: HttpMetricsOptions & {
-      readonly metrics?: (M & CheckHttpMetrics<M, never>) | undefined
+      readonly metrics?: (M & CheckHttpMetrics<M, never, L>) | undefined
+      readonly names?: (L & CheckHttpNames<L, never>) | undefined
       readonly labelNames?: undefined
       readonly labels?: undefined
     }
@@ -124,17 +146,25 @@ const httpMetrics: {
   <
     const Names extends string,
     O extends { readonly [K in Names]: string | number },
-    const M extends OwnHttpMetrics = OwnHttpMetrics
+    const M extends OwnHttpMetrics = OwnHttpMetrics,
+    const L extends HttpNames = Record<never, never>
   >(
     options: HttpMetricsOptions & {
       /** Metrics of one's own, with these labels as well. */
-      readonly metrics?: (M & CheckHttpMetrics<M, Names>) | undefined
+      readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
+      /** Other names for the metrics and their labels. Default: those above. */
+      readonly names?: (L & CheckHttpNames<L, Names>) | undefined
       /** The names of further labels, on all metrics but that of the requests in progress. */
       readonly labelNames: ReadonlyArray<Names>
-      /** Their values, asked when a request has ended. Where it throws they are empty. */
+      /**
+       * Their values, asked when a request has ended, in the asynchronous context (`AsyncLocalStorage`) in which the head
+       * of the answer was sent, or where none was, in the one in which the request was measured. Where it throws they are
+       * empty.
+       */
       readonly labels: (
         request: IncomingMessage,
-        response: ServerResponse
+        response: ServerResponse,
+        outcome: HttpOutcome
       ) => O & { readonly [K in Exclude<keyof O, Names>]: never }
     }
   ): HttpMeasure
@@ -143,26 +173,37 @@ const httpMetrics: {
   const options = ownOptions(given)
   checkRegistry(options)
   const registry = registryOf(options)
-  const labelNames = furtherLabelNames(options.labelNames)
-  const labels = labelsOption(options.labels, labelNames)
-  const families = httpFamilies({ labelNames, buckets: bucketsOption(options.buckets) })
-  const excluding = excludeOption(options.exclude)
+  const own = ownHttpMetrics(options.metrics)
+  const shape = httpShape(options, own)
+  const asked = {
+    labels: labelsOption(options.labels, shape.labelNames),
+    ...excludeOption<IncomingMessage>(options.exclude),
+    ...longLivedOption(options.longLived)
+  }
   const make = (family: Family) => unsafeFamily(registry, family)
-  const source = httpSource(ownHttpMetrics(options.metrics), registry, families, make)
-  return watching(httpRecorder(source, labelNames, reporting(registry)), { ...excluding, labels })
+  const source = httpSource(own, registry, shape.families, make)
+  return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source))
 }
+
+// Two calls that record on the same metrics have these in common, whichever of them there are.
+const targetOf = ({ metric }: HttpSource): object =>
+  metric("requests") ?? metric("duration") ?? metric("responseSize") ?? metric("requestSize") ?? {}
 
 interface AnyHttpMetricsOptions extends HttpMetricsOptions {
   readonly metrics?: OwnHttpMetrics | undefined
+  readonly names?: HttpNames | undefined
   readonly labelNames?: ReadonlyArray<string> | undefined
-  readonly labels?: ((request: IncomingMessage, response: ServerResponse) => Labels) | undefined
+  readonly labels?: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
 }
 
 const httpOptionNames = {
   registry: true,
+  durationUnit: true,
   buckets: true,
   exclude: true,
+  longLived: true,
   metrics: true,
+  names: true,
   labelNames: true,
   labels: true
 } as const satisfies Record<keyof AnyHttpMetricsOptions, true>
