@@ -3,7 +3,7 @@ import * as PrometheusIo from "@prometheus-io/client"
 import type { Request, Response } from "express"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
-import type { HttpMeasure } from "../../src/Promises.js"
+import type { HttpMeasure, HttpOutcome } from "../../src/Promises.js"
 import { httpMetrics } from "../../src/Promises.js"
 
 const names = ["method", "route", "status"] as const
@@ -72,6 +72,67 @@ describe("httpMetrics", () => {
       metrics: { requests },
       labelNames: ["tenant"],
       labels: () => ({ tenant: "a" })
+    })
+  })
+
+  test("takes names that Prometheus takes, each once, and a unit", () => {
+    expect(httpMetrics).type.toBeCallableWith({
+      names: { status: "status_code" },
+      durationUnit: "milliseconds" as const
+    })
+    expect(httpMetrics).type.toBeCallableWith({ names: { requests: "a:requests", method: "verb" } })
+    expect(httpMetrics).type.toBeCallableWith({ names: {} })
+    expect(httpMetrics).type.toBeCallableWith({ names: { status: "path" as string } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { state: "status_code" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: 7 } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "status-code" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "2xx" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "__status" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "a:status" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "le" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { duration: "http.duration" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ durationUnit: "minutes" as const })
+  })
+
+  test("refuses a name that another label or metric has", () => {
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "route" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "path", route: "path" } })
+    expect(httpMetrics).type.toBeCallableWith({ names: { status: "route", route: "path" } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { requests: "http", duration: "http" } })
+    const labels = () => ({ tenant: "a" })
+    expect(httpMetrics).type.toBeCallableWith({ names: { status: "code" }, labelNames: ["tenant"], labels })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "tenant" }, labelNames: ["tenant"], labels })
+  })
+
+  test("takes metrics with exactly the labels that the names say", () => {
+    const named = { ...mine, labelNames: ["method", "path", "code"] as const }
+    const names = { route: "path", status: "code" } as const
+    const byVerb = new PromClient.Gauge({ ...mine, labelNames: ["verb"] as const })
+    expect(httpMetrics).type.toBeCallableWith({ names, metrics: { requests: new PromClient.Counter(named) } })
+    expect(httpMetrics).type.toBeCallableWith({ names, metrics: { requests: new PrometheusIo.Counter(named) } })
+    expect(httpMetrics).type.toBeCallableWith({ names: { method: "verb" }, metrics: { inProgress: byVerb } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names, metrics: { requests } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(named) } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { inProgress: byVerb } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { method: "verb" }, metrics: { inProgress } })
+  })
+
+  test("takes routes, content types or a function for answers that last", () => {
+    expect(httpMetrics).type.toBeCallableWith({ longLived: ["text/event-stream", "/poll/:id"] })
+    expect(httpMetrics).type.toBeCallableWith({
+      longLived: (request: IncomingMessage, response: ServerResponse) => request.url === "/" && response.headersSent
+    })
+    expect(httpMetrics).type.not.toBeCallableWith({ longLived: "text/event-stream" })
+    expect(httpMetrics).type.not.toBeCallableWith({ longLived: async () => true })
+  })
+
+  test("gives labels how the request has ended", () => {
+    expect(httpMetrics).type.toBeCallableWith({
+      labelNames: ["cut"],
+      labels: (_: IncomingMessage, __: ServerResponse, { cut, route, status }: HttpOutcome) => ({
+        cut: cut ?? `${route} ${status}`
+      })
     })
   })
 })
