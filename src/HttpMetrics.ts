@@ -121,7 +121,7 @@ export type Options<
 export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, L = Record<never, never>> = {
   /** Metrics of the caller's own, each in the place of one that would be made on the registry; `false` leaves one out. */
   readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
-  /** Other names for the metrics and their labels. Default: those above. */
+  /** Other names for the metrics and for their labels. Default: their own names. */
   readonly names?: (L & CheckHttpNames<L, Names>) | undefined
 } & (
   | { readonly labelNames?: undefined; readonly labels?: undefined }

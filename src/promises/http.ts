@@ -152,7 +152,7 @@ const httpMetrics: {
     options: HttpMetricsOptions & {
       /** Metrics of one's own, with these labels as well. */
       readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
-      /** Other names for the metrics and their labels. Default: those above. */
+      /** Other names for the metrics and for their labels. Default: their own names. */
       readonly names?: (L & CheckHttpNames<L, Names>) | undefined
       /** The names of further labels, on all metrics but that of the requests in progress. */
       readonly labelNames: ReadonlyArray<Names>

@@ -1,0 +1,223 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { HttpApp, HttpRouter, HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect } from "effect"
+import { Counter, Histogram, Registry as PromRegistry } from "prom-client"
+import * as HttpMetrics from "../src/HttpMetrics.js"
+import { httpMetrics } from "../src/Promises.js"
+import * as Registry from "../src/Registry.js"
+import { eventually, get } from "./support/http.js"
+import { clients } from "./support/metrics.js"
+
+type Measured = Registry.MetricRegistry & { metrics(): Promise<string> }
+
+/** Both sides measure one request that takes at least 30 ms, with those options. */
+const sides: Readonly<Record<string, (registry: Measured, options: object) => Effect.Effect<void>>> = {
+  httpMetrics: (registry, options) => {
+    const measure = httpMetrics({ registry, ...options })
+    const server = createServer((request, response) => {
+      measure(request, response, () => "/users/:id")
+      setTimeout(() => response.writeHead(201).end("12345"), 40)
+    })
+    return Effect.acquireUseRelease(
+      Effect.async<number>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed((server.address() as AddressInfo).port)))
+      }),
+      (port) => get(`http://127.0.0.1:${port}/users/7`),
+      () => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+    )
+  },
+  HttpMetrics: (registry, options) =>
+    Effect.promise(async () => {
+      const router = HttpRouter.empty.pipe(
+        HttpRouter.get("/users/:id", Effect.delay(HttpServerResponse.text("12345", { status: 201 }), "40 millis"))
+      )
+      const context = Context.make(Registry.Registry, registry)
+      const handler = HttpApp.toWebHandler(router, HttpMetrics.middleware(options))
+      await (await handler(new Request("http://localhost/users/7"), context)).text()
+    })
+}
+
+/** The samples whose names begin with that, but for the buckets, once the request has ended. */
+const samples = (registry: Measured, total: string, prefix: RegExp) =>
+  Effect.zipRight(
+    eventually("the request has ended", async () => (await registry.metrics()).includes(`${total}{`)),
+    Effect.promise(async () =>
+      (await registry.metrics()).split("\n").filter((line) => prefix.test(line) && !line.includes("_bucket"))
+    )
+  )
+
+for (const [side, measuring] of Object.entries(sides)) {
+  describe(`The names of ${side}`, () => {
+    for (const { name, client } of clients) {
+      it.live(`are those of the options, and the duration is in its unit, on a registry of ${name}`, () =>
+        Effect.gen(function* () {
+          const registry = new client.Registry() as unknown as Measured
+          yield* measuring(registry, {
+            names: {
+              requests: "http_requests_total",
+              duration: "http_request_duration_ms",
+              inProgress: "http_requests_active",
+              method: "verb",
+              route: "path",
+              status: "status_code"
+            },
+            durationUnit: "milliseconds"
+          })
+          const labels = '{verb="GET",path="/users/:id",status_code="201"}'
+          const found = yield* samples(registry, "http_requests_total", /^http_/)
+          const [, sum = ""] = found.find((line) => line.startsWith("http_request_duration_ms_sum"))?.split(" ") ?? []
+          assert.isAtLeast(Number(sum), 39)
+          assert.isBelow(Number(sum), 30_000)
+          assert.sameMembers(
+            found.filter((line) => !line.includes("_sum") && !line.includes("request_size")),
+            [
+              `http_requests_total${labels} 1`,
+              `http_request_duration_ms_count${labels} 1`,
+              `http_server_response_size_bytes_count${labels} 1`,
+              'http_requests_active{verb="GET"} 0'
+            ]
+          )
+          const text = yield* Effect.promise(() => registry.metrics())
+          assert.include(text, 'http_request_duration_ms_bucket{le="5",verb="GET"')
+          assert.include(text, 'http_request_duration_ms_bucket{le="10000",verb="GET"')
+          assert.match(text, /# HELP http_request_duration_ms .* in milliseconds\.\n/)
+        })
+      )
+    }
+
+    it.live("say the unit of the duration where they are not chosen", () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        yield* measuring(registry, { durationUnit: "milliseconds", buckets: [100, 60_000] })
+        const found = yield* samples(registry, "http_server_requests_total", /^http_server_request_duration/)
+        assert.lengthOf(found, 2)
+        for (const line of found) assert.match(line, /^http_server_request_duration_milliseconds_(sum|count)\{/)
+      })
+    )
+
+    it.live("are those of metrics that are the caller's own, with labels of theirs and a unit", () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const shape = { labelNames: ["method", "route", "code"] as const, help: "h", registers: [registry] }
+        const requests = new Counter({ name: "mine_total", ...shape })
+        const duration = new Histogram({ name: "mine_ms", buckets: [1, 39, 30_000], ...shape })
+        yield* measuring(registry, {
+          names: { status: "code" },
+          durationUnit: "milliseconds",
+          metrics: { requests, duration, requestSize: false, responseSize: false, inProgress: false }
+        })
+        yield* samples(registry, "mine_total", /^mine/)
+        const text = yield* Effect.promise(() => registry.metrics())
+        assert.include(text, 'mine_total{method="GET",route="/users/:id",code="201"} 1')
+        assert.include(text, 'mine_ms_bucket{le="39",method="GET",route="/users/:id",code="201"} 0')
+        assert.include(text, 'mine_ms_bucket{le="30000",method="GET",route="/users/:id",code="201"} 1')
+        assert.notInclude(text, "http_server")
+      })
+    )
+  })
+}
+
+describe("A name that cannot be is refused, and nothing is registered", () => {
+  const own = { labels: () => ({ inc() {} }), inc() {} }
+  const refused: ReadonlyArray<readonly [what: string, options: object, message: string]> = [
+    ["a name of no label or metric", { names: { state: "x" } }, "there is no option names.state"],
+    ["a near one", { names: { statu: "x" } }, "there is no option names.statu; is names.status meant?"],
+    ["a list", { names: ["status_code"] }, "names must be an object with options, not a list"],
+    ["a preset that is not known", { names: "mine" }, "names must be an object with options, not string"],
+    [
+      "a label with a dash",
+      { names: { status: "status-code" } },
+      'names.status must be the name of a label, not "status-code"'
+    ],
+    ["a label with a colon", { names: { status: "a:b" } }, 'names.status must be the name of a label, not "a:b"'],
+    [
+      "a label that is Prometheus' own",
+      { names: { route: "__r" } },
+      'names.route must be the name of a label, not "__r"'
+    ],
+    ["a label of a histogram", { names: { route: "le" } }, "names.route must not be le: it has a meaning already"],
+    ["a label that is no text", { names: { method: 7 } }, "names.method must be the name of a label, not 7"],
+    ["a label that is empty", { names: { method: "" } }, 'names.method must be the name of a label, not ""'],
+    [
+      "a label twice",
+      { names: { route: "path", status: "path" } },
+      "names.route and names.status must differ, both are path"
+    ],
+    [
+      "a label of another",
+      { names: { status: "method" } },
+      "names.method and names.status must differ, both are method"
+    ],
+    [
+      "a label that is a further one",
+      { names: { status: "code" }, labelNames: ["code"], labels: () => ({ code: "" }) },
+      "labelNames must not have code: it has a meaning already"
+    ],
+    ["a metric with a dot", { names: { requests: "a.b" } }, 'names.requests must be the name of a metric, not "a.b"'],
+    [
+      "a metric that begins with a digit",
+      { names: { duration: "5s" } },
+      'names.duration must be the name of a metric, not "5s"'
+    ],
+    [
+      "a metric twice",
+      { names: { requests: "http", inProgress: "http" } },
+      "names.requests and names.inProgress must differ: both would have samples by the name http"
+    ],
+    [
+      "a sample of another metric",
+      { names: { requests: "http_count", duration: "http" } },
+      "names.requests and names.duration must differ: both would have samples by the name http_count"
+    ],
+    [
+      "a metric that keeps its name",
+      { names: { duration: "http_server_request_size_bytes" } },
+      "names.duration and names.requestSize must differ: both would have samples by the name http_server_request_size_bytes"
+    ],
+    [
+      "a metric that is given",
+      { names: { requests: "x" }, metrics: { requests: own } },
+      "names.requests has no effect beside metrics.requests, which has a name: leave one of them out"
+    ],
+    [
+      "a unit that is another one",
+      { names: { duration: "http_seconds" }, durationUnit: "milliseconds" },
+      'names.duration is http_seconds, but durationUnit is "milliseconds"'
+    ],
+    ["a unit that is not known", { durationUnit: "ms" }, 'durationUnit must be "seconds" or "milliseconds", not "ms"'],
+    [
+      "bounds that do not rise",
+      { durationUnit: "milliseconds", buckets: [2, 1] },
+      "buckets must be numbers of milliseconds that rise, not 2,1"
+    ],
+    ["a content type that is none", { longLived: ["stream"] }, "longLived must be a function, or a list of patterns"],
+    ["what is no list", { longLived: "text/event-stream" }, "longLived must be a function, or a list of patterns"]
+  ]
+  for (const [what, options, message] of refused) {
+    it(what, () => {
+      const registry = new PromRegistry()
+      assert.throws(() => httpMetrics({ registry, ...options }), RangeError, message)
+      assert.deepStrictEqual(registry.getMetricsAsArray(), [])
+      if ("longLived" in options) return
+      assert.throws(() => HttpMetrics.middleware(options), RangeError, message)
+    })
+  }
+
+  it("names of labels may change places", () => {
+    const registry = new PromRegistry()
+    httpMetrics({ registry, names: { route: "status", status: "route" } })
+    assert.lengthOf(registry.getMetricsAsArray(), 5)
+  })
+
+  it("another metric by a chosen name is an error at once", () => {
+    const registry = new PromRegistry()
+    new Counter({ name: "mine", help: "h", registers: [registry] })
+    assert.throws(
+      () => httpMetrics({ registry, names: { requests: "mine" } }),
+      Error,
+      "there is a counter mine already"
+    )
+  })
+})
