@@ -1,15 +1,20 @@
 /** The route that Express found for a request, as a pattern. */
-import type { IncomingMessage } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 
 /**
- * The route of a request of Express (5, and 4), for `httpMetrics`: what it gives back tells the pattern of the route that
- * was found last, or `undefined` where there was none. It is called when the request arrives, before any router.
+ * The route of a request of Express (5, and 4), for `httpMetrics`: returns a function that returns the pattern of the route
+ * that answered, or `undefined` if none did. Call it when the request arrives, before any router.
  *
- * The pattern is what the route was declared with (`/users/:id`), after where its router is mounted. Express knows of that
- * only what the client sent, so it is told in lower case, with the names of parameters in the place of what was sent for
- * them: a router under `/Shop/:tenant` is at `/shop/:tenant`, and nobody makes patterns up by other letters. Two things
- * it cannot know: what a regular expression stands for (there it is what was sent), and whether `shop` is the place or the
- * tenant where both are sent alike. A pattern stays when an error leaves the router.
+ * - The pattern is what the route was declared with (`/users/:id`), after what its routers are mounted under.
+ * - A handler that is mounted by `use` has the pattern of its mount: `application.use("/graphql", handler)` is `/graphql`.
+ * - A pattern stays when an error leaves its router, and when a handler that has answered calls `next`.
+ * - What answers without a path (`application.use(handler)`) has no pattern, nor has a 404.
+ *
+ * Clients cannot make patterns up. Express 5 with `router` 2.3 or newer says which path it matched, and that is taken as it
+ * was declared. Older versions, and Express 4, keep only what the client sent: the pattern of a mount is then in lower
+ * case, with the names of parameters in place of the segments that hold their values, from the right. A mount with other
+ * parts than that has the names alone (`/:0`, `/:version`). Of these, 500 are distinguished in a process; all others are
+ * `/*`, as is what is mounted above a router that calls this first.
  *
  * @example
  * import express from "express"
@@ -29,88 +34,289 @@ import type { IncomingMessage } from "node:http"
  */
 export const expressRoute = (request: IncomingMessage): (() => string | undefined) => {
   const express: Express = request
-  const known = express[tellOf]
-  if (known !== undefined) return known
-  let { baseUrl = "", route } = express
-  let mounted: Mounted = { pattern: mountPattern(baseUrl, express.params), params: express.params }
-  const places = new Map([[baseUrl, mounted]])
-  let mount = mounted.pattern
-  const tell = (): string | undefined => routePattern(mount, route)
-  const moved = (to: unknown): void => {
-    const from = baseUrl
-    baseUrl = typeof to === "string" ? to : ""
-    if (baseUrl === from) return
-    // Express adds to it what has led into a router, and takes that away when it leaves it.
-    const isInto = baseUrl.startsWith(from)
-    const into = (): string =>
-      `${mounted.pattern}${mountPattern(baseUrl.slice(from.length), express.params, mounted.params)}`
-    const place = isInto ? undefined : places.get(baseUrl)
-    mounted = place ?? { pattern: isInto ? into() : baseUrl.toLowerCase(), params: express.params }
-    places.set(baseUrl, mounted)
-  }
-  const routed = (to: unknown): void => {
-    route = to
-    mount = mounted.pattern
-  }
-  Object.defineProperties(request, {
-    [tellOf]: { value: tell },
-    baseUrl: { configurable: true, enumerable: true, get: () => baseUrl, set: moved },
-    route: { configurable: true, enumerable: true, get: () => route, set: routed }
-  })
-  return tell
+  return express[patternOf] ?? new Routing(express).pattern
 }
 
-const tellOf = Symbol("effect-prometheus/expressRoute")
+const patternOf = Symbol("effect-prometheus/expressRoute")
 
 type Params = Readonly<Record<string, unknown>>
-
-/** Where a router is, and the parameters that led there. */
-interface Mounted {
-  readonly pattern: string
-  readonly params: Params | undefined
-}
 
 /** What Express puts on a request, each only from some time on. */
 interface Express extends IncomingMessage {
   readonly baseUrl?: string | undefined
   readonly params?: Params | undefined
   readonly route?: unknown
-  readonly [tellOf]?: (() => string | undefined) | undefined
+  readonly res?: Pick<ServerResponse, "headersSent" | "statusCode"> | undefined
+  readonly [patternOf]?: (() => string | undefined) | undefined
 }
 
-const routePattern = (mount: string, route: unknown): string | undefined => {
-  const { path } = (route ?? {}) as { readonly path?: unknown }
-  if (path === undefined) return undefined
-  return path === "/" && mount !== "" ? mount : `${mount}${String(path)}`
+/** A pattern, of a route or of a mount. */
+interface Found {
+  readonly pattern: string | undefined
+  readonly isRoute: boolean
+}
+
+/** Where a router or a handler is mounted. */
+interface Mount {
+  readonly outer: Mount | undefined
+  /** What the client sent for it. */
+  readonly url: string
+  readonly pattern: string
+  readonly params: Params
+  /** What was found before the request entered it. */
+  readonly before: Found
+  /** The pattern of the mount inside that the request left last. */
+  left: string | undefined
+}
+
+const nothing: Found = { pattern: undefined, isRoute: false }
+
+/** Follows one request through the routers, by the properties that they set on it. */
+class Routing {
+  private mount: Mount
+  private found = nothing
+  private isAnswered = false
+  /** Whether a route was set, and not yet the path that it was matched by. */
+  private isRouted = false
+  /** The path that a router has just matched. */
+  private matched: unknown
+  private readonly watched = new Set<symbol>()
+  /** The parameters as they were found: the application can change them. */
+  private params: Params | undefined
+
+  constructor(private readonly request: Express) {
+    let { baseUrl = "", route } = request
+    this.mount = this.begin(baseUrl)
+    this.routed(route)
+    this.define(patternOf, { value: this.pattern })
+    this.define("baseUrl", {
+      enumerable: true,
+      get: () => baseUrl,
+      set: (to) => {
+        baseUrl = to
+        this.moved(typeof to === "string" ? to : "")
+      }
+    })
+    this.define("route", {
+      enumerable: true,
+      get: () => route,
+      set: (to) => {
+        // It is set once more when its handlers are called.
+        const isKnown = to === route && this.found.isRoute
+        route = to
+        if (!isKnown) this.routed(to)
+      }
+    })
+    this.watchNew()
+    const isDeclared = this.watched.size > 0
+    for (const key of matchedKeys) this.watch(key)
+    // That was before.
+    this.matched = undefined
+    if (isDeclared) return
+    let { params } = request
+    this.define("params", {
+      enumerable: true,
+      get: () => params,
+      set: (to) => {
+        params = to
+        this.params = { ...to }
+      }
+    })
+  }
+
+  /** The pattern, as far as it is known. */
+  readonly pattern = (): string | undefined => {
+    const { found, mount, request } = this
+    const status = request.res?.statusCode ?? 200
+    if (found.isRoute || status < 400 || status === 404) return found.pattern
+    // What passed an error on did not answer, but it is what the answer is about.
+    const { before, left } = mount
+    const failed = before.isRoute && before.pattern?.startsWith(mount.pattern) === true ? before.pattern : undefined
+    return left ?? failed ?? found.pattern
+  }
+
+  // A request that takes no properties has no pattern.
+  private define(key: PropertyKey, property: PropertyDescriptor): void {
+    Reflect.defineProperty(this.request, key, { configurable: true, ...property })
+  }
+
+  private find(found: Found): void {
+    if (this.isAnswered) return
+    // What runs after the answer is not what answered.
+    this.isAnswered = this.request.res?.headersSent === true
+    this.found = this.isAnswered ? { pattern: this.pattern(), isRoute: true } : found
+  }
+
+  private moved(url: string): void {
+    const { mount } = this
+    if (url === mount.url) return
+    this.isRouted = false
+    if (url.startsWith(mount.url)) this.enter(url)
+    else this.leave(url)
+  }
+
+  private enter(url: string): void {
+    const { found, mount, request } = this
+    if (this.matched === undefined) this.watchNew()
+    const params = this.params ?? request.params ?? {}
+    const own = textOf(this.matched) ?? sentPattern(url.slice(mount.url.length), params, mount.params)
+    const pattern = `${mount.pattern}${own.replace(/\/+$/, "")}`
+    this.matched = undefined
+    this.find({ pattern, isRoute: false })
+    this.mount = { outer: mount, url, pattern, params, before: found, left: undefined }
+  }
+
+  private leave(url: string): void {
+    while (this.mount.url !== url) {
+      const { before, left, outer, pattern } = this.mount
+      // The pattern of a route stays.
+      if (!this.found.isRoute) this.find(before)
+      if (outer !== undefined) outer.left = left ?? pattern
+      this.mount = outer ?? this.begin(url)
+    }
+  }
+
+  // What is mounted above the router that this begins in is not known.
+  private begin(url: string): Mount {
+    const pattern = url === "" ? "" : unknown
+    return { outer: undefined, url, pattern, params: this.request.params ?? {}, before: nothing, left: undefined }
+  }
+
+  private routed(route: unknown): void {
+    const path = textOf(Reflect.get(Object(route), "path"))
+    this.isRouted = path !== undefined
+    this.find(path === undefined ? nothing : { pattern: this.below(path), isRoute: true })
+  }
+
+  private below(path: string): string {
+    const { pattern } = this.mount
+    return path === "/" && pattern !== "" ? pattern : `${pattern}${path}`
+  }
+
+  // A route is set before the path that it was matched by, and nothing is mounted under it.
+  private match(path: unknown): void {
+    const text = textOf(path)
+    if (this.isRouted && text !== undefined) this.find({ pattern: this.below(text), isRoute: true })
+    this.matched = this.isRouted || text === "/" || text === "" ? undefined : path
+    this.isRouted = false
+  }
+
+  private watchNew(): void {
+    for (const key of Object.getOwnPropertySymbols(this.request)) {
+      if (key.description !== matchedDescription) continue
+      matchedKeys.add(key)
+      this.watch(key)
+    }
+  }
+
+  private watch(key: symbol): void {
+    if (this.watched.has(key)) return
+    this.watched.add(key)
+    let path = Reflect.get(this.request, key)
+    this.match(path)
+    this.define(key, {
+      enumerable: true,
+      get: () => path,
+      set: (to) => {
+        path = to
+        this.match(to)
+      }
+    })
+  }
+}
+
+/** In place of mounts that are not known. */
+const unknown = "/*"
+
+// What `router` 2.3 sets on a request: the path that it has matched. Each copy of it has a symbol of its own.
+const matchedDescription = "router.tracing.matchedRoute"
+const matchedKeys = new Set<symbol>()
+
+// A path is a text, a regular expression, or a list of them.
+const textOf = (path: unknown): string | undefined => (path === undefined || path === null ? undefined : String(path))
+
+// Of a regular expression that is mounted, only what the client sent can be seen.
+const mostSent = 500
+const allSent = new Set<string>()
+
+const sentPattern = (sent: string, params: Params, outer: Params): string => {
+  const pattern = namedPattern(sent, params, outer)
+  if (allSent.size < mostSent) allSent.add(pattern)
+  return allSent.has(pattern) ? pattern : unknown
+}
+
+/** A part of a segment: what was sent, or the name of a parameter. */
+interface Part {
+  readonly text: string
+  readonly isName: boolean
 }
 
 /**
- * What a router is mounted under, from what the client sent for it and the parameters that were found there. Those of the
- * routers further out can be among them, by `mergeParams`.
+ * The pattern of a mount, from what the client sent for it and the parameters that were found there. Those of the routers
+ * further out can be among them, by `mergeParams`.
  */
-const mountPattern = (sent: string, params: Params = {}, outer: Params = {}): string => {
-  const text = decoded(sent)
-  const names = Object.keys(params)
-  let pattern = ""
-  let at = 0
-  for (const name of names) {
-    const value = textOf(params[name])
-    const begin = value === undefined ? -1 : text.indexOf(value, at)
-    if (value !== undefined && begin >= 0) {
-      pattern += `${text.slice(at, begin).toLowerCase()}:${name}`
-      at = begin + value.length
-    } else if (params[name] !== outer[name]) {
-      // The application has put something else in its place: the names alone are a pattern as well.
-      return names.map((other) => `/:${other}`).join("")
-    }
+const namedPattern = (sent: string, params: Params, outer: Params): string => {
+  const segments = sent
+    .split("/")
+    .slice(1)
+    .map((text): Array<Part> => [{ text: decoded(text), isName: false }])
+  const names = Object.keys(params).filter((name) => params[name] !== undefined)
+  for (const name of [...names].reverse()) {
+    if (nameSegments(segments, name, params[name])) continue
+    const isOuter = params[name] === outer[name]
+    const holding = partsWith(segments, name, params[name])
+    if (isOuter && holding.length === 0) continue
+    // In doubt the names alone are a pattern as well.
+    if (isOuter || !namePart(holding, name, params[name])) return names.map((other) => `/:${other}`).join("")
   }
-  return `${pattern}${text.slice(at).toLowerCase()}`
+  const textOfPart = ({ isName, text }: Part): string => (isName ? `:${text}` : text.toLowerCase())
+  return segments.map((parts) => `/${parts.map(textOfPart).join("")}`).join("")
 }
 
-// A wildcard is a list of segments.
-const textOf = (value: unknown): string | undefined => {
-  const parts: ReadonlyArray<unknown> = Array.isArray(value) ? value : [value]
-  return parts.every((part) => typeof part === "string") ? parts.join("/") : undefined
+// Gives the name to the last segments that are all of the value. A wildcard has several.
+const nameSegments = (segments: Array<Array<Part>>, name: string, value: unknown): boolean => {
+  if (Array.isArray(value)) return nameRun(segments, name, value)
+  if (typeof value !== "string") return false
+  return nameRun(segments, name, [value]) || nameRun(segments, name, value.split("/"))
+}
+
+const nameRun = (segments: Array<Array<Part>>, name: string, values: ReadonlyArray<unknown>): boolean => {
+  const isValue = (index: number, value: unknown): boolean => {
+    const [part, ...more] = segments[index] ?? []
+    return part !== undefined && more.length === 0 && !part.isName && part.text === value
+  }
+  for (let at = segments.length - values.length; at >= 0; at -= 1) {
+    if (!values.every((value, offset) => isValue(at + offset, value))) continue
+    segments.splice(at, values.length, [{ text: name, isName: true }])
+    return true
+  }
+  return false
+}
+
+interface Holding {
+  readonly part: Part
+  readonly parts: Array<Part>
+}
+
+// A parameter without a name is one of a regular expression, which can stand for anything.
+const partsWith = (segments: Array<Array<Part>>, name: string, value: unknown): ReadonlyArray<Holding> => {
+  if (typeof value !== "string" || value === "" || /^\d/.test(name)) return []
+  return segments.flatMap((parts) =>
+    parts.filter(({ isName, text }) => !isName && text.includes(value)).map((part) => ({ part, parts }))
+  )
+}
+
+// Gives the name to what is the value in a segment that has more, if only one has it.
+const namePart = (holding: ReadonlyArray<Holding>, name: string, value: unknown): boolean => {
+  const last = holding.at(-1)
+  if (last === undefined || holding.some(({ parts }) => parts !== last.parts)) return false
+  const { part, parts } = last
+  const text = String(value)
+  const at = part.text.lastIndexOf(text)
+  const before = { text: part.text.slice(0, at), isName: false }
+  const after = { text: part.text.slice(at + text.length), isName: false }
+  parts.splice(parts.indexOf(part), 1, before, { text: name, isName: true }, after)
+  return true
 }
 
 const decoded = (text: string): string => {

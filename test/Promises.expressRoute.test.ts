@@ -1,0 +1,377 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import { createServer } from "node:http"
+import { createRequire } from "node:module"
+import type { AddressInfo } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import type { Scope } from "effect"
+import { Effect } from "effect"
+import express from "express"
+import fc from "fast-check"
+import { expressRoute } from "../src/Promises.js"
+import { get } from "./support/http.js"
+
+type Express = typeof express
+
+/** Both versions have the same methods here. */
+const versions: ReadonlyArray<readonly [version: string, express: Express]> = [
+  ["Express 5", express],
+  ["Express 4", createRequire(import.meta.url)("express4")]
+]
+
+const answer = (_: IncomingMessage, response: ServerResponse): void => void response.end()
+const pass: express.RequestHandler = (_, __, next) => next()
+const fail = (): never => {
+  throw new Error("it failed")
+}
+const failLater: express.RequestHandler = (_, __, next) => void setImmediate(() => next(new Error("it failed")))
+
+const listening = (listener: (request: IncomingMessage, response: ServerResponse) => void) =>
+  Effect.acquireRelease(
+    Effect.async<Server>((resume) => {
+      const server = createServer(listener)
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+
+/** The pattern and the status of each of the paths, in their order. */
+const patternsOf = (
+  make: Express,
+  declare: (application: express.Express) => void,
+  paths: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, unknown, Scope.Scope> =>
+  Effect.gen(function* () {
+    const ended: Array<() => void> = []
+    const patterns: Array<string> = []
+    const application = make()
+    application.set("env", "test")
+    application.use((request, response, next) => {
+      const pattern = expressRoute(request)
+      response.on("close", () => {
+        patterns.push(`${pattern()} ${response.statusCode}`)
+        ended.shift()?.()
+      })
+      next()
+    })
+    declare(application)
+    const url = yield* listening(application)
+    for (const path of paths) {
+      const end = new Promise<void>((resolve) => ended.push(resolve))
+      yield* get(`${url}${path}`)
+      yield* Effect.promise(() => end)
+    }
+    return patterns
+  })
+
+interface Case {
+  readonly title: string
+  readonly declare: (application: express.Express, make: Express) => void
+  /** Each path that is asked for, with its pattern and status. */
+  readonly asked: Readonly<Record<string, string>>
+  /** What is different in Express 4, which does not say which path it matched. */
+  readonly in4?: Readonly<Record<string, string>>
+}
+
+const leaf = (make: Express, options?: express.RouterOptions): express.Router =>
+  make.Router(options).get("/posts", answer).get("/", answer).get("/:id", answer)
+
+const cases: ReadonlyArray<Case> = [
+  {
+    title: "of a router that is mounted under a parameter, whose value is also elsewhere in the path",
+    declare: (application, make) => application.use("/api/v1/users/:userId", leaf(make)),
+    asked: {
+      "/api/v1/users/1/posts": "/api/v1/users/:userId/posts 200",
+      "/api/v1/users/a/posts": "/api/v1/users/:userId/posts 200",
+      "/api/v1/users/users/posts": "/api/v1/users/:userId/posts 200",
+      "/api/v1/users/v1/7": "/api/v1/users/:userId/:id 200",
+      "/API/V1/Users/api/": "/api/v1/users/:userId 200",
+      "/api/v1/users/a%2Fb/posts": "/api/v1/users/:userId/posts 200",
+      "/api/v1/users/%20/posts?x=/users": "/api/v1/users/:userId/posts 200",
+      "/api/v1/users/1/posts/none": "undefined 404"
+    }
+  },
+  {
+    title: "of a mount with several parameters that have equal values",
+    declare: (application, make) => application.use("/:a/x/:b", leaf(make)),
+    asked: {
+      "/1/x/2/3": "/:a/x/:b/:id 200",
+      "/x/x/x/x": "/:a/x/:b/:id 200",
+      "/1/x/1/1": "/:a/x/:b/:id 200"
+    },
+    in4: { "/x/x/x/x": "/x/:a/:b/:id 200" }
+  },
+  {
+    title: "of a mount with a parameter that has a prefix",
+    declare: (application, make) => application.use("/v:version", leaf(make)).use("/in-:from-:to/v", leaf(make)),
+    asked: {
+      "/v1/posts": "/v:version/posts 200",
+      "/vposts/posts": "/v:version/posts 200",
+      "/vv/v": "/v:version/:id 200",
+      "/in-a-b/v/posts": "/in-:from-:to/v/posts 200",
+      "/in-a-a/v/posts": "/in-:from-:to/v/posts 200"
+    }
+  },
+  {
+    title: "of nested mounts, with and without the parameters of those further out",
+    declare: (application, make) => {
+      const inner = make.Router({ mergeParams: true }).use("/:tenant/y", leaf(make, { mergeParams: true }))
+      const outer = make.Router().use("/orders", leaf(make)).use("/in/:deep", inner)
+      application.use("/:tenant", outer)
+    },
+    asked: {
+      "/ada/orders/1": "/:tenant/orders/:id 200",
+      "/orders/orders/orders": "/:tenant/orders/:id 200",
+      "/a/in/b/c/y/d": "/:tenant/in/:deep/:tenant/y/:id 200",
+      "/a/in/a/a/y/a": "/:tenant/in/:deep/:tenant/y/:id 200",
+      "/in/in/in/in/y/in": "/:tenant/in/:deep/:tenant/y/:id 200",
+      "/ada/orders/1/2": "undefined 404"
+    },
+    in4: { "/in/in/in/in/y/in": "/:tenant/in/:deep/:tenant/y/:id 200" }
+  },
+  {
+    title: "of lists of paths: the one that matched",
+    declare: (application, make) => {
+      application.use(["/shops/:shop", "/stores/:shop"], leaf(make))
+      application.get(["/one", "/two/:id"], answer)
+    },
+    asked: {
+      "/shops/1/posts": "/shops/:shop/posts 200",
+      "/stores/stores/posts": "/stores/:shop/posts 200",
+      "/one": "/one 200",
+      "/two/7": "/two/:id 200"
+    },
+    in4: { "/one": "/one,/two/:id 200", "/two/7": "/one,/two/:id 200" }
+  },
+  {
+    title: "of sub-applications, empty mounts, mounts that end in a slash, and strict routing",
+    declare: (application, make) => {
+      const strict = make.Router({ strict: true, caseSensitive: true })
+      strict.get("/a/", answer).get("/a", answer).get("/", answer)
+      application.use("/sub/:id/", make().use("/app", make().use(leaf(make))))
+      application.use("/", make.Router().use("/", leaf(make).use("/strict/", strict)))
+    },
+    asked: {
+      "/sub/1/app/posts": "/sub/:id/app/posts 200",
+      "/sub/sub/app/app": "/sub/:id/app/:id 200",
+      "/sub/1/app": "/sub/:id/app 200",
+      "/posts": "/posts 200",
+      "/posts/": "/posts 200",
+      "/": "/ 200",
+      "/strict/a": "/strict/a 200",
+      "/strict/a/": "/strict/a/ 200",
+      "/strict/A": "undefined 404"
+    }
+  },
+  {
+    title: "of a handler that is mounted: its mount, told apart from a 404",
+    declare: (application, make) => {
+      application.use(pass).use("/graphql", answer)
+      application.use("/:tenant/graphql", answer)
+      application.use("/admin", pass)
+      application.use("/admin/queues", pass, answer)
+      application.use("/guarded", (_, response) => void response.status(401).end(), leaf(make))
+      application.use("/shop", make.Router().use("/cart", answer).use(pass))
+    },
+    asked: {
+      "/graphql": "/graphql 200",
+      "/graphql/x?query={a}": "/graphql 200",
+      "/GraphQL/": "/graphql 200",
+      "/ada/graphql/1": "/:tenant/graphql 200",
+      "/admin/queues/7": "/admin/queues 200",
+      "/admin/none": "undefined 404",
+      "/guarded/7": "/guarded 401",
+      "/shop/cart/9": "/shop/cart 200",
+      "/shop/none": "undefined 404",
+      "/graphq": "undefined 404"
+    }
+  },
+  {
+    title: "of what fails: where it failed, in any depth, whoever answers",
+    declare: (application, make) => {
+      application.use("/graphql", fail).use("/later", failLater).use("/admin", pass)
+      application.use("/shop", make.Router().use("/deep/:id", failLater).get("/orders/:order", fail))
+      application.use("/own", make.Router().get("/:id", fail), ((_, __, response, ___) => {
+        response.status(503).end()
+      }) as express.ErrorRequestHandler)
+      application.use(((_, __, response, next) => {
+        if (response.req.url === "/graphql/default") next(new Error("it failed"))
+        else response.status(500).end()
+      }) as express.ErrorRequestHandler)
+    },
+    asked: {
+      "/graphql/1": "/graphql 500",
+      "/later/2": "/later 500",
+      "/shop/deep/7/8": "/shop/deep/:id 500",
+      "/shop/orders/7": "/shop/orders/:order 500",
+      "/own/1": "/own/:id 503",
+      "/admin/none": "undefined 404"
+    }
+  },
+  {
+    title: "of overlapping routes: the one that answered",
+    declare: (application) => {
+      application.get("/users/me", answer)
+      application.get("/users/:id", (request, response, next) => {
+        if (request.params.id === "none") next()
+        else {
+          response.end()
+          // It has answered by then.
+          next()
+        }
+      })
+      application.use("/users", answer)
+      application.get(/^\/any/, answer)
+    },
+    asked: {
+      "/users/me": "/users/me 200",
+      "/users/7": "/users/:id 200",
+      "/users/none": "/users 200",
+      "/users/7/8": "/users 200",
+      "/anything": "/^\\/any/ 200"
+    }
+  },
+  {
+    title: "where the application changes what was matched",
+    declare: (application, make) => {
+      application.param("user", (request, _, next) => {
+        Object.assign(request.params, { user: "users" })
+        next()
+      })
+      application.use("/users/:user", leaf(make))
+      application.use("/gone", (request, _, next) => {
+        Object.assign(request, { baseUrl: undefined, route: null, params: undefined })
+        next()
+      })
+    },
+    asked: {
+      "/users/7/posts": "/users/:user/posts 200",
+      "/users/8/posts": "/users/:user/posts 200",
+      "/gone": "undefined 404"
+    }
+  }
+]
+
+describe("the pattern that expressRoute returns", () => {
+  for (const [version, make] of versions) {
+    for (const { asked, declare, in4, title } of cases) {
+      it.scopedLive(`${title}, in ${version}`, () =>
+        Effect.gen(function* () {
+          const expected = make === express ? asked : { ...asked, ...in4 }
+          const paths = Object.keys(expected)
+          const patterns = yield* patternsOf(make, (application) => declare(application, make), paths)
+          assert.deepStrictEqual(Object.fromEntries(paths.map((path, index) => [path, patterns[index]])), expected)
+        })
+      )
+    }
+  }
+})
+
+/** A router or a handler that is mounted, and what is mounted in it. */
+interface Node {
+  readonly path: ReadonlyArray<string>
+  readonly kind: "routes" | "handler" | "passing"
+  readonly mergeParams: boolean
+  readonly inner: ReadonlyArray<Node>
+}
+
+describe("whatever is mounted and whatever clients send", () => {
+  const segments = fc.array(fc.constantFrom("api", "users", "v1", "a", ":id", ":user", ":other", "v:version"), {
+    minLength: 1,
+    maxLength: 3
+  })
+  // A name twice in one path is an error.
+  const path = segments.filter((all) => new Set(all).size === all.length)
+  const { node } = fc.letrec<{ node: Node }>((tie) => ({
+    node: fc.record({
+      path,
+      kind: fc.constantFrom("routes", "handler", "passing"),
+      mergeParams: fc.boolean(),
+      inner: fc.oneof({ maxDepth: 2 }, fc.constant([]), fc.array(tie("node"), { maxLength: 2 }))
+    })
+  }))
+  // Also what is the same as other segments, and what looks like a pattern.
+  const value = fc.oneof(
+    fc.constantFrom(
+      "users",
+      "api",
+      "v1",
+      "a",
+      "v",
+      "id",
+      ":id",
+      "Users",
+      "a%2Fusers",
+      "%20",
+      "%C3%A9",
+      "users%2F",
+      "*"
+    ),
+    fc.stringMatching(/^[a-z0-9]{1,6}$/)
+  )
+  // Express 4: where a segment is a prefix and a value that is another segment, either of them can be taken for the value.
+  const isDeclared = /^(\/(v?(api|users|v1|a|posts)|v?:(id|user|other|version)))*$/
+
+  const pathsOf = ({ inner, path }: Node, above: ReadonlyArray<string> = []): ReadonlyArray<ReadonlyArray<string>> => {
+    const own = [...above, ...path]
+    return [[...own, "posts"], [...own, ":id"], own, ...inner.flatMap((node) => pathsOf(node, own))]
+  }
+  const mount = (make: Express, into: express.IRouter, { inner, kind, mergeParams, path }: Node): void => {
+    if (kind === "handler") into.use(`/${path.join("/")}`, answer)
+    else {
+      const router = make.Router({ mergeParams })
+      if (kind === "routes") router.get("/posts", answer).get("/:id", answer)
+      for (const node of inner) mount(make, router, node)
+      into.use(`/${path.join("/")}`, router)
+    }
+  }
+
+  for (const [version, make] of versions) {
+    it(`patterns are made of declared segments alone, in ${version}`, () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(node, { minLength: 1, maxLength: 3 }),
+          fc.array(fc.tuple(fc.nat(), fc.array(value, { minLength: 8, maxLength: 8 })), {
+            minLength: 20,
+            maxLength: 20
+          }),
+          async (nodes, asked) => {
+            const declared = nodes.flatMap((node) => pathsOf(node))
+            const paths = asked.map(([which, values]) => {
+              const segments = declared[which % declared.length] ?? []
+              return `/${segments.map((segment, index) => segment.replace(/:\w+/, values[index] ?? "x")).join("/")}`
+            })
+            const declare = (application: express.Express) => {
+              for (const node of nodes) mount(make, application, node)
+            }
+            const patterns = await Effect.runPromise(Effect.scoped(patternsOf(make, declare, paths)))
+            const found = patterns.map((text) => text.split(" ")[0] ?? "").filter((pattern) => pattern !== "undefined")
+            for (const pattern of found) assert.match(pattern, isDeclared)
+            if (make === express)
+              assert.includeMembers(
+                declared.map((path) => `/${path.join("/")}`),
+                found
+              )
+          }
+        ),
+        { numRuns: 30 }
+      ))
+
+    it(`a regular expression that is mounted has no more patterns than mounts, or 500, in ${version}`, () =>
+      Effect.runPromise(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const paths = Array.from({ length: 510 }, (_, index) => `/v${index}/posts`)
+            const declare = (application: express.Express) => application.use(/^\/v\d+/, leaf(make))
+            const patterns = new Set(yield* patternsOf(make, declare, [...paths, "/none"]))
+            assert.isTrue(patterns.has("undefined 404"))
+            if (make === express) assert.deepStrictEqual([...patterns], ["/^\\/v\\d+/posts 200", "undefined 404"])
+            else assert.isAtMost(patterns.size, 502)
+          })
+        )
+      ))
+  }
+})
