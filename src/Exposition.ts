@@ -3,7 +3,8 @@
  *
  * Both formats, Prometheus' text 0.0.4 and OpenMetrics 1.0.0, are written by this library's own encoder: a render
  * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other. Those of the
- * same format and filter share one render.
+ * same format and filter share one render. One reading of a metric serves all renders that need it before it is over; a
+ * render that begins later reads anew. If a metric fails, all of them fail with it, and it is counted once.
  *
  * A large registry is rendered in pieces of a few milliseconds, and the event loop goes on in between; only to read one
  * metric, and a `collect` that is synchronous, take the time that they take. The text of each series is kept for as long

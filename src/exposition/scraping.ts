@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import { epilogues } from "../internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "../internal/endpoint.js"
-import { newClashes, newFailures, newlyLeftOut } from "../internal/failures.js"
+import { newClashes, newFailures, newlyFailed, newlyLeftOut } from "../internal/failures.js"
 import type { Format } from "../internal/negotiation.js"
 import { contentTypes } from "../internal/negotiation.js"
 import { LateError } from "../internal/readings.js"
@@ -17,6 +17,7 @@ import type { ErrorPolicy, Serving } from "../internal/serving.js"
 import { shared } from "../internal/sharing.js"
 import { knownShortcuts, lookForShortcuts } from "../internal/shortcuts.js"
 import { giveBack, takeSpare } from "../internal/spare.js"
+import { now } from "../internal/timer.js"
 import type { Writer } from "../internal/writer.js"
 import type { MetricRegistry } from "../Registry.js"
 import { client, Registry, unsafeCountError, unsafeOwnMetric } from "../Registry.js"
@@ -142,9 +143,9 @@ const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" }
 
 // Where those that do not answer are left out, some time is kept for the others.
 const deadlineOf = ({ timeout }: Ask, { onError }: ErrorPolicy) => {
-  const now = performance.now()
+  const at = now() + timeout
   const kept = onError === "continue" ? Math.min(500, timeout / 10) : 0
-  return { at: now + timeout, patience: now + timeout - kept }
+  return { at, patience: at - kept }
 }
 
 type Reading = Omit<Ask, "timeout">
@@ -158,9 +159,9 @@ export const read = (
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
       Effect.tryPromise({
-        try: () => {
+        try: (signal) => {
           void lookForShortcuts(client)
-          return renderFamilies(registry, ask, knownShortcuts(), rendering)
+          return renderFamilies(registry, ask, knownShortcuts(), { ...rendering, signal })
         },
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
@@ -193,7 +194,7 @@ const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, Exposition
 const tell = (registry: MetricRegistry, rendered: Rendered, { isHurried }: Reading): Effect.Effect<void> => {
   const { failures: all } = rendered
   const told = { ...rendered, failures: isHurried ? all.filter(({ error }) => !(error instanceof LateError)) : all }
-  for (const _ of told.failures) unsafeCountError(registry, "collect")
+  for (let left = newlyFailed(registry, told); left > 0; left -= 1) unsafeCountError(registry, "collect")
   const failures = newFailures(registry, told)
   const clashes = [...newClashes(registry, told), ...newlyLeftOut(registry, told)]
   if (failures.length + clashes.length === 0) return Effect.void

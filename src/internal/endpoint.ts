@@ -8,6 +8,7 @@ import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
 import type { Outcome, ScrapeError, ScrapeEvent } from "./selfMetrics.js"
 import type { Serving } from "./serving.js"
+import { now } from "./timer.js"
 
 /** What of a request matters. */
 export interface Question {
@@ -130,7 +131,7 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
     tell({ tag: "Refused", status: 503, cause: "in_flight" })
     return plain(503, `${load.scrapes} scrapes are in flight already\n`, { "retry-after": "1" })
   }
-  const began = performance.now()
+  const began = now()
   load.scrapes += 1
   tell({ tag: "Began" })
   let outcome: Outcome = { status: 500, cause: "registry", bytes: 0 }
@@ -148,7 +149,7 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
     return exposition
   } finally {
     load.scrapes -= 1
-    tell({ tag: "Ended", ...outcome, seconds: (performance.now() - began) / 1e3 })
+    tell({ tag: "Ended", ...outcome, seconds: (now() - began) / 1e3 })
   }
 }
 
@@ -158,11 +159,11 @@ const inTime = async (
   asked: Omit<Ask, "timeout" | "isHurried">,
   limit: number
 ): Promise<Scraped> => {
-  const until = performance.now() + limit
+  const until = now() + limit
   for (let timeout = limit; ; ) {
     const isHurried = timeout < Math.min(enough, endpoint.scrapeTimeout)
     const scraped = await endpoint.scrape({ ...asked, timeout, isHurried })
-    timeout = rounded(until - performance.now())
+    timeout = rounded(until - now())
     if (!("status" in scraped) || scraped.cause !== "timeout" || timeout < step) return scraped
   }
 }

@@ -18,6 +18,19 @@ const toldOf = (registry: object): Told => {
   return known
 }
 
+// For each reading that has failed, where that was counted.
+const counted = new WeakMap<object, WeakSet<object>>()
+
+/** How many failures are counted: a reading that has failed is one of them, whichever renders of the registry it served. */
+export const newlyFailed = (registry: object, { failures }: Rendered): number =>
+  failures.filter(({ reading }) => {
+    if (reading === undefined) return true
+    const registries = counted.get(reading) ?? new WeakSet()
+    if (registries.has(registry)) return false
+    counted.set(reading, registries.add(registry))
+    return true
+  }).length
+
 /** Those of the failures with which a metric begins to fail. One that could be read again can begin anew. */
 export const newFailures = (registry: object, { failures, families }: Rendered): ReadonlyArray<Failure> => {
   const { failing } = toldOf(registry)

@@ -1,13 +1,11 @@
 /** Long work in short pieces: it gives way to the event loop between them, and tells when it does. */
+import { nextTurn, now } from "./timer.js"
 
 /** What this thread is doing about a piece of work: nothing but that, or whatever else there is. */
 export type Progress = "busy" | "waiting"
 
 // In milliseconds. Nothing else on the event loop waits for longer, but for what cannot be cut.
 const longestPiece = 5
-
-/** The next turn of the event loop. */
-export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** The pace of one piece of work, which begins at once. */
 export class Pace {
@@ -23,7 +21,7 @@ export class Pace {
   async along<A>(work: Generator<void, A>): Promise<A> {
     for (let step = work.next(); ; step = work.next()) {
       if (step.done === true) return step.value
-      if (performance.now() - this.since < longestPiece) continue
+      if (now() - this.since < longestPiece) continue
       this.stop()
       await nextTurn()
       this.goOn()
@@ -32,27 +30,29 @@ export class Pace {
 
   /** Waits. The event loop goes on meanwhile, unless what it waits for is there already. */
   async waitFor<A>(promise: Promise<A>): Promise<A> {
+    let isHere = false
     let goesOn = false
-    const next = setImmediate(() => {
+    void nextTurn().then(() => {
+      if (isHere) return
       goesOn = true
       this.stop()
     })
     try {
       return await promise
     } finally {
-      clearImmediate(next)
+      isHere = true
       if (goesOn) this.goOn()
     }
   }
 
   /** The work is done, or nothing can be done about it for now. */
   stop(): void {
-    this.longest = Math.max(this.longest, performance.now() - this.since)
+    this.longest = Math.max(this.longest, now() - this.since)
     this.onProgress("waiting")
   }
 
   private goOn(): void {
-    this.since = performance.now()
+    this.since = now()
     this.onProgress("busy")
   }
 }
@@ -70,7 +70,7 @@ export const inTurns = <A extends ReadonlyArray<unknown>>(
   const waiting: Array<A> = []
   let calls = 0
   const made = (given: A): void => {
-    if (calls === 0) setImmediate(next)
+    if (calls === 0) void nextTurn().then(next)
     calls += 1
     call(...given)
   }

@@ -10,12 +10,13 @@ import { Kept } from "./kept.js"
 import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
-import { nextTurn, Pace } from "./pace.js"
+import { Pace } from "./pace.js"
 import { Readings } from "./readings.js"
 import type { SourceFamily } from "./sources.js"
 import { hasSources, sourced } from "./sources.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
+import { nextTurn, now } from "./timer.js"
 import { roomForValue, Writer } from "./writer.js"
 
 /** What is asked of a registry here. */
@@ -59,6 +60,8 @@ export interface Failure {
   readonly name: string
   readonly metric: object
   readonly error: unknown
+  /** What has failed, if it is a reading: other renders may have failed with the same one. */
+  readonly reading: object | undefined
 }
 
 type Registered = FamilyInfo & Metric
@@ -101,10 +104,12 @@ export interface Rendering {
   /** To write into, for those who give it back: an exposition that is handed out would hold all of it. */
   readonly memory?: Writer | undefined
   /**
-   * The moment of `performance.now()` at which it stops, between two families, and the one up to which metrics are waited
-   * for; default: never.
+   * The moment of `now()` at which it stops, between two families, and the one up to which metrics are waited for;
+   * default: never.
    */
   readonly deadline?: { readonly at: number; readonly patience: number } | undefined
+  /** Stops it before. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
@@ -115,7 +120,7 @@ export const render = async (
   registry: Readable,
   { format, names }: Pick<Ask, "format" | "names">,
   shortcuts: Shortcuts,
-  { deadline, memory, onProgress = () => {} }: Rendering = {}
+  { deadline, memory, onProgress = () => {}, signal }: Rendering = {}
 ): Promise<Rendered> => {
   const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map(
     (metric): Entry => ({ metric, name: registeredName(registry, metric), type: metric.type, isSourced: false })
@@ -132,15 +137,16 @@ export const render = async (
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   let stopped: Stopped | undefined
-  const readings = new Readings(pace, deadline?.patience)
+  const readings = new Readings(pace, { until: deadline?.patience, signal })
+  const isOver = (): boolean => signal?.aborted === true || (deadline !== undefined && now() >= deadline.at)
   const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, readings, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
   for (const { isSourced, metric } of chosen) {
-    if (!isSourced && mayTakeTime(metric) && !isOver(deadline)) readings.begin(metric)
+    if (!isSourced && mayTakeTime(metric) && !isOver()) readings.begin(metric)
   }
   for (const entry of chosen) {
     const { name } = entry
-    if (isOver(deadline)) {
+    if (isOver()) {
       // What has its answer ready is not waited for.
       await nextTurn()
       stopped = stoppedAt(name, chosen, readings)
@@ -154,7 +160,7 @@ export const render = async (
     } catch (error) {
       // Nothing stays of one that fails half way.
       writer.length = start
-      failures.push({ name, metric: entry.metric, error })
+      failures.push({ name, metric: entry.metric, error, reading: readings.failed(entry.metric) })
     }
   }
   pace.stop()
@@ -170,8 +176,6 @@ const withSources = async (registry: Readable, registered: ReadonlyArray<Entry>,
   const more = families.map((metric): Entry => ({ metric, name: metric.name, type: metric.type, isSourced: true }))
   return { all: [...registered, ...more], leftOut }
 }
-
-const isOver = (deadline: Rendering["deadline"]): boolean => deadline !== undefined && performance.now() >= deadline.at
 
 const stoppedAt = (next: string, chosen: ReadonlyArray<Entry>, readings: Readings): Stopped => {
   const pending = readings.pending()

@@ -1,5 +1,5 @@
 /** One run for all who ask for the same at the same time. */
-import { nextTurn } from "./pace.js"
+import { nextTurn } from "./timer.js"
 
 interface Run {
   /** How many wait for what comes of it, or use it. */
@@ -8,6 +8,17 @@ interface Run {
 }
 
 const running = new WeakMap<object, Map<string, Run>>()
+
+// The next turn, once for all runs that begin with it. They begin together, so that what one of them waits for at once can
+// serve the others as well.
+let turn: Promise<void> | undefined
+
+const sameTurn = (): Promise<void> => {
+  turn ??= nextTurn().then(() => {
+    turn = undefined
+  })
+  return turn
+}
 
 /**
  * What `run` gives, or a run for the same `key` of the same `owner` that is not over yet; a failure reaches all who wait
@@ -29,7 +40,7 @@ const started = (runs: Map<string, Run>, key: string, run: (leave: () => boolean
     made.sharers -= 1
     return made.sharers === 0
   }
-  const result = nextTurn()
+  const result = sameTurn()
     .then(() => run(leave))
     .finally(() => runs.delete(key))
   const made = { sharers: 0, result }

@@ -8,11 +8,11 @@
 import type { Sample } from "./encoder.js"
 import type { StoredSeries } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
-import { nextTurn } from "./pace.js"
 import type { Readable } from "./render.js"
 import { render } from "./render.js"
 import type { Metric, Shortcuts, Storing } from "./store.js"
 import { noShortcuts } from "./store.js"
+import { nextTurn } from "./timer.js"
 import { Writer } from "./writer.js"
 
 /** The classes of the client that an application uses. */
