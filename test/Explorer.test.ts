@@ -96,7 +96,7 @@ for (const kind of kinds) {
           const page = yield* get(healthUrl, { headers })
           assert.strictEqual(page.status, 200)
           assert.isBelow(page.bytes.byteLength, 1_024)
-          assert.include(page.body, '<a href="/metrics">')
+          assert.include(page.body, '<a href="./metrics">')
           assert.notInclude(page.body, "<script")
           assert.include(page.headers.vary, "Accept")
         })

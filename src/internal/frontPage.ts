@@ -17,12 +17,13 @@ export const frontPage = async (endpoint: Endpoint, accept: string | undefined):
   return { headers: { ...headers, ...vary }, body }
 }
 
-// The same bytes whatever the registry's size: it is what health checks ask for.
+// The same bytes whatever the registry's size: it is what health checks ask for. The link leads from where the page is, so
+// that both can be below a path of a proxy.
 const smallPage = (path = "/metrics"): Page => {
   const page = `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Metrics</title></head>
-<body><a href="${path}">Metrics</a></body>
+<body><a href=".${path}">Metrics</a></body>
 </html>
 `
   return { headers: { "content-type": "text/html; charset=utf-8" }, body: new TextEncoder().encode(page) }

@@ -1,7 +1,7 @@
 // Every place that somebody else's text can come to, and every way that the page is served.
 import { assert, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Metric } from "effect"
-import { Registry as PromRegistry } from "prom-client"
+import { Gauge, Registry as PromRegistry } from "prom-client"
 import * as EffectMetrics from "../../src/EffectMetrics.js"
 import { Registry } from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
@@ -9,7 +9,8 @@ import { browser, refreshed, shown } from "../support/browser.js"
 import { certificate } from "../support/certificate.js"
 import { assertClean, opened, texts } from "../support/explorer.js"
 import { hashOf } from "../support/hashes.js"
-import { kinds, started } from "../support/servers.js"
+import { proxy } from "../support/proxy.js"
+import { inThisThread, kinds, started } from "../support/servers.js"
 
 const attack = (place: string): string => `</script><img src=x onerror="window.injected='${place}'">`
 
@@ -62,6 +63,28 @@ describeWith(["chromium"], "Where an attack can stand", ({ chromium }) => {
           })
           yield* assertClean(page, { ...traces, errors: [] })
         }).pipe(Logger.withMinimumLogLevel(LogLevel.None))
+    )
+  }
+})
+
+describeWith(["chromium"], "Below a path of a proxy", ({ chromium }) => {
+  const launched = browser(chromium)
+
+  for (const path of ["/svc-a", "/svc-a/"]) {
+    it.scopedLive(`the explorer reads the metrics there, as ${path}`, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        new Gauge({ name: "level", help: "h", registers: [registry] }).set(3)
+        const server = yield* started(inThisThread, { path: "/some/metrics" }, { registry })
+        const base = yield* proxy("/svc-a", server.address.port)
+        const { page, traces } = yield* opened(yield* launched, base.replace("/svc-a", path))
+        assert.include(yield* Effect.promise(() => texts(page, ".name")), "level")
+        const link = yield* Effect.promise(() =>
+          page.locator("#raw").evaluate((element) => (element as HTMLAnchorElement).href)
+        )
+        assert.strictEqual(link, `${base}/some/metrics`)
+        yield* assertClean(page, { ...traces, errors: [] })
+      })
     )
   }
 })

@@ -15,6 +15,8 @@ import { themed } from "./theme.js"
 const main = byId("main", HTMLElement)
 const asking = byId("state", HTMLElement)
 const raw = byId("raw", HTMLAnchorElement)
+// Below a path of a proxy the page may have no slash at the end, and its links would lead to beside that path.
+raw.href = new URL(raw.getAttribute("href") ?? "", location.origin + location.pathname.replace(/\/*$/, "/")).href
 const search = byId("search", HTMLInputElement)
 const changed = byId("changed", HTMLInputElement)
 const sort = byId("sort", HTMLSelectElement)
