@@ -33,6 +33,7 @@ import type * as Scope from "effect/Scope"
 import { Counter, Gauge, Histogram, register, Summary } from "prom-client"
 import type { Family } from "./internal/family.js"
 import { ClashError, checkFamily, markReadAtScrape } from "./internal/family.js"
+import { knownGauges } from "./internal/gaugeChildren.js"
 import { messageOf } from "./internal/message.js"
 import { durationOption, knownOptions, shown } from "./internal/options.js"
 import type { Classes } from "./internal/registered.js"
@@ -345,6 +346,8 @@ const registryError = (options: unknown, cause: unknown): RegistryError => {
  * @internal
  */
 export const client = { Counter, Gauge, Histogram }
+
+knownGauges(Gauge)
 
 const classes = { ...client, Summary } as unknown as Classes
 

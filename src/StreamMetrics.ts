@@ -304,6 +304,8 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * gauge that throws changes nothing in the stream: it is logged as a warning once per metric and counted in
  * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
  *
+ * Where other code resets the gauge meanwhile, see `Metrics.trackInprogress`.
+ *
  * @example
  * import { StreamMetrics } from "effect-prometheus"
  * import { Stream } from "effect"

@@ -2,6 +2,7 @@
  * A metric with at most so many series, and one for all others. It stands before the methods that record, so that it
  * knows nothing of how a client keeps its series, and a scrape nothing of it.
  */
+import { rememberParent } from "./gaugeChildren.js"
 
 type Labels = Readonly<Record<string, unknown>>
 
@@ -110,7 +111,23 @@ export const cap = (metric: object, labelNames: ReadonlyArray<string>, maxSeries
   // The other children of both clients record by these methods.
   if (type === "histogram" || type === "summary" || capped.enableExemplars === true) capChildren(capped, limits)
   freeRoom(capped, limits)
+  if (type !== "gauge") return
+  const recordedAs = (labels: Labels): Labels => (limits.known.has(labels) ? labels : limits.others)
+  Object.defineProperty(metric, redirected, { value: recordedAs })
+  const childOf = capped.labels.bind(capped)
+  put(capped, "labels", (...args) => {
+    const child = childOf(...args) as object
+    rememberParent(child, capped, labelsOf(labelNames, args) as Readonly<Record<string, string>>)
+    return child
+  })
 }
+
+// On the metric, where another copy of this library finds it.
+const redirected = Symbol.for("effect-prometheus/recorded-as")
+
+/** The labels of the series on which a metric records what has those labels. */
+export const recordedAs = (metric: object, labels: Labels): Labels =>
+  (metric as { readonly [redirected]?: (labels: Labels) => Labels })[redirected]?.(labels) ?? labels
 
 const recording = {
   counter: ["inc"],
@@ -233,8 +250,8 @@ const capChildren = (metric: Capped, { known, labelNames }: Limits): void => {
   })
 }
 
-// As the clients take them, or `undefined` where they refuse them.
-const labelsOf = (labelNames: ReadonlyArray<string>, args: ReadonlyArray<unknown>): Labels | undefined => {
+/** Labels as the clients take them, or `undefined` where they refuse them. */
+export const labelsOf = (labelNames: ReadonlyArray<string>, args: ReadonlyArray<unknown>): Labels | undefined => {
   const [first] = args
   if (typeof first === "object") return { ...first }
   if (args.length !== labelNames.length) return undefined

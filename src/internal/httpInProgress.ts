@@ -1,5 +1,6 @@
 /** How many requests are in progress, by a gauge and its label for the method. */
 import type { HttpShape, HttpSource } from "./httpMetrics.js"
+import { heldOn } from "./inProgress.js"
 import type { Gauge, Labels } from "./labels.js"
 import { tracking } from "./metric.js"
 import type { Reporter } from "./plan.js"
@@ -9,6 +10,8 @@ export interface Held {
   readonly metric: object
   readonly gauge: Gauge & { readonly set?: (value: number) => void }
   running: number
+  /** The gauge, as a request that begins now counts on it. */
+  readonly current: () => Gauge
 }
 
 type Methods = Map<string, Held>
@@ -69,10 +72,16 @@ export class InProgress {
     if (this.methods === undefined || this.metric !== metric) this.methods = methodsOf(metric)
     this.metric = metric
     const known = this.methods.get(method)
-    if (known !== undefined) return known
-    const labels: Labels = { [this.shape.names.method]: method }
-    const made = { metric, gauge: tracking(metric as Gauge, labels)(), running: 0 }
+    const current = known?.current ?? this.gaugeOf(metric, { [this.shape.names.method]: method })
+    const gauge = current()
+    // It is another one where the caller's was reset.
+    if (known?.gauge === gauge) return known
+    const made = { metric, gauge, current, running: 0 }
     this.methods.set(method, made)
     return made
+  }
+
+  private gaugeOf(metric: object, labels: Labels): () => Gauge {
+    return (this.source.ownsGauge ? tracking : heldOn)(metric as Gauge, labels)
   }
 }

@@ -2,9 +2,10 @@
  * What is done around one run, on the Effect and on the Promise side alike: each side brings its clock, its exits and
  * its way to report a metric that failed.
  */
+import { heldOn } from "./inProgress.js"
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
 import type { Increment, Observe } from "./metric.js"
-import { incrementing, observing, tracking } from "./metric.js"
+import { incrementing, observing } from "./metric.js"
 import type { Operation } from "./warnings.js"
 
 /** The instruments as they are at run time; `X` is how a run ended, `Only` what narrows the exceptions. */
@@ -70,7 +71,7 @@ export const planned = <X, Only>(
       counts: counting(exceptions.only),
       increment: incrementing(exceptions.metric, exceptions.labels)
     },
-    inprogress: inprogress && { metric: inprogress.metric, child: tracking(inprogress.metric, inprogress.labels) },
+    inprogress: inprogress && { metric: inprogress.metric, child: heldOn(inprogress.metric, inprogress.labels) },
     exemplars: duration?.exemplar !== undefined || exceptions?.exemplar !== undefined,
     looksAtExit: typeof duration?.labels === "function" || exceptions !== undefined
   }

@@ -192,6 +192,11 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * A gauge that throws changes nothing in the call: it is told as a process warning once per metric and counted in
  * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
  *
+ * It stays right where other code resets the gauge, removes its series or sets it to 0 or less meanwhile: the runs in
+ * progress are forgotten then, and their ends take nothing off. A lower value that is set is not taken further down by
+ * more runs than it counts. This needs a gauge of one of the two clients, or a child of it; a gauge that is frozen, or
+ * that other code wraps, only gets `inc` and `dec`.
+ *
  * @example
  * import { trackInprogress } from "effect-prometheus/Promises"
  * import { Gauge } from "prom-client"
