@@ -374,7 +374,14 @@ export class Run<A, E> extends Reporting {
     return Context.get(this.fiber.currentContext, Registry)
   }
 
-  protected override counted(operation: Operation): void {
-    unsafeCountError(this.registry(), operation)
+  protected override counter(): (operation: Operation) => void {
+    const registry = this.registry()
+    return (operation) => unsafeCountError(registry, operation)
+  }
+
+  // With the loggers that it has now.
+  protected override forking(): (log: Effect.Effect<void>) => void {
+    const refs = this.fiber.getFiberRefs()
+    return (log) => Effect.runFork(Effect.zipRight(Effect.setFiberRefs(refs), log))
   }
 }

@@ -67,7 +67,7 @@ import type {
 import type { Add } from "./internal/metric.js"
 import { adding } from "./internal/metric.js"
 import type { Plan, Instruments as PlanInstruments } from "./internal/plan.js"
-import { entry, planned } from "./internal/plan.js"
+import { entry, heed, planned } from "./internal/plan.js"
 import type { Counting, Recording } from "./Metrics.js"
 import { Run } from "./Metrics.js"
 import type { MetricRegistry } from "./Registry.js"
@@ -448,7 +448,7 @@ const watching = <A, E>(
       const passed = Channel.flatMap(Channel.write(chunk), () => loop)
       if (elements === undefined || chunk.length === 0) return passed
       try {
-        elements.add(chunk.length)
+        heed(elements.add(chunk.length), "inc", elements.metric, run)
         return passed
       } catch (error) {
         run.failed("inc", elements.metric, error)

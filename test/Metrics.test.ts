@@ -690,6 +690,8 @@ describe("in the pipeline of Effect.fn", () => {
 const settled = (self: Effect.Effect<unknown, unknown>, registry: MetricRegistry): Promise<Ran> =>
   logged(self).pipe(
     Effect.provideService(Registry, registry),
+    // What a metric rejects with later is logged then.
+    Effect.tap(() => Effect.promise(() => new Promise(setImmediate))),
     Effect.map(({ exit, lines }) => ({
       outcome: Exit.match(exit, {
         onFailure: (cause): Ran["outcome"] => ({ status: "rejected", reason: Cause.squash(cause) }),

@@ -33,6 +33,7 @@ import {
   fakes,
   metrics,
   metricsWithExemplars,
+  rejecting,
   series,
   throwing
 } from "./support/metrics.js"
@@ -819,6 +820,8 @@ describe("A metric that throws", () => {
         Effect.provide(Layer.merge(Logger.replace(Logger.defaultLogger, logger), Layer.succeed(Registry, registry))),
         Effect.exit
       )
+      // What a metric rejects with later is logged then.
+      yield* Effect.promise(() => new Promise(setImmediate))
       return { exit, warnings, counted: yield* Effect.promise(() => errors(registry)) }
     })
 
@@ -858,6 +861,31 @@ describe("A metric that throws", () => {
         StreamMetrics.timed(
           Object.assign(new FakeObserver(), { labels: (_: { readonly a: string }) => new FakeObserver() }),
           { labels: throwing("labels") }
+        ),
+      counted: { observe: 2 }
+    },
+    {
+      title: "an observer whose promise rejects",
+      make: () => StreamMetrics.timed({ name: "fake_seconds", observe: rejecting("observe") }),
+      counted: { observe: 2 }
+    },
+    {
+      title: "a counter of elements whose promise rejects, once a chunk",
+      make: () => StreamMetrics.countElements({ name: "fake_total", inc: rejecting("inc") }),
+      counted: { inc: 4 }
+    },
+    {
+      title: "a gauge whose promises reject",
+      make: () =>
+        StreamMetrics.trackInprogress({ name: "fake_in_progress", inc: rejecting("inc"), dec: rejecting("dec") }),
+      counted: { inc: 2, dec: 2 }
+    },
+    {
+      title: "an async function of labels",
+      make: () =>
+        StreamMetrics.timed(
+          Object.assign(new FakeObserver(), { labels: (_: { readonly a: string }) => new FakeObserver() }),
+          { labels: rejecting("labels") as unknown as () => { readonly a: string } }
         ),
       counted: { observe: 2 }
     }

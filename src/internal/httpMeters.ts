@@ -98,7 +98,7 @@ class MeterReporting extends Reporting {
     super()
   }
 
-  protected override counted(operation: Operation): void {
-    this.count(operation)
+  protected override counter(): (operation: Operation) => void {
+    return this.count
   }
 }

@@ -62,21 +62,23 @@ class Held implements Gauge {
     return this.series !== undefined && (this.series.isGone || this.series.isShared)
   }
 
-  inc(): void {
-    this.gauge.inc()
+  /** Returns what the gauge returns, which may be a promise. */
+  inc(): unknown {
+    const result: unknown = this.gauge.inc()
     this.series ??= seriesOf(this.gauge, this.parent)
     this.series.running += 1
+    return result
   }
 
-  dec(): void {
+  dec(): unknown {
     const series = this.series as Series
-    if (series.isGone) return
+    if (series.isGone) return undefined
     if (series.settled > 0) {
       series.settled -= 1
-      return
+      return undefined
     }
     series.running -= 1
-    this.gauge.dec()
+    return this.gauge.dec()
   }
 }
 

@@ -1,19 +1,20 @@
 /** How one observation is written to a metric: the same on the Effect and on the Promise side. */
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
+import { atOnce, isThenable } from "./thenable.js"
 
-/** One observation. Whatever the metric, its labels or their function throw comes out of it. */
-export type Observe<X> = (seconds: number, exit: X, exemplar: Labels | undefined) => void
+/** One observation. It throws what the metric or the function of labels throws, and returns what the metric returns. */
+export type Observe<X> = (seconds: number, exit: X, exemplar: Labels | undefined) => unknown
 
-/** So many increments at once. Whatever the metric or its labels throw comes out of it. */
-export type Add = (count: number) => void
+/** Several increments at once. It throws what the metric throws, and returns what the metric returns. */
+export type Add = (count: number) => unknown
 
 /** Counts several at once if its `inc` takes a number, and one after the other if it takes nothing. */
 interface Adder {
   inc(count?: number): void
 }
 
-/** One increment. Whatever the metric, its labels or their function throw comes out of it. */
-export type Increment<X> = (exit: X, exemplar: Labels | undefined) => void
+/** One increment. It throws what the metric or the function of labels throws, and returns what the metric returns. */
+export type Increment<X> = (exit: X, exemplar: Labels | undefined) => unknown
 
 interface Labelled<Child> {
   labels(labels: Labels): Child
@@ -80,8 +81,13 @@ export const adding = (metric: Adder, labels: SomeLabels | undefined): Add => {
   return (count) => {
     const counter = target(undefined)
     // Those of both clients, and of their children, have parameters. One without any would count one.
-    if (counter.inc.length > 0) counter.inc(count)
-    else for (let i = 0; i < count; i += 1) counter.inc()
+    if (counter.inc.length > 0) return counter.inc(count)
+    const pending: Array<unknown> = []
+    for (let i = 0; i < count; i += 1) {
+      const result: unknown = counter.inc()
+      if (isThenable(result)) pending.push(result)
+    }
+    return pending.length === 0 ? undefined : Promise.all(pending)
   }
 }
 
@@ -108,19 +114,20 @@ const isFunction = <X>(labels: LabelsFrom<X> | undefined): labels is (exit: X) =
 const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: X) => M) => {
   if (labels === undefined) return () => metric
   const labelled = metric as Labelled<M>
-  if (isFunction(labels)) return (exit) => labelled.labels({ ...labels(exit) })
+  const childOf = (own: Labels) => atOnce(labelled.labels(own), "labels() of the metric")
+  if (isFunction(labels)) return (exit) => childOf({ ...atOnce(labels(exit), "labels") })
   // Looked up at the first use, because a lookup can throw, and a throw belongs to the observation it spoils. The copy
   // is the series' own: a client keeps the object, and the caller may change theirs.
   const own = Object.freeze({ ...labels })
   let child: M | undefined
   return () => {
-    child ??= labelled.labels(own)
+    child ??= childOf(own)
     return child
   }
 }
 
 const resolving = <X>(labels: LabelsFrom<X> | undefined): ((exit: X) => Labels | undefined) => {
-  if (isFunction(labels)) return (exit) => ({ ...labels(exit) })
+  if (isFunction(labels)) return (exit) => ({ ...atOnce(labels(exit), "labels") })
   const own = labels && Object.freeze({ ...labels })
   return () => own
 }

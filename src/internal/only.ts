@@ -1,4 +1,5 @@
 /** Which errors count as exceptions: what both sides make of `only`. */
+import { atOnce } from "./thenable.js"
 
 /**
  * A class of errors, tested with `instanceof`.
@@ -25,7 +26,7 @@ export type OnlyErrors =
 export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
   if (typeof only === "function") return (error) => error instanceof only
   if (typeof only !== "object" || only === null) throw notOnly()
-  if ("when" in only) return only.when
+  if ("when" in only) return (error) => atOnce(only.when(error), "only.when")
   if ("tag" in only) {
     const tags = new Set(typeof only.tag === "string" ? [only.tag] : only.tag)
     return (error) => {

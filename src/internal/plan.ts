@@ -6,6 +6,7 @@ import { heldOn } from "./inProgress.js"
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
 import type { Increment, Observe } from "./metric.js"
 import { incrementing, observing } from "./metric.js"
+import { isThenable } from "./thenable.js"
 import type { Operation } from "./warnings.js"
 
 /** The instruments as they are at run time; `X` is how a run ended, `Only` what narrows the exceptions. */
@@ -40,9 +41,18 @@ export interface Plan<X> {
   readonly looksAtExit: boolean
 }
 
-/** Is told of each metric that failed. It must not throw. */
+/** Where failures of metrics go. Its methods must not throw. */
 export interface Reporter {
+  /** Called for each failure. */
   failed(operation: Operation, metric: object, error: unknown): void
+  /** Called where the metric returned a promise. What it returns is called if that rejects, perhaps after the run. */
+  failsLater(operation: Operation, metric: object): (error: unknown) => void
+}
+
+/** Handles a rejection of what the metric returned, if that is a promise. */
+export const heed = (result: unknown, operation: Operation, metric: object, reporter: Reporter): void => {
+  if (result === undefined || !isThenable(result)) return
+  Promise.resolve(result).catch(reporter.failsLater(operation, metric))
 }
 
 /** Makes a plan. `counting` says which ends of a run are exceptions; `others` are instruments that are no part of it. */
@@ -92,7 +102,7 @@ export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | u
   if (inprogress === undefined) return undefined
   try {
     const gauge = inprogress.child()
-    gauge.inc()
+    heed(gauge.inc(), "inc", inprogress.metric, reporter)
     return gauge
   } catch (error) {
     reporter.failed("inc", inprogress.metric, error)
@@ -111,23 +121,31 @@ export const end = <X>(
 ): void => {
   if (duration !== undefined) {
     try {
-      duration.observe(seconds, exit, duration.exemplar ? exemplar : undefined)
+      const result = duration.observe(seconds, exit, duration.exemplar ? exemplar : undefined)
+      heed(result, "observe", duration.metric, reporter)
     } catch (error) {
       reporter.failed("observe", duration.metric, error)
     }
   }
   if (exceptions !== undefined) {
     try {
-      if (exceptions.counts(exit)) exceptions.increment(exit, exceptions.exemplar ? exemplar : undefined)
+      if (exceptions.counts(exit)) {
+        const result = exceptions.increment(exit, exceptions.exemplar ? exemplar : undefined)
+        heed(result, "inc", exceptions.metric, reporter)
+      }
     } catch (error) {
       reporter.failed("inc", exceptions.metric, error)
     }
   }
-  if (inprogress !== undefined && gauge !== undefined) {
-    try {
-      gauge.dec()
-    } catch (error) {
-      reporter.failed("dec", inprogress.metric, error)
-    }
+  leave(inprogress, gauge, reporter)
+}
+
+/** Takes back what the start of a run has counted, and records nothing else. */
+export const leave = <X>(inprogress: Plan<X>["inprogress"], gauge: Gauge | undefined, reporter: Reporter): void => {
+  if (inprogress === undefined || gauge === undefined) return
+  try {
+    heed(gauge.dec(), "dec", inprogress.metric, reporter)
+  } catch (error) {
+    reporter.failed("dec", inprogress.metric, error)
   }
 }

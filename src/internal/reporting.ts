@@ -9,15 +9,28 @@ import { warningFor } from "./warnings.js"
 export abstract class Reporting implements Reporter {
   private warnings: Effect.Effect<void> | undefined
 
-  /** One of these has failed. It must not throw. */
-  protected abstract counted(operation: Operation): void
+  /** What counts failures of the present. It must not throw. */
+  protected abstract counter(): (operation: Operation) => void
 
   failed(operation: Operation, metric: object, error: unknown): void {
-    this.counted(operation)
-    const warning = warningFor(metric, operation, error)
-    if (warning === undefined) return
-    const log = Effect.logWarning(warning, Cause.die(error))
-    this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
+    this.counter()(operation)
+    const log = warning(operation, metric, error)
+    if (log !== undefined) this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
+  }
+
+  failsLater(operation: Operation, metric: object): (error: unknown) => void {
+    const count = this.counter()
+    const fork = this.forking()
+    return (error) => {
+      count(operation)
+      const log = warning(operation, metric, error)
+      if (log !== undefined) fork(log)
+    }
+  }
+
+  /** How something is logged when the fiber that was measured may have ended. */
+  protected forking(): (log: Effect.Effect<void>) => void {
+    return Effect.runFork
   }
 
   /** Logs what has failed since it was asked last, if anything has, and goes on with `next`. */
@@ -31,4 +44,9 @@ export abstract class Reporting implements Reporter {
       next
     )
   }
+}
+
+const warning = (operation: Operation, metric: object, error: unknown): Effect.Effect<void> | undefined => {
+  const text = warningFor(metric, operation, error)
+  return text === undefined ? undefined : Effect.logWarning(text, Cause.die(error))
 }

@@ -42,10 +42,11 @@ export const onRegistry = <A, E, R>(
 }
 
 /** Tells of a metric that failed by a process warning, once, and counts each failure. */
-export const reporting = (registry: MetricRegistry | undefined): Reporter => ({
-  failed: (operation, metric, error) => {
+export const reporting = (registry: MetricRegistry | undefined): Reporter => {
+  const failed: Reporter["failed"] = (operation, metric, error) => {
     unsafeCountError(registryOf({ registry }), operation)
     const warning = warningFor(metric, operation, error)
     if (warning !== undefined) process.emitWarning(warning, "EffectPrometheusWarning")
   }
-})
+  return { failed, failsLater: (operation, metric) => (error) => failed(operation, metric, error) }
+}

@@ -13,6 +13,7 @@ import {
   fakes,
   metrics,
   metricsWithExemplars,
+  rejecting,
   throwing
 } from "./metrics.js"
 
@@ -156,6 +157,105 @@ const failing: ReadonlyArray<Failing> = [
   }
 ]
 
+/** Ways to fail later, by a promise. All are fakes whose methods, or whose callbacks, are async. */
+const failingLater: ReadonlyArray<Failing> = [
+  {
+    title: "an observer whose promise rejects",
+    operation: "observe",
+    bodies: [succeeds, fails],
+    make: () => {
+      const observe = vi.fn(rejecting("observe"))
+      const called = () => observe.mock.calls.length
+      return { instruments: { duration: { metric: { name: "fake_seconds", observe } } }, called }
+    }
+  },
+  {
+    title: "a counter whose promise rejects",
+    operation: "inc",
+    bodies: [fails],
+    make: () => {
+      const inc = vi.fn(rejecting("inc"))
+      return {
+        instruments: { exceptions: { metric: { name: "fake_total", inc } } },
+        called: () => inc.mock.calls.length
+      }
+    }
+  },
+  {
+    title: "a gauge whose promise of inc rejects",
+    operation: "inc",
+    bodies: [succeeds, fails],
+    make: () => {
+      const inc = vi.fn(rejecting("inc"))
+      const metric = { name: "fake_in_progress", inc, dec: () => {} }
+      return { instruments: { inprogress: { metric } }, called: () => inc.mock.calls.length }
+    }
+  },
+  {
+    title: "a gauge whose promise of dec rejects",
+    operation: "dec",
+    bodies: [succeeds, fails],
+    make: () => {
+      const dec = vi.fn(rejecting("dec"))
+      const metric = { name: "fake_in_progress", inc: () => {}, dec }
+      return { instruments: { inprogress: { metric } }, called: () => dec.mock.calls.length }
+    }
+  },
+  ...(["resolves", "rejects"] as const).flatMap((how): ReadonlyArray<Failing> => {
+    const async = () => vi.fn(how === "rejects" ? rejecting("callback") : () => Promise.resolve({ method: "GET" }))
+    return [
+      {
+        title: `a function of labels of an observer whose promise ${how}`,
+        operation: "observe",
+        bodies: [succeeds, fails],
+        make: () => {
+          const labels = async()
+          const metric = new FakeObserver()
+          const called = () => labels.mock.calls.length
+          const entry = { metric, labels: labels as unknown as () => Labels }
+          return { instruments: { duration: entry }, called, recorded: () => metric.observed.length }
+        }
+      },
+      {
+        title: `a function of labels of a counter whose promise ${how}`,
+        operation: "inc",
+        bodies: [fails],
+        make: () => {
+          const labels = async()
+          const metric = new FakeCounter()
+          const called = () => labels.mock.calls.length
+          const entry = { metric, labels: labels as unknown as () => Labels }
+          return { instruments: { exceptions: entry }, called, recorded: () => metric.counted }
+        }
+      },
+      {
+        title: `a predicate whose promise ${how}`,
+        operation: "inc",
+        bodies: [fails],
+        make: () => {
+          const when = async()
+          const metric = new FakeCounter()
+          const called = () => when.mock.calls.length
+          const only = { when: when as unknown as () => boolean }
+          return { instruments: { exceptions: { metric, only } }, called, recorded: () => metric.counted }
+        }
+      },
+      {
+        title: `a gauge whose promise of its child ${how}`,
+        operation: "inc",
+        bodies: [succeeds, fails],
+        make: () => {
+          const labels = async()
+          const metric = Object.assign(new FakeGauge(), { labels })
+          const called = () => labels.mock.calls.length
+          const recorded = () => metric.history.length
+          return { instruments: { inprogress: { metric, labels: { method: "GET" } } }, called, recorded }
+        }
+      }
+    ]
+  })
+]
+
 class HttpError extends Error {
   readonly _tag = "HttpError"
 }
@@ -226,7 +326,7 @@ const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side
       }
     }
   },
-  ...failing.flatMap(({ bodies, make, operation, title }) =>
+  ...[...failing, ...failingLater].flatMap(({ bodies, make, operation, title }) =>
     bodies.map((body) => ({
       title: `${title} changes nothing when the body ${body.name}, is called once a run, and is told once`,
       check: async (side: Side) => {

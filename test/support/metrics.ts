@@ -137,4 +137,9 @@ export const throwing = (what: string) => {
     throw error
   }
 }
+/** Rejects with that error, likewise. */
+export const rejecting = (what: string) => {
+  const error = new Error(`${what} ${++thrown}`)
+  return (): Promise<never> => Promise.reject(error)
+}
 let thrown = 0
