@@ -1,40 +1,25 @@
 /** Measures functions, methods and promises: the hot path of the Promise side, where no effect runs. */
-import type { Gauge } from "./labels.js"
+import { promisify, types } from "node:util"
+import type { Settled } from "./follow.js"
+import { follow, followPromise, going, goingAsync, Run } from "./follow.js"
 import type { Plan, Reporter } from "./plan.js"
-import { begin, end } from "./plan.js"
-
-/** How a call or a promise ended. */
-export type Settled = PromiseSettledResult<unknown>
 
 type AnyFunction = (this: unknown, ...args: ReadonlyArray<unknown>) => unknown
 
-/** The same function, measured from its call until it returns, throws, or what it returned has settled. */
-const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
-  const measured: AnyFunction = function (...args) {
-    const gauge = begin(plan, reporter)
-    const start = now(plan)
-    let result: unknown
-    try {
-      result = Reflect.apply(fn, this, args)
-    } catch (reason) {
-      ended(plan, gauge, start, rejectedWith(reason, plan), reporter)
-      throw reason
-    }
-    if (isThenable(result)) return settling(result, plan, gauge, start, reporter)
-    ended(plan, gauge, start, fulfilledWith(result, plan), reporter)
-    return result
-  }
-  // Its name, its length and whatever else it carries; a strict function has no place for the two legacy ones.
-  const { arguments: _, caller: __, ...own } = Object.getOwnPropertyDescriptors(fn)
-  return Object.defineProperties(measured, own)
+/** How the calls of one function are measured. */
+interface Measuring {
+  /** The function, called as it is. */
+  readonly call: (self: unknown, args: ArrayLike<unknown>) => unknown
+  readonly plan: Plan<Settled>
+  readonly reporter: Reporter
 }
 
-/** The promise that follows `thenable`, measured from now on. `then` is called once, on what was given. */
+/** The same promise, or the one that follows `thenable`, measured from now on. */
 export const measuredPromise = (
   thenable: PromiseLike<unknown>,
   plan: Plan<Settled>,
   reporter: Reporter
-): Promise<unknown> => settling(thenable, plan, begin(plan, reporter), now(plan), reporter)
+): PromiseLike<unknown> => followPromise(thenable, new Run(plan, reporter))
 
 /**
  * What `timed(…)` and its like give back: a wrapper of functions, which is also a decorator of methods, both the
@@ -45,84 +30,177 @@ export const wrapper =
   (...args: ReadonlyArray<unknown>): unknown => {
     const [target, second, third] = args
     // Arguments of these shapes come from `experimentalDecorators`. The target of a static method is a function.
-    if ((typeof second === "string" || typeof second === "symbol") && (third === undefined || isDescriptor(third))) {
+    const isKey = typeof second === "string" || typeof second === "symbol"
+    if (args.length === 3 && typeof third === "number" && (isKey || second === undefined)) {
+      throw notAMethod(`parameter ${third} of ${isKey ? String(second) : "a constructor"}`)
+    }
+    if (isKey && (third === undefined || isDescriptor(third))) {
       if (typeof third?.value !== "function") throw notAMethod(String(second))
       return { ...third, value: measuredFunction(third.value, plan, reporter) }
     }
-    const context = second as Partial<DecoratorContext> | undefined
-    if (typeof context === "object" && typeof context.kind === "string" && context.kind !== "method") {
+    const context = second as Partial<DecoratorContext> | null | undefined
+    if (typeof context?.kind === "string" && context.kind !== "method") {
       throw notAMethod(`${context.kind} ${String(context.name)}`)
     }
-    if (typeof target !== "function") throw new TypeError(`expected a function or a method, got ${typeof target}`)
+    if (typeof target !== "function") throw notAMethod(target === null ? "null" : typeof target)
     return measuredFunction(target as AnyFunction, plan, reporter)
   }
 
-/** Whether `await` would wait for it. */
-export const isThenable = (value: unknown): value is PromiseLike<unknown> => {
-  if ((typeof value !== "object" && typeof value !== "function") || value === null) return false
-  try {
-    return typeof (value as { readonly then?: unknown }).then === "function"
-  } catch {
-    return false
+/** The same function, measured. */
+const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
+  if (isClass(fn)) throw notAMethod(`class ${fn.name}`)
+  let isCalled = false
+  const call: Measuring["call"] = (self, args) => {
+    if (!isCalled) {
+      isCalled = true
+      // What decorators have put on the measured function since, for those that look at this one.
+      copyMetadata(measured, fn)
+    }
+    return Reflect.apply(fn, self, args)
   }
+  const measured = ofSameKind(fn, { call, plan, reporter }) ?? proxied(fn, { call, plan, reporter })
+  copyMetadata(fn, measured)
+  return measured
+}
+
+// Only a function that is async can be taken for one. Of a function that has more than every other one, there must be no
+// second, which would not change with it.
+const ofSameKind = (fn: AnyFunction, measuring: Measuring): AnyFunction | undefined => {
+  const make = kindOf(fn)
+  if (make === undefined || (hasMore(fn) && !Object.isFrozen(fn))) return undefined
+  const measured = make(measuring)
+  return copyProperties(fn, measured, measured, measuring)
+}
+
+/** Gives `copy` what `fn` has, as it is now. What `util.promisify` gives is measured. */
+const copyProperties = (
+  fn: AnyFunction,
+  copy: AnyFunction,
+  measured: AnyFunction,
+  { plan, reporter }: Measuring
+): AnyFunction => {
+  const own: { [key: PropertyKey]: PropertyDescriptor } = Object.getOwnPropertyDescriptors(fn)
+  const custom = own[promisify.custom]
+  if (typeof custom?.value === "function") {
+    custom.value = custom.value === fn ? measured : measuredFunction(custom.value, plan, reporter)
+  }
+  Object.setPrototypeOf(copy, Object.getPrototypeOf(fn))
+  Object.defineProperties(copy, own)
+  return Object.isExtensible(fn) ? copy : Object.preventExtensions(copy)
+}
+
+const kindOf = (fn: AnyFunction): ((measuring: Measuring) => AnyFunction) | undefined => {
+  if (!types.isGeneratorFunction(fn)) return types.isAsyncFunction(fn) ? asyncFunction : undefined
+  return types.isAsyncFunction(fn) ? asyncGeneratorFunction : generatorFunction
+}
+
+const everyones: ReadonlyArray<PropertyKey> = ["length", "name", "prototype"]
+
+const hasMore = (fn: AnyFunction): boolean =>
+  // The prototype of a kind of functions is named by this symbol, in every realm.
+  !Object.hasOwn(Object.getPrototypeOf(fn) ?? fn, Symbol.toStringTag) ||
+  Reflect.ownKeys(fn).some((key) => !everyones.includes(key))
+
+// They are methods, because those have no prototype and are no constructors either.
+const asyncFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
+  ({
+    async measured(this: unknown, ...args: ReadonlyArray<unknown>): Promise<unknown> {
+      const run = new Run(plan, reporter)
+      try {
+        const value = await call(this, args)
+        run.fulfilled(value)
+        return value
+      } catch (reason) {
+        run.rejected(reason)
+        throw reason
+      }
+    }
+  }).measured
+
+// A generator function is called, and can throw, before there is a generator: where its parameters are evaluated.
+const generatorFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
+  ({
+    // biome-ignore lint/complexity/noArguments: there is no other name for them there
+    *measured(this: unknown, ...{ [given]: generator = call(this, arguments) }: Given): Generator {
+      return yield* going(generator as Generator, plan, reporter)
+    }
+  }).measured
+
+const asyncGeneratorFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
+  ({
+    // biome-ignore lint/complexity/noArguments: there is no other name for them there
+    async *measured(this: unknown, ...{ [given]: generator = call(this, arguments) }: Given): AsyncGenerator {
+      return yield* goingAsync(generator as AsyncGenerator, plan, reporter)
+    }
+  }).measured
+
+const given = Symbol("given")
+type Given = ReadonlyArray<unknown> & { readonly [given]?: unknown }
+
+const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
+  const { call, plan, reporter } = measuring
+  const running = (body: () => unknown): unknown => {
+    const run = new Run(plan, reporter)
+    let result: unknown
+    try {
+      result = body()
+    } catch (reason) {
+      run.rejected(reason)
+      throw reason
+    }
+    return follow(result, run)
+  }
+  const customs = new WeakMap<AnyFunction, AnyFunction>()
+  const customOf = (custom: AnyFunction): AnyFunction => {
+    const known = customs.get(custom) ?? measuredFunction(custom, plan, reporter)
+    customs.set(custom, known)
+    return known
+  }
+  const target = isPinned(fn) ? (Object.hasOwn(fn, "prototype") ? () => {} : () => {}) : fn
+  const measured: AnyFunction = new Proxy(target, {
+    apply: (_, self, args) => running(() => call(self, args)),
+    construct: (_, args, newTarget) =>
+      running(() => Reflect.construct(fn, args, newTarget === measured ? fn : newTarget)) as object,
+    // What `util.promisify` gives for it is measured as well.
+    ...(Object.hasOwn(fn, promisify.custom) && {
+      get(target, key, receiver) {
+        const value: unknown = Reflect.get(target, key, receiver)
+        const isCustom = key === promisify.custom && typeof value === "function" && !isPinned(target)
+        return isCustom ? customOf(value as AnyFunction) : value
+      }
+    })
+  })
+  customs.set(fn, measured)
+  if (target !== fn) copyProperties(fn, target, measured, measuring)
+  return measured
+}
+
+/** Whether a Proxy can give no other value for what `util.promisify` gives. */
+const isPinned = (fn: AnyFunction): boolean => {
+  const own = Object.getOwnPropertyDescriptor(fn, promisify.custom)
+  return own?.configurable === false && own.writable === false
+}
+
+const isClass = (fn: AnyFunction): boolean =>
+  Object.getOwnPropertyDescriptor(fn, "prototype")?.writable === false &&
+  /^class\b/.test(Function.prototype.toString.call(fn))
+
+/** What `reflect-metadata` adds to `Reflect`. It finds metadata by the identity of a function. */
+interface Metadata {
+  defineMetadata(key: unknown, value: unknown, target: object): void
+  getOwnMetadata(key: unknown, target: object): unknown
+  getOwnMetadataKeys(target: object): ReadonlyArray<unknown>
+}
+
+const copyMetadata = (from: object, to: object): void => {
+  const { defineMetadata, getOwnMetadata, getOwnMetadataKeys } = Reflect as Partial<Metadata>
+  if (defineMetadata === undefined || getOwnMetadata === undefined || getOwnMetadataKeys === undefined) return
+  for (const key of getOwnMetadataKeys(from)) defineMetadata(key, getOwnMetadata(key, from), to)
 }
 
 // Not whatever else is called with a value, its key and where it is from, such as a `mapValues`.
 const isDescriptor = (value: unknown): value is PropertyDescriptor =>
   typeof value === "object" && value !== null && typeof Reflect.get(value, "configurable") === "boolean"
 
-const notAMethod = (what: string) => new TypeError(`only methods and functions can be measured, not ${what}`)
-
-// How a run ended, for those that do not look.
-const unseen: Settled = { status: "fulfilled", value: undefined }
-
-const fulfilledWith = (value: unknown, { looksAtExit }: Plan<Settled>): Settled =>
-  looksAtExit ? { status: "fulfilled", value } : unseen
-
-const rejectedWith = (reason: unknown, { looksAtExit }: Plan<Settled>): Settled =>
-  looksAtExit ? { status: "rejected", reason } : unseen
-
-const now = (plan: Plan<Settled>): number => (plan.duration === undefined ? 0 : performance.now())
-
-const ended = (
-  plan: Plan<Settled>,
-  gauge: Gauge | undefined,
-  start: number,
-  exit: Settled,
-  reporter: Reporter
-): void => {
-  end(plan, gauge, (now(plan) - start) / 1e3, exit, undefined, reporter)
-}
-
-// A promise keeps its class. Any other thenable is followed by a promise, which calls its `then` once and believes only
-// the first of its answers.
-const settling = (
-  thenable: PromiseLike<unknown>,
-  plan: Plan<Settled>,
-  gauge: Gauge | undefined,
-  start: number,
-  reporter: Reporter
-): Promise<unknown> => {
-  // The `then` of a class derived from Promise can answer more than once.
-  let over = false
-  const fulfilled = (value: unknown): unknown => {
-    if (!over) {
-      over = true
-      ended(plan, gauge, start, fulfilledWith(value, plan), reporter)
-    }
-    return value
-  }
-  const rejected = (reason: unknown): never => {
-    if (!over) {
-      over = true
-      ended(plan, gauge, start, rejectedWith(reason, plan), reporter)
-    }
-    throw reason
-  }
-  try {
-    return (thenable instanceof Promise ? thenable : Promise.resolve(thenable)).then(fulfilled, rejected)
-  } catch (error) {
-    // It can throw as well.
-    return Promise.reject(error).catch(rejected)
-  }
-}
+const notAMethod = (what: string) =>
+  new TypeError(`only functions and methods can be measured or decorated, not ${what}`)

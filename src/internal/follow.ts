@@ -1,0 +1,422 @@
+/** Follows what a measured function has returned to its end, and gives its caller something in its place that is the same. */
+import { types } from "node:util"
+import type { Gauge } from "./labels.js"
+import type { Plan, Reporter } from "./plan.js"
+import { begin, end, leave } from "./plan.js"
+import { isThenable } from "./thenable.js"
+
+/** How a call, a promise or a generator ended. */
+export type Settled = PromiseSettledResult<unknown>
+
+/** One run of what is measured. It is recorded once, at its first end. */
+export class Run {
+  /** Whether a thenable, which may be lazy, was asked for its value. */
+  isAwaited = false
+  private isFollowed = false
+  private isResting = false
+  private isOver = false
+  private gauge: Gauge | undefined
+  private start = 0
+
+  constructor(
+    readonly plan: Plan<Settled>,
+    readonly reporter: Reporter
+  ) {
+    this.begin()
+  }
+
+  fulfilled(value: unknown): void {
+    this.end(this.plan.looksAtExit ? { status: "fulfilled", value } : unseen)
+  }
+
+  rejected(reason: unknown): void {
+    this.end(this.plan.looksAtExit ? { status: "rejected", reason } : unseen)
+  }
+
+  /** It is no run, or not yet, unless it is followed. */
+  rest(): void {
+    if (this.isFollowed || this.isOver || this.isResting) return
+    this.isResting = true
+    leave(this.plan.inprogress, this.gauge, this.reporter)
+    this.gauge = undefined
+  }
+
+  /** Its end will come. It begins anew, if it rests. */
+  follow(): void {
+    this.isFollowed = true
+    if (!this.isResting || this.isOver) return
+    this.isResting = false
+    this.begin()
+  }
+
+  /** Whether another run of the same instruments can take its place. */
+  isReplacedBy({ plan }: Run): boolean {
+    return this.isResting && this.plan === plan
+  }
+
+  private begin(): void {
+    this.gauge = begin(this.plan, this.reporter)
+    this.start = this.plan.duration === undefined ? 0 : performance.now()
+  }
+
+  private end(exit: Settled): void {
+    if (this.isOver) return
+    this.isOver = true
+    const seconds = this.plan.duration === undefined ? 0 : (performance.now() - this.start) / 1e3
+    end(this.plan, this.gauge, seconds, exit, undefined, this.reporter)
+  }
+}
+
+/**
+ * What the caller of a measured function gets for `result`, which is followed to its end if it has one:
+ *
+ * - a promise of JavaScript's own, as an `async` function returns it: the promise that follows it
+ * - such a promise with properties of its own, or of a class that has the same `then`: itself
+ * - another thenable, which may be lazy: itself, measured when it is asked for its value
+ * - a generator: one that goes through it
+ * - anything else: itself
+ */
+export const follow = (result: unknown, run: Run): unknown => {
+  if (isThenable(result)) return followThenable(result, run, false)
+  if (types.isGeneratorObject(result)) return followGenerator(result as AnyGenerator, run)
+  run.fulfilled(result)
+  return result
+}
+
+/**
+ * The promise that follows `thenable`, or the same promise where `follow` gives that. Any other `then` is called once,
+ * now.
+ */
+export const followPromise = (thenable: PromiseLike<unknown>, run: Run): PromiseLike<unknown> => {
+  if (isNative(thenable)) return followNative(thenable, run, false)
+  return derived(thenable instanceof Promise ? thenable : Promise.resolve(thenable), run, false)
+}
+
+type SyncGenerator = Generator<unknown, unknown, unknown>
+type AnyGenerator = SyncGenerator | AsyncGenerator<unknown, unknown, unknown>
+
+/** Goes through a generator, which is a run from its first `next` to its end. */
+export function* going(generator: SyncGenerator, plan: Plan<Settled>, reporter: Reporter): SyncGenerator {
+  const run = new Run(plan, reporter)
+  try {
+    const value = yield* generator
+    run.fulfilled(value)
+    return value
+  } catch (reason) {
+    run.rejected(reason)
+    throw reason
+  } finally {
+    // It was left early, unless it is over already.
+    run.fulfilled(undefined)
+  }
+}
+
+/** Goes through an async generator, which is a run from its first `next` to its end. */
+export async function* goingAsync(
+  generator: AsyncGenerator<unknown, unknown, unknown>,
+  plan: Plan<Settled>,
+  reporter: Reporter
+): AsyncGenerator<unknown, unknown, unknown> {
+  const run = new Run(plan, reporter)
+  try {
+    const value = yield* generator
+    run.fulfilled(value)
+    return value
+  } catch (reason) {
+    run.rejected(reason)
+    throw reason
+  } finally {
+    // It was left early, unless it is over already.
+    run.fulfilled(undefined)
+  }
+}
+
+// How a run ended, for those that do not look.
+const unseen: Settled = { status: "fulfilled", value: undefined }
+
+class Same {
+  constructor(original: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: this is what puts the private field of Substitute on it
+    return original
+  }
+}
+
+/**
+ * What callers of measured functions get in the place of a promise or a generator. It is kept on the object itself, where
+ * it is not seen: a private field costs a fraction of an entry of a WeakMap.
+ */
+class Substitute extends Same {
+  readonly #substitute: unknown
+
+  constructor(original: object, substitute: unknown) {
+    super(original)
+    this.#substitute = substitute
+  }
+
+  static of(original: object): unknown {
+    return #substitute in original ? original.#substitute : undefined
+  }
+}
+
+const followGenerator = (generator: AnyGenerator, run: Run): unknown => {
+  run.rest()
+  const known = Substitute.of(generator)
+  if (known !== undefined) return known
+  const { plan, reporter } = run
+  const outer =
+    Symbol.asyncIterator in generator ? goingAsync(generator, plan, reporter) : going(generator, plan, reporter)
+  Object.setPrototypeOf(outer, Object.getPrototypeOf(generator))
+  new Substitute(generator, outer)
+  return outer
+}
+
+type Observer = (value: unknown) => unknown
+
+// The class of promises that `await` takes as they are, whatever a program puts in the place of the global one.
+const nativePrototype: Promise<unknown> = Object.getPrototypeOf((async () => {})())
+const NativePromise = nativePrototype.constructor
+
+const fulfilling =
+  (run: Run, isLesser: boolean): Observer =>
+  (value) => {
+    if (!isLesser || !run.isAwaited) run.fulfilled(value)
+    return value
+  }
+
+const rejecting =
+  (run: Run, isLesser: boolean): Observer =>
+  (reason) => {
+    if (!isLesser || !run.isAwaited) run.rejected(reason)
+    throw reason
+  }
+
+const ignore = (): void => {}
+
+const followThenable = (thenable: PromiseLike<unknown>, run: Run, isLesser: boolean): unknown =>
+  isNative(thenable) ? followNative(thenable, run, isLesser) : postponed(thenable, run)
+
+/** Whether it is a promise whose state `await` looks at, so that nothing happens when its `then` is called. */
+const isNative = (thenable: PromiseLike<unknown>): thenable is Promise<unknown> =>
+  types.isPromise(thenable) &&
+  (thenable.constructor === NativePromise ||
+    thenable.then === nativePrototype.then ||
+    isNativePrototype(Object.getPrototypeOf(thenable)))
+
+/** Whether it is the prototype of the promises of this realm or of another one. */
+const isNativePrototype = (prototype: object | null): boolean =>
+  prototype === nativePrototype ||
+  (prototype !== null &&
+    Object.hasOwn(prototype, "then") &&
+    Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)?.value === "Promise" &&
+    isTop(Object.getPrototypeOf(prototype)))
+
+const isTop = (prototype: object | null): boolean => prototype === null || Object.getPrototypeOf(prototype) === null
+
+const followNative = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> => {
+  run.follow()
+  const known = Substitute.of(promise)
+  if (known !== undefined) {
+    // Whether its rejection is handled shows there.
+    observed(promise, fulfilling(run, isLesser), rejecting(run, isLesser)).catch(ignore)
+    return known as Promise<unknown>
+  }
+  const substitute = isBare(promise)
+    ? derived(promise, run, isLesser)
+    : (mirrored(promise, run, isLesser) ?? copied(promise, run, isLesser))
+  new Substitute(promise, substitute)
+  return substitute
+}
+
+/** Whether a promise that is made anew is as good. Node.js puts symbols of its own on promises, with other values. */
+const isBare = (promise: Promise<unknown>): boolean =>
+  isNativePrototype(Object.getPrototypeOf(promise)) &&
+  Object.getOwnPropertyNames(promise).every((name) => name === "then") &&
+  Object.getOwnPropertySymbols(promise).every((symbol) => typeof Reflect.get(promise, symbol) !== "function")
+
+/** The promise that follows it: an unhandled rejection shows there. */
+const derived = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> => {
+  try {
+    return promise.then(fulfilling(run, isLesser), rejecting(run, isLesser))
+  } catch (error) {
+    // The `then` of a class derived from Promise can throw as well.
+    return Promise.reject(error).catch(rejecting(run, isLesser))
+  }
+}
+
+/** The promise that follows it, with its properties. */
+const copied = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> => {
+  const { then: _, ...own } = Object.getOwnPropertyDescriptors(promise)
+  return Object.defineProperties(derived(promise, run, isLesser), own)
+}
+
+/** Calls JavaScript's own `then`, and makes no instance of a derived class. */
+const observed = (promise: Promise<unknown>, fulfilled: Observer, rejected: Observer): Promise<unknown> => {
+  const prototype = Object.getPrototypeOf(promise)
+  const isSwapped = prototype !== nativePrototype && Reflect.setPrototypeOf(promise, nativePrototype)
+  try {
+    return Reflect.apply(nativePrototype.then, promise, [fulfilled, rejected])
+  } finally {
+    if (isSwapped) Object.setPrototypeOf(promise, prototype)
+  }
+}
+
+// A promise that is given back itself is handled already, by what follows it. Its rejection shows at the promise of that
+// instead, until its own `then` is called, also by what it has of its own.
+const mirrors = new WeakMap<object, Promise<unknown>>()
+
+const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> | undefined => {
+  if (!Object.isExtensible(promise) || Object.hasOwn(promise, "then") || Object.hasOwn(promise, "constructor")) {
+    return undefined
+  }
+  mirrors.set(promise, observed(promise, fulfilling(run, isLesser), rejecting(run, isLesser)))
+  return Object.setPrototypeOf(promise, mirrorLayer(Object.getPrototypeOf(promise)))
+}
+
+const claim = (promise: object): void => {
+  mirrors.get(promise)?.catch(ignore)
+  mirrors.delete(promise)
+}
+
+// `await` calls no `then` of a promise whose constructor is Promise.
+const otherPromise = new Proxy(NativePromise, {})
+
+/** Makes what stands between an object and its prototype, once per prototype. */
+const layers = (make: (prototype: object) => object): ((prototype: object) => object) => {
+  const made = new WeakMap<object, object>()
+  return (prototype) => {
+    const layer = made.get(prototype) ?? make(prototype)
+    made.set(prototype, layer)
+    return layer
+  }
+}
+
+const mirrorLayer = layers((prototype) => {
+  const claiming = new Proxy((prototype as Promise<unknown>).then, {
+    apply(method, self, args) {
+      claim(self)
+      return Reflect.apply(method, self, args)
+    }
+  })
+  const hidden = { configurable: true, enumerable: false, writable: true }
+  return Object.create(prototype, {
+    // biome-ignore lint/suspicious/noThenProperty: it is a promise's
+    then: { ...hidden, value: claiming },
+    ...(prototype.constructor === NativePromise && { constructor: { ...hidden, value: otherPromise } })
+  })
+})
+
+// The runs of a thenable that may be lazy: what its `then` does is their work, or what another of its methods does that
+// returns a promise.
+const waiting = new WeakMap<object, Set<Run>>()
+const watchers = new WeakSet<object>()
+
+const postponed = (thenable: PromiseLike<unknown>, run: Run): unknown => {
+  let runs = waiting.get(thenable)
+  if (runs === undefined) {
+    if (!isWatched(thenable)) {
+      run.fulfilled(thenable)
+      return thenable
+    }
+    runs = new Set()
+    waiting.set(thenable, runs)
+  }
+  for (const other of runs) if (other.isReplacedBy(run)) runs.delete(other)
+  runs.add(run)
+  // When all jobs of this turn are done, whatever awaits it at once has called its `then`.
+  queueMicrotask(() => process.nextTick(() => run.rest()))
+  return thenable
+}
+
+/** Has its methods watched, which is not possible for every object. */
+const isWatched = (thenable: PromiseLike<unknown>): boolean => {
+  try {
+    const prototype = Object.getPrototypeOf(thenable)
+    if (isOfClass(prototype)) Reflect.setPrototypeOf(thenable, watchingLayer(prototype))
+    watchMethods(thenable, thenable)
+    return watchers.has(thenable.then)
+  } catch {
+    return false
+  }
+}
+
+const isOfClass = (prototype: object | null): prototype is object =>
+  prototype !== null && !isTop(prototype) && !isNativePrototype(prototype) && prototype !== Function.prototype
+
+const isMethod = (value: unknown): value is (...args: ReadonlyArray<unknown>) => unknown => typeof value === "function"
+
+const watchingLayer = layers((prototype) => {
+  const layer = Object.create(prototype)
+  for (let from: object | null = prototype; isOfClass(from); from = Object.getPrototypeOf(from))
+    watchMethods(from, layer)
+  return layer
+})
+
+const watchMethods = (from: object, to: object): void => {
+  for (const key of Reflect.ownKeys(from)) {
+    const own = Object.getOwnPropertyDescriptor(from, key)
+    const isSeen = from !== to && Object.hasOwn(to, key)
+    if (isSeen || key === "constructor" || !isMethod(own?.value)) continue
+    Reflect.defineProperty(to, key, {
+      ...own,
+      value: key === "then" ? watchedThen(own.value) : watched(own.value, key)
+    })
+  }
+}
+
+type Method = (...args: ReadonlyArray<unknown>) => unknown
+
+const none: ReadonlySet<Run> = new Set()
+
+const runsOf = (self: unknown): ReadonlySet<Run> => waiting.get(self as object) ?? none
+
+const watched = (method: Method, key: PropertyKey): Method =>
+  new Proxy(method, {
+    apply(method, self, args) {
+      if (runsOf(self).size === 0) return Reflect.apply(method, self, args)
+      const runs = [...runsOf(self)]
+      // What it gives is not rejected any more.
+      const handlers = key === "catch" && args.length === 1 ? [onRejection(runs, args[0])] : args
+      const result = Reflect.apply(method, self, handlers)
+      if (runsOf(self).size === 0 || result === self || !isThenable(result)) return result
+      return runs.reduce<unknown>((given, run) => followThenable(given as PromiseLike<unknown>, run, true), result)
+    }
+  })
+
+const watchedThen = (then: Method): Method => {
+  const watching = new Proxy(then, {
+    apply(then, self, args) {
+      const runs = [...runsOf(self)]
+      if (runs.length === 0) return Reflect.apply(then, self, args)
+      waiting.get(self as object)?.clear()
+      for (const run of runs) {
+        run.follow()
+        run.isAwaited = true
+      }
+      const [onFulfilled, onRejected, ...others] = args
+      const fulfilled = function (this: unknown, ...values: ReadonlyArray<unknown>) {
+        for (const run of runs) run.fulfilled(values[0])
+        return isMethod(onFulfilled) ? Reflect.apply(onFulfilled, this, values) : values[0]
+      }
+      const rethrow = (reason: unknown) => {
+        throw reason
+      }
+      const rejected = onRejection(runs, isMethod(onRejected) ? onRejected : rethrow)
+      try {
+        return Reflect.apply(then, self, [fulfilled, rejected, ...others])
+      } catch (error) {
+        for (const run of runs) run.rejected(error)
+        throw error
+      }
+    }
+  })
+  watchers.add(watching)
+  return watching
+}
+
+const onRejection = (runs: ReadonlyArray<Run>, handler: unknown): unknown =>
+  isMethod(handler)
+    ? function (this: unknown, ...reasons: ReadonlyArray<unknown>) {
+        for (const run of runs) run.rejected(reasons[0])
+        return Reflect.apply(handler, this, reasons)
+      }
+    : handler
