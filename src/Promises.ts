@@ -23,8 +23,10 @@ export { countExceptions, instrumented, timed, trackInprogress } from "./promise
 export type { ConsulAgentOptions, Discovery } from "./promises/discovery.js"
 export { consulAgent, consulAgentFromEnv } from "./promises/discovery.js"
 export { expressRoute } from "./promises/expressRoute.js"
+export { honoMetrics } from "./promises/honoMetrics.js"
 export type { HttpMetricsOptions } from "./promises/http.js"
 export { httpMetrics, nodeListener, webHandler } from "./promises/http.js"
+export { koaRoute } from "./promises/koaRoute.js"
 export type { Options } from "./promises/registry.js"
 export type { ServerHandle, ServerOptions, ThreadOptions } from "./promises/servers.js"
 export {

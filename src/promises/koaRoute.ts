@@ -1,0 +1,81 @@
+/** The route that `@koa/router` found for a request, as a pattern. */
+
+/** What `koaRoute` reads of a context. `koa-mount` and `@koa/router` set the last three. */
+interface KoaContext {
+  readonly path: string
+  readonly status: number
+  readonly mountPath?: unknown
+  readonly matched?: unknown
+  readonly _matchedRoute?: unknown
+}
+
+/**
+ * The route of a request of Koa, for `httpMetrics`: returns a function that returns the pattern of the route that answered,
+ * or `undefined` if none did. Call it when the request arrives, before any router.
+ *
+ * - The pattern is what the route of `@koa/router` was declared with, after the prefixes of its routers and what `koa-mount`
+ *   has mounted them under: `mount("/v1", router.routes())` and `mount("/v2", router.routes())` are two routes.
+ * - What a middleware of a router answers (`router.use(…)`) has the pattern of the route behind it.
+ * - A handler without a router has the pattern of its mount: `mount("/graphql", handler)` is `/graphql`.
+ * - Clients cannot make patterns up: nothing is taken from the URL.
+ *
+ * @example
+ * import { Router } from "@koa/router"
+ * import { httpMetrics, koaRoute, nodeListener } from "effect-prometheus/Promises"
+ * import Koa from "koa"
+ *
+ * const measure = httpMetrics()
+ * const metrics = nodeListener()
+ *
+ * export const application = new Koa()
+ * application.use((context, next) => {
+ *   measure(context.req, context.res, koaRoute(context))
+ *   return next()
+ * })
+ *
+ * const router = new Router()
+ * router.get("/metrics", (context) => {
+ *   context.respond = false
+ *   metrics(context.req, context.res)
+ * })
+ * application.use(router.routes())
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const koaRoute = (context: KoaContext): (() => string | undefined) => {
+  let { _matchedRoute: matched, mountPath } = context
+  let route: string | undefined
+  let mount: string | undefined
+  // What is mounted sees the rest of the path only.
+  const prefixes = new Map<string, string>()
+  const prefix = (): string => prefixes.get(context.path) ?? ""
+  const below = (path: string): string => (path === "/" ? prefix() || path : `${prefix()}${path}`)
+  Reflect.defineProperty(context, "mountPath", {
+    configurable: true,
+    enumerable: true,
+    get: () => mountPath,
+    set: (to) => {
+      mountPath = to
+      const text = String(to)
+      mount = `${prefix()}${text.replace(/\/+$/, "")}`
+      prefixes.set(context.path.slice(text.length) || "/", mount)
+    }
+  })
+  Reflect.defineProperty(context, "_matchedRoute", {
+    configurable: true,
+    enumerable: true,
+    get: () => matched,
+    set: (to) => {
+      matched = to
+      if (isMiddleware(context.matched, to)) return
+      route = below(String(to ?? ""))
+      mount = undefined
+    }
+  })
+  return () => (mount !== undefined && context.status !== 404 ? mount : route)
+}
+
+// A router sets what its middlewares match as well, in a form of its own.
+const isMiddleware = (layers: unknown, path: unknown): boolean =>
+  Array.isArray(layers) && layers.some((layer) => layer?.path === path && layer.methods?.length === 0)
