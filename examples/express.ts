@@ -17,6 +17,7 @@ application.use((request, response, next) => {
   next()
 })
 
+application.get("/users/me", (_, response) => void response.send("me\n"))
 application.get("/users/:id", (request, response) => void response.send(`user ${request.params.id}\n`))
 application.post("/users", express.text(), (request, response) => void response.status(201).send(request.body))
 application.get("/fail", () => {
@@ -40,6 +41,12 @@ orders.get("/orders/:order", (request, response) => {
   response.send(`order ${request.params.order}\n`)
 })
 application.use("/shop", orders)
+
+const posts = express.Router()
+posts.get("/posts/:post", (request, response) => void response.send(`post ${request.params.post}\n`))
+application.use("/api/v1/users/:user", posts)
+// A handler has the pattern that it is mounted under.
+application.use("/graphql", (_, response) => void response.json({ data: null }))
 
 // Scrapes are not counted.
 application.get("/metrics", nodeListener())

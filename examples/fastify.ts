@@ -17,6 +17,7 @@ application.addHook("onRequest", async (request, reply) => {
   measure(request.raw, reply.raw, () => request.routeOptions.url)
 })
 
+application.get("/users/me", async () => "me\n")
 application.get<{ Params: { id: string } }>("/users/:id", async (request) => `user ${request.params.id}\n`)
 application.post("/users", async (request, reply) => {
   reply.code(201)

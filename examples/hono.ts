@@ -3,28 +3,19 @@
  * `npx tsx examples/hono.ts`
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { HttpBindings } from "@hono/node-server"
 import { serve } from "@hono/node-server"
-import { httpMetrics, webHandler } from "effect-prometheus/Promises"
+import { honoMetrics, httpMetrics, webHandler } from "effect-prometheus/Promises"
 import { Hono } from "hono"
 import { matchedRoutes } from "hono/route"
 import { stream } from "hono/streaming"
 
-const measure = httpMetrics()
 const metrics = webHandler()
 
-const application = new Hono<{ Bindings: HttpBindings }>()
-// Before all others. What `use` brings in matches as well, for all methods, and is no route. A route of `all` looks the
-// same, and is unmatched here.
-application.use(async (context, next) => {
-  const { incoming, outgoing } = context.env
-  measure(incoming, outgoing, () => {
-    const routes = matchedRoutes(context).filter(({ method }) => method !== "ALL")
-    return routes.at(-1)?.path
-  })
-  await next()
-})
+const application = new Hono()
+// Before all others: what has been answered by then is not measured.
+application.use(honoMetrics(httpMetrics(), matchedRoutes))
 
+application.get("/users/me", (context) => context.text("me\n"))
 application.get("/users/:id", (context) => context.text(`user ${context.req.param("id")}\n`))
 application.post("/users", async (context) => context.text(await context.req.text(), 201))
 application.get("/fail", () => {
@@ -49,6 +40,10 @@ orders.get("/orders/:order", (context) => {
   return context.text(`order ${context.req.param("order")}\n`)
 })
 application.route("/shop", orders)
+
+const version = new Hono().basePath("/v1")
+version.get("/posts/:post", (context) => context.text(`post ${context.req.param("post")}\n`))
+application.route("/api", version)
 
 // Scrapes are not counted: the handler finds the request of Node.js in `env`.
 application.get("/metrics", (context) => metrics(context.req.raw, context.env))

@@ -1,26 +1,30 @@
 // @ts-check
 /**
- * A Koa 3 application in CommonJS, with `@koa/router`, whose requests are counted, timed and sized by the pattern of
- * their route: `node examples/koa.cjs`
+ * A Koa 3 application in CommonJS, with `@koa/router` and `koa-mount`, whose requests are counted, timed and sized by the
+ * pattern of their route: `node examples/koa.cjs`
  */
 const { PassThrough } = require("node:stream")
 const { text } = require("node:stream/consumers")
 const { setTimeout: sleep } = require("node:timers/promises")
 const { Router } = require("@koa/router")
-const { httpMetrics, nodeListener } = require("effect-prometheus/Promises")
+const { httpMetrics, koaRoute, nodeListener } = require("effect-prometheus/Promises")
 const Koa = require("koa")
+const mount = require("koa-mount")
 
 const measure = httpMetrics()
 const metrics = nodeListener()
 
 const application = new Koa()
-// Before all others. The router sets the pattern when it finds a route.
+// Before all others: what has been answered by then is not measured.
 application.use((context, next) => {
-  measure(context.req, context.res, () => context["_matchedRoute"]?.toString())
+  measure(context.req, context.res, koaRoute(context))
   return next()
 })
 
 const router = new Router()
+router.get("/users/me", (context) => {
+  context.body = "me\n"
+})
 router.get("/users/:id", (context) => {
   context.body = `user ${context.params["id"]}\n`
 })
@@ -61,6 +65,14 @@ router.get("/metrics", (context) => {
   metrics(context.req, context.res)
 })
 application.use(router.routes())
+
+const posts = new Router()
+posts.get("/posts/:post", (context) => {
+  context.body = `post ${context.params["post"]}\n`
+})
+// Each mount is a route of its own.
+application.use(mount("/v1", posts.routes()))
+application.use(mount("/v2", posts.routes()))
 // Koa would print each error.
 application.silent = true
 

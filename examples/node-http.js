@@ -18,6 +18,7 @@ const measure = httpMetrics()
 
 /** @type {ReadonlyArray<readonly [method: string, pattern: string, handler: Handler]>} */
 const routes = [
+  ["GET", "/users/me", (_, response) => response.end("me\n")],
   ["GET", "/users/:id", (_, response, id) => response.end(`user ${id}\n`)],
   ["POST", "/users", async (request, response) => response.writeHead(201).end(await text(request))],
   [

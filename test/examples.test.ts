@@ -225,7 +225,21 @@ describe("beside a framework", () => {
     assert.strictEqual(await gone, "gone")
   }
 
-  for (const file of ["express.ts", "fastify.ts", "koa.cjs", "hono.ts", "node-http.js"]) {
+  /** What each mounts in its own way: paths that are asked for, by the pattern of their route. */
+  const mounted: Readonly<Record<string, Readonly<Record<string, ReadonlyArray<string>>>>> = {
+    "express.ts": {
+      "/api/v1/users/:user/posts/:post": ["1/posts/2", "a/posts/a", "users/posts/users"].map(
+        (rest) => `/api/v1/users/${rest}`
+      ),
+      "/graphql": ["/graphql", "/GraphQL/7"]
+    },
+    "fastify.ts": {},
+    "koa.cjs": { "/v1/posts/:post": ["/v1/posts/1", "/v1/posts/v1"], "/v2/posts/:post": ["/v2/posts/1"] },
+    "hono.ts": { "/api/v1/posts/:post": ["/api/v1/posts/1", "/api/v1/posts/v1"] },
+    "node-http.js": {}
+  }
+
+  for (const [file, more] of Object.entries(mounted)) {
     it(`${file} counts, times and sizes by the pattern of the route, whatever becomes of the request`, async () => {
       const example = new Example(file)
       const user = await example.printed(/application: (\S+)/)
@@ -240,12 +254,16 @@ describe("beside a framework", () => {
       assert.strictEqual((await get(`${origin}/fail`)).status, 500)
       assert.deepStrictEqual(await get(`${origin}/stream`), { status: 200, body: "one\ntwo\nthree\n" })
       assert.strictEqual(await statusOf("PURGE", user), 404)
+      for (const path of ["/users/me", ...Object.values(more).flat()]) {
+        assert.strictEqual((await get(origin + path)).status, 200)
+      }
       const paths = Array.from({ length: 200 }, () => `/${Math.random().toString(36).slice(2)}/${Math.random()}`)
       for (const path of ["/shop/none", ...paths]) assert.strictEqual((await get(origin + path)).status, 404)
       await goingAway(`${origin}/slow`, metrics)
       const body = await until("the end of all requests", async () => {
         const { body } = await get(metrics)
-        return sampleOf(body, "http_server_requests_total") === 211 ? body : undefined
+        const many = 212 + Object.values(more).flat().length
+        return sampleOf(body, "http_server_requests_total") === many ? body : undefined
       })
       assert.deepStrictEqual(endedIn(body), {
         "GET /fail 500": 1,
@@ -254,6 +272,8 @@ describe("beside a framework", () => {
         "GET /slow 499": 1,
         "GET /stream 200": 1,
         "GET /users/:id 200": 2,
+        "GET /users/me 200": 1,
+        ...Object.fromEntries(Object.entries(more).map(([route, { length }]) => [`GET ${route} 200`, length])),
         "GET unmatched 404": 201,
         "HEAD /users/:id 200": 1,
         "POST /users 201": 1,
