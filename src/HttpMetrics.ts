@@ -35,7 +35,7 @@ import type { Checked, Given } from "./internal/httpMeters.js"
 import { checked, meters } from "./internal/httpMeters.js"
 import { httpSource } from "./internal/httpMetrics.js"
 import type { Exchange, Measuring } from "./internal/httpMiddleware.js"
-import { measured } from "./internal/httpMiddleware.js"
+import { measured, measuredRouter } from "./internal/httpMiddleware.js"
 import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
 import { messageOf } from "./internal/message.js"
 import type { MetricRegistry } from "./Registry.js"
@@ -224,8 +224,14 @@ export const middleware = <
 ): Middleware => measured(measuring(checked((options ?? {}) as Given), (context) => Context.get(context, Registry)))
 
 /**
- * Measures the requests of an `HttpLayerRouter`, on the registry that is provided to this layer: see `make`. It is a
- * global middleware of the router; what other ones further out answer themselves does not come to it.
+ * Measures the requests of an `HttpLayerRouter`, on the registry that is provided to this layer: see `make`. In whatever
+ * order the layers are merged, it is further out than all global middlewares of the router: it counts what they answer
+ * themselves, such as a 401 or a preflight of CORS. Only what is given as `middleware` to `HttpLayerRouter.serve` or
+ * `toWebHandler` is further out still: where that answers requests itself, give `flow(yours, HttpMetrics.middleware())`
+ * there in the place of this layer.
+ *
+ * A router that is provided as a copy, as by `prefixed`, is measured by a global middleware: there the layer that is
+ * merged first is the outermost.
  *
  * @example
  * import { HttpLayerRouter, HttpServerResponse } from "@effect/platform"
@@ -250,9 +256,8 @@ export const layer = <
   Layer.effectDiscard(
     Effect.flatMap(make(options), (measure) =>
       // By its key: the module of the tag would load all of HttpApi.
-      Effect.flatMap(
-        Context.GenericTag<HttpLayerRouter.HttpRouter>("@effect/platform/HttpLayerRouter"),
-        (router) => router.addGlobalMiddleware(measure as never) as Effect.Effect<void>
+      Effect.flatMap(Context.GenericTag<HttpLayerRouter.HttpRouter>("@effect/platform/HttpLayerRouter"), (router) =>
+        measuredRouter(router, measure)
       )
     )
   )
@@ -291,6 +296,5 @@ const failed =
 
 const measuring = (settings: Checked, registryIn: (context: Context.Context<never>) => MetricRegistry): Measuring => ({
   ...settings,
-  meterIn: meters(settings, { registryIn, make: unsafeFamily, countError: unsafeCountError }),
-  strays: new Set()
+  meterIn: meters(settings, { registryIn, make: unsafeFamily, countError: unsafeCountError })
 })

@@ -405,7 +405,7 @@ describe("The answer", () => {
       yield* Effect.promise(async () => left.body?.cancel())
       assert.deepStrictEqual(yield* of(registry, requests), [
         "GET /stream 499: 1",
-        "HEAD /in 200: 2",
+        "HEAD /in 200: 1",
         "HEAD /stream 200: 1"
       ])
       assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["HEAD /in 200: 0", "HEAD /stream 200: 0"])

@@ -45,7 +45,8 @@ export class Answer {
     private readonly request: HttpServerRequest,
     private readonly fiber: AnyFiber,
     private readonly isUpgraded: () => boolean,
-    private readonly ended: (outcome: Outcome) => void
+    private readonly ended: (outcome: Outcome) => void,
+    private readonly released: () => void
   ) {
     this.forget = onCut(request, () => {
       this.isGone = true
@@ -93,6 +94,7 @@ export class Answer {
   }
 
   private over(exit: AnyExit): Effect.Effect<void> | undefined {
+    this.released()
     const { response } = this
     if (response === undefined && Exit.isFailure(exit)) {
       // What the app ended with was answered by whoever is further out.

@@ -1,8 +1,8 @@
 /** The metrics of HTTP requests as an application of `@effect/platform` has them: their options, and their registries. */
 import type * as Context from "effect/Context"
 import type { Family } from "./family.js"
-import type { HttpDurationUnit, HttpRecorder } from "./httpMetrics.js"
-import { httpRecorder, httpSource } from "./httpMetrics.js"
+import type { HttpDurationUnit, HttpMetricName, HttpRecorder, HttpSource } from "./httpMetrics.js"
+import { httpMetricNames, httpRecorder, httpSource } from "./httpMetrics.js"
 import type { Measuring, Meter } from "./httpMiddleware.js"
 import type { HttpNames, OwnHttpMetrics } from "./httpOptions.js"
 import { excludeOption, httpShape, labelsOption, ownHttpMetrics } from "./httpOptions.js"
@@ -74,18 +74,54 @@ export const meters = <R extends { getSingleMetric(name: string): unknown }>(
     const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
       const source = httpSource(metrics, registry, shape.families, (family) => make(registry, family))
-      const meter = { recorder: httpRecorder(source, shape, reporting), afterWarnings }
+      const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), afterWarnings)
       all.set(registry, meter)
       return meter
     } catch (error) {
       reporting.failed("inc", shape.families.requests, error)
-      return { recorder: noRecorder, afterWarnings }
+      const meter: Meter = { recorder: noRecorder, target: () => undefined, beside: () => meter, afterWarnings }
+      return meter
     }
   }
   return (context) => {
     const registry = registryIn(context)
     return all.get(registry) ?? meterOn(registry)
   }
+}
+
+const meterOf = (
+  source: HttpSource,
+  recorderOf: (source: HttpSource) => HttpRecorder,
+  afterWarnings: Meter["afterWarnings"]
+): Meter => {
+  const target: Meter["target"] = (name) => {
+    try {
+      return source.metric(name)
+    } catch {
+      // To record on it reports that.
+      return undefined
+    }
+  }
+  const names = httpMetricNames.filter((name) => target(name) !== undefined)
+  const parts = new Map<string, Meter>()
+  const meter: Meter = {
+    recorder: recorderOf(source),
+    target,
+    afterWarnings,
+    beside: (others) => {
+      if (others.length === 0) return meter
+      const left = names.filter((name) => !others.some((other) => other.meter.target(name) === target(name)))
+      if (left.length === names.length) return meter
+      if (left.length === 0) return undefined
+      const known = parts.get(left.join())
+      if (known !== undefined) return known
+      const metric = (name: HttpMetricName) => (left.includes(name) ? source.metric(name) : undefined)
+      const part = { ...meter, recorder: recorderOf({ ...source, metric }) }
+      parts.set(left.join(), part)
+      return part
+    }
+  }
+  return meter
 }
 
 const noRecorder: HttpRecorder = {

@@ -10,7 +10,9 @@ import type { Labels } from "./labels.js"
 import type { Reporter } from "./plan.js"
 
 /** What the metrics are called in options. */
-export type HttpMetricName = "requests" | "duration" | "requestSize" | "responseSize" | "inProgress"
+export const httpMetricNames = ["requests", "duration", "requestSize", "responseSize", "inProgress"] as const
+
+export type HttpMetricName = (typeof httpMetricNames)[number]
 
 /** What the labels of all but `inProgress` are called in options: that one has `method` alone, which is known first. */
 export type HttpLabel = "method" | "route" | "status"

@@ -1,6 +1,7 @@
 /** The middleware of `@effect/platform` that measures: around an app, and around what a server makes of its answer. */
 import type * as HttpApp from "@effect/platform/HttpApp"
 import { appendPreResponseHandler } from "@effect/platform/HttpApp"
+import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import { isServerError } from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
@@ -17,10 +18,11 @@ import * as Scope from "effect/Scope"
 import { currentSpan } from "./currentSpan.js"
 import type { Outcome } from "./httpExchange.js"
 import { Answer, requestBytes } from "./httpExchange.js"
-import type { HttpRecorder } from "./httpMetrics.js"
+import type { HttpMetricName, HttpRecorder } from "./httpMetrics.js"
 import { unmatched } from "./httpMetrics.js"
 import { pathOf } from "./httpOptions.js"
-import { Seen } from "./httpRoute.js"
+import type { Seen } from "./httpRoute.js"
+import { watched } from "./httpRoute.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
 
@@ -46,8 +48,18 @@ export interface Exchange {
 /** Records on the metrics of one registry. */
 export interface Meter {
   readonly recorder: HttpRecorder
+  /** The metric on which it records that, if there is one. */
+  readonly target: (name: HttpMetricName) => object | undefined
+  /** Records what others of the same request do not record already: itself, a part of it, or `undefined` for nothing. */
+  readonly beside: (others: ReadonlyArray<Measurer>) => Meter | undefined
   /** Logs what has failed since it was asked last, if anything has, and goes on with `next`. */
   readonly afterWarnings: <A, E, R>(next: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/** What measures a request. */
+export interface Measurer {
+  readonly meter: Meter
+  readonly excludesRoute: (route: string) => boolean
 }
 
 /** What a middleware does, but for the registry, which is found in the context of each request. */
@@ -57,11 +69,7 @@ export interface Measuring {
   readonly excludesRoute: (route: string) => boolean
   readonly labels: ((exchange: Exchange) => Labels) | undefined
   readonly exemplar: boolean
-  /** Patterns that might be anybody's: so many, and no more. */
-  readonly strays: Set<string>
 }
-
-const mostStrays = 16
 
 // As in Metrics: the +1 stands inside the mask, and the end is recorded where no interruption can skip it.
 export const measured =
@@ -73,12 +81,11 @@ export const measured =
       const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
       const begun = started(request, fiber, measuring)
       if (begun === undefined) return restore(app)
-      const { answer, meter, seen } = begun
-      const ended = (exit: Exit.Exit<HttpServerResponse, E>) =>
-        Effect.zipRight(
-          inContext(context),
-          Effect.suspend(() => afterAll(answer.done(exit), meter, exit))
-        )
+      const { answer, around, meter } = begun
+      const ended = (exit: Exit.Exit<HttpServerResponse, E>) => {
+        const over = Effect.suspend(() => afterAll(answer.done(exit), meter, exit))
+        return fiber.currentContext === around ? Effect.zipRight(inContext(context), over) : over
+      }
       const body = Effect.matchCauseEffect(restore(app), {
         onFailure: (cause) => ended(Exit.failCause(cause)),
         onSuccess: (response) => ended(Exit.succeed(response))
@@ -86,7 +93,7 @@ export const measured =
       // As `Effect.locally` does, which has a mask of its own.
       const handled = Effect.zipRight(
         appendPreResponseHandler(answer.writing),
-        Effect.zipRight(inContext(seen.within(context)), body)
+        around === context ? body : Effect.zipRight(inContext(around), body)
       )
       const scope = context.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
       if (scope === undefined) return handled
@@ -94,6 +101,30 @@ export const measured =
       const closed = Effect.suspend(() => afterAll(answer.scopeClosed(), meter, Exit.void))
       return Effect.zipRight(Scope.addFinalizer(scope, closed), handled)
     })
+
+/**
+ * Measures all requests of a router, also those that its global middlewares answer themselves. The router has no means
+ * for that: of its middlewares the one that was added first is the outermost. So this is around what it gives to be
+ * served; or a global middleware where that is not asked for, but for what the router shares its middlewares with.
+ */
+export const measuredRouter = (
+  router: HttpLayerRouter.HttpRouter,
+  measure: (app: HttpApp.Default<unknown>) => HttpApp.Default<unknown>
+): Effect.Effect<void> => {
+  let isAround = false
+  const { asHttpEffect } = router
+  const around = () => {
+    isAround = true
+    try {
+      return measure(asHttpEffect.call(router) as HttpApp.Default<unknown>)
+    } finally {
+      isAround = false
+    }
+  }
+  const within = (app: HttpApp.Default<unknown>) => (isAround ? app : measure(app))
+  Reflect.set(router, "asHttpEffect", around)
+  return router.addGlobalMiddleware(within as never) as Effect.Effect<void>
+}
 
 const inContext = (context: Context.Context<never>): Effect.Effect<void> =>
   FiberRef.set(FiberRef.currentContext, context)
@@ -112,18 +143,24 @@ const started = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   measuring: Measuring
 ) => {
-  const meter = measuring.meterIn(fiber.currentContext)
-  if (isExcluded(request, measuring, meter)) return undefined
+  const own = { meter: measuring.meterIn(fiber.currentContext), excludesRoute: measuring.excludesRoute }
+  if (isExcluded(request, measuring, own.meter)) return undefined
+  const { seen, view } = watched<Measurer>(request)
+  const meter = own.meter.beside(seen.by)
+  if (meter === undefined) {
+    seen.also.push(own)
+    return undefined
+  }
+  seen.by.push(own)
   const run = meter.recorder.begin(request.method)
   if (typeof request.source === "object" && request.source !== null) onLeftOut(request.source, run)
   const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
   const start = clock.unsafeCurrentTimeNanos()
   const exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
-  const seen = new Seen()
   const bytes = requestBytes(request)
   const ended = (outcome: Outcome): void => {
-    const route = routeOf(seen, outcome.exit, measuring.strays)
-    if (measuring.excludesRoute(route)) run.leaveOut()
+    const route = seen.pattern(isNotFound(outcome.exit)) ?? unmatched
+    if (own.excludesRoute(route) && !isCountedFor(route, seen, own.meter)) run.leaveOut()
     else {
       const { responseBytes, status } = outcome
       run.end({
@@ -138,9 +175,14 @@ const started = (
       })
     }
   }
-  const answer = new Answer(request, fiber, () => seen.upgraded, ended)
-  return { answer, meter, seen }
+  const forget = (): void => void seen.by.splice(seen.by.indexOf(own), 1)
+  const answer = new Answer(request, fiber, () => seen.upgraded, ended, forget)
+  return { answer, around: seen.around(view, fiber), meter }
 }
+
+// What one leaves out, another one counts: which of them is further out makes no difference.
+const isCountedFor = (route: string, { also, by }: Seen<Measurer>, meter: Meter): boolean =>
+  [...by, ...also].some((other) => !other.excludesRoute(route) && meter.beside([other]) !== meter)
 
 const isExcluded = (
   request: HttpServerRequest.HttpServerRequest,
@@ -162,20 +204,6 @@ const labelsOf = (exchange: Exchange, labels: Measuring["labels"], meter: Meter)
     meter.recorder.failed(error)
     return undefined
   }
-}
-
-const routeOf = (seen: Seen, exit: Exit.Exit<unknown, unknown>, strays: Set<string>): string => {
-  seen.settle()
-  if (seen.route !== undefined) return seen.route
-  if (isNotFound(exit)) return unmatched
-  if (seen.mounted !== undefined) return seen.mounted
-  if (seen.stripped === undefined) return unmatched
-  // Most likely the prefix of an app that was mounted and never looked at its request; but whoever took it off may have
-  // taken off anything.
-  const stray = `${seen.stripped}/*`
-  if (!strays.has(stray) && strays.size >= mostStrays) return unmatched
-  strays.add(stray)
-  return stray
 }
 
 const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>

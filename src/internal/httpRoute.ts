@@ -1,9 +1,16 @@
 /**
  * The pattern that a router of `@effect/platform` matches a request with, seen from outside of the router.
  *
- * Both routers tell it to the span in the context of the request, as `http.route`, and to nobody else out there. So the
- * request is handed down with that span behind one that listens; and with its `url`, which a router reads right before
- * that, listening as well: for a router further in, under a prefix that it knows nothing of.
+ * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, and put the context
+ * of before back afterwards. So the context around a router is one that notices when it is put back: what it replaces
+ * still holds the route. A router reads the `url` of its request before it matches: the request says so, and the fiber
+ * gets such a context wherever it has none yet, as behind a middleware that provides a service.
+ *
+ * Handlers see what they would see without this: the same request, services and spans.
+ *
+ * This file depends on the inside of Effect, and was tested with effect 3.22 and @effect/platform 0.97: that
+ * `FiberRefs.updateAs` compares values by `Equal`, which asks for their hash, and that fibers have `setFiberRef`. Where
+ * either is gone, routes are `unmatched`.
  */
 import type { RouteContext } from "@effect/platform/HttpRouter"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -11,225 +18,216 @@ import type { Socket } from "@effect/platform/Socket"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as Hash from "effect/Hash"
 import * as Option from "effect/Option"
-import * as Tracer from "effect/Tracer"
 
 const requestKey = "@effect/platform/HttpServerRequest"
 const routeKey = "@effect/platform/HttpRouter/RouteContext"
-
-/** What is learnt of one request while it is answered. */
-export class Seen {
-  /** The pattern of the router that matched last, with the prefixes that it is mounted under. */
-  route: string | undefined
-  /** The pattern of what was mounted where no router matched: an app that is none. */
-  mounted: string | undefined
-  /** The prefix that was taken off the URL, where nobody has said yet that it is one of a router's. */
-  stripped: string | undefined
-  upgraded = false
-  // How to ask a request for its view, also through what others have put around it.
-  private readonly view = Symbol("view")
-
-  /** The context for what answers the request. */
-  within(context: Context.Context<never>): Context.Context<never> {
-    const services = new Map(context.unsafeMap)
-    const around = services.get(routeKey) as RouteContext | undefined
-    const prefix = around === undefined ? "" : Option.getOrElse(around.route.prefix, () => "")
-    // Within a route already, or within what is mounted.
-    if (around !== undefined && around.route.path === "/*") this.mounted = `${prefix}/*`
-    else this.route = around?.route.path
-    services.set(requestKey, this.watched(services.get(requestKey), { prefix }))
-    services.set(Tracer.ParentSpan.key, this.listening(services.get(Tracer.ParentSpan.key)))
-    return Context.unsafeMake(services)
-  }
-
-  /** To be called at the end. */
-  settle(): void {
-    if (this.isLooking()) looking = undefined
-  }
-
-  private watched(request: HttpServerRequest, view: View): HttpServerRequest {
-    return new Proxy(request, {
-      get: (target, key) => {
-        if (key === this.view) return view
-        // Of the target itself: what it keeps for the next reader, such as the text of its body, is kept there.
-        const value = Reflect.get(target, key, target)
-        if (key === "url") this.looked(view)
-        if (key === "modify") return (options: Modified) => this.modified(target, view, options)
-        if (key === "upgrade") return Effect.map(value, (socket: Socket) => this.opening(socket))
-        return value
-      }
-    })
-  }
-
-  private modified(target: HttpServerRequest, view: View, options: Modified): HttpServerRequest {
-    const before = target.url
-    const modified = target.modify(options)
-    const { url = before } = options
-    if (url === before) return this.watched(modified, view)
-    const stripped = before.endsWith(url) ? before.slice(0, before.length - url.length) : pathOf(before)
-    this.stripped = view.prefix + stripped
-    return this.watched(modified, { prefix: view.prefix, stripped })
-  }
-
-  // Somebody reads the URL: a router that is about to match it, or what was mounted in one. What stands around the
-  // latter says which prefix was taken off: any other one, such as the name of a tenant, is no part of a pattern.
-  private looked(view: View): void {
-    const fiber = currentFiber()
-    if (fiber === undefined) return
-    if (!isLookedBy(fiber)) looking = { fiber, operation: fiber.currentOpCount, by: [] }
-    if (!this.isLooking()) looking?.by.push(this)
-    const services = fiber.currentContext.unsafeMap
-    const around = services.get(routeKey) as RouteContext | undefined
-    if (view.stripped !== undefined) {
-      if (around !== undefined && Option.getOrUndefined(around.route.prefix) === view.stripped) {
-        view.prefix += view.stripped
-      }
-      view.stripped = undefined
-      this.stripped = undefined
-    }
-    if (around !== undefined) this.mounted = view.prefix + around.route.path
-    const span = services.get(Tracer.ParentSpan.key) as Tracer.AnySpan | undefined
-    if (span?._tag === "Span") listenOn(span)
-  }
-
-  private isLooking(): boolean {
-    return looking?.by.includes(this) === true
-  }
-
-  /** Whether it is a router that asks. */
-  isLookedFor(): boolean {
-    return this.isLooking() && isLookedBy(currentFiber())
-  }
-
-  // The span that listens is no one's parent, nor the current one of anybody who asks Effect for it: these are told of
-  // the next one, which is the span that was there, or none.
-  private listening(span: Tracer.AnySpan | undefined): Tracer.Span {
-    const outer = span ?? absent
-    const listener = new Proxy(Object.create(outer), new Listener(this, outer, span))
-    listeners.add(listener)
-    return listener
-  }
-
-  /** What a handler calls its route is its own affair: it can hold anything. */
-  told(key: string, pattern: unknown): void {
-    if (key !== "http.route" || typeof pattern !== "string" || !this.isLookedFor()) return
-    const request = currentFiber()?.currentContext.unsafeMap.get(requestKey)
-    const view: View | undefined = request?.[this.view]
-    this.route = (view?.prefix ?? "") + pattern
-  }
-
-  private opening(socket: Socket): Socket {
-    const opened = Effect.sync(() => {
-      this.upgraded = true
-    })
-    const opens = (run: unknown) => (handler: unknown, options?: { readonly onOpen?: Effect.Effect<void> }) =>
-      Reflect.apply(run as () => unknown, socket, [
-        handler,
-        { ...options, onOpen: options?.onOpen === undefined ? opened : Effect.zipRight(opened, options.onOpen) }
-      ])
-    return new Proxy(socket, {
-      get: (target, key) => {
-        const value = Reflect.get(target, key, target)
-        return key === "run" || key === "runRaw" ? opens(value) : value
-      }
-    })
-  }
-}
-
-// What the span that listens is in the place of.
-class Listener implements ProxyHandler<Tracer.Span> {
-  private context: Tracer.Span["context"] | undefined
-
-  constructor(
-    private readonly seen: Seen,
-    private readonly outer: Tracer.AnySpan,
-    private readonly span: Tracer.AnySpan | undefined
-  ) {}
-
-  private readonly attribute = (key: string, value: unknown): void => {
-    const { outer } = this
-    this.seen.told(key, value)
-    if (outer._tag === "Span" && outer !== absent) outer.attribute(key, value)
-  }
-
-  get(_: Tracer.Span, key: string | symbol): unknown {
-    const { outer } = this
-    switch (key) {
-      // It stands in for a span that is none only where a router asks.
-      case "_tag":
-        return (outer !== absent && outer._tag === "Span") || this.seen.isLookedFor() ? "Span" : "ExternalSpan"
-      case "attribute":
-        return this.attribute
-      case "context":
-        this.context ??= Context.add(outer.context, Tracer.DisablePropagation, true)
-        return this.context
-      case "parent":
-        return Option.fromNullable(this.span)
-    }
-    // What comes from elsewhere can do less than a span.
-    const from = key in outer ? outer : absent
-    const value = Reflect.get(from, key, from)
-    return typeof value === "function" ? value.bind(from) : value
-  }
-
-  set(_: Tracer.Span, key: string | symbol, value: unknown): boolean {
-    return Reflect.set(this.outer, key, value, this.outer)
-  }
-}
-
-type Modified = Parameters<HttpServerRequest["modify"]>[0]
-
-/** A request as somebody sees it, under the patterns of the prefixes that were taken off its URL. */
-interface View {
-  prefix: string
-  /** Taken off as well, and not yet known to be such a prefix. */
-  stripped?: string | undefined
-}
+const viewKey = Symbol("effect-prometheus/view")
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-const currentFiber = (): AnyFiber | undefined => Option.getOrUndefined(Fiber.getCurrentFiber())
+interface Watched extends HttpServerRequest {
+  [viewKey]?: View
+}
 
-// Where a router may be about to look for a span: no further than to the end of the operation that has read the URL.
-let looking: { readonly fiber: AnyFiber; readonly operation: number; readonly by: Array<Seen> } | undefined
+/** What is learnt of one request while it is answered. */
+export class Seen<By> {
+  /** What measures this request: each metric counts it once. */
+  readonly by: Array<By> = []
+  /** What would measure it, had others not done so already. */
+  readonly also: Array<By> = []
+  upgraded = false
+  private route: string | undefined
+  private isMount = false
+  // Of the routes that were matched, the one whose router was reached last counts.
+  private order = 0
+  private matchedAt = 0
+  private last: { readonly fiber: AnyFiber; readonly outside: Outside } | undefined
 
-const isLookedBy = (fiber: AnyFiber | undefined): boolean =>
-  fiber !== undefined && fiber === looking?.fiber && fiber.currentOpCount === looking.operation
+  /** The pattern of the route that was matched, with the prefixes it is mounted under. */
+  pattern(isNotFound: boolean): string | undefined {
+    // A handler can go on when its request has been answered, as behind a timeout.
+    if (this.last !== undefined) this.left(this.last.outside, this.last.fiber)
+    return this.isMount && isNotFound ? undefined : this.route
+  }
 
-const listeners = new WeakSet<object>()
+  /** The context for what answers the request, in that fiber. */
+  around(view: View, { currentContext }: AnyFiber): Context.Context<never> {
+    if (isOutside(currentContext, view)) return currentContext
+    const route = routeIn(currentContext)
+    if (route !== undefined && this.order === 0) this.matched("", route)
+    return new Outside(currentContext.unsafeMap, view, route) as AroundRouter
+  }
 
-// A span that somebody put between this and the router, which may be there for many requests: it listens itself, once.
-const listenOn = (span: Tracer.Span): void => {
-  if (listeners.has(span)) return
-  listeners.add(span)
-  const { attribute } = span
-  Reflect.defineProperty(span, "attribute", {
-    configurable: true,
-    writable: true,
-    value(this: Tracer.Span, key: string, value: unknown) {
-      for (const seen of looking?.by ?? []) seen.told(key, value)
-      attribute.call(this, key, value)
+  /** The URL of the request is read in that fiber: a router may be about to match it. */
+  looked(view: View, fiber: AnyFiber): void {
+    const { currentContext } = fiber
+    if (!isOutside(currentContext, view)) {
+      if (viewOf(currentContext) !== view) return
+      const { setFiberRef } = fiber as { readonly setFiberRef?: (ref: object, value: object) => void }
+      setFiberRef?.call(fiber, FiberRef.currentContext, this.around(view, fiber))
+    }
+    if (!isOutside(fiber.currentContext, view)) return
+    this.order += 1
+    fiber.currentContext.order = this.order
+    this.last = { fiber, outside: fiber.currentContext }
+  }
+
+  /** What is within `outside` ends, or is still there when the request has been answered. */
+  left(outside: Outside, { currentContext }: AnyFiber): void {
+    const route = routeIn(currentContext)
+    if (route === undefined || route === outside.route || outside.order < this.matchedAt) return
+    const view = viewOf(currentContext)
+    if (view !== undefined && view.seen !== this) return
+    this.matchedAt = outside.order
+    this.matched(outside.view.prefixIn(outside.route), route)
+  }
+
+  private matched(prefix: string, { params, route }: RouteContext): void {
+    // What is mounted has a route without parameters, not even the rest of the path.
+    this.isMount = route.path.endsWith("/*") && !("*" in params)
+    const own = this.isMount && route.path === "/*" ? prefixOf(route) : ""
+    this.route = prefix + own + route.path
+  }
+}
+
+/** Watches a request. All that measure it share what is learnt, until none of them does any more. */
+export const watched = <By>(request: HttpServerRequest): { readonly seen: Seen<By>; readonly view: View } => {
+  const known = (request as Watched)[viewKey]
+  if (known !== undefined && known.seen.by.length > 0) return { seen: known.seen as Seen<By>, view: known }
+  const seen = new Seen<By>()
+  return { seen, view: watch(request, seen, undefined) }
+}
+
+const watch = (request: Watched, seen: Seen<unknown>, outer: View | undefined): View => {
+  const known = request[viewKey]
+  const view = new View(seen, outer, request.url, known?.modify ?? request.modify)
+  if (!Object.isExtensible(request)) return view
+  request[viewKey] = view
+  if (known === undefined) {
+    Reflect.defineProperty(request, "url", url)
+    Reflect.defineProperty(request, "modify", modify)
+    if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
+  }
+  return view
+}
+
+const url: PropertyDescriptor & ThisType<Required<Watched>> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    const fiber = currentFiber()
+    const view = this[viewKey]
+    if (fiber !== undefined) view.seen.looked(view, fiber)
+    return view.url
+  },
+  set(url: string) {
+    this[viewKey].url = url
+  }
+}
+
+const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
+  configurable: true,
+  writable: true,
+  value(options: Parameters<HttpServerRequest["modify"]>[0]) {
+    const view = this[viewKey]
+    const modified = view.modify.call(this, options)
+    watch(modified, view.seen, view)
+    return modified
+  }
+}
+
+const upgrading = (upgrade: HttpServerRequest["upgrade"]): PropertyDescriptor & ThisType<Required<Watched>> => ({
+  configurable: true,
+  get() {
+    return Effect.map(upgrade, (socket) => opening(socket, this[viewKey].seen))
+  }
+})
+
+// Node.js makes the response of an upgrade when it is needed; elsewhere any request may be one.
+const canUpgrade = (request: HttpServerRequest): boolean => {
+  const { response } = request as { readonly response?: unknown }
+  return typeof response === "function" || (response === undefined && request.headers["upgrade"] !== undefined)
+}
+
+const opening = (socket: Socket, seen: Seen<unknown>): Socket => {
+  const opened = Effect.sync(() => {
+    seen.upgraded = true
+  })
+  const opens = (run: unknown) => (handler: unknown, options?: { readonly onOpen?: Effect.Effect<void> }) =>
+    Reflect.apply(run as () => unknown, socket, [
+      handler,
+      { ...options, onOpen: options?.onOpen === undefined ? opened : Effect.zipRight(opened, options.onOpen) }
+    ])
+  return new Proxy(socket, {
+    get: (target, key) => {
+      const value = Reflect.get(target, key, target)
+      return key === "run" || key === "runRaw" ? opens(value) : value
     }
   })
 }
 
-const pathOf = (url: string): string => url.split("?", 1)[0] ?? ""
+/** A request as it is seen in one place: under the prefixes that were taken off its URL. */
+class View {
+  // The route that it was first asked for in, and the patterns of the prefixes there.
+  private route: RouteContext | undefined
+  private prefix: string | undefined
 
-// Where the application does not trace, there is nothing to hide behind the span that listens.
-const absent: Tracer.Span = {
-  _tag: "Span",
-  name: "",
-  spanId: "noop",
-  traceId: "noop",
-  parent: Option.none(),
-  context: Context.empty(),
-  status: { _tag: "Started", startTime: 0n },
-  attributes: new Map(),
-  links: [],
-  sampled: false,
-  kind: "internal",
-  attribute: () => {},
-  event: () => {},
-  addLinks: () => {},
-  end: () => {}
+  constructor(
+    readonly seen: Seen<unknown>,
+    private readonly outer: View | undefined,
+    public url: string,
+    readonly modify: HttpServerRequest["modify"]
+  ) {}
+
+  /** The patterns of the prefixes that a router which is reached in that route is mounted under. */
+  prefixIn(route: RouteContext | undefined): string {
+    if (this.prefix !== undefined) return this.prefix
+    let known = this.outer
+    while (known !== undefined && known.prefix === undefined) known = known.outer
+    // What else is taken off the URL, such as the name of a tenant, is no part of a pattern.
+    const own = route === undefined || known?.route === route ? "" : prefixOf(route.route)
+    this.route = route
+    this.prefix = (known?.prefix ?? "") + own
+    return this.prefix
+  }
 }
+
+type AroundRouter = Outside & Context.Context<never>
+
+/** The context around a router. It equals no other one: else it would not be put in the place of one that is as it is. */
+class Outside {
+  order = 0
+
+  constructor(
+    readonly unsafeMap: Context.Context<never>["unsafeMap"],
+    readonly view: View,
+    readonly route: RouteContext | undefined
+  ) {
+    view.prefixIn(route)
+  }
+
+  [Hash.symbol](): number {
+    const fiber = currentFiber()
+    if (fiber !== undefined) this.view.seen.left(this, fiber)
+    return -1
+  }
+}
+
+Object.setPrototypeOf(Outside.prototype, Object.getPrototypeOf(Context.empty()))
+
+const isOutside = (context: object, view: View): context is AroundRouter =>
+  context instanceof Outside && context.view === view
+
+const routeIn = ({ unsafeMap }: Context.Context<never>): RouteContext | undefined => unsafeMap.get(routeKey)
+
+const viewOf = ({ unsafeMap }: Context.Context<never>): View | undefined => {
+  const request: Watched | undefined = unsafeMap.get(requestKey)
+  return request?.[viewKey]
+}
+
+const prefixOf = ({ prefix }: RouteContext["route"]): string => Option.getOrElse(prefix, () => "")
+
+const currentFiber = (): AnyFiber | undefined => Option.getOrUndefined(Fiber.getCurrentFiber())
