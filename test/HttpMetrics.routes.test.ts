@@ -152,6 +152,40 @@ describe("The route is the whole pattern", () => {
       ["/users/:id 200: 1"]
     ],
     [
+      "of the router that was reached last, whatever the handler reads after that",
+      HttpRouter.all(
+        HttpRouter.empty,
+        "/in/*",
+        Effect.zipLeft(HttpRouter.get(HttpRouter.empty, "/in/:x", ok), reading)
+      ),
+      ["/in/1"],
+      ["/in/:x 200: 1"]
+    ],
+    [
+      "of the second router where the first has matched in vain",
+      Effect.flatMap(HttpRouter.get(HttpRouter.empty, "/a/*", HttpServerResponse.empty({ status: 404 })), (response) =>
+        response.status === 404 ? HttpRouter.get(HttpRouter.empty, "/a/:id", reading) : Effect.succeed(response)
+      ),
+      ["/a/1"],
+      ["/a/:id 200: 1"]
+    ],
+    [
+      "under a mounted router, behind what takes a name off the URL before and after",
+      Effect.updateService(
+        HttpRouter.mountApp(
+          HttpRouter.empty,
+          "/api",
+          Effect.updateService(users, HttpServerRequest.HttpServerRequest, (request) =>
+            request.modify({ url: request.url.replace(/^\/v\d/, "") })
+          )
+        ),
+        HttpServerRequest.HttpServerRequest,
+        (request) => request.modify({ url: request.url.replace(/^\/t\d/, "") })
+      ),
+      ["/t1/api/v1/users/1", "/t2/api/v2/users/2"],
+      ["/api/users/:id 200: 2"]
+    ],
+    [
       "and not what a handler calls it",
       HttpRouter.get(
         HttpRouter.empty,

@@ -9,6 +9,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
@@ -35,6 +36,7 @@ export class Answer {
   private written = 0
   private streamed: { readonly status: number | undefined } | undefined
   private bytes: number | undefined
+  private broke: Cause.Cause<unknown> | undefined
   private scopeIsOpen = false
   private isOver = false
   private isGone = false
@@ -123,6 +125,7 @@ export class Answer {
 
   private counted<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
     return stream.pipe(
+      Stream.tapErrorCause((cause) => Effect.sync(() => void (this.broke = cause))),
       Stream.mapChunks((chunk) => {
         this.bytes = Chunk.reduce(chunk, this.bytes ?? 0, (bytes, part) => bytes + part.length)
         return chunk
@@ -140,7 +143,9 @@ export class Answer {
     // Where a body is read by somebody else than the fiber of its request, to interrupt it is to read no further.
     const isOwn = Option.getOrUndefined(Fiber.getCurrentFiber()) === this.fiber
     const isGone = !isOwn || isByClient(exit.cause)
-    this.streamed = { status: Cause.isInterruptedOnly(exit.cause) ? (isGone ? 499 : 503) : 500 }
+    // It may also fail at what it is given when it reads no further: only what the body fails with is a fault of it.
+    const cause = isOwn ? exit.cause : (this.broke ?? Cause.interrupt(FiberId.none))
+    this.streamed = { status: Cause.isInterruptedOnly(cause) ? (isGone ? 499 : 503) : 500 }
   }
 
   private status(response: HttpServerResponse.HttpServerResponse): number {
