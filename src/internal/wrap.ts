@@ -161,14 +161,18 @@ const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
     apply: (_, self, args) => running(() => call(self, args)),
     construct: (_, args, newTarget) =>
       running(() => Reflect.construct(fn, args, newTarget === measured ? fn : newTarget)) as object,
-    // What `util.promisify` gives for it is measured as well.
-    ...(Object.hasOwn(fn, promisify.custom) && {
-      get(target, key, receiver) {
-        const value: unknown = Reflect.get(target, key, receiver)
-        const isCustom = key === promisify.custom && typeof value === "function" && !isPinned(target)
-        return isCustom ? customOf(value as AnyFunction) : value
-      }
-    })
+    // What `util.promisify` gives for it is measured as well. It marks what it has given as promisified, by itself.
+    get(target, key, receiver) {
+      const value: unknown = Reflect.get(target, key, receiver)
+      const isCustom = key === promisify.custom && typeof value === "function" && !isPinned(target)
+      return isCustom ? customOf(value as AnyFunction) : value
+    },
+    defineProperty: (target, key, own) =>
+      Reflect.defineProperty(
+        target,
+        key,
+        key === promisify.custom && own.value === measured ? { ...own, value: fn } : own
+      )
   })
   customs.set(fn, measured)
   if (target !== fn) copyProperties(fn, target, measured, measuring)

@@ -1,0 +1,352 @@
+// biome-ignore-all lint/suspicious/noThenProperty: thenables, also those that misbehave, are what is tested
+import { types } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { instrumented } from "../src/Promises.js"
+import { child } from "./support/child.js"
+import { fakes } from "./support/metrics.js"
+
+const failure = new RangeError("refused")
+
+/** A function whose results are what `make` gives, and what is counted of them. */
+const measuring = <A>(make: () => A) => {
+  const metrics = fakes()
+  return {
+    ...metrics,
+    call: instrumented(metrics)(make),
+    seen: () => ({
+      observed: metrics.duration.observed.length,
+      failed: metrics.exceptions.counted,
+      history: metrics.inprogress.history
+    })
+  }
+}
+
+const succeeded = { observed: 1, failed: 0, history: [1, 0] }
+const failed = { observed: 1, failed: 1, history: [1, 0] }
+const nothing = { observed: 0, failed: 0, history: [1, 0] }
+
+/** As SDKs have them: its methods and its `then` share one request, and its own state is not that of the answer. */
+class SdkPromise extends Promise<string> {
+  #parsed: Promise<string> | undefined
+  parsed = 0
+  constructor(private readonly response: Promise<string>) {
+    super((resolve) => resolve(null as never))
+  }
+  #parse() {
+    this.#parsed ??= this.response.then((text) => {
+      this.parsed += 1
+      return text.toUpperCase()
+    })
+    return this.#parsed
+  }
+  asResponse() {
+    return this.response
+  }
+  async withResponse() {
+    return [await this.#parse(), await this.asResponse()] as const
+  }
+  override then<A = string, B = never>(
+    onFulfilled?: ((value: string) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null
+  ): Promise<A | B> {
+    return this.#parse().then(onFulfilled, onRejected)
+  }
+}
+
+/** As query builders have them: each `then` is one more execution. */
+class Query {
+  executed = 0
+  readonly parts: Array<string> = []
+  constructor(readonly error?: Error) {}
+  where(part: string) {
+    this.parts.push(part)
+    return this
+  }
+  async exec() {
+    this.executed += 1
+    if (this.error) throw this.error
+    return this.parts.join()
+  }
+  then<A, B>(onFulfilled: (rows: string) => A, onRejected: (reason: unknown) => B) {
+    return this.exec().then(onFulfilled, onRejected)
+  }
+  catch<B>(onRejected: (reason: unknown) => B) {
+    return this.exec().catch(onRejected)
+  }
+  clone() {
+    const query = new Query(this.error)
+    query.parts.push(...this.parts)
+    return query
+  }
+}
+
+describe("A promise of a measured function that has methods and state of its own", () => {
+  const cancellable = () => {
+    const { promise, reject } = (() => {
+      let reject: (reason: unknown) => void = () => {}
+      return { promise: new Promise<number>((_, no) => (reject = no)), reject }
+    })()
+    return Object.assign(promise, {
+      state: "running",
+      cancel(this: { state: string }) {
+        this.state = "cancelled"
+        reject(failure)
+      }
+    })
+  }
+
+  it("is itself: its methods act on it, and it is measured once", async () => {
+    const promise = cancellable()
+    const { call, seen } = measuring(() => promise)
+    const result = call()
+    assert.strictEqual(result, promise)
+    result.cancel()
+    assert.strictEqual(promise.state, "cancelled")
+    assert.strictEqual(await result.catch((error) => error), failure)
+    assert.deepStrictEqual(seen(), failed)
+  })
+
+  it("is still a promise to everybody who asks", () => {
+    const keys = Reflect.ownKeys(cancellable())
+    const result = measuring(cancellable).call()
+    assert.instanceOf(result, Promise)
+    assert.isTrue(types.isPromise(result))
+    assert.strictEqual(Object.prototype.toString.call(result), "[object Promise]")
+    assert.strictEqual(result.constructor.name, "Promise")
+    assert.deepStrictEqual(Reflect.ownKeys(result), keys)
+    assert.strictEqual(result.then.name, "then")
+    assert.strictEqual(result.then.length, 2)
+  })
+
+  it("is measured when it is ignored", async () => {
+    const { call, seen } = measuring(() => Object.assign(Promise.resolve(1), { cancel() {} }))
+    void call()
+    await new Promise(setImmediate)
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  it("of a derived class keeps its methods and private fields, and no other instance is made", async () => {
+    let made = 0
+    class Upload extends Promise<number> {
+      readonly #bytes = 3
+      constructor(executor: ConstructorParameters<typeof Promise<number>>[0]) {
+        super(executor)
+        made += 1
+      }
+      get bytes() {
+        return this.#bytes
+      }
+    }
+    const { call, seen } = measuring(() => new Upload((resolve) => resolve(1)))
+    const result = call()
+    assert.strictEqual(result.bytes, 3)
+    assert.instanceOf(result, Upload)
+    await new Promise(setImmediate)
+    assert.strictEqual(made, 1)
+    assert.deepStrictEqual(seen(), succeeded)
+    assert.instanceOf(
+      result.then((n) => n),
+      Upload
+    )
+  })
+
+  it("that is frozen has its methods too", async () => {
+    const { call, seen } = measuring(() => Object.freeze(Object.assign(Promise.resolve(1), { cancel: () => "done" })))
+    const result = call()
+    assert.strictEqual(result.cancel(), "done")
+    assert.strictEqual(await result, 1)
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  for (const times of [1, 2, 3]) {
+    it(`is measured once by each of ${times} combinators around it`, async () => {
+      const all = Array.from({ length: times }, () => fakes())
+      const promise = Object.assign(Promise.reject(failure), { cancel() {} })
+      const call = all.reduce(
+        (fn, metrics) => instrumented(metrics)(fn),
+        () => promise
+      )
+      assert.strictEqual(call(), promise)
+      assert.strictEqual(await call().catch((error) => error), failure)
+      for (const { duration, exceptions, inprogress } of all) {
+        assert.strictEqual(duration.observed.length, 2)
+        assert.strictEqual(exceptions.counted, 2)
+        assert.strictEqual(inprogress.value, 0)
+      }
+    })
+  }
+})
+
+describe("A promise of a measured function that has none", () => {
+  it("is the same one each time where the function gives the same one, and each call is measured", async () => {
+    const cached = Promise.resolve({ a: 1 })
+    const { call, seen } = measuring(() => cached)
+    assert.strictEqual(call(), call())
+    assert.strictEqual(await call(), await cached)
+    assert.deepInclude(seen(), { observed: 3, failed: 0 })
+  })
+})
+
+describe("A promise of an SDK, whose then is its own", () => {
+  const sdk = (response = Promise.resolve("ok")) => measuring(() => new SdkPromise(response))
+  const refused = () => {
+    const response = Promise.reject(failure)
+    response.catch(() => {})
+    return sdk(response)
+  }
+
+  for (const { counted, make = sdk, title, use } of [
+    { title: "awaited", use: async (result: SdkPromise) => assert.strictEqual(await result, "OK"), counted: succeeded },
+    {
+      title: "used with its response",
+      use: async (result: SdkPromise) => assert.deepStrictEqual(await result.withResponse(), ["OK", "ok"]),
+      counted: succeeded
+    },
+    {
+      title: "used for its response alone, which is not parsed",
+      use: async (result: SdkPromise) => {
+        assert.strictEqual(await result.asResponse(), "ok")
+        assert.strictEqual(result.parsed, 0)
+      },
+      counted: succeeded
+    },
+    {
+      title: "used and then awaited",
+      use: async (result: SdkPromise) => {
+        await result.asResponse()
+        assert.strictEqual(await result, "OK")
+        assert.strictEqual(result.parsed, 1)
+      },
+      counted: succeeded
+    },
+    {
+      title: "rejected",
+      make: refused,
+      use: async (result: SdkPromise) => assert.strictEqual(await result.catch((error) => error), failure),
+      counted: failed
+    },
+    {
+      title: "rejected where it is used",
+      make: refused,
+      use: async (result: SdkPromise) =>
+        assert.strictEqual(await result.withResponse().catch((error) => error), failure),
+      counted: failed
+    }
+  ]) {
+    it(`is itself and is measured once: ${title}`, async () => {
+      const { call, seen } = make()
+      const result = call()
+      assert.instanceOf(result, SdkPromise)
+      assert.isTrue(types.isPromise(result))
+      await use(result)
+      await new Promise(setImmediate)
+      assert.deepStrictEqual(seen(), counted)
+    })
+  }
+})
+
+describe("A thenable that may be lazy", () => {
+  const rows: ReadonlyArray<{
+    readonly title: string
+    readonly use: (query: Query) => Promise<unknown>
+    readonly executed: number
+    readonly error?: Error
+    readonly counted: ReturnType<ReturnType<typeof measuring>["seen"]>
+  }> = [
+    { title: "awaited", use: async (query) => query, executed: 1, counted: succeeded },
+    {
+      title: "built further and awaited",
+      use: async (query) => query.where("a").where("b"),
+      executed: 1,
+      counted: succeeded
+    },
+    { title: "executed by its method", use: (query) => query.where("a").exec(), executed: 1, counted: succeeded },
+    { title: "given to Promise.all", use: (query) => Promise.all([query]), executed: 1, counted: succeeded },
+    { title: "never executed", use: async () => undefined, executed: 0, counted: nothing },
+    {
+      title: "used within another one",
+      use: async (query) => new Query().where(query.parts.join()),
+      executed: 0,
+      counted: nothing
+    },
+    {
+      title: "awaited later",
+      use: async (query) => {
+        await new Promise(setImmediate)
+        return query
+      },
+      executed: 1,
+      counted: { observed: 1, failed: 0, history: [1, 0, 1, 0] }
+    },
+    { title: "awaited twice", use: async (query) => [await query, await query], executed: 2, counted: succeeded },
+    { title: "failing", use: async (query) => query, error: failure, executed: 1, counted: failed },
+    {
+      title: "failing, with a handler",
+      use: (query) => query.catch(() => 1),
+      error: failure,
+      executed: 1,
+      counted: failed
+    },
+    {
+      title: "failing by its method",
+      use: (query) => query.exec().catch(() => 1),
+      error: failure,
+      executed: 1,
+      counted: failed
+    }
+  ]
+  for (const { counted, error, executed, title, use } of rows) {
+    it(`is itself, is executed as often as without, and is measured once: ${title}`, async () => {
+      const query = new Query(error)
+      const { call, seen } = measuring(() => query)
+      assert.strictEqual(call(), query)
+      const [outcome] = await Promise.allSettled([use(query)])
+      const [expected] = await Promise.allSettled([use(new Query(error))])
+      if (title !== "used within another one") assert.deepStrictEqual(outcome, expected)
+      await new Promise(setImmediate)
+      assert.strictEqual(query.executed, executed)
+      assert.deepStrictEqual(seen(), counted)
+    })
+  }
+
+  it("is measured where a copy of it is executed", async () => {
+    const { call, seen } = measuring(() => new Query())
+    assert.strictEqual(await call().where("a").clone().where("b"), "a,b")
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  it("may have its methods as properties, as Prisma's have", async () => {
+    const { call, seen } = measuring(() => ({
+      then: (onFulfilled: (value: number) => unknown) => Promise.resolve(1).then(onFulfilled),
+      requestTransaction: () => Promise.resolve("in a transaction")
+    }))
+    assert.strictEqual(await call().requestTransaction(), "in a transaction")
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  it("that cannot be watched is over when it is returned, and goes on as it is", async () => {
+    const { call, seen } = measuring(() => Object.freeze({ then: (resolve: (value: number) => void) => resolve(1) }))
+    const result = call()
+    assert.deepStrictEqual(seen(), succeeded)
+    assert.strictEqual(await result, 1)
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+})
+
+describe("A process", () => {
+  it.scopedLive("sees the same unhandled rejections with and without the measurement, whatever is measured", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* child("promises.mjs")
+      assert.strictEqual(code, 0, stderr)
+      const rows: Readonly<Record<string, { before: Array<string>; measured: Array<string>; counts: object }>> =
+        JSON.parse(stdout)
+      assert.isAbove(Object.keys(rows).length, 20)
+      for (const [title, { before, counts, measured }] of Object.entries(rows)) {
+        assert.deepStrictEqual(measured, before, title)
+        const isRun = title !== "a lazy thenable, ignored"
+        assert.deepStrictEqual(counts, { observed: isRun ? 1 : 0, failed: isRun ? 1 : 0, running: 0 }, title)
+      }
+    })
+  )
+})
