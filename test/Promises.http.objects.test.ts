@@ -260,6 +260,32 @@ const asking: Readonly<Record<string, (measure: HttpMeasure) => Promise<Readonly
     }, "/things/1").catch(() => {})
     return { "GET /things/:id 200": 1, "GET /things/:id 404": 1, "GET /things/:id 500": 1 }
   },
+  "light-my-request, whose client goes away": async (measure) => {
+    const client = new AbortController()
+    const aborted = inject(
+      (request, response) => {
+        measure(request as never, response as never, route)
+        client.abort()
+      },
+      { url: "/things/1", signal: client.signal }
+    )
+    await aborted.catch(() => {})
+    // An answer never comes then.
+    await new Promise<void>((resolve) => {
+      const body = {
+        method: "POST",
+        payload: "a part",
+        simulate: { close: true, end: false, split: false, error: false }
+      } as const
+      const gone = (request: EventEmitter, response: ServerResponse) => {
+        measure(request as never, response, route)
+        request.on("close", resolve)
+        request.on("data", () => {})
+      }
+      void inject(gone as never, { url: "/things/1", ...body }, () => {})
+    })
+    return { "GET /things/:id 499": 1, "POST /things/:id 499": 1 }
+  },
   supertest: async (measure) => {
     const application = express()
     const closed: Array<Promise<unknown>> = []

@@ -301,6 +301,25 @@ describe("The status is the one that was sent", () => {
     )
   }
 
+  it.scopedLive("and where none was sent because its turn never came, 500", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const measure = httpMetrics({ registry })
+      const port = yield* listening(
+        createServer((request, response) => {
+          measure(request, response, () => pathOf(request))
+          if (pathOf(request) === "/first") response.write("part")
+          else response.end("never sent", () => {})
+          if (pathOf(request) === "/last") setImmediate(() => request.socket.destroy())
+        })
+      )
+      const connection = yield* rawConnection(port)
+      connection.send(["/first", "/second", "/last"].map((path) => requestLines(path)).join(""))
+      const { ended } = yield* endedAll(registry, 3)
+      assert.deepStrictEqual(ended, { "GET /first 200": 1, "GET /second 500": 1, "GET /last 500": 1 })
+    })
+  )
+
   it.scopedLive("over HTTP/2 too, also where it is changed and where the stream is cut", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()

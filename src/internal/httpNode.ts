@@ -23,8 +23,11 @@ export const emitsItsEnd = (response: ServerResponse, connection: Connection): b
   return streamOf(response) !== undefined || (response as unknown) instanceof Writable
 }
 
-// A socket that was destroyed emits its close, one that never was connected does not, nor does what is no stream.
-const isConnected = (connection: Connection): boolean =>
+/**
+ * Whether a connection emits its close. A socket that was destroyed does or has done so, one that never was connected does
+ * not, nor does what is no stream.
+ */
+export const isConnected = (connection: Connection): boolean =>
   typeof connection?.on === "function" &&
   typeof connection.writableLength === "number" &&
   (connection.pending !== true || connection.destroyed === true)

@@ -5,7 +5,7 @@ import type { ServerHttp2Stream } from "node:http2"
 import type { HttpRecorder, HttpRun } from "./httpMetrics.js"
 import { unmatched } from "./httpMetrics.js"
 import type { Connection } from "./httpNode.js"
-import { bytesOfRequest, contentTypeOf, emitsItsEnd, sizeOf, streamOf, whyCut } from "./httpNode.js"
+import { bytesOfRequest, contentTypeOf, emitsItsEnd, isConnected, sizeOf, streamOf, whyCut } from "./httpNode.js"
 import type { Excluding, LongLived } from "./httpOptions.js"
 import { notAsync, pathOf } from "./httpOptions.js"
 import type { Labels } from "./labels.js"
@@ -125,6 +125,7 @@ class Watched {
   private isEnding = false
   private isEnded = false
   private isFinished = false
+  private isAborted = false
   private isAwaited = false
   private isOver = false
 
@@ -243,12 +244,13 @@ class Watched {
     const { connection, response, stream } = this
     if (stream !== undefined) return response.writableEnded && !stream.aborted && stream.rstCode === 0
     // A write that failed finishes a response as well.
-    if (connection?.errored) return false
+    if (connection?.errored || this.isAborted) return false
     return this.isFinished || (response.writableFinished ?? (this.isEnded || (isEnded(response) ?? true)))
   }
 
   private whyCut(): number {
-    const { connection, response, stream } = this
+    const { connection, isAborted, response, stream } = this
+    if (isAborted) return 499
     if (stream !== undefined) return stream.rstCode === cancelled ? 499 : 500
     return whyCut(response, connection)
   }
@@ -259,8 +261,10 @@ class Watched {
     if (why === undefined) return sent ?? numberOf(response.statusCode)
     const { upgrade } = request as { readonly upgrade?: unknown }
     if (upgrade === true || sent === upgraded) return upgraded
-    if (why === 499) return isLongLived ? (sent ?? 200) : why
-    return sent ?? why
+    // One whose turn never came on its connection has sent nothing, whatever was written.
+    const begun = response.socket === null ? undefined : sent
+    if (why === 499) return isLongLived ? (begun ?? 200) : why
+    return begun ?? why
   }
 
   /** Whatever was made of the status afterwards. */
@@ -276,7 +280,7 @@ class Watched {
   }
 
   private awaitEnd(): void {
-    const { connection, response, stream } = this
+    const { connection, request, response, stream } = this
     if (typeof response.on === "function") {
       // Each of them may be missing where no server of Node.js has made the response.
       response.on("finish", () => this.finished())
@@ -287,12 +291,23 @@ class Watched {
       this.open = openOn(connection as Emitting)
       this.open.add(this)
     }
+    // Where no connection can close, a client that goes away closes its request before that was read.
+    if (stream === undefined && !isConnected(connection) && typeof request.on === "function") {
+      request.on("close", () => {
+        if (request.readableEnded === false) this.aborted()
+      })
+    }
     this.watchAnswer()
     if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
   }
 
   private finished(): void {
     this.isFinished = true
+    this.closed()
+  }
+
+  private aborted(): void {
+    this.isAborted = !this.isOver
     this.closed()
   }
 
