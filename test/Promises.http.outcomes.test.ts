@@ -577,3 +577,31 @@ describe("An async function of the options has failed: it is counted, its reject
     )
   }
 })
+
+describe("A metric of the caller's whose promises reject", () => {
+  it.scopedLive("is counted as one that fails, and nothing else changes", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const rejects = (): Promise<void> => Promise.reject(new Error("not written"))
+      const metric = {
+        inc: rejects,
+        dec: rejects,
+        observe: rejects,
+        labels: (_: Readonly<Record<string, string>>) => ({ inc: rejects, dec: rejects, observe: rejects })
+      }
+      const measure = httpMetrics({ registry, metrics: { duration: metric, inProgress: metric, responseSize: metric } })
+      const port = yield* listening(
+        createServer((request, response) => {
+          measure(request, response, () => "/")
+          response.end("as it is")
+        })
+      )
+      assert.strictEqual((yield* get(`http://127.0.0.1:${port}/`)).body, "as it is")
+      assert.deepStrictEqual((yield* endedAll(registry, 1)).ended, { "GET / 200": 1 })
+      const text = yield* Effect.promise(() => registry.metrics())
+      for (const counted of ['{operation="inc"} 1', '{operation="dec"} 1', '{operation="observe"} 2']) {
+        assert.include(text, `effect_prometheus_errors_total${counted}`)
+      }
+    })
+  )
+})

@@ -4,6 +4,7 @@ import { heldOn } from "./inProgress.js"
 import type { Gauge, Labels } from "./labels.js"
 import { tracking } from "./metric.js"
 import type { Reporter } from "./plan.js"
+import { heed } from "./plan.js"
 
 /** The requests of one method that are in progress on one gauge, whoever counts them. */
 export interface Held {
@@ -62,10 +63,10 @@ export class InProgress {
     }
   }
 
-  private write({ gauge }: Held, running: number, by: 1 | -1): void {
+  private write({ gauge, metric }: Held, running: number, by: 1 | -1): void {
     if (this.source.ownsGauge && gauge.set !== undefined) gauge.set(running)
-    else if (by === 1) gauge.inc()
-    else gauge.dec()
+    else if (by === 1) heed(gauge.inc(), "inc", metric, this.reporter)
+    else heed(gauge.dec(), "dec", metric, this.reporter)
   }
 
   private held(metric: object, method: string): Held {

@@ -3,6 +3,7 @@ import type { HttpDurationUnit, HttpLabel, HttpMetricName, HttpNaming, HttpShape
 import { defaultNames, httpFamilies } from "./httpMetrics.js"
 import type { Counter, Gauge, LabelNames, Labels, Observer } from "./labels.js"
 import { choiceOption, knownOptions, ownOptions, shown } from "./options.js"
+import { atOnce } from "./thenable.js"
 
 /**
  * Metrics of the caller's own in the place of those that are made on the registry; `false` leaves one out.
@@ -278,18 +279,7 @@ export const labelsOption = <Args extends ReadonlyArray<unknown>>(
 ): ((...args: Args) => Labels) | undefined => {
   if (given !== undefined && typeof given !== "function") throw new RangeError("labels must be a function")
   if ((given !== undefined) !== labelNames.length > 0) throw new RangeError("labelNames and labels need each other")
-  return given && ((...args) => notAsync("labels", given(...args)))
-}
-
-/**
- * What a function of the caller's gives back at once. One that is async has failed: it is not waited for, and its
- * rejection is handled here, or it would end the process.
- */
-export const notAsync = <A>(what: string, given: A): A => {
-  const { then } = (given ?? {}) as { readonly then?: unknown }
-  if (typeof then !== "function") return given
-  Reflect.apply(then, given, [undefined, () => {}])
-  throw new TypeError(`${what} must not be async: nothing waits for what it gives back`)
+  return given && ((...args) => atOnce(given(...args), "labels"))
 }
 
 /** Whose answers last as long as their clients want. */
@@ -305,7 +295,7 @@ export const longLivedOption = <Args extends ReadonlyArray<unknown>>(
 ): LongLived<Args> => {
   if (given === undefined) return { isLongLived: undefined }
   if (typeof given === "function") {
-    return { isLongLived: (_, __, ...args) => notAsync("longLived", given(...args)) }
+    return { isLongLived: (_, __, ...args) => atOnce(given(...args), "longLived") }
   }
   if (!Array.isArray(given) || !given.every((entry) => typeof entry === "string" && longLivedEntry.test(entry))) {
     throw new RangeError(
@@ -341,7 +331,7 @@ export const excludeOption = <Request>(
   given: ReadonlyArray<string> | ((request: Request) => boolean) | undefined
 ): Excluding<Request> => {
   if (typeof given === "function") {
-    return { excludes: (request) => notAsync("exclude", given(request)), excludesRoute: () => false }
+    return { excludes: (request) => atOnce(given(request), "exclude"), excludesRoute: () => false }
   }
   const list = given ?? []
   if (!Array.isArray(list) || !list.every((entry) => typeof entry === "string" && entry.startsWith("/"))) {

@@ -7,9 +7,10 @@ import { unmatched } from "./httpMetrics.js"
 import type { Connection } from "./httpNode.js"
 import { bytesOfRequest, contentTypeOf, emitsItsEnd, isConnected, sizeOf, streamOf, whyCut } from "./httpNode.js"
 import type { Excluding, LongLived } from "./httpOptions.js"
-import { notAsync, pathOf } from "./httpOptions.js"
+import { pathOf } from "./httpOptions.js"
 import type { Labels } from "./labels.js"
 import { onLeftOut } from "./leftOut.js"
+import { atOnce } from "./thenable.js"
 
 /**
  * How a request has ended.
@@ -204,7 +205,7 @@ class Watched {
 
   private pattern(): string | undefined {
     try {
-      const route: unknown = notAsync("route", this.route?.())
+      const route: unknown = atOnce(this.route?.(), "route")
       return route === undefined || route === null || route === "" ? undefined : String(route)
     } catch (error) {
       this.recorder.failed(error)

@@ -3,11 +3,13 @@ import type { HttpMetricName, HttpShape, HttpSource } from "./httpMetrics.js"
 import type { Counter, Labels, Observer } from "./labels.js"
 import { incrementing, observing } from "./metric.js"
 import type { Reporter } from "./plan.js"
+import { heed } from "./plan.js"
 
 /** The metrics that have all the labels. */
 export type Recorded = Exclude<HttpMetricName, "inProgress">
 
-type Write = (value: number, exemplar: Labels | undefined) => void
+/** Returns what the metric returns. */
+type Write = (value: number, exemplar: Labels | undefined) => unknown
 
 interface Written {
   readonly metric: object
@@ -67,6 +69,7 @@ export class AllSeries {
 
   /** Writes to one of the metrics; one that fails is told of. */
   write(name: Recorded, { labels, written }: Series, value: number, exemplar: Labels | undefined): void {
+    const operation = name === "requests" ? "inc" : "observe"
     let metric: object | undefined
     try {
       metric = this.source.metric(name)
@@ -78,9 +81,9 @@ export class AllSeries {
         known = { metric, write: writer(name, metric, labels) }
         written[name] = known
       }
-      known.write(value, exemplar)
+      heed(known.write(value, exemplar), operation, metric, this.reporter)
     } catch (error) {
-      this.reporter.failed(name === "requests" ? "inc" : "observe", metric ?? this.shape.families[name], error)
+      this.reporter.failed(operation, metric ?? this.shape.families[name], error)
     }
   }
 
