@@ -1,7 +1,7 @@
 /** The requests that a server of Node.js gets: when each has ended, how, and how large it was. */
-import { AsyncResource } from "node:async_hooks"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
+import { keptContext, newContext } from "./httpContext.js"
 import type { HttpRecorder, HttpRun } from "./httpMetrics.js"
 import { unmatched } from "./httpMetrics.js"
 import type { Connection } from "./httpNode.js"
@@ -42,7 +42,7 @@ export interface Asked extends Excluding<IncomingMessage>, LongLived<readonly [I
  * `route` is asked at the end, when the router has been through, and gives the *pattern* of the route (`/users/:id`), or
  * `undefined` where the request matched none. A path in the place of the pattern would be a series for each path that
  * anybody makes up. It is called in the asynchronous context (`AsyncLocalStorage`) in which the head of the answer was
- * sent, or where none was, in the one of this call.
+ * sent; where none was, in the one in which Express has found the route (by `expressRoute`), or else in that of this call.
  *
  * It never throws, whatever request and response it is given.
  *
@@ -167,7 +167,9 @@ class Watched {
   closed(): void {
     if (!this.over()) return
     try {
-      this.context.runInAsyncScope(this.record, this, (performance.now() - this.start) / 1e3)
+      // A router is further in than whoever has let the request in, and whoever answers is further in than that.
+      const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
+      context.runInAsyncScope(this.record, this, (performance.now() - this.start) / 1e3)
     } catch (error) {
       this.recorder.failed(error)
     } finally {
@@ -359,7 +361,6 @@ class Watched {
     try {
       this.status = numberOf(this.response.statusCode)
       this.head = head
-      // Whoever answers knows more of the request than whoever has let it in.
       this.context = newContext()
     } catch (error) {
       this.recorder.failed(error)
@@ -391,9 +392,6 @@ class Watched {
     }
   }
 }
-
-// Where the request is dealt with: whatever ends it may come from elsewhere.
-const newContext = (): AsyncResource => new AsyncResource("effect-prometheus/httpMetrics")
 
 const isEnded = ({ finished, writableEnded }: Partial<ServerResponse>): boolean | undefined => writableEnded ?? finished
 

@@ -1,5 +1,6 @@
 /** The route that Express found for a request, as a pattern. */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import { keepContext } from "../internal/httpContext.js"
 
 /**
  * The route of a request of Express (5, and 4), for `httpMetrics`: returns a function that returns the pattern of the route
@@ -145,6 +146,7 @@ class Routing {
     // What runs after the answer is not what answered.
     this.isAnswered = this.request.res?.headersSent === true
     this.found = this.isAnswered ? { pattern: this.pattern(), isRoute: true } : found
+    if (found.pattern !== undefined) keepContext(this.request)
   }
 
   private moved(url: string): void {

@@ -157,9 +157,8 @@ const httpMetrics: {
       /** The names of further labels, on all metrics but that of the requests in progress. */
       readonly labelNames: ReadonlyArray<Names>
       /**
-       * Their values, asked when a request has ended, in the asynchronous context (`AsyncLocalStorage`) in which the head
-       * of the answer was sent, or where none was, in the one in which the request was measured. Where it throws they are
-       * empty.
+       * Their values, asked when a request has ended, in the same asynchronous context (`AsyncLocalStorage`) as its
+       * `route`. Where it throws they are empty.
        */
       readonly labels: (
         request: IncomingMessage,
