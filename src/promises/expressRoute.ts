@@ -11,11 +11,13 @@ import { keepContext } from "../internal/httpContext.js"
  * - A pattern stays when an error leaves its router, and when a handler that has answered calls `next`.
  * - What answers without a path (`application.use(handler)`) has no pattern, nor has a 404.
  *
- * Clients cannot make patterns up. Express 5 with `router` 2.3 or newer says which path it matched, and that is taken as it
- * was declared. Older versions, and Express 4, keep only what the client sent: the pattern of a mount is then in lower
- * case, with the names of parameters in place of the segments that hold their values, from the right. A mount with other
- * parts than that has the names alone (`/:0`, `/:version`). Of these, 500 are distinguished in a process; all others are
- * `/*`, as is what is mounted above a router that calls this first.
+ * Clients cannot make patterns up. Express 5 with `router` 2.3 or newer says which path it matched: the pattern has that as
+ * it was declared. Older versions, and Express 4, keep only what the client sent. There the pattern of a mount is what was
+ * sent, in lower case, with the names of parameters in place of their values: of segments that are a value, from the right,
+ * then of a part of a segment (`/v:version`). Where that is not clear it is the names alone (`/:version`). A segment that
+ * has the value of a parameter by chance can then be taken for it, and a list of paths of one route is all of the list. A
+ * regular expression that is mounted without a group leaves what was sent: 500 mounts are distinguished in a process, and all
+ * others are `/*`. So is what is mounted above the router that calls this first.
  *
  * @example
  * import express from "express"
