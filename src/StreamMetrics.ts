@@ -414,9 +414,7 @@ const measured = <A, E, R>(
       const begin = Effect.flatMap(Scope.make(), (scope) =>
         Effect.withFiberRuntime<Pull<A, E, R>>((fiber) => {
           run = new StreamRun(plan, fiber, scope)
-          const pull = Channel.toPullIn(Channel.pipeTo(channel, watching<A, E>(run, elements)), scope)
-          // It would give the services of its beginning to the finalizers, which find those of the end without it.
-          return run.told(Effect.mapInputContext(pull, () => Context.empty() as Context.Context<R>))
+          return run.told(opened(Channel.pipeTo(channel, watching<A, E>(run, elements)), scope))
         })
       )
       const body = Channel.flatMap(Channel.fromEffect(begin), pulling)
@@ -426,6 +424,13 @@ const measured = <A, E, R>(
 }
 
 type Pull<A, E, R> = Effect.Effect<Either.Either<Chunk.Chunk<A>, unknown>, E, R>
+
+// `toPullIn` gives the services, fiber refs and flags of where it runs to the finalizers, which are to find those of the
+// end: it runs where all of them are the defaults, which change nothing. It does not wait for anything.
+const opened = <A, E, R>(channel: StreamChannel<A, E, R>, scope: Scope.Scope): Effect.Effect<Pull<A, E, R>> => {
+  const pull = Channel.toPullIn(channel, scope) as Effect.Effect<Pull<A, E, R>>
+  return Effect.runFork(pull).unsafePoll() ?? Effect.dieMessage("a channel was not opened at once")
+}
 
 const pulling = <A, E, R>(pull: Pull<A, E, R>): StreamChannel<A, E, R> => {
   const loop: StreamChannel<A, E, R> = Channel.flatMap(
