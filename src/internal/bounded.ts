@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { clearTimeout, setTimeout } from "./timer.js"
 
 /**
  * The exit of `effect`, or `undefined` if it has not ended within so many milliseconds; it is interrupted then, and

@@ -2,6 +2,8 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import type { Socket } from "node:net"
+import type { Timer } from "./timer.js"
+import { clearTimeout, now, setTimeout } from "./timer.js"
 
 /** What a connection is allowed. Times are in milliseconds. */
 export interface Allowance {
@@ -28,9 +30,9 @@ interface Connection {
   speaking: Socket | undefined
   /** How many requests of it wait for their answers, or have not taken them. */
   requests: number
-  /** Since when there is an answer that it has not taken, in milliseconds of `performance.now()`. */
+  /** Since when there is an answer that it has not taken, in milliseconds of `now()`. */
   untakenSince: number | undefined
-  late: NodeJS.Timeout | undefined
+  late: Timer | undefined
 }
 
 // So long, in milliseconds, an answer may be on its way to somebody who takes it.
@@ -125,7 +127,7 @@ class Following implements Connections {
     // It is there, and its turn has come.
     response.once("prefinish", () => {
       if (!this.connections.has(connection)) return
-      connection.untakenSince = performance.now()
+      connection.untakenSince = now()
       this.cutIn(this.allowance.taking, connection)
     })
     response.once("close", () => this.answered(connection))
@@ -177,7 +179,7 @@ const firstIdle = (connections: Iterable<Connection>): Connection | undefined =>
 }
 
 const slowest = (connections: Iterable<Connection>): Connection | undefined => {
-  const latest = performance.now() - onItsWay
+  const latest = now() - onItsWay
   let found: Connection | undefined
   for (const connection of connections) {
     const { untakenSince = Number.POSITIVE_INFINITY } = connection

@@ -3,6 +3,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypt
 import type { Refusal, Refused } from "./endpoint.js"
 import type { PasswordHash } from "./password.js"
 import { isOf } from "./password.js"
+import { now, setTimeout } from "./timer.js"
 
 /** What is known of those who are let in. It can be sent to a worker, and tells no password and no token. */
 export interface CheckedAuthentication {
@@ -55,11 +56,10 @@ let last: Promise<unknown> = Promise.resolve()
 const inTurn = <A>(verify: () => Promise<A>): Promise<A> => {
   let began = 0
   const result = last.then(() => {
-    began = performance.now()
+    began = now()
     return verify()
   })
-  const rest = (): Promise<void> =>
-    new Promise((resolve) => void setTimeout(resolve, performance.now() - began).unref())
+  const rest = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, now() - began).unref())
   last = result.then(rest, rest)
   return result
 }

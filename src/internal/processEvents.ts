@@ -1,6 +1,8 @@
 /** What cannot be read at a scrape, because it happens between two of them: garbage collections, and a late event loop. */
 import type { IntervalHistogram } from "node:perf_hooks"
-import { constants, monitorEventLoopDelay, PerformanceObserver, performance } from "node:perf_hooks"
+import { constants, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks"
+import type { Timer } from "./timer.js"
+import { clearTimeout, nextTurn, now, setTimeout } from "./timer.js"
 
 /** The kinds of garbage collections. */
 export const gcKinds = ["major", "minor", "incremental", "weakcb"] as const
@@ -49,18 +51,24 @@ export const generation = 60_000
 export class LagMonitor {
   private older: IntervalHistogram
   private younger: IntervalHistogram
-  private readonly turn: NodeJS.Timeout
+  private turn: Timer
 
   constructor(private readonly resolution: number) {
     this.older = this.begun()
     // The first pair is of one age until the first turn.
     this.younger = this.older
-    this.turn = setInterval(() => {
+    this.turn = this.nextGeneration()
+  }
+
+  private nextGeneration(): Timer {
+    const timer = setTimeout(() => {
       if (this.older !== this.younger) this.older.disable()
       this.older = this.younger
       this.younger = this.begun()
+      this.turn = this.nextGeneration()
     }, generation)
-    this.turn.unref()
+    timer.unref()
+    return timer
   }
 
   private begun(): IntervalHistogram {
@@ -87,7 +95,7 @@ export class LagMonitor {
   }
 
   stop(): void {
-    clearInterval(this.turn)
+    clearTimeout(this.turn)
     this.older.disable()
     this.younger.disable()
   }
@@ -95,8 +103,6 @@ export class LagMonitor {
 
 /** How late something is that is due at once, in seconds. */
 export const lagNow = (): Promise<number> => {
-  const start = performance.now()
-  return new Promise((resolve) => {
-    setImmediate(() => resolve((performance.now() - start) / 1e3))
-  })
+  const start = now()
+  return nextTurn().then(() => (now() - start) / 1e3)
 }

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 import { getHeapSpaceStatistics, getHeapStatistics } from "node:v8"
+import { now } from "./timer.js"
 
 /** Labels beside those that every metric has. */
 export type OwnLabels = Readonly<Record<string, string | number>>
@@ -13,11 +14,11 @@ export type Read = number | undefined | ReadonlyArray<readonly [OwnLabels, numbe
 export class Reading {
   private readonly values = new Map<unknown, unknown>()
   private readonly askers = new Set<object>()
-  private readonly taken = performance.now()
+  private readonly taken = now()
 
   /** Whether it can serve that metric: who asks again wants to know what is now, and so does who comes late. */
   serves(asker: object): boolean {
-    return !this.askers.has(asker) && performance.now() - this.taken < 100
+    return !this.askers.has(asker) && now() - this.taken < 100
   }
 
   servedTo(asker: object): void {

@@ -10,6 +10,7 @@ import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 import { bounded } from "./bounded.js"
 import { shown } from "./options.js"
+import { clearTimeout, setTimeout } from "./timer.js"
 
 /** A gauge of a client, as far as it is used. */
 export interface SettableGauge {

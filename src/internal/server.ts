@@ -14,7 +14,8 @@ import { listener } from "./listener.js"
 import { inTurns } from "./pace.js"
 import type { TlsMaterial } from "./secureContext.js"
 import { secureContext } from "./secureContext.js"
-import { longestTimer } from "./timer.js"
+import type { Timer } from "./timer.js"
+import { clearTimeout, longestTimer, setTimeout } from "./timer.js"
 
 /** Where to listen, and how. It can be sent to a worker. */
 export interface ListenOptions {
@@ -82,7 +83,7 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
         closing = true
-        let late: NodeJS.Timeout | undefined
+        let late: Timer | undefined
         const cut = setTimeout(() => {
           for (const socket of connections.all()) socket.destroy()
           server.closeAllConnections()

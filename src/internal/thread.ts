@@ -1,6 +1,5 @@
 /** The main thread's end of the worker: starts it, answers its scrapes, starts it anew if it dies, and ends it. */
 
-import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { Ask, NotScraped } from "./endpoint.js"
@@ -10,6 +9,8 @@ import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js
 import type { TlsMaterial } from "./secureContext.js"
 import type { ScrapeEvent } from "./selfMetrics.js"
 import type { Running } from "./server.js"
+import type { Timer } from "./timer.js"
+import { clearTimeout, nextTurn, now, setTimeout, sleep } from "./timer.js"
 import { WorkerStartError } from "./workerStartError.js"
 
 /** What the worker needs of the main thread. */
@@ -40,8 +41,7 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
   // The same port as before: it is the one that was registered.
   let options = { ...thread.options, listen: { ...thread.options.listen, port } }
 
-  const rest = (milliseconds: number): Promise<unknown> =>
-    sleep(milliseconds, undefined, { signal: closing.signal }).catch(() => {})
+  const rest = (milliseconds: number): Promise<unknown> => sleep(milliseconds, closing.signal).catch(() => {})
   const revive = async (pause: number): Promise<void> => {
     await rest(pause)
     for (let delay = firstDelay; !closing.signal.aborted; delay = Math.min(2 * delay, longestDelay)) {
@@ -58,12 +58,12 @@ export const startThread = async (thread: ThreadOptions): Promise<Running> => {
     }
   }
   const watch = (): void => {
-    const since = performance.now()
+    const since = now()
     current.died.then((reason) => {
       if (closing.signal.aborted) return
       thread.onTrouble(`${reason}; it is started anew`)
       // One that dies as soon as it lives would keep this thread busy with its successors.
-      reviving = revive(performance.now() - since < firstDelay ? firstDelay : 0)
+      reviving = revive(now() - since < firstDelay ? firstDelay : 0)
     })
   }
   watch()
@@ -167,7 +167,7 @@ const firstExposition = async (
   signal: AbortSignal
 ): Promise<Exposed | undefined> => {
   const done = new AbortController()
-  const late = sleep(firstTimeout, undefined, { signal: AbortSignal.any([signal, done.signal]) }).catch(() => undefined)
+  const late = sleep(firstTimeout, AbortSignal.any([signal, done.signal])).catch(() => {})
   const ask = { format: "text", names: undefined, timeout, isHurried: false } as const
   const exposed = await Promise.race([scrape(ask, () => {}), late])
   done.abort()
@@ -192,7 +192,7 @@ const answerer = (
       post({ tag: "Alive", id })
       wanted.add(id)
       // After a time in which this thread was stuck, the next messages say which of the scrapes are still waited for.
-      setImmediate(() => {
+      void nextTurn().then(() => {
         if (!wanted.delete(id)) return
         answer(id, ask).catch(() =>
           post({ tag: "NotScraped", id, status: 500, cause: "registry", message: "the registry could not be read" })
@@ -206,7 +206,7 @@ const answerer = (
 const closer =
   (worker: Worker, died: Promise<string>, post: (message: ToWorker) => void) =>
   async (deadline: number): Promise<void> => {
-    let patience: NodeJS.Timeout | undefined
+    let patience: Timer | undefined
     const closed = new Promise<void>((resolve) => {
       patience = setTimeout(resolve, deadline + 500)
       worker.on("message", (message: FromWorker | undefined | null) => {

@@ -13,12 +13,13 @@ import { ageMetric } from "./selfMetrics.js"
 import type { Running } from "./server.js"
 import { listen } from "./server.js"
 import { shared } from "./sharing.js"
-import { longestTimer } from "./timer.js"
+import type { Timer } from "./timer.js"
+import { clearTimeout, longestTimer, now, setTimeout } from "./timer.js"
 import { Writer } from "./writer.js"
 
 interface CachedFamily {
   readonly bytes: Uint8Array
-  /** In milliseconds of `performance.now()`. */
+  /** In milliseconds of `now()`. */
   readonly receivedAt: number
 }
 
@@ -38,7 +39,7 @@ class Cache {
   /** Takes in an exposition. One of all families replaces what was known; one of some replaces those of them. */
   put(exposed: Exposed): void {
     this.defaults = exposed.defaults
-    const receivedAt = performance.now()
+    const receivedAt = now()
     const known = this.formats.get(exposed.format)
     // Some families alone would pass for all of them.
     if (exposed.asked !== undefined && known === undefined) return
@@ -66,7 +67,7 @@ class Cache {
     const families = [...known.families].filter(([name]) => asked?.has(name) ?? true).map(([, family]) => family)
     const oldest = families.reduce((at, { receivedAt }) => Math.min(at, receivedAt), Number.POSITIVE_INFINITY)
     const receivedAt = families.length === 0 ? known.at : oldest
-    return { format, families: families.map(({ bytes }) => bytes), age: performance.now() - receivedAt }
+    return { format, families: families.map(({ bytes }) => bytes), age: now() - receivedAt }
   }
 }
 
@@ -113,7 +114,7 @@ class MainThread {
     this.lastId += 1
     const id = this.lastId
     return new Promise((resolve) => {
-      let timer: NodeJS.Timeout | undefined
+      let timer: Timer | undefined
       const within = (milliseconds: number, act: () => void): void => {
         clearTimeout(timer)
         timer = setTimeout(act, milliseconds)
