@@ -125,13 +125,17 @@ export class Answer {
 
   private counted<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
     return stream.pipe(
-      Stream.tapErrorCause((cause) => Effect.sync(() => void (this.broke = cause))),
+      Stream.tapErrorCause((cause) => Effect.sync(() => this.breaks(cause))),
       Stream.mapChunks((chunk) => {
         this.bytes = Chunk.reduce(chunk, this.bytes ?? 0, (bytes, part) => bytes + part.length)
         return chunk
       }),
       Stream.ensuringWith((exit) => Effect.sync(() => this.wasStreamed(exit)))
     )
+  }
+
+  private breaks(cause: Cause.Cause<unknown>): void {
+    this.broke = cause
   }
 
   private wasStreamed(exit: Exit.Exit<unknown, unknown>): void {
