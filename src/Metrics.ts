@@ -162,9 +162,9 @@ export type CheckInstruments<I> = CheckEntries<
  * The clock starts when the effect starts to run, not when it is built; each repetition and each retry is a run of its
  * own. Time is read from Effect's `Clock`, which is monotonic.
  *
- * An observer that throws changes nothing in the effect: it is logged as a warning once per metric and counted in
- * `effect_prometheus_errors_total{operation="observe"}` of the registry in context. The same holds for a function of
- * labels that throws.
+ * An observer that throws, or returns a promise that rejects, changes nothing in the effect: it is logged as a warning
+ * once per metric and counted in `effect_prometheus_errors_total{operation="observe"}` of the registry in context. The
+ * same holds for a function of labels that throws or is async.
  *
  * @example
  * import { Metrics } from "effect-prometheus"

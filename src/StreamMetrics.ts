@@ -214,9 +214,9 @@ export type CheckInstruments<I> = CheckEntries<
  *
  * Time is read from Effect's `Clock`, which is monotonic.
  *
- * An observer that throws changes nothing in the stream: it is logged as a warning once per metric and counted in
- * `effect_prometheus_errors_total{operation="observe"}` of the registry in context. The same holds for a function of
- * labels that throws.
+ * An observer that throws, or returns a promise that rejects, changes nothing in the stream: it is logged as a warning
+ * once per metric and counted in `effect_prometheus_errors_total{operation="observe"}` of the registry in context. The
+ * same holds for a function of labels that throws or is async.
  *
  * @example
  * import { StreamMetrics } from "effect-prometheus"

@@ -75,16 +75,30 @@ export type CheckInstruments<I> = CheckEntries<
 >
 
 /**
- * Takes a function, or decorates a method, and gives back the same function, measured: its parameters, `this`, `name`,
- * `length` and types stay; a function that is not async stays so; results, errors and rejections come through as the
- * same object.
+ * Takes a function, or decorates a method, and gives back the same function, measured: parameters, `this`, `name`,
+ * `length`, prototype, kind (async, generator), properties, symbols and types stay, and so does `new`. Results, errors
+ * and rejections are the same objects.
  *
- * A call is over when the function returns or throws, or, if it returned a promise, when that settles. A returned
- * promise keeps its class; any other thenable is followed by a plain `Promise`, and its `then` is called once: wrap what
- * awaits a query builder, not what builds it. An iterator is over when it is returned, not when it has been read.
+ * A call ends when the function returns or throws. Some results end later:
  *
- * As a decorator it serves both the standard (TC39) kind and `experimentalDecorators`, for methods only; on anything
- * else it throws a `TypeError`.
+ * - A promise ends when it settles. One with methods or properties of its own, or of a class derived from `Promise`, is
+ *   returned itself. Any other is followed by a promise of the same class.
+ * - A thenable whose `then` is not JavaScript's own can be lazy, as query builders are. It is returned itself, and its
+ *   `then` is called when the caller calls it. It is measured once: to the end of its first `then`, or of a promise that
+ *   another of its methods returns. If the caller uses it at once, the run begins with the call, else with that use. If
+ *   it is never used, there is no run.
+ * - A generator, sync or async, is measured from its first `next` until it has ended, has failed or was left. If it is
+ *   never read, there is no run. If it is dropped half way, it stays in progress.
+ *
+ * A function that takes a callback, or that returns a stream, a `Response` or another iterator, ends when it returns.
+ * Measure what `util.promisify` gives for the former; `StreamMetrics` and `httpMetrics` measure streams and responses.
+ *
+ * An unhandled rejection stays visible, and none is added, with one exception: if a function handles a rejection itself
+ * and returns the same promise, and its caller ignores that, the rejection is reported.
+ *
+ * As a decorator it serves both the standard (TC39) kind and `experimentalDecorators`, in any order with others; metadata
+ * of `reflect-metadata` stays. On a class, a field, an accessor or a parameter it throws a `TypeError`. What depends on
+ * the source text of a function (`toString()`) does not see the original.
  *
  * @since 0.1.0
  * @category models
@@ -101,7 +115,8 @@ export interface Wrapper {
 
 /**
  * Records on a `Metric`: given the metric alone it is a `Wrapper`; given a promise as well, it measures that promise
- * and gives back the one that follows it.
+ * and gives back the one that follows it, or the promise itself if it has methods or properties of its own. A thenable is
+ * followed by a `Promise`; its `then` is called once, at once.
  *
  * The compiler asks for labels where the metric has them, and for no others.
  *
@@ -144,8 +159,9 @@ export interface Combinator<Metric, Extra> {
  * Observes the run time in **seconds**, once per call, whether it returns, throws, resolves or rejects. Of a promise it
  * observes the time from now until it settles. Time is read from `performance.now()`, which is monotonic.
  *
- * An observer that throws changes nothing in the call: it is told as a process warning (`process.on("warning")`) once
- * per metric and counted in `effect_prometheus_errors_total{operation="observe"}`.
+ * An observer that throws, or returns a promise that rejects, changes nothing in the call: there is one process warning
+ * (`process.on("warning")`) per metric, and each failure is counted in
+ * `effect_prometheus_errors_total{operation="observe"}`. The same holds for a function of labels that throws or is async.
  *
  * @example
  * import { timed } from "effect-prometheus/Promises"
@@ -168,8 +184,9 @@ const timed: Combinator<Observer, unknown> = combinator((metric: Observer, optio
  * Counts errors: +1 for each call that throws or rejects, and for each promise that rejects. `only` narrows which. The
  * error comes through as the same object.
  *
- * A counter (or a predicate) that throws changes nothing in the call: it is told as a process warning once per metric
- * and counted in `effect_prometheus_errors_total{operation="inc"}`.
+ * A counter that throws, or returns a promise that rejects, changes nothing in the call: there is one process warning per
+ * metric, and each failure is counted in `effect_prometheus_errors_total{operation="inc"}`. The same holds for a predicate
+ * or a function of labels that throws or is async.
  *
  * @example
  * import { countExceptions } from "effect-prometheus/Promises"
@@ -190,8 +207,8 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * Keeps the number of calls in progress: +1 before the function is called, −1 when it has returned or thrown, or when
  * its promise has settled. If the +1 itself fails, no −1 follows.
  *
- * A gauge that throws changes nothing in the call: it is told as a process warning once per metric and counted in
- * `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
+ * A gauge that throws, or returns a promise that rejects, changes nothing in the call: there is one process warning per
+ * metric, and each failure is counted in `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
  *
  * It stays right where other code resets the gauge, removes its series or sets it to 0 or less meanwhile: the runs in
  * progress are forgotten then, and their ends take nothing off. A lower value that is set is not taken further down by

@@ -72,6 +72,15 @@ describe("a function keeps its type", () => {
     expect(timed(seconds)(withProperties).timeout).type.toBe<number>()
   })
 
+  test("a generator function, an async one and one whose promise has methods", () => {
+    const pages = async function* (from: number): AsyncGenerator<User, string, boolean> {
+      return (yield { id: String(from) }) ? "end" : "left"
+    }
+    expect(timed(seconds)(pages)).type.toBe<typeof pages>()
+    const cancellable = () => Object.assign(promise, { cancel: () => {} })
+    expect(timed(seconds)(cancellable)().cancel).type.toBe<() => void>()
+  })
+
   test("when it is wrapped twice", () => {
     expect(timed(seconds)(trackInprogress(running)(load))).type.toBe<typeof load>()
   })
