@@ -82,7 +82,7 @@ export type CheckHttpNames<L, Further extends string> = {
 
 type OtherLabels<L, K> = { readonly [P in HttpLabel]: P extends K ? never : HttpNameIn<L, P> }[HttpLabel]
 
-// Of those that keep their own names nobody takes one by mistake.
+// The default names are checked at run time.
 type OtherMetrics<L, K> = {
   readonly [P in HttpMetricName]: P extends K ? never : HttpNameIn<L, P, never>
 }[HttpMetricName]
@@ -177,7 +177,7 @@ const labelName = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
 const metricKeys = ["requests", "duration", "requestSize", "responseSize", "inProgress"] as const
 const labelKeys = ["method", "route", "status"] as const
 
-// What both clients give names of their own to.
+// Labels that histograms and summaries have themselves.
 const reserved = ["le", "quantile"]
 
 const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit): HttpNaming => {
@@ -229,7 +229,7 @@ const distinctLabels = (names: HttpNaming): void => {
   }
 }
 
-// A histogram has samples by three names of its own. Two metrics with one of them cannot be told apart by Prometheus.
+// A histogram has samples by three names of its own. Prometheus cannot distinguish two metrics that share one.
 const distinctSamples = (names: HttpNaming, own: OwnHttpMetrics): void => {
   const taken = new Map<string, HttpMetricName>()
   for (const key of metricKeys) {

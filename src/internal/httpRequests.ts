@@ -106,7 +106,7 @@ const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: 
 
 const upgraded = 101
 
-// What a client closes a stream with, whose answer it does not want any more.
+// The code with which a client closes a stream whose answer it no longer wants.
 const cancelled = 8
 
 // One request until its response is closed, as one object: functions of its own would be made anew for every request.
@@ -145,7 +145,7 @@ class Watched {
   begin(): void {
     const { request, response } = this
     this.run = this.recorder.begin(request.method ?? "")
-    // Who asks late may find it closed.
+    // It may be measured late.
     if (this.isClosed()) this.closed()
     else {
       this.awaitEnd()
@@ -167,7 +167,7 @@ class Watched {
   closed(): void {
     if (!this.over()) return
     try {
-      // A router is further in than whoever has let the request in, and whoever answers is further in than that.
+      // The latest that is known: where the head was sent, where the route was found, where the request arrived.
       const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
       context.runInAsyncScope(this.record, this, (performance.now() - this.start) / 1e3)
     } catch (error) {
@@ -351,7 +351,7 @@ class Watched {
     }
     if (typeof writeHead === "function") response.writeHead = heading as typeof writeHead
     if (typeof write === "function") response.write = writing as typeof write
-    // Of one that was begun before nobody knows how much was written.
+    // Parts that were written before are not known.
     if (!isBegun) this.bytes = 0
   }
 

@@ -108,8 +108,8 @@ export interface HttpMetricsOptions extends Options {
  * `names` and `durationUnit` give the metrics, their labels and the duration other names and another unit. Two calls on
  * one registry count each request once, unless they give its metrics different names.
  *
- * The request and the response may be those of a test tool, a serverless adapter or an in-process call. What such a
- * response does not tell is taken from its `end()`. Nothing here throws into the application: a metric that throws, a
+ * The request and the response may be those of a test tool, a serverless adapter or an in-process call. A
+ * response that emits no event has ended with its `end()`. Nothing here throws into the application: a metric that throws, a
  * function of the options that throws or is async, and a request that cannot be measured change nothing in the answer.
  * Each such failure is counted in `effect_prometheus_errors_total`, and the first of each kind is a process warning.
  *
