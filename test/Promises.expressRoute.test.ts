@@ -235,6 +235,34 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
+    title: "of applications of another version, or of another copy, in this one",
+    declare: (application, make) => {
+      for (const [version, other] of versions) {
+        const inner = other().use("/in/:x", leaf(make)).use("/of/:y", leaf(other)).get("/fail/:id", fail)
+        application.use(`/${version.replace(" ", "-")}/:z`, inner)
+      }
+      application.use(versions[make === express ? 1 : 0]?.[1]().get("/fail/:id", fail) ?? pass)
+      application.use(((_, __, response, ___) => void response.status(500).end()) as express.ErrorRequestHandler)
+    },
+    asked: {
+      "/Express-5/in/in/in/posts": "/Express-5/:z/in/:x/posts 200",
+      "/Express-5/1/of/2/3": "/Express-5/:z/of/:y/:id 200",
+      "/Express-5/1/fail/2": "/Express-5/:z/fail/:id 500",
+      "/Express-4/in/in/in/posts": "/Express-4/:z/in/:x/posts 200",
+      "/Express-4/1/of/2/3": "/Express-4/:z/of/:y/:id 200",
+      "/Express-4/1/fail/2": "/Express-4/:z/fail/:id 500",
+      "/fail/7": "/fail/:id 500"
+    },
+    in4: {
+      "/Express-5/in/in/in/posts": "/express-5/:z/in/:x/posts 200",
+      "/Express-5/1/of/2/3": "/express-5/:z/of/:y/:id 200",
+      "/Express-5/1/fail/2": "/express-5/:z/fail/:id 500",
+      "/Express-4/in/in/in/posts": "/express-4/:z/in/:x/posts 200",
+      "/Express-4/1/of/2/3": "/express-4/:z/of/:y/:id 200",
+      "/Express-4/1/fail/2": "/express-4/:z/fail/:id 500"
+    }
+  },
+  {
     title: "where the application changes what was matched",
     declare: (application, make) => {
       application.param("user", (request, _, next) => {

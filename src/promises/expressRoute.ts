@@ -79,8 +79,8 @@ class Routing {
   private mount: Mount
   private found = nothing
   private isAnswered = false
-  /** Whether a route was set, and not yet the path that it was matched by. */
-  private isRouted = false
+  /** The paths of a route that was set, of which the one that was matched is set next. */
+  private paths: ReadonlyArray<unknown> = []
   /** The path that a router has just matched. */
   private matched: unknown
   private readonly watched = new Set<symbol>()
@@ -154,7 +154,7 @@ class Routing {
   private moved(url: string): void {
     const { mount } = this
     if (url === mount.url) return
-    this.isRouted = false
+    this.paths = []
     if (url.startsWith(mount.url)) this.enter(url)
     else this.leave(url)
   }
@@ -187,9 +187,10 @@ class Routing {
   }
 
   private routed(route: unknown): void {
-    const path = textOf(Reflect.get(Object(route), "path"))
-    this.isRouted = path !== undefined
-    this.find(path === undefined ? nothing : { pattern: this.below(path), isRoute: true })
+    const path: unknown = Reflect.get(Object(route), "path")
+    const text = textOf(path)
+    this.paths = [path].flat(Number.POSITIVE_INFINITY)
+    this.find(text === undefined ? nothing : { pattern: this.below(text), isRoute: true })
   }
 
   private below(path: string): string {
@@ -200,9 +201,10 @@ class Routing {
   // A route is set before the path that it was matched by, and nothing is mounted under it.
   private match(path: unknown): void {
     const text = textOf(path)
-    if (this.isRouted && text !== undefined) this.find({ pattern: this.below(text), isRoute: true })
-    this.matched = this.isRouted || text === "/" || text === "" ? undefined : path
-    this.isRouted = false
+    const isRoute = text !== undefined && this.paths.includes(path)
+    if (isRoute) this.find({ pattern: this.below(text), isRoute })
+    this.matched = isRoute || text === "/" || text === "" ? undefined : path
+    this.paths = []
   }
 
   private watchNew(): void {
