@@ -9,6 +9,7 @@ import { Hono } from "hono"
 import { HTTPException } from "hono/http-exception"
 import { matchedRoutes } from "hono/route"
 import { Registry } from "prom-client"
+import type { HttpMeasure } from "../src/Promises.js"
 import { honoMetrics, httpMetrics, webHandler } from "../src/Promises.js"
 import { eventually, get } from "./support/http.js"
 import { endedIn, inProgressIn } from "./support/httpSamples.js"
@@ -25,7 +26,7 @@ const pass: MiddlewareHandler = (_, next) => next()
 
 interface Case {
   readonly title: string
-  readonly declare: (application: Hono) => void
+  readonly declare: (application: Hono, measure: HttpMeasure) => void
   /** Each path that is asked for, with its route and status. */
   readonly asked: Readonly<Record<string, string>>
 }
@@ -77,6 +78,16 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
+    title: "once, also for an application that is measured within one, and for an answer to what matches none",
+    declare: (application, measure) => {
+      application.notFound((context) => context.html("<p>the page of all paths", 200))
+      const inner = quiet()
+      inner.use(honoMetrics(measure, matchedRoutes)).get("/:id", (context) => context.text("inner"))
+      application.route("/in", inner)
+    },
+    asked: { "/in/7": "/in/:id 200", "/none": "unmatched 200" }
+  },
+  {
     title: "of what fails or answers before its route, and of what matches none",
     declare: (application) => {
       application.use("/admin/*", async (context, next) => {
@@ -101,12 +112,13 @@ const cases: ReadonlyArray<Case> = [
   }
 ]
 
-const measured = (registry: Registry, declare: (application: Hono) => void): Hono => {
+const measured = (registry: Registry, declare: Case["declare"]): Hono => {
   const application = quiet()
-  application.use(honoMetrics(httpMetrics({ registry }), matchedRoutes))
+  const measure = httpMetrics({ registry })
+  application.use(honoMetrics(measure, matchedRoutes))
   const metrics = webHandler({ registry })
   application.get("/metrics", (context) => metrics(context.req.raw, context.env))
-  declare(application)
+  declare(application, measure)
   return application
 }
 
@@ -159,21 +171,24 @@ describe("the route of a request of Hono is that", () => {
     })
   }
 
-  it("of each method, whatever the environment of the application is", async () => {
+  it("of each method, whatever the environment of the application is, also when a handler answers nothing", async () => {
     const registry = new Registry()
     const application = measured(registry, (hono) => {
       hono.post("/users", async (context) => context.text(await context.req.text(), 201))
+      hono.get("/nothing/:id", (() => undefined) as never)
       hono.on("PURGE", "/cache/:key", (context) => context.body(null, 204))
       hono.get("/users/:id", (context) => context.text("user"))
     })
     await application.request("/users", { method: "POST", body: "0123456789" })
     await application.request("/cache/7", { method: "PURGE" })
     await application.request("/users/7", { method: "HEAD" })
+    assert.strictEqual((await application.request("/nothing/7")).status, 500)
     await application.request("/users/7", {}, { KV: "of a worker" })
     assert.deepStrictEqual(endedIn(await registry.metrics()), {
       "POST /users 201": 1,
       "other /cache/:key 204": 1,
       "HEAD /users/:id 200": 1,
+      "GET /nothing/:id 500": 1,
       "GET /users/:id 200": 1
     })
   })

@@ -56,35 +56,55 @@ interface Handler {
  * @since 0.1.0
  * @category constructors
  */
-export const honoMetrics =
-  <C extends HonoContext>(
-    measure: HttpMeasure,
-    matchedRoutes: (context: C) => ReadonlyArray<HonoRoute>
-  ): ((context: C, next: () => Promise<void>) => Promise<void>) =>
-  async (context, next) => {
-    const route = (): string | undefined => answering(context, matchedRoutes(context))
+export const honoMetrics = <C extends HonoContext>(
+  measure: HttpMeasure,
+  matchedRoutes: (context: C) => ReadonlyArray<HonoRoute>
+): ((context: C, next: () => Promise<void>) => Promise<void>) => {
+  const middleware = async (context: C, next: () => Promise<void>): Promise<void> => {
+    const route = (): string | undefined => answering(context, matchedRoutes(context), middleware)
     const { incoming, outgoing } = (context.env ?? {}) as Partial<Bindings>
     if (incoming !== undefined && outgoing !== undefined) {
       measure(incoming, outgoing, route)
       return next()
     }
-    const { method, raw } = context.req
-    const { pathname, search } = new URL(raw.url)
-    const headers: Record<string, string> = {}
-    raw.headers.forEach((value, name) => {
-      headers[name] = value
-    })
-    const request = { method, url: `${pathname}${search}`, headers }
-    const response = Object.assign(new EventEmitter(), { statusCode: 500 })
-    measure(request as IncomingMessage, response as unknown as ServerResponse, route)
-    onLeftOut(raw, { leaveOut: () => leaveOut(request) })
+    const { raw } = context.req
+    // It can be used in an application and in one that is routed to.
+    const known = standIns.get(raw)
+    const { request, response } = known ?? standIn(context.req)
+    measure(request, response, route)
+    if (known !== undefined) return next()
     try {
       await next()
-      response.statusCode = context.res.status
+      if (context.finalized) response.statusCode = context.res.status
     } finally {
       response.emit("finish")
     }
   }
+  return middleware
+}
+
+interface StandIn {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+const standIns = new WeakMap<object, StandIn>()
+
+/** What is measured in place of a request of Node.js, and of its response. */
+const standIn = ({ method, raw }: HonoContext["req"]): StandIn => {
+  const { pathname, search } = new URL(raw.url)
+  const headers: Record<string, string> = {}
+  raw.headers.forEach((value, name) => {
+    headers[name] = value
+  })
+  const request = { method, url: `${pathname}${search}`, headers } as IncomingMessage
+  const response = Object.assign(new EventEmitter(), { statusCode: 500 }) as ServerResponse
+  const made = { request, response }
+  standIns.set(raw, made)
+  // Who answers with the metrics knows the request of Hono.
+  onLeftOut(raw, { leaveOut: () => leaveOut(request) })
+  return made
+}
 
 /** What `@hono/node-server` has in the `env`. */
 interface Bindings {
@@ -92,16 +112,17 @@ interface Bindings {
   readonly outgoing: ServerResponse
 }
 
-const answering = (context: HonoContext, routes: ReadonlyArray<HonoRoute>): string | undefined => {
+const answering = (context: HonoContext, routes: ReadonlyArray<HonoRoute>, middleware: Handler): string | undefined => {
   // Hono counts how far it has come in the list.
   const { routeIndex } = context.req
   const route = routes[routeIndex]
   if (route === undefined) return undefined
+  const handler = innermost(route.handler)
+  if (handler === middleware) return undefined
   const isLast = routeIndex === routes.length - 1
-  const isNotFound = isLast && context.finalized && context.res.status === 404
-  return isNotFound && takesNext(route.handler) ? undefined : route.path
+  return isLast && handler.length > 1 && context.finalized && context.res.status === 404 ? undefined : route.path
 }
 
 // Where an application handles its errors itself, `app.route` has put a function around each of its handlers.
-const takesNext = ({ __COMPOSED_HANDLER: inner, length }: Handler): boolean =>
-  inner === undefined ? length > 1 : takesNext(inner)
+const innermost = (handler: Handler): Handler =>
+  handler.__COMPOSED_HANDLER === undefined ? handler : innermost(handler.__COMPOSED_HANDLER)
