@@ -37,12 +37,15 @@ import { httpSource } from "./internal/httpMetrics.js"
 import type { Exchange, Measuring } from "./internal/httpMiddleware.js"
 import { measured, measuredRouter } from "./internal/httpMiddleware.js"
 import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
+import type { RpcGroup } from "./internal/httpRpc.js"
+import { measuredRpcs } from "./internal/httpRpc.js"
 import { messageOf } from "./internal/message.js"
 import type { MetricRegistry } from "./Registry.js"
 import { Registry, unsafeCountError, unsafeFamily } from "./Registry.js"
 
 export type { Exchange } from "./internal/httpMiddleware.js"
 export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
+export type { RpcGroup } from "./internal/httpRpc.js"
 
 /**
  * The metrics cannot be as they are asked for: an option is unknown or cannot be right (`reason: "InvalidOptions"`), or the
@@ -143,16 +146,21 @@ export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, 
  * Put it around everything: `HttpServer.serve(middleware)`, `HttpRouter.Default.serve(middleware)`,
  * `HttpApiBuilder.serve(middleware)`, `HttpLayerRouter.serve(app, { middleware })`, `HttpApp.toWebHandler(app, middleware)`;
  * with another one as `flow(middleware, HttpMiddleware.logger)`. A middleware outside of it that answers itself, such as
- * `HttpMiddleware.cors` does preflights, keeps these requests from it.
+ * `HttpMiddleware.cors` does preflights, keeps these requests from it: `flow(HttpMiddleware.cors(), middleware)` counts
+ * them.
+ *
+ * Each request counts once on each metric, however many middlewares and layers measure it on the same registry. What one
+ * of them leaves out by `exclude`, another one still counts. Handlers see the same request, services, spans and
+ * finalizers as without it.
  *
  * **Route.** The pattern of the router that matched, whole: with the prefixes of `HttpRouter.mountApp`, `prefixAll`,
  * `HttpApi` and `HttpLayerRouter`; `/files/*` for an app that is mounted under `/files` and has no router of its own.
  * `unmatched` is the one group for what matches none, and for an application without a router.
  *
- * **Status.** What was sent. 499 where the client went away before the answer was whole, whatever had been sent of it; 503
- * where the server interrupted the request or closed its connection; 408 or 400 where the rest of the request did not come
- * in time or could not be read; an error that carries its own response has that one's, and any other error or defect 500,
- * as has a body that breaks off.
+ * **Status.** What was sent. 499 where the client went away before the answer was whole, whatever had been sent of it,
+ * or where the body of a web response was cancelled; 503 where the server interrupted the request or closed its
+ * connection; 408 or 400 where the rest of the request did not come in time or could not be read; an error that carries
+ * its own response has that one's, and any other error or defect 500, as has a body that breaks off.
  *
  * **Websockets** have the status 101 as soon as they are open. They are in progress while they live, and have neither
  * duration nor sizes: how long they live says nothing of how fast requests are answered.
@@ -288,6 +296,46 @@ export const layerConfig = <
   Layer.unwrapEffect(
     Effect.map(unwrapped(settings), (read) => layer({ ...code, ...read } as unknown as Options<Names, O, M, L>))
   )
+
+/**
+ * The group of `@effect/rpc` that it is given, with each request measured by procedure and outcome: HTTP has one route
+ * and the status 200 for all of them. It is for the server alone, whatever the protocol and the handlers; give it in the
+ * place of the group to `RpcServer.layer`, `layerHttpRouter`, `toHttpApp` or `toWebHandler`.
+ *
+ * - `rpc_server_request_duration_seconds{procedure, outcome}` observes the time from the start of the handler until its
+ *   answer, or its stream, has ended, in **seconds**. Its `_count` is the number of requests.
+ * - `rpc_server_requests_in_progress{procedure}` is how many are being answered.
+ *
+ * `outcome` is `success`, `failure` (a typed error), `defect`, or `interrupt` (by the client, or by the server as it
+ * closes). `procedure` is the tag of the `Rpc`. Several requests in one HTTP request count each by itself. A middleware
+ * that is added to the group before this is measured with the handler; one that is added later is not. Not recorded is
+ * what reaches no handler: an unknown tag, and a payload that cannot be decoded.
+ *
+ * They are recorded on the registry in the context of the server. A registry that cannot take these metrics is logged as
+ * a warning, and the requests are answered unmeasured. It throws a `TypeError` if it is given no group.
+ *
+ * @example
+ * import { Rpc, RpcGroup, RpcSerialization, RpcServer } from "@effect/rpc"
+ * import { Effect, Layer, Schema } from "effect"
+ * import { HttpMetrics } from "effect-prometheus"
+ *
+ * class Users extends RpcGroup.make(
+ *   Rpc.make("user", { payload: { id: Schema.Number }, success: Schema.String })
+ * ) {}
+ *
+ * export const routes = RpcServer.layerHttpRouter({
+ *   group: HttpMetrics.rpc(Users),
+ *   path: "/rpc",
+ *   protocol: "http"
+ * }).pipe(
+ *   Layer.provide(Users.toLayer({ user: ({ id }) => Effect.succeed(`user ${id}`) })),
+ *   Layer.provide(RpcSerialization.layerJson)
+ * )
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const rpc: <Group extends RpcGroup>(group: Group) => Group = measuredRpcs
 
 const failed =
   (reason: HttpMetricsError["reason"]) =>

@@ -24,7 +24,7 @@ export type HttpDurationUnit = "seconds" | "milliseconds"
 export const unmatched = "unmatched"
 
 /** The bounds that OpenTelemetry's semantic conventions advise for `http.server.request.duration`, in seconds. */
-const durationBuckets: ReadonlyArray<number> = [
+export const durationBuckets: ReadonlyArray<number> = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10
 ]
 

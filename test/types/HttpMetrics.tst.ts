@@ -1,12 +1,13 @@
 import type { HttpApp, HttpLayerRouter, HttpServerResponse } from "@effect/platform"
 import { HttpApiBuilder, HttpMiddleware, HttpRouter, HttpServer } from "@effect/platform"
+import { Rpc, RpcGroup } from "@effect/rpc"
 import * as PrometheusIo from "@prometheus-io/client"
 import type { ConfigError, Effect, Layer } from "effect"
 import { Config, Exit, flow } from "effect"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
 import type { Exchange, HttpMetricsError, Middleware } from "../../src/HttpMetrics.js"
-import { layer, layerConfig, make, middleware } from "../../src/HttpMetrics.js"
+import { layer, layerConfig, make, middleware, rpc } from "../../src/HttpMetrics.js"
 
 interface Database {
   readonly _: unique symbol
@@ -107,4 +108,13 @@ test("options", () => {
   expect(make).type.not.toBeCallableWith({ exclude: "/health" })
   expect(make).type.not.toBeCallableWith({ exemplar: "span" })
   expect(make).type.not.toBeCallableWith({ exlude: [] })
+})
+
+test("a group of RPCs keeps its type", () => {
+  class Users extends RpcGroup.make(Rpc.make("user")) {}
+  const group = RpcGroup.make(Rpc.make("user"), Rpc.make("users"))
+  expect(rpc(group)).type.toBe<typeof group>()
+  expect(rpc(Users)).type.toBe<typeof Users>()
+  expect(rpc).type.not.toBeCallableWith(Rpc.make("user"))
+  expect(rpc).type.not.toBeCallableWith({})
 })
