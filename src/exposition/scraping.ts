@@ -8,6 +8,7 @@ import type { Ask, Endpoint, NotScraped, Scraped } from "../internal/endpoint.js
 import { newClashes, newFailures, newlyFailed, newlyLeftOut } from "../internal/failures.js"
 import type { Format } from "../internal/negotiation.js"
 import { contentTypes } from "../internal/negotiation.js"
+import type { Leaving } from "../internal/readings.js"
 import { LateError } from "../internal/readings.js"
 import type { Rendered, Rendering, Stopped } from "../internal/render.js"
 import { render as renderFamilies } from "../internal/render.js"
@@ -158,17 +159,31 @@ export const read = (
 ): Effect.Effect<Rendered, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
-      Effect.tryPromise({
-        try: (signal) => {
+      interruptible((leaving) => ({
+        try: () => {
           void lookForShortcuts(client)
-          return renderFamilies(registry, ask, knownShortcuts(), { ...rendering, signal })
+          return renderFamilies(registry, ask, knownShortcuts(), { ...rendering, leaving })
         },
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
-      }),
+      })),
       (rendered) => Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
     )
   )
+
+// Where it is interrupted, the render ends as well.
+const interruptible = <A, E>(
+  options: (leaving: Leaving) => { readonly try: () => Promise<A>; readonly catch: (cause: unknown) => E }
+): Effect.Effect<A, E> =>
+  Effect.suspend(() => {
+    const leaving: Leaving = { hasLeft: false, onLeave: undefined }
+    return Effect.onInterrupt(Effect.tryPromise(options(leaving)), () =>
+      Effect.sync(() => {
+        leaving.hasLeft = true
+        leaving.onLeave?.()
+      })
+    )
+  })
 
 const judged = (rendered: Rendered, { onError }: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> => {
   const { failures, stopped } = rendered

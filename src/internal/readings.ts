@@ -38,12 +38,18 @@ interface Reading {
 // again until it does: one that hangs would otherwise hang once more with each scrape.
 const running = new WeakMap<object, Reading>()
 
+/** Tells a render that it is not needed any more. An `AbortSignal` takes longer to make than a small registry to render. */
+export interface Leaving {
+  hasLeft: boolean
+  onLeave: (() => void) | undefined
+}
+
 /** Until when metrics are waited for. */
 export interface Patience {
   /** A moment of `now()`. Default: for as long as they take. */
   readonly until?: number | undefined
   /** Ends it before. */
-  readonly signal?: AbortSignal | undefined
+  readonly leaving?: Leaving | undefined
 }
 
 /** The readings of one exposition. */
@@ -82,7 +88,7 @@ export class Readings {
   }
 
   private inTime(reading: Reading): Promise<Answer | undefined> {
-    if (this.patience.until === undefined && this.patience.signal === undefined) return reading.result
+    if (this.patience.until === undefined && this.patience.leaving === undefined) return reading.result
     // One that has its answer ready is never late.
     const lateness = this.isLate ? nextTurn() : this.untilLate()
     return new Promise((resolve) => {
@@ -96,14 +102,14 @@ export class Readings {
   }
 
   private untilLate(): Promise<undefined> {
-    const { signal, until } = this.patience
+    const { leaving, until } = this.patience
     this.lateness ??= new Promise((resolve) => {
       const late = (): void => {
         this.isLate = true
         resolve(undefined)
       }
-      signal?.addEventListener("abort", late, { once: true })
-      if (signal?.aborted) late()
+      if (leaving !== undefined) leaving.onLeave = late
+      if (leaving?.hasLeft) late()
       if (until === undefined) return
       this.timer = setTimeout(late, Math.max(0, until - now()))
       // A process that has nothing else to wait for does not go on for this.

@@ -11,6 +11,7 @@ import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
+import type { Leaving } from "./readings.js"
 import { Readings } from "./readings.js"
 import type { SourceFamily } from "./sources.js"
 import { hasSources, sourced } from "./sources.js"
@@ -109,7 +110,7 @@ export interface Rendering {
    */
   readonly deadline?: { readonly at: number; readonly patience: number } | undefined
   /** Stops it before. */
-  readonly signal?: AbortSignal | undefined
+  readonly leaving?: Leaving | undefined
 }
 
 /**
@@ -120,7 +121,7 @@ export const render = async (
   registry: Readable,
   { format, names }: Pick<Ask, "format" | "names">,
   shortcuts: Shortcuts,
-  { deadline, memory, onProgress = () => {}, signal }: Rendering = {}
+  { deadline, memory, onProgress = () => {}, leaving }: Rendering = {}
 ): Promise<Rendered> => {
   const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map(
     (metric): Entry => ({ metric, name: registeredName(registry, metric), type: metric.type, isSourced: false })
@@ -137,8 +138,8 @@ export const render = async (
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   let stopped: Stopped | undefined
-  const readings = new Readings(pace, { until: deadline?.patience, signal })
-  const isOver = (): boolean => signal?.aborted === true || (deadline !== undefined && now() >= deadline.at)
+  const readings = new Readings(pace, { until: deadline?.patience, leaving })
+  const isOver = (): boolean => leaving?.hasLeft === true || (deadline !== undefined && now() >= deadline.at)
   const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, readings, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
   for (const { isSourced, metric } of chosen) {
