@@ -12,7 +12,8 @@
  *   for Effect itself never comes to the end of reading one then;
  * - a frequency, as a counter with the label `key`, which is what occurred.
  *
- * A bigint is exposed as the nearest number that Prometheus has, a 64-bit float.
+ * A bigint is exposed as the nearest number that Prometheus has, a 64-bit float. A value that is not a number, and whatever
+ * else a format forbids (see `Exposition`), is left out and logged once.
  *
  * Characters that a name cannot have become `_`, in names and in tags. A name that begins with a digit or an underscore,
  * which is not valid in both formats, gets `metric_` before it, a tag `tag_`; so does a tag `le` of a histogram, `quantile`

@@ -6,6 +6,17 @@
  * same format and filter share one render. One reading of a metric serves all renders that need it before it is over; a
  * render that begins later reads anew. If a metric fails, all of them fail with it, and it is counted once.
  *
+ * What a format forbids is left out and logged once as a warning; all else is served:
+ *
+ * - Of two families with samples of the same name, such as a histogram `jobs` and a gauge `jobs_count`, the one that is
+ *   registered first is exposed, in both formats. `effect_prometheus_metrics_left_out` is how many families are left out,
+ *   where there are any.
+ * - A value that is not a number, a counter that is NaN or negative, a quantile that is not from 0 to 1, buckets that do not
+ *   add up to their count, and a sample whose name or labels are not valid.
+ * - In OpenMetrics alone: the sum and the count of a histogram with buckets below 0 or with a negative sum, negative sums
+ *   and quantiles of a summary, and exemplars of a counter whose name does not end in `_total`. Text has the values.
+ * - A counter `jobs_total` beside a metric `jobs` is of type `unknown` in OpenMetrics.
+ *
  * A large registry is rendered in pieces of a few milliseconds, and the event loop goes on in between; only to read one
  * metric, and a `collect` that is synchronous, take the time that they take. The text of each series is kept for as long
  * as the series lives, which takes some 200 bytes for one with three labels; and up to 4 MiB of memory stay with a

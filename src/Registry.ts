@@ -37,7 +37,7 @@ import { knownGauges } from "./internal/gaugeChildren.js"
 import { messageOf } from "./internal/message.js"
 import { durationOption, knownOptions, shown } from "./internal/options.js"
 import type { Classes } from "./internal/registered.js"
-import { familyOn, newMetric, ownMetricOn } from "./internal/registered.js"
+import { checkNames, familyOn, newMetric, ownMetricOn } from "./internal/registered.js"
 import type { ScrapeValue } from "./internal/scrapeValue.js"
 import { ScrapeValues } from "./internal/scrapeValue.js"
 import type { OwnMetricName, Usable } from "./internal/selfMetrics.js"
@@ -88,7 +88,8 @@ export class Registry extends Context.Reference<Registry>()("effect-prometheus/R
 export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.succeed(Registry, registry)
 
 /**
- * The metric cannot be had: another one has its name (`reason: "Clash"`; the message says what differs), an option is
+ * The metric cannot be had: another one has its name, or has samples of the same name (`reason: "Clash"`; the message says
+ * what differs, or which one), an option is
  * unknown or cannot be right (`"InvalidOptions"`; the message names it), or the registry itself failed (`"Registry"`).
  * Nothing was registered.
  *
@@ -219,7 +220,9 @@ export type GaugeValue<Names extends string> = [Names] extends [never]
  * not take it off.
  *
  * It fails with a `RegistryError` if there is another metric by that name: one of another type, with other label names
- * (in whichever order), or that is otherwise where something is asked for. A counter of either client will do.
+ * (in whichever order), or that is otherwise where something is asked for. A counter of either client will do. It also fails
+ * if the samples of another metric have the same name: a histogram `jobs` has samples `jobs_bucket`, `jobs_sum` and
+ * `jobs_count`, and reserves `jobs_created`; a summary the same but for `_bucket`.
  *
  * @since 0.1.0
  * @category constructors
@@ -274,9 +277,10 @@ export const summary = <const Names extends string = never>(
  *
  * While the effect fails, dies, or takes longer than `timeout`, the gauge has no value: it is a metric that cannot be
  * read, which `onError` of the endpoint is for. A value that does not end when it is interrupted is not asked for again
- * until it has. Nothing of it is in the traces of the application.
+ * until it has. A value that is not a number is left out, which is logged once; a bigint becomes the nearest number. Nothing
+ * of it is in the traces of the application.
  *
- * It fails with a `RegistryError` if there is any metric by that name.
+ * It fails with a `RegistryError` if there is any metric by that name, or one with samples of that name.
  *
  * @example
  * import { Registry } from "effect-prometheus"
@@ -381,6 +385,7 @@ const unsafeGaugeEffect = <Names extends string, E, R>(
   if (!Effect.isEffect(options.value)) throw new RangeError(`value must be an effect, not ${shown(options.value)}`)
   const milliseconds = durationOption("timeout", options.timeout, "1 second")
   if (registry.getSingleMetric(name) !== undefined) throw new ClashError(`there is a metric ${name} already`)
+  checkNames(registry, family)
   const value = options.value as Effect.Effect<ScrapeValue, E, R>
   const values = new ScrapeValues(value, runtime, family.labelNames.length > 0, milliseconds)
   const made = newMetric(classes, family, function () {

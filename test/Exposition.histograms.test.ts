@@ -82,6 +82,9 @@ const changes: Readonly<Record<string, Change>> = {
   "that are none": () => []
 }
 
+// A bound that is no number is none of a bucket.
+const withoutSound = ["that are none", "that share a label with the name of the bound"]
+
 /** A few expositions in both formats, all of which say what `get` says. */
 const asTold = (registry: PromRegistry, change: (turn: number) => void): Effect.Effect<ReadonlyArray<string>> =>
   Effect.gen(function* () {
@@ -134,7 +137,7 @@ describe("A histogram that tells of samples", () => {
         for (const a of ["x", 'y"', "z"]) histogram.observe({ a, b: "\n" }, 1.5)
         telling(histogram, change)
         const bodies = yield* asTold(registry, (turn) => histogram.observe({ a: ["x", "z", "new"][turn] ?? "" }, 0.5))
-        if (title !== "that are none") assert.include(bodies.at(-1), "run_seconds_count")
+        if (!withoutSound.includes(title)) assert.include(bodies.at(-1), "run_seconds_count")
       })
     )
   }

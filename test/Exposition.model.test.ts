@@ -65,7 +65,9 @@ describe("Whatever happened since the last exposition, the next one", () => {
             for (const format of formats) {
               const body = await Effect.runPromise(bodyOnce(registry, format))
               assert.strictEqual(body, await Effect.runPromise(bodyOnce(askedOnly(registry), format)))
-              assert.strictEqual(readLines(body).length, turn.length)
+              // What is called otherwise is no sample of the metric.
+              const own = turn.filter(({ metricName = "made" }) => metricName === "made")
+              assert.strictEqual(readLines(body).length, own.length)
             }
           }
         }),

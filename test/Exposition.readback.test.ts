@@ -29,9 +29,9 @@ describe(`What is exposed in both formats of any registry (seed ${seed})`, () =>
 
   const clashing = soak(1_000)
   it(
-    `is read back equal where names clash in either format: ${clashing} registries`,
+    `is read back equal but for what is left out where names clash in either format: ${clashing} registries`,
     async () => {
-      const census = await readBack(anyClashingRegistry, clashing, { mayClash: true })
+      const census = await readBack(anyClashingRegistry, clashing)
       console.log(`read back equal from text and from OpenMetrics: ${census}`)
       assert.strictEqual(census.registries, clashing)
       assert.isAbove(census.clashing, 0.4 * clashing)

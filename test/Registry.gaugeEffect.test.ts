@@ -58,12 +58,7 @@ for (const withClient of bothClients) {
       ["throws where it is made", Effect.suspend(() => assert.fail("a throw")), "a throw"],
       ["interrupts itself", Effect.interrupt, "Interrupted by"],
       ["does not end", Effect.never, "its value was not there within 50 ms"],
-      ["does not end, even if it is interrupted,", Effect.uninterruptible(Effect.never), "was not there within 50 ms"],
-      ["gives no number", Effect.succeed("7"), 'its value must be a number, as it has no labels, not "7"'],
-      ["gives a text without any characters", Effect.succeed(""), "its value must be a number"],
-      ["gives a bigint", Effect.succeed(7n), "its value must be a number, as it has no labels, not 7"],
-      ["gives nothing", Effect.void, "its value must be a number, as it has no labels, not undefined"],
-      ["gives a list without having labels", Effect.succeed([]), "its value must be a number, as it has no labels"]
+      ["does not end, even if it is interrupted,", Effect.uninterruptible(Effect.never), "was not there within 50 ms"]
     ]
     for (const [title, broken, message] of failing) {
       it.scopedLive(`is a metric that cannot be read while its value ${title}, and shows no old number`, () =>
@@ -101,6 +96,57 @@ for (const withClient of bothClients) {
         })
       )
     }
+
+    const leftOut: ReadonlyArray<
+      readonly [title: string, value: unknown, lines: ReadonlyArray<string>, warning?: RegExp]
+    > = [
+      ["a text", "7", [], /its value must be a number, not "7"$/],
+      ["an empty text", "", [], /its value must be a number, not ""$/],
+      ["nothing", undefined, [], /its value must be a number, not undefined$/],
+      ["a list without having labels", [], [], /its value must be a number/],
+      ["a bigint", 7n, ["m 7"]],
+      ["NaN", Number.NaN, ["m NaN"]]
+    ]
+    for (const [title, value, expected, warning] of leftOut) {
+      it.scoped(`has no value while the effect gives ${title}, unless that is a number, and fails no scrape`, () =>
+        logged((told) =>
+          Effect.gen(function* () {
+            const { on, registry } = fresh(withClient)
+            let current: unknown = 5
+            yield* on(gaugeEffect({ name: "m", help, value: Effect.sync(() => current as number) }))
+            assert.deepStrictEqual(yield* lines(registry), ["m 5"])
+            current = value
+            for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), expected)
+            assert.strictEqual(told.length, warning === undefined ? 0 : 1)
+            if (warning !== undefined) assert.match(told[0] ?? "", warning)
+            current = 6
+            assert.deepStrictEqual(yield* lines(registry), ["m 6"])
+          })
+        )
+      )
+    }
+
+    it.scoped("has those of its series whose value is a number, where it has labels", () =>
+      logged((told) =>
+        Effect.gen(function* () {
+          const { on, registry } = fresh(withClient)
+          const all = [
+            { labels: { a: "text" }, value: "1" },
+            { labels: { b: "other label" }, value: 1 },
+            { labels: { a: "bigint" }, value: 2n },
+            null,
+            { labels: { a: "number" }, value: 3 }
+          ]
+          let current: unknown = all
+          const value = Effect.sync(() => current as never)
+          yield* on(gaugeEffect({ name: "m", help, labelNames: ["a"], value }))
+          assert.deepStrictEqual(yield* lines(registry), ['m{a="bigint"} 2', 'm{a="number"} 3'])
+          current = 7
+          assert.deepStrictEqual(yield* lines(registry), [])
+          assert.strictEqual(told.length, 1)
+        })
+      )
+    )
 
     it.scopedLive("is not asked again until it has ended, which it may refuse to when it is interrupted", () =>
       logged(() =>

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import { epilogues } from "../internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "../internal/endpoint.js"
-import { newClashes, newFailures, newlyFailed, newlyLeftOut } from "../internal/failures.js"
+import { newFailures, newlyFailed, newNotices } from "../internal/failures.js"
 import type { Format } from "../internal/negotiation.js"
 import { contentTypes } from "../internal/negotiation.js"
 import type { Leaving } from "../internal/readings.js"
@@ -211,13 +211,13 @@ const tell = (registry: MetricRegistry, rendered: Rendered, { isHurried }: Readi
   const told = { ...rendered, failures: isHurried ? all.filter(({ error }) => !(error instanceof LateError)) : all }
   for (let left = newlyFailed(registry, told); left > 0; left -= 1) unsafeCountError(registry, "collect")
   const failures = newFailures(registry, told)
-  const clashes = [...newClashes(registry, told), ...newlyLeftOut(registry, told)]
-  if (failures.length + clashes.length === 0) return Effect.void
+  const notices = newNotices(registry, told)
+  if (failures.length + notices.length === 0) return Effect.void
   return Effect.zipRight(
     Effect.forEach(failures, ({ error, name }) => Effect.logError(`collecting ${name} failed`, Cause.die(error)), {
       discard: true
     }),
-    Effect.forEach(clashes, (clash) => Effect.logWarning(clash), { discard: true })
+    Effect.forEach(notices, (notice) => Effect.logWarning(notice), { discard: true })
   )
 }
 

@@ -106,44 +106,59 @@ export class EffectFamily implements SourceFamily {
     if (this.kind === "frequency") return occurrencesOf(series)
     if (this.kind === "summary") return quantilesOf(this.name, series)
     if (this.kind === "histogram") return bucketsOf(this.name, series)
-    return [{ labels: series.labels, value: sumOf(series) }]
+    return [{ labels: series.labels, value: totalOf(series) }]
   }
 }
 
 const isSame = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): boolean =>
   some.length === others.length && some.every((bound, at) => bound === others[at])
 
-// All numbers of Prometheus are 64-bit floats: the nearest one to a bigint.
-const numberOf = (value: number | bigint): number => (typeof value === "bigint" ? Number(value) : value)
-
-const sumOf = ({ parts }: Series): number => {
-  const [value = Number.NaN, ...others] = parts.map(({ hook }) => {
-    const state = hook.get() as MetricState.MetricState.Counter<number | bigint> | MetricState.MetricState.Gauge<number>
-    return numberOf("count" in state ? state.count : state.value)
-  })
-  return others.reduce((sum, other) => sum + other, value)
+// Types alone make them numbers. Where one is none, the sample is left out. All numbers of Prometheus are 64-bit floats:
+// the nearest one to a bigint.
+const sumOf = (values: ReadonlyArray<unknown>): number => {
+  const [first, ...others] = values.map((value) => (typeof value === "bigint" ? Number(value) : value)) as Array<number>
+  return [first, ...others].every((value) => typeof value === "number")
+    ? others.reduce((sum, other) => sum + other, first as number)
+    : notANumber
 }
 
+const notANumber = undefined as unknown as number
+
+const totalOf = ({ parts }: Series): number =>
+  sumOf(
+    parts.map(({ hook }) => {
+      const state = hook.get() as MetricState.MetricState.Counter<number> | MetricState.MetricState.Gauge<number>
+      return "count" in state ? state.count : state.value
+    })
+  )
+
 function* occurrencesOf({ labels, parts }: Series): Generator<Sample> {
-  const counts = new Map<string, number>()
+  const counts = new Map<unknown, number>()
   for (const { hook } of parts) {
     for (const [occurrence, count] of (hook.get() as MetricState.MetricState.Frequency).occurrences) {
-      const key = wellFormed(String(occurrence))
+      const key = keyOf(occurrence)
       counts.set(key, (counts.get(key) ?? 0) + count)
     }
   }
   for (const [key, value] of counts) yield { labels: { ...labels, key }, value }
 }
 
+// What cannot be a text stays as it is, and its sample is left out.
+const keyOf = (occurrence: unknown): unknown => {
+  try {
+    return wellFormed(String(occurrence))
+  } catch {
+    return occurrence
+  }
+}
+
 function* quantilesOf(name: string, { labels, parts }: Series): Generator<Sample> {
   const [part] = parts
   if (part === undefined) return
   const { count, quantiles, sum } = part.hook.get() as MetricState.MetricState.Summary
-  let last = -1
-  for (const [quantile, value] of quantiles) {
-    // They are sorted. One that is there twice would be a series that is there twice.
-    if (!(quantile > last && quantile <= 1)) continue
-    last = quantile
+  for (const [at, [quantile, value]] of quantiles.entries()) {
+    // They are sorted. One that was asked for twice is there once.
+    if (quantile === quantiles[at - 1]?.[0]) continue
     yield { labels: { ...labels, quantile }, value: Option.getOrElse(value, () => Number.NaN) }
   }
   yield { metricName: `${name}_sum`, labels, value: sum }
@@ -153,17 +168,17 @@ function* quantilesOf(name: string, { labels, parts }: Series): Generator<Sample
 // In each of them are those below as well. What is in none, a NaN, is in the one up to infinity, which is their count.
 const distributionOf = ({ bounds, labels, parts }: Series): CumulativeSeries => {
   const cumulative: Array<number> = bounds.map(() => 0)
-  let sum = 0
+  const sums: Array<unknown> = []
   let count = 0
   for (const { divisor, hook } of parts) {
     const state = hook.get() as MetricState.MetricState.Histogram
     for (let at = 0; at < cumulative.length; at += 1) {
       cumulative[at] = (cumulative[at] ?? 0) + (state.buckets[at]?.[1] ?? 0)
     }
-    sum += state.sum / divisor
+    sums.push(typeof state.sum === "number" ? state.sum / divisor : state.sum)
     count += state.count
   }
-  return { labels, cumulative, sum, count }
+  return { labels, cumulative, sum: sumOf(sums), count }
 }
 
 function* bucketsOf(name: string, series: Series): Generator<Sample> {

@@ -27,7 +27,9 @@ export const readable = (hook: Hook, maxAge: object): Hook => {
     } finally {
       age.value = value
     }
-    return Number.isNaN(state.sum) ? state : (hook.get() as MetricState.MetricState.Summary)
+    // What is no number may hide one that is NaN.
+    const canBeSorted = typeof state.sum === "number" && !Number.isNaN(state.sum)
+    return canBeSorted ? (hook.get() as MetricState.MetricState.Summary) : state
   }
   return { get } as Hook
 }

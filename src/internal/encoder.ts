@@ -7,8 +7,12 @@
 
 import type { Kept } from "./kept.js"
 import type { LabelValues } from "./labelText.js"
-import { escapeQuoted, labelText } from "./labelText.js"
+import { escapeQuoted, validLabelText } from "./labelText.js"
+import { pointsOf } from "./metricPoints.js"
+import { isTotal, withoutTotal } from "./nameConflicts.js"
 import type { Format } from "./negotiation.js"
+import type { Rule } from "./sampleRules.js"
+import { brokenBy } from "./sampleRules.js"
 import type { Labelled } from "./texts.js"
 import { Walk } from "./texts.js"
 import type { Writer } from "./writer.js"
@@ -41,38 +45,19 @@ export interface Style {
   readonly format: Format
   /** Labels for every sample that does not have them. */
   readonly defaults: LabelValues | undefined
-  /** From `clashing`; of no use in text. */
+  /** Counters whose type is unknown in OpenMetrics, because their names clash there. */
   readonly clashes: ReadonlyMap<string, string>
+  /** Is called for what is left out of a family. */
+  readonly leaveOut: (family: string, rule: Rule) => void
 }
 
 /** What follows the last family. OpenMetrics, "Overall Structure": the exposition MUST end with EOF. */
 export const epilogues: { readonly [F in Format]: string } = { text: "", openmetrics: "# EOF\n" }
 
-/** No clashes, as there are none in text. */
-export const noClashes: ReadonlyMap<string, string> = new Map()
-
-/**
- * The counters whose names clash in OpenMetrics: their family loses `_total` there and meets one that is called so, or
- * one that is called like the `_created` that the family reserves (OpenMetrics, "Counter"). Such a counter is exposed as
- * `unknown`, under the name of its series. Each comes with the name that it clashes with.
- */
-export const clashing = (
-  metrics: ReadonlyArray<{ readonly name: string; readonly type: unknown }>
-): ReadonlyMap<string, string> => {
-  const taken = new Set(metrics.map(({ name }) => name))
-  return new Map(
-    metrics.flatMap(({ name, type }) => {
-      if (type !== "counter" || !isTotal(name)) return []
-      const family = withoutTotal(name)
-      const other = [family, `${family}_created`].find((reserved) => taken.has(reserved))
-      return other === undefined ? [] : [[name, other] as const]
-    })
-  )
-}
-
 /**
  * Writes a family from its samples, which come in pieces, and gives way after each of them. Where texts are `kept`, only
- * those of new series are built; where they are not, each line is written as it comes.
+ * those of new series are built; where they are not, each line is written as it comes. What `sampleRules` forbid is left
+ * out.
  *
  * A series has the same name and the same labels in both formats. OpenMetrics, "Counter": the sample of a counter MUST
  * end in `_total`; one whose name does not is therefore `unknown`.
@@ -85,24 +70,33 @@ export function* encodeSamples(
   kept?: Kept
 ): Generator<void> {
   const { name } = family
-  const type = writeHead(writer, family, style)
+  const encoding: Encoding = {
+    name,
+    style,
+    isCounter: family.type === "counter",
+    type: writeHead(writer, family, style)
+  }
+  const isPoints = family.type === "histogram" || family.type === "summary"
+  const samples = isPoints ? pointsOf(pieces, family, style) : pieces
+  const belongs = (metricName: string): boolean =>
+    metricName === name || (isPoints && metricName.startsWith(`${name}_`))
   const textOf = ({ metricName = name, labels }: Sample): string => {
-    const all = labelText(labels, style.defaults)
+    const all = belongs(metricName) ? validLabelText(labels, style.defaults) : undefined
+    if (all === undefined) return ""
     return all === "" ? `${metricName} ` : `${metricName}{${all}} `
   }
-  const canHaveExemplars = style.format === "openmetrics" && (type === "counter" || type === "histogram")
-  const exemplarOf = ({ exemplar, metricName = name }: Sample): string =>
-    exemplar && canHaveExemplars && takesExemplar(type, metricName) ? exemplarText(exemplar) : ""
   const walk = kept && new Walk<Sample>(kept.samples, textOf)
-  for (const samples of pieces) {
+  for (const piece of samples) {
     if (walk === undefined) {
       let lines = ""
-      for (const sample of samples) {
-        const exemplar = sample.exemplar ? exemplarOf(sample) : ""
-        lines += `${textOf(sample)}${numberText(sample.value)}${exemplar}\n`
+      for (const sample of piece) {
+        const text = textOf(sample)
+        const value = numberOf(sample, text === "", encoding)
+        if (value === undefined) continue
+        lines += `${text}${numberText(value)}${sample.exemplar ? exemplarOf(sample, encoding) : ""}\n`
       }
       writer.text(lines)
-    } else writeKept(writer, samples, walk, exemplarOf)
+    } else writeKept(writer, piece, walk, encoding)
     yield
   }
   if (kept !== undefined && walk !== undefined) {
@@ -111,39 +105,67 @@ export function* encodeSamples(
   }
 }
 
-const writeKept = (
-  writer: Writer,
-  samples: ReadonlyArray<Sample>,
-  walk: Walk<Sample>,
-  exemplarOf: (sample: Sample) => string
-): void => {
+/** A family on its way into a text. */
+interface Encoding {
+  readonly name: string
+  readonly style: Style
+  readonly isCounter: boolean
+  /** As it is written. */
+  readonly type: string
+}
+
+const writeKept = (writer: Writer, samples: ReadonlyArray<Sample>, walk: Walk<Sample>, encoding: Encoding): void => {
+  const { isCounter } = encoding
   const first = walk.meet(samples)
   const { texts } = walk
   const room = texts.lengthFrom(first) + samples.length * roomForValue
   writer.reserve(room)
   for (let index = 0; index < samples.length; index += 1) {
     const sample = samples[index] as Sample
-    writer.unsafeCopy(texts.bytes, texts.start(first + index), texts.end(first + index))
-    writer.unsafeNumber(sample.value)
+    const start = texts.start(first + index)
+    const end = texts.end(first + index)
+    let value: number | undefined = sample.value
+    if (start === end || typeof value !== "number" || (isCounter && !(value >= 0))) {
+      value = numberOf(sample, start === end, encoding)
+      if (value === undefined) continue
+    }
+    writer.unsafeCopy(texts.bytes, start, end)
+    writer.unsafeNumber(value)
     if (sample.exemplar) {
-      writer.text(exemplarOf(sample))
+      writer.text(exemplarOf(sample, encoding))
       writer.reserve(room)
     }
     writer.unsafeNewline()
   }
 }
 
+// The value to write, unless the sample is left out. All numbers of Prometheus are 64-bit floats.
+const numberOf = ({ value }: Sample, isInvalid: boolean, { isCounter, name, style }: Encoding): number | undefined => {
+  const rule = isInvalid ? "labels" : brokenBy(value, isCounter)
+  if (rule === undefined) return Number(value)
+  style.leaveOut(name, rule)
+  return undefined
+}
+
+// OpenMetrics, "Exemplars": on the total of a counter and on the buckets of a histogram, nowhere else.
+const exemplarOf = ({ exemplar, metricName }: Sample, { isCounter, name, style, type }: Encoding): string => {
+  if (!exemplar || style.format === "text") return ""
+  if (type === "counter" || metricName === `${name}_bucket`) return exemplarText(exemplar, name, style)
+  style.leaveOut(name, isCounter ? (isTotal(name) ? "exemplarOfClash" : "exemplarOfUnknown") : "exemplarElsewhere")
+  return ""
+}
+
 /** Writes what stands before the samples, and tells the type that stands there. */
 export const writeHead = (writer: Writer, { name, help, type }: FamilyInfo, { format, clashes }: Style): string => {
   if (format === "text") {
     const known = isKnown(type) ? type : "untyped"
-    writer.text(`# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${known}\n`)
+    writer.text(`# HELP ${name} ${escapeHelp(textual(help))}\n# TYPE ${name} ${known}\n`)
     return known
   }
   const canCount = isTotal(name) && !clashes.has(name)
   const known = isKnown(type) && (type !== "counter" || canCount) ? type : "unknown"
   const family = known === "counter" ? withoutTotal(name) : name
-  writer.text(`# HELP ${family} ${escapeQuoted(help)}\n# TYPE ${family} ${known}\n`)
+  writer.text(`# HELP ${family} ${escapeQuoted(textual(help))}\n# TYPE ${family} ${known}\n`)
   return known
 }
 
@@ -155,23 +177,26 @@ export const writeHead = (writer: Writer, { name, help, type }: FamilyInfo, { fo
  * lexer takes it for the end (`openMetricsLexer.next` knows it in label values and help alone). An exemplar is not worth
  * that.
  */
-export const exemplarText = (exemplar: Exemplar | null | undefined): string => {
-  if (!exemplar || typeof exemplar.value !== "number") return ""
-  const entries = Object.entries(exemplar.labelSet)
-  if (!entries.every(([name]) => /^[a-zA-Z_]\w*$/.test(name))) return ""
-  const characters = entries.flat().join("")
-  if ([...characters].length > 128 || characters.includes("\0")) return ""
-  const time = exemplar.timestamp === undefined ? "" : ` ${numberText(exemplar.timestamp)}`
-  return ` # {${labelText(exemplar.labelSet)}} ${numberText(exemplar.value)}${time}`
+export const exemplarText = (exemplar: Exemplar | null | undefined, family: string, { leaveOut }: Style): string => {
+  // The clients have none as the value of an exemplar that they have refused with an exception.
+  if (!exemplar || exemplar.value === null) return ""
+  const text = validExemplarText(exemplar)
+  if (text === "") leaveOut(family, "exemplar")
+  return text
 }
 
-// OpenMetrics, "Exemplars": on the total of a counter and on the buckets of a histogram, nowhere else.
-const takesExemplar = (type: string, series: string): boolean =>
-  type === "counter" || (type === "histogram" && series.endsWith("_bucket"))
+const validExemplarText = ({ labelSet, timestamp, value }: Exemplar): string => {
+  if (typeof value !== "number" || typeof labelSet !== "object" || labelSet === null) return ""
+  const labels = validLabelText(labelSet)
+  if (labels === undefined) return ""
+  const characters = Object.entries(labelSet).flat().join("")
+  if ([...characters].length > 128 || characters.includes("\0")) return ""
+  const time = typeof timestamp === "number" && Number.isFinite(timestamp) ? ` ${numberText(timestamp)}` : ""
+  return ` # {${labels}} ${numberText(value)}${time}`
+}
 
-const isTotal = (name: string): boolean => name.endsWith("_total") && name !== "_total"
-
-const withoutTotal = (name: string): string => name.slice(0, -"_total".length)
+// What is not made by a client may have none.
+const textual = (help: unknown): string => (typeof help === "string" ? help : "")
 
 const isKnown = (type: unknown): type is string =>
   type === "counter" || type === "gauge" || type === "histogram" || type === "summary"

@@ -4,16 +4,14 @@ import type { Failure, Rendered } from "./render.js"
 interface Told {
   /** The metrics that fail now. */
   readonly failing: Set<string>
-  /** The families that clash. */
-  readonly clashes: Set<string>
-  /** What is left out. */
-  readonly leftOut: Set<string>
+  /** What was logged once, and is not again. */
+  readonly notices: Set<string>
 }
 
 const told = new WeakMap<object, Told>()
 
 const toldOf = (registry: object): Told => {
-  const known = told.get(registry) ?? { failing: new Set(), clashes: new Set(), leftOut: new Set() }
+  const known = told.get(registry) ?? { failing: new Set(), notices: new Set() }
   told.set(registry, known)
   return known
 }
@@ -40,24 +38,11 @@ export const newFailures = (registry: object, { failures, families }: Rendered):
   return fresh
 }
 
-/** Those of the clashes that were not there before, as sentences. */
-export const newClashes = (registry: object, { clashes }: Rendered): ReadonlyArray<string> => {
-  if (clashes.size === 0) return []
-  const known = toldOf(registry).clashes
-  const fresh = [...clashes].filter(([name]) => !known.has(name))
-  for (const [name] of fresh) known.add(name)
-  return fresh.map(
-    ([name, other]) =>
-      `in OpenMetrics the family of the counter ${name} would clash with the metric ${other}: ` +
-      "it is exposed there with type unknown"
-  )
-}
-
-/** Those of the sentences about what is left out that were not told before. */
-export const newlyLeftOut = (registry: object, { leftOut }: Rendered): ReadonlyArray<string> => {
-  if (leftOut.length === 0) return []
-  const known = toldOf(registry).leftOut
-  const fresh = leftOut.filter((sentence) => !known.has(sentence))
-  for (const sentence of fresh) known.add(sentence)
-  return fresh
+/** Those of the notices that were not there before. */
+export const newNotices = (registry: object, { notices }: Rendered): ReadonlyArray<string> => {
+  if (notices.size === 0) return []
+  const known = toldOf(registry).notices
+  const fresh = [...notices].filter(([key]) => !known.has(key))
+  for (const [key] of fresh) known.add(key)
+  return fresh.map(([, sentence]) => sentence)
 }

@@ -7,7 +7,10 @@ import { exemplarText, writeHead } from "./encoder.js"
 import type { SampledSeries } from "./histogramSamples.js"
 import type { Kept } from "./kept.js"
 import type { LabelValues } from "./labelText.js"
-import { labelText } from "./labelText.js"
+import { labelText, validLabelText } from "./labelText.js"
+import { bucketRule, sumRule } from "./metricPoints.js"
+import type { Rule } from "./sampleRules.js"
+import { isIn } from "./sampleRules.js"
 import type { Texts } from "./texts.js"
 import { Walk } from "./texts.js"
 import { numberText, roomForValue, Writer } from "./writer.js"
@@ -59,22 +62,23 @@ export function* encodeHistogram(
   const known = kept?.lines
   const lines = known?.areFor(family.upperBounds) ? known : new Lines(family, style.defaults)
   if (kept !== undefined) kept.lines = lines
-  const withExemplars = style.format === "openmetrics"
+  if (!lines.isInOrder) throw new IrregularError()
   const ownLabels = ({ labels = {} }: HistogramSeries): string => {
     for (const name in labels) if (taken.has(name)) throw new IrregularError()
-    const own = labelText(labels)
+    const own = validLabelText(labels)
+    if (own === undefined) throw new IrregularError()
     return own === "" ? "} " : `,${own}} `
   }
   const walk = kept && new Walk<HistogramSeries>(kept.histograms, ownLabels)
   for (const series of pieces) {
     if (walk === undefined) {
       let text = ""
-      for (const each of series) text += lines.text(each, ownLabels(each), withExemplars)
+      for (const each of series) text += lines.text(each, ownLabels(each), style)
       writer.text(text)
     } else {
       const first = walk.meet(series)
       for (let index = 0; index < series.length; index += 1) {
-        lines.write(writer, series[index] as HistogramSeries, walk.texts, first + index, withExemplars)
+        lines.write(writer, series[index] as HistogramSeries, walk.texts, first + index, style)
       }
     }
     yield
@@ -90,6 +94,11 @@ export function* encodeHistogram(
  * and the count. What follows are the labels of the series, `,a="b"} ` or `} `, and the value.
  */
 export class Lines {
+  /** Whether the bounds increase. */
+  readonly isInOrder: boolean
+  private readonly name: string
+  // The first of the bounds.
+  private readonly lowest: number
   private readonly upperBounds: ReadonlyArray<number>
   private readonly bounds: ReadonlyArray<string>
   private readonly heads: ReadonlyArray<string>
@@ -104,6 +113,10 @@ export class Lines {
     { name, upperBounds }: HistogramInfo,
     private readonly defaults: LabelValues | undefined
   ) {
+    const ranks = upperBounds.map(Number)
+    this.isInOrder = ranks.every((rank, at) => (at === 0 ? !Number.isNaN(rank) : rank > (ranks[at - 1] as number)))
+    this.lowest = ranks[0] ?? 0
+    this.name = name
     this.upperBounds = [...upperBounds]
     this.bounds = upperBounds.map(String)
     this.left = this.bounds.indexOf("Infinity")
@@ -124,52 +137,78 @@ export class Lines {
   }
 
   /** The lines of a series with those labels. */
-  text(series: HistogramSeries, own: string, withExemplars: boolean): string {
+  text(series: HistogramSeries, own: string, style: Style): string {
     const { heads, left } = this
     const values = this.valuesOf(series)
     const buckets = this.bounds.length
+    const end = this.endOf(values, style)
     let text = ""
-    for (let line = 0; line <= buckets; line += 1) {
+    for (let line = 0; line < Math.min(end, buckets + 1); line += 1) {
       if (line === left) continue
-      const exemplar = withExemplars ? this.exemplarOf(series, line) : ""
-      text += `${heads[line]}${own}${numberText(values[line])}${exemplar}\n`
+      text += `${heads[line]}${own}${numberText(values[line] as number)}${this.exemplarOf(series, line, style)}\n`
     }
-    for (let line = buckets + 1; line <= buckets + 2; line += 1) {
+    for (let line = buckets + 1; line < end; line += 1) {
       const head = heads[line] as string
-      text += `${this.isBare(own.length) ? head.slice(0, -1) : head}${this.defaults ? own : own.slice(1)}${numberText(values[line])}\n`
+      const labels = `${this.isBare(own.length) ? head.slice(0, -1) : head}${this.defaults ? own : own.slice(1)}`
+      text += `${labels}${numberText(values[line] as number)}\n`
     }
     return text
   }
 
   /** Writes the lines of a series whose labels stand in that place of the texts. */
-  write(writer: Writer, series: HistogramSeries, texts: Texts, place: number, withExemplars: boolean): void {
+  write(writer: Writer, series: HistogramSeries, texts: Texts, place: number, style: Style): void {
     const { left } = this
     const heads = this.headBytes()
     const values = this.valuesOf(series)
     const buckets = this.bounds.length
+    const last = this.endOf(values, style)
+    const withExemplars = style.format === "openmetrics"
     const start = texts.start(place)
     const end = texts.end(place)
     const room = heads.length + values.length * (end - start + roomForValue)
     writer.reserve(room)
-    for (let line = 0; line <= buckets; line += 1) {
+    for (let line = 0; line <= buckets && line < last; line += 1) {
       if (line === left) continue
       this.unsafeHead(writer, heads, line)
       writer.unsafeCopy(texts.bytes, start, end)
       writer.unsafeNumber(values[line] as number)
-      const exemplar = withExemplars ? this.exemplarOf(series, line) : ""
+      const exemplar = withExemplars ? this.exemplarOf(series, line, style) : ""
       if (exemplar !== "") {
         writer.text(exemplar)
         writer.reserve(room)
       }
       writer.unsafeNewline()
     }
-    for (let line = buckets + 1; line <= buckets + 2; line += 1) {
+    for (let line = buckets + 1; line < last; line += 1) {
       this.unsafeHead(writer, heads, line)
       if (this.isBare(end - start)) writer.length -= 1
       writer.unsafeCopy(texts.bytes, this.defaults ? start : start + 1, end)
       writer.unsafeNumber(values[line] as number)
       writer.unsafeNewline()
     }
+  }
+
+  // Before which line a series ends: before the first where its buckets break a rule, and before its sum where that does.
+  private endOf(values: ReadonlyArray<number>, { format, leaveOut }: Style): number {
+    const sum = this.bounds.length + 1
+    const isStrict = isIn(format, "wholeCount")
+    let below = 0
+    for (let line = 0; line < sum; line += 1) {
+      const value = values[line] as number
+      const rule = typeof value === "number" ? bucketRule(value, below, isStrict) : "value"
+      if (rule !== undefined) return this.leaveOut(rule, leaveOut, 0)
+      below = value
+    }
+    const isNumber = typeof values[sum] === "number" && typeof values[sum + 1] === "number"
+    if (!isNumber) return this.leaveOut("value", leaveOut, 0)
+    if (values[sum + 1] !== below) return this.leaveOut("buckets", leaveOut, 0)
+    const rule = sumRule(values[sum] as number, this.lowest)
+    return rule === undefined || !isIn(format, rule) ? sum + 2 : this.leaveOut(rule, leaveOut, sum)
+  }
+
+  private leaveOut(rule: Rule, leaveOut: Style["leaveOut"], end: number): number {
+    leaveOut(this.name, rule)
+    return end
   }
 
   // Of the lines without `le`: where there are no default labels, own ones begin without a comma, and none without a brace.
@@ -201,19 +240,20 @@ export class Lines {
     return values
   }
 
-  private exemplarOf(series: HistogramSeries, line: number): string {
+  private exemplarOf(series: HistogramSeries, line: number, style: Style): string {
+    if (style.format === "text") return ""
     if ("samples" in series) {
       const { first, samples } = series
       const exemplar = samples[first + line]?.exemplar
       const isLast = line === this.bounds.length && this.left >= 0
-      return exemplarText(exemplar ?? (isLast ? samples[first + this.left]?.exemplar : undefined))
+      return exemplarText(exemplar ?? (isLast ? samples[first + this.left]?.exemplar : undefined), this.name, style)
     }
     if (!("bucketExemplars" in series) || series.bucketExemplars === undefined) return ""
     const { bucketExemplars } = series
     const bound = this.bounds[line]
-    return exemplarText(
+    const exemplar =
       bound === undefined ? (bucketExemplars["-1"] ?? bucketExemplars["Infinity"]) : bucketExemplars[bound]
-    )
+    return exemplarText(exemplar, this.name, style)
   }
 
   private headBytes(): Writer {

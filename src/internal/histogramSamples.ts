@@ -35,7 +35,8 @@ export function* seriesOf(
     piece.push({ labels, samples, first: at })
     for (const { bound, metricName } of lines) {
       const sample = samples[at]
-      if (sample?.metricName !== metricName || sample.sharedLabels !== labels || !isBound(sample.labels, bound)) {
+      const isOfSeries = sample?.metricName === metricName && sample.sharedLabels === labels
+      if (!isOfSeries || !isBound(sample.labels, bound) || typeof sample.value !== "number") {
         throw new IrregularError()
       }
       at += 1
@@ -56,16 +57,3 @@ const isBound = (labels: LabelValues | undefined, bound: unknown): boolean => {
 /** A sample with all of its labels, as it would be if none were shared. */
 export const withOwnLabels = (sample: SharingSample): Sample =>
   sample.sharedLabels === undefined ? sample : { ...sample, labels: { ...sample.labels, ...sample.sharedLabels } }
-
-/** The samples without the bucket up to Infinity that was asked for: every histogram has one, which follows it. */
-export const withOneInfinity = (samples: ReadonlyArray<SharingSample>): ReadonlyArray<SharingSample> =>
-  samples.some(isInfinite)
-    ? samples.flatMap((sample, index) => {
-        if (isInfinite(sample)) return []
-        const before = samples[index - 1]
-        const exemplar = before !== undefined && isInfinite(before) ? before.exemplar : undefined
-        return exemplar ? { ...sample, exemplar: sample.exemplar ?? exemplar } : sample
-      })
-    : samples
-
-const isInfinite = ({ labels }: Sample): boolean => labels?.["le"] === Number.POSITIVE_INFINITY

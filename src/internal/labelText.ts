@@ -10,9 +10,23 @@ export type LabelTexts = Readonly<Record<string, string>>
 export const labelTexts = (labels: object): LabelTexts =>
   Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]))
 
-/** A copy of labels as texts, if they are any. */
-export const someLabels = (labels: unknown): LabelTexts | undefined =>
-  typeof labels === "object" && labels !== null && Object.keys(labels).length > 0 ? labelTexts(labels) : undefined
+/** A copy of the default labels of a registry as texts, without those that no sample can have; if any are left. */
+export const someLabels = (labels: unknown): LabelTexts | undefined => {
+  if (typeof labels !== "object" || labels === null) return undefined
+  const valid = Object.entries(labels).flatMap(([name, value]) =>
+    isLabelName(name) && canBeText(value) ? [[name, String(value)] as const] : []
+  )
+  return valid.length > 0 ? Object.fromEntries(valid) : undefined
+}
+
+// Any but an object that cannot be converted.
+const canBeText = (value: unknown): boolean => {
+  try {
+    return typeof String(value) === "string"
+  } catch {
+    return false
+  }
+}
 
 /** Labels as they stand between the braces: those defaults that are not overridden, and own ones. */
 export const labelText = (own: LabelValues | undefined, defaults?: LabelValues): string => {
@@ -26,6 +40,19 @@ export const labelText = (own: LabelValues | undefined, defaults?: LabelValues):
   }
   return text
 }
+
+/** The same, unless a name among the own ones is not valid, or a value cannot be a text. */
+export const validLabelText = (own: LabelValues | undefined, defaults?: LabelValues): string | undefined => {
+  for (const name in own) if (!isLabelName(name)) return undefined
+  try {
+    return labelText(own, defaults)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether samples can have a label of that name. `__name__` is the name of the sample itself. */
+export const isLabelName = (name: string): boolean => /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) && name !== "__name__"
 
 /** A value as it stands between quotes, and a help text in OpenMetrics. */
 export const escapeQuoted = (text: string): string =>

@@ -1,7 +1,8 @@
 /** Metrics on a registry, made where they are not there yet, with whichever client the application has. */
 import { cap } from "./cap.js"
 import type { Family } from "./family.js"
-import { checkExisting, checkFamily, markLimited } from "./family.js"
+import { ClashError, checkExisting, checkFamily, markLimited } from "./family.js"
+import { conflictWith, kindOf } from "./nameConflicts.js"
 import type { SettableGauge } from "./scrapeValue.js"
 import type { OwnMetric, OwnMetricName, Usable } from "./selfMetrics.js"
 import { ownMetrics } from "./selfMetrics.js"
@@ -42,6 +43,7 @@ export const familyOn = (
     beginAtZero(existing as object, zeros, false)
     return existing as object
   }
+  checkNames(registry, family)
   const made = newMetric(classes, family)
   if (Number.isFinite(maxSeries)) {
     markLimited(made, maxSeries)
@@ -51,6 +53,24 @@ export const familyOn = (
   beginAtZero(made, zeros, true)
   registry.registerMetric(made as never)
   return made
+}
+
+/** Throws a `ClashError` that names the metric on the registry with samples of the same name. */
+export const checkNames = (registry: Registering, { name, type }: Pick<Family, "name" | "type">): void => {
+  const typeOf = (other: string): unknown => typeOn(registry, other)
+  const conflict = conflictWith({ name, type }, typeOf)
+  if (conflict === undefined) return
+  const { owner, sample } = conflict
+  throw new ClashError(
+    `the sample name ${sample} of the ${type} ${name} belongs to the ${kindOf(typeOf(owner))} ${owner} already; ` +
+      "choose another name"
+  )
+}
+
+// A registry that keeps its metrics in an object has what every object has as well.
+const typeOn = (registry: Registering, name: string): unknown => {
+  const metric = registry.getSingleMetric(name)
+  return typeof metric === "object" && metric !== null ? ((metric as { type?: unknown }).type ?? "unknown") : undefined
 }
 
 /** A metric that is on no registry yet. */

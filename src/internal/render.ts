@@ -1,20 +1,22 @@
 /** Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read. */
 import type { FamilyInfo, Sample, Style } from "./encoder.js"
-import { clashing, encodeSamples, noClashes } from "./encoder.js"
+import { encodeSamples } from "./encoder.js"
 import type { Ask } from "./endpoint.js"
 import type { HistogramInfo, HistogramSeries } from "./histogram.js"
 import { encodeHistogram, IrregularError } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
-import { seriesOf, withOneInfinity, withOwnLabels } from "./histogramSamples.js"
+import { seriesOf, withOwnLabels } from "./histogramSamples.js"
 import { Kept } from "./kept.js"
 import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
+import type { Families } from "./nameConflicts.js"
 import type { Progress } from "./pace.js"
 import { Pace } from "./pace.js"
 import type { Leaving } from "./readings.js"
 import { Readings } from "./readings.js"
+import { Forbidden } from "./sampleRules.js"
 import type { SourceFamily } from "./sources.js"
-import { hasSources, sourced } from "./sources.js"
+import { sourced } from "./sources.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
 import { nextTurn, now } from "./timer.js"
@@ -38,10 +40,8 @@ export interface Rendered {
   readonly stopped: Stopped | undefined
   /** The longest time that this thread worked on it without giving way, in milliseconds. */
   readonly heldFor: number
-  /** Counters that cannot be a counter in OpenMetrics, because a family has the name that would be theirs there. */
-  readonly clashes: ReadonlyMap<string, string>
-  /** What the sources of the registry leave out, as sentences. */
-  readonly leftOut: ReadonlyArray<string>
+  /** What is left out, and counters that cannot be one in OpenMetrics: sentences, by what they are about. */
+  readonly notices: ReadonlyMap<string, string>
 }
 
 /** One family, under the name that it is registered by, with its length in bytes. */
@@ -88,6 +88,8 @@ const lastRuns = new WeakMap<object, Run>()
 /** What a run of the renderer has in its hands, beside the bytes. */
 interface Run {
   readonly style: Style
+  /** The names of all families, whichever are asked for. */
+  readonly taken: Families
   readonly shortcuts: Shortcuts
   readonly pace: Pace
   readonly readings: Readings
@@ -126,21 +128,25 @@ export const render = async (
   const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map(
     (metric): Entry => ({ metric, name: registeredName(registry, metric), type: metric.type, isSourced: false })
   )
-  // Both clients keep them there, and offer no way to read them that does not read every metric as well. They are those
-  // of the moment in which it begins.
-  const defaults = someLabels((registry as { readonly _defaultLabels?: unknown })._defaultLabels)
+  const forbidden = new Forbidden()
+  const defaults = defaultLabels(registry, forbidden)
   const pace = new Pace(onProgress)
-  const { all, leftOut } = await withSources(registry, registered, pace)
+  const { families: added, leftOut, metrics, names: taken } = await pace.along(sourced(registry, registered))
+  for (const sentence of leftOut) forbidden.notices.set(sentence, sentence)
+  const more = added.map((metric): Entry => ({ metric, name: metric.name, type: metric.type, isSourced: true }))
+  const all = [...metrics, ...more]
   const wanted = names === undefined ? undefined : new Set(names)
   const chosen = wanted === undefined ? all : all.filter(({ name }) => wanted.has(name))
-  const clashes = format === "openmetrics" ? clashing(all) : noClashes
+  const { clashes } = taken
+  if (format === "openmetrics") forbidden.clash(clashes)
   const writer = memory ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
   const families: Array<WrittenFamily> = []
   const failures: Array<Failure> = []
   let stopped: Stopped | undefined
   const readings = new Readings(pace, { until: deadline?.patience, leaving })
   const isOver = (): boolean => leaving?.hasLeft === true || (deadline !== undefined && now() >= deadline.at)
-  const run: Run = { style: { format, defaults, clashes }, shortcuts, pace, readings, size: 0 }
+  const style = { format, defaults, clashes, leaveOut: forbidden.leaveOut }
+  const run: Run = { style, taken, shortcuts, pace, readings, size: 0 }
   // Those that may take their time are asked at once, so that they take it together.
   for (const { isSourced, metric } of chosen) {
     if (!isSourced && mayTakeTime(metric) && !isOver()) readings.begin(metric)
@@ -168,14 +174,19 @@ export const render = async (
   readings.end()
   run.size = writer.length
   if (names === undefined && stopped === undefined) lastRuns.set(registry, run)
-  return { writer, families, defaults, failures, stopped, heldFor: pace.longest, clashes, leftOut }
+  return { writer, families, defaults, failures, stopped, heldFor: pace.longest, notices: forbidden.notices }
 }
 
-const withSources = async (registry: Readable, registered: ReadonlyArray<Entry>, pace: Pace) => {
-  if (!hasSources(registry)) return { all: registered, leftOut: [] }
-  const { families, leftOut } = await pace.along(sourced(registry, registered))
-  const more = families.map((metric): Entry => ({ metric, name: metric.name, type: metric.type, isSourced: true }))
-  return { all: [...registered, ...more], leftOut }
+// Both clients keep them there, and offer no way to read them that does not read every metric as well. They are those of
+// the moment in which it begins.
+const defaultLabels = (registry: Readable, { notices }: Forbidden): LabelTexts | undefined => {
+  const given = (registry as { readonly _defaultLabels?: unknown })._defaultLabels
+  const defaults = someLabels(given)
+  for (const name of Object.keys(given ?? {})) {
+    if (defaults !== undefined && Object.hasOwn(defaults, name)) continue
+    notices.set(`default label ${name}`, `the default label ${name} is left out: its name or its value is not valid`)
+  }
+  return defaults
 }
 
 const stoppedAt = (next: string, chosen: ReadonlyArray<Entry>, readings: Readings): Stopped => {
@@ -196,18 +207,16 @@ const writeFamily = async (writer: Writer, metric: Registered, name: string, run
     const { upperBounds } = metric
     if (await wroteSeries(writer, { ...family, upperBounds }, storedPieces(metric, pieceSize), run, kept)) return
   }
-  const { help, type, values } = await readings.of(metric)
-  let samples = values
-  if (type === "histogram") {
-    const upperBounds = boundsOf(metric)
-    // Labels that stored series cannot have, those that are told cannot have either.
-    if (upperBounds !== undefined && !isStored) {
-      const info = { name, help, type, upperBounds }
-      if (await wroteSeries(writer, info, seriesOf(values, info, pieceSize), run, kept)) return
-    }
-    if (upperBounds?.includes(Number.POSITIVE_INFINITY) !== false) samples = withOneInfinity(values)
+  const { help, type: given, values } = await readings.of(metric)
+  // A metric made by hand may say what it is only when it is read.
+  const type = given === metric.type || run.taken.canBe(name, given) ? given : undefined
+  // Labels that stored series cannot have, those that are told cannot have either.
+  const upperBounds = type === "histogram" && !isStored ? boundsOf(metric) : undefined
+  if (upperBounds !== undefined) {
+    const info = { name, help, type, upperBounds }
+    if (await wroteSeries(writer, info, seriesOf(values, info, pieceSize), run, kept)) return
   }
-  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(samples), style, kept))
+  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept))
 }
 
 const writeSourced = async (writer: Writer, family: SourceFamily, run: Run): Promise<void> => {

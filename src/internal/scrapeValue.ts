@@ -9,6 +9,7 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 import { bounded } from "./bounded.js"
+import { messageOf } from "./message.js"
 import { shown } from "./options.js"
 import { clearTimeout, setTimeout } from "./timer.js"
 
@@ -33,6 +34,7 @@ export class ScrapeValues<R> {
   private readonly effect: Effect.Effect<Exit.Exit<ScrapeValue, unknown>, never, R>
   private run: Run | undefined
   private isClosed = false
+  private hasWarned = false
 
   constructor(
     value: Effect.Effect<ScrapeValue, unknown, R>,
@@ -98,15 +100,29 @@ export class ScrapeValues<R> {
     }
     if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
     const { value } = exit
-    if (this.hasLabels ? !Array.isArray(value) : typeof value !== "number") {
-      const expected = this.hasLabels
-        ? "a list of labels and values, as it has labels"
-        : "a number, as it has no labels"
-      throw new TypeError(`its value must be ${expected}, not ${shown(value)}`)
-    }
     gauge.reset()
-    const all = typeof value === "number" ? [{ labels: {}, value }] : value
-    for (const each of all) gauge.set(each.labels, each.value)
+    if (this.hasLabels && Array.isArray(value)) {
+      for (const each of value) this.setOne(gauge, each?.labels, each?.value)
+    } else if (this.hasLabels)
+      this.leaveOut(gauge, `its value must be a list of labels and values, not ${shown(value)}`)
+    else this.setOne(gauge, {}, value)
+  }
+
+  // What is no number, or has other labels, is left out; the rest is served.
+  private setOne(gauge: SettableGauge, labels: object, value: unknown): void {
+    try {
+      gauge.set(labels, (typeof value === "bigint" ? Number(value) : value) as number)
+    } catch (error) {
+      this.leaveOut(gauge, this.hasLabels ? messageOf(error) : `its value must be a number, not ${shown(value)}`)
+    }
+  }
+
+  private leaveOut(gauge: SettableGauge, why: string): void {
+    if (!this.hasLabels) gauge.remove({})
+    if (this.hasWarned) return
+    this.hasWarned = true
+    const name = String((gauge as { readonly name?: unknown }).name)
+    Runtime.runFork(this.runtime)(Effect.logWarning(`metric ${name}: a value is left out, as ${why}`))
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Sample } from "./encoder.js"
 import type { CumulativeSeries } from "./histogram.js"
+import { decide, Families } from "./nameConflicts.js"
 import { ageMetric } from "./selfMetrics.js"
 
 /** A family of a source. It is the same object for each exposition: what is kept of its series is kept with it. */
@@ -46,11 +47,14 @@ interface Registered {
   readonly type: unknown
 }
 
-/** The families of all sources of a registry. */
-export interface Sourced {
+/** What is exposed for a registry: metrics of its own, and the families of its sources. */
+export interface Sourced<Metric> {
+  readonly metrics: ReadonlyArray<Metric>
   readonly families: ReadonlyArray<SourceFamily>
   /** What is left out, as sentences. */
   readonly leftOut: ReadonlyArray<string>
+  /** The names of both. */
+  readonly names: Families
 }
 
 const sources = new WeakMap<object, Set<Source>>()
@@ -68,86 +72,58 @@ export const closeSource = (registry: object, source: Source): void => {
   if (open?.size === 0) sources.delete(registry)
 }
 
-/** Whether the registry has any. */
-export const hasSources = (registry: object): boolean => sources.has(registry)
-
 /** How long names are compared before whoever reads them can give way. */
 const pieceSize = 256
 
-/** The families that are exposed beside those on the registry. It is done when it comes to its end. */
-export function* sourced(registry: object, registered: ReadonlyArray<Registered>): Generator<void, Sourced> {
-  const offers = [...(sources.get(registry) ?? [])].map(({ current }) => current)
-  for (const offer of offers) yield* offer.refresh()
-  const own = new Map(registered.map(({ name, type }) => [name, type]))
+/**
+ * The metrics of the registry that are exposed, and the families that are exposed beside them. It is done when it comes to
+ * its end.
+ */
+export function* sourced<Metric extends Registered>(
+  registry: object,
+  registered: ReadonlyArray<Metric>
+): Generator<void, Sourced<Metric>> {
   const count = countOf(registry)
-  const taken = new Map<string, Named>([count, age].map((added) => [added.name, added]))
+  const { families: own, isExposed, leftOut: clashing } = yield* decide(registry, registered, [count, age])
+  const metrics = clashing.length === 0 ? registered : registered.filter((_, at) => isExposed[at])
+  const offers = [...(sources.get(registry) ?? [])].map(({ current }) => current)
+  if (offers.length + clashing.length === 0) return { metrics, families: [], leftOut: [], names: own }
+  for (const offer of offers) yield* offer.refresh()
+  const names = new Families(own)
+  const subjects = new Map([count, age].map(({ name, subject }) => [name, subject]))
+  for (const { name } of metrics) subjects.delete(name)
   const families: Array<SourceFamily> = []
-  const leftOut = offers.flatMap((offer) => [...offer.leftOut()])
+  const leftOut = [...clashing, ...offers.flatMap((offer) => [...offer.leftOut()])]
   let compared = 0
   for (const offer of offers) {
     for (const family of offer.families()) {
-      const clash = clashWith(family, own, taken)
-      if (clash === undefined) {
-        taken.set(family.name, family)
+      const { name, subject } = family
+      const owner = names.add(family)?.owner
+      if (owner === undefined) {
+        subjects.set(name, subject)
         families.push(family)
-      } else leftOut.push(`${family.subject} is left out: ${clash}`)
+      } else {
+        const whose = subjects.get(owner)
+        const other = whose === undefined ? `the metric ${owner} on the registry` : `${owner}, which is ${whose}`
+        leftOut.push(`${subject} is left out: its name ${name} clashes with ${other}`)
+      }
       compared += 1
       if (compared % pieceSize === 0) yield
     }
   }
+  names.addCounters(families)
   count.value = leftOut.length
-  return { families: clashWith(count, own, new Map()) === undefined ? [...families, count] : families, leftOut }
+  const isFree = subjects.get(count.name) === count.subject && own.typeOf(count.name) !== undefined
+  return { metrics, families: isFree ? [...families, count] : families, leftOut, names }
 }
-
-type Named = Pick<SourceFamily, "name" | "type" | "subject">
 
 // A worker adds it to whatever it serves.
-const age: Named = { ...ageMetric, subject: "the age of an exposition" }
-
-const clashWith = (
-  family: Named,
-  own: ReadonlyMap<string, unknown>,
-  taken: ReadonlyMap<string, Named>
-): string | undefined => {
-  const mine = ownerOf(family, (name) => own.get(name)) ?? counterOf(family, own)
-  if (mine !== undefined) return `its name ${family.name} clashes with the metric ${mine} on the registry`
-  const other = ownerOf(family, (name) => taken.get(name)?.type)
-  return other && `its name ${family.name} clashes with ${other}, which is ${taken.get(other)?.subject}`
-}
-
-// What follows the name of a family in the names of its samples, in either format; `_created` is reserved in OpenMetrics,
-// "MetricFamily" names must not be such that samples of two families could have the same name.
-const suffixes: { readonly [type: string]: ReadonlyArray<string> } = {
-  histogram: ["_bucket", "_sum", "_count", "_created"],
-  summary: ["_sum", "_count", "_created"]
-}
-
-const suffixesOf = (type: unknown): ReadonlyArray<string> =>
-  typeof type === "string" && Object.hasOwn(suffixes, type) ? (suffixes[type] ?? []) : []
-
-// The family that has a name which this one has as well, for itself or for its samples.
-const ownerOf = ({ name, type }: Named, typeOf: (name: string) => unknown): string | undefined => {
-  for (const suffix of ["", ...suffixesOf(type)]) {
-    const claimed = `${name}${suffix}`
-    if (typeOf(claimed) !== undefined) return claimed
-    for (const other of suffixes["histogram"] ?? []) {
-      if (!claimed.endsWith(other)) continue
-      const owner = claimed.slice(0, -other.length)
-      if (suffixesOf(typeOf(owner)).includes(other)) return owner
-    }
-  }
-  return undefined
-}
-
-// A counter on the registry has its family without `_total` in OpenMetrics, and reserves `_created`. One of a source gives
-// way there as any other: it becomes `unknown`.
-const counterOf = ({ name }: Named, own: ReadonlyMap<string, unknown>): string | undefined =>
-  [`${name}_total`, name.replace(/_created$/, "_total")].find((total) => own.get(total) === "counter")
+const age = { ...ageMetric, subject: "the age of an exposition" }
 
 /** How many are left out, as a family of its own. */
 class LeftOut implements SourceFamily {
   readonly name = "effect_prometheus_metrics_left_out"
-  readonly help = "Metrics of Effect that are left out of this exposition because they clash: the log tells which."
+  readonly help = "Metrics that are left out of this exposition: the log says which and why."
   readonly type = "gauge"
   readonly subject = "the count of metrics left out"
   value = 0

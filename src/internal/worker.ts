@@ -3,7 +3,7 @@
  * the last exposition while that thread is stuck. It loads nothing but Node.js and its own neighbours.
  */
 import { parentPort, workerData } from "node:worker_threads"
-import { encodeSamples, epilogues, noClashes } from "./encoder.js"
+import { encodeSamples, epilogues } from "./encoder.js"
 import type { Ask, Scraped } from "./endpoint.js"
 import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
@@ -190,7 +190,7 @@ interface Told {
 const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, told: Told | undefined): Scraped => {
   const own = new Writer()
   if (told !== undefined) {
-    const style = { format, defaults: told.defaults, clashes: noClashes }
+    const style = { format, defaults: told.defaults, clashes: new Map(), leaveOut: () => {} }
     for (const _ of encodeSamples(own, ageMetric, [[{ value: told.age / 1e3 }]], style));
   }
   own.text(epilogues[format])

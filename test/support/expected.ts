@@ -23,12 +23,13 @@ export interface ReadFamily {
 }
 
 /** What must be read from the exposition of that registry, which is asked for nothing but quantiles. */
-export const expectedOf = (
-  { defaults, metrics }: RegistrySpec,
+export const expectedOf = async (
+  { defaults, metrics: all }: RegistrySpec,
   registry: Registry,
   format: Format
-): Promise<ReadonlyArray<ReadFamily>> =>
-  Promise.all(
+): Promise<ReadonlyArray<ReadFamily>> => {
+  const metrics = withoutConflicts(all)
+  const families = await Promise.all(
     metrics.map(async (spec) => {
       const { help, kind, name } = spec
       const total = kind === "counter" && name.endsWith("_total") ? name.replace(/_total$/, "") : undefined
@@ -49,6 +50,41 @@ export const expectedOf = (
       }
     })
   )
+  const leftOut = all.length - metrics.length
+  return leftOut === 0 ? families : [...families, { ...leftOutFamily, samples: [leftOutSample(leftOut, defaults)] }]
+}
+
+// Of two metrics that could have samples of the same name, the first one is exposed.
+const withoutConflicts = (all: ReadonlyArray<MetricSpec>): ReadonlyArray<MetricSpec> => {
+  const taken = new Set<string>()
+  return all.filter(({ kind, name }) => {
+    const names = ["", ...sampleSuffixes[kind]].map((suffix) => name + suffix)
+    const isFree = names.every((sample) => !taken.has(sample))
+    if (isFree) for (const sample of names) taken.add(sample)
+    return isFree
+  })
+}
+
+const sampleSuffixes = {
+  counter: [],
+  gauge: [],
+  histogram: ["_bucket", "_sum", "_count", "_created"],
+  summary: ["_sum", "_count", "_created"]
+}
+
+const leftOutFamily = {
+  name: "effect_prometheus_metrics_left_out",
+  type: "gauge",
+  help: "Metrics that are left out of this exposition: the log says which and why."
+}
+
+const leftOutSample = (value: number, defaults: Labels): ReadSample => ({
+  name: leftOutFamily.name,
+  labels: arrivedLabels(defaults),
+  threshold: undefined,
+  value,
+  exemplar: undefined
+})
 
 // OpenMetrics allows U+0000, but Prometheus cannot read it in an exemplar.
 const isReadable = (exemplar: ReadSample["exemplar"]): boolean =>
