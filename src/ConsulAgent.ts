@@ -15,7 +15,6 @@
  * @since 0.1.0
  * @module
  */
-import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -23,6 +22,7 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isWildcard } from "./internal/address.js"
+import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import { callsAbout } from "./internal/consulCalls.js"
 import type { Check, CheckedCheck } from "./internal/consulCheck.js"
@@ -41,7 +41,8 @@ import {
   namesOf,
   tagsOf,
   targetOf,
-  tlsOf
+  tlsOf,
+  withoutEmpty
 } from "./internal/consulOptions.js"
 import type { State } from "./internal/consulRegistration.js"
 import { registered } from "./internal/consulRegistration.js"
@@ -51,11 +52,11 @@ import { tokenFor, tokenIn } from "./internal/consulToken.js"
 import type { Trouble } from "./internal/consulTrouble.js"
 import { invalid, knownOnly } from "./internal/consulTrouble.js"
 import { messageOf } from "./internal/message.js"
-import { ownOptions } from "./internal/options.js"
 import { plain } from "./internal/secret.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
 import { ServiceDiscovery, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
+export type { FromConfig } from "./internal/config.js"
 export type { Check, CheckOptions, HttpCheck, TtlCheck } from "./internal/consulCheck.js"
 export type { AgentTls } from "./internal/consulOptions.js"
 export type { Token } from "./internal/consulToken.js"
@@ -141,10 +142,15 @@ export interface Options extends AgentConnection {
  * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if an option cannot be
  * right, or a TLS file cannot be read.
  *
+ * An empty text counts as an option that is not given, as with Consul's own tools: `address`, `token`, `auth`,
+ * `namespace`, those of `tls`, `advertise.address`, and each of `tags`. An empty `name`, `serviceId` or `check.url` is
+ * refused.
+ *
  * Its `register` fails with `reason: "Refused"` on any answer but 200, with `status` and `body`; `"Unreachable"` if
  * nobody answers; `"Timeout"` if nobody answers in time; `"NotVerified"` if the agent shows something else than what was
- * registered; `"Token"` if there is no token; `"InvalidOptions"` for an HTTP check that the server would turn away. Each
- * message names the agent's address.
+ * registered; `"Token"` if there is no token; `"InvalidOptions"` for an HTTP check that the server would turn away, and
+ * for a second server that shares the `serviceId` of a running one because both have the same discovery. Each message
+ * names the agent's address, or the option.
  *
  * What goes wrong later fails nothing: it is logged when it begins and when it is over, and mended when it can be.
  * Registered is what the last look found registered.
@@ -153,10 +159,23 @@ export interface Options extends AgentConnection {
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<Discovery, ServiceDiscoveryError, Scope.Scope> =>
+  makeFor(options, new Set())
+
+/**
+ * The same for the servers that share the options. Each of `servers` has a registration of its own.
+ *
+ * @internal
+ */
+export const makeFor = (
+  options: Options,
+  servers: Set<Server>
+): Effect.Effect<Discovery, ServiceDiscoveryError, Scope.Scope> =>
   typed(
     Effect.gen(function* () {
-      const settled = yield* settle(options)
-      return discovery(yield* connected(options, settled), options, settled)
+      yield* knownOnly("options", options, known)
+      const given = withoutEmpty(options)
+      const settled = yield* settle(given)
+      return discovery(yield* connected(given, settled), given, settled, servers)
     })
   )
 
@@ -170,13 +189,23 @@ export const layer = (options: Options = {}): Layer.Layer<ServiceDiscovery, Serv
   Layer.scoped(ServiceDiscovery, make(options))
 
 /**
- * The layer, its options read from configuration.
+ * The layer, its options read from configuration. A `Config.option` that is not set is an option that is not given.
+ *
+ * @example
+ * import { ConsulAgent } from "effect-prometheus"
+ * import { Config } from "effect"
+ *
+ * export const Discovery = ConsulAgent.layerConfig({
+ *   name: Config.succeed("checkout"),
+ *   token: Config.option(Config.redacted("CONSUL_TOKEN")),
+ *   tags: Config.option(Config.array(Config.string(), "CONSUL_TAGS"))
+ * })
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<Options>
+  options: FromConfig<Options>
 ): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
   Layer.scoped(ServiceDiscovery, Effect.flatMap(unwrapped(options), make))
 
@@ -215,7 +244,7 @@ export const withEnvironment = (
 ): Effect.Effect<Options, ConfigError.ConfigError | ServiceDiscoveryError> =>
   Effect.gen(function* () {
     yield* typed(knownOnly("options", options, known))
-    const given = ownOptions(options)
+    const given = withoutEmpty(options)
     if (given.tls !== undefined) yield* typed(knownOnly("tls", given.tls, knownTls))
     const env = yield* environment()
     const { address = env.address ?? defaultAddress } = given
@@ -236,7 +265,7 @@ export const withEnvironment = (
         key: env.key,
         serverName: env.serverName,
         verify: env.verify,
-        ...Object.fromEntries(Object.entries(ownOptions(given.tls) ?? {}).filter(([, value]) => value !== undefined))
+        ...Object.fromEntries(Object.entries(given.tls ?? {}).filter(([, value]) => value !== undefined))
       }
     }
   })
@@ -287,7 +316,6 @@ interface Settled {
 
 const settle = (options: Options): Effect.Effect<Settled, Trouble> =>
   Effect.gen(function* () {
-    yield* knownOnly("options", options, known)
     const { name = defaultName, watchInterval = "10 seconds" } = options
     yield* namesOf(name, serviceIdOf(options))
     yield* advertisedOf(options.advertise)
@@ -319,7 +347,7 @@ const connected = (options: Options, { check, timeout }: Settled): Effect.Effect
     })
   })
 
-const discovery = (connection: Connection, options: Options, settled: Settled): Discovery => {
+const discovery = (connection: Connection, options: Options, settled: Settled, servers: Set<Server>): Discovery => {
   const { check, deregister, required, timeout, verify, watchInterval } = settled
   const states = new WeakMap<Server, State>()
   const name = `the Consul agent at ${connection.address} with the id ${serviceIdOf(options)}`
@@ -329,26 +357,39 @@ const discovery = (connection: Connection, options: Options, settled: Settled): 
     const state: State = { isConfirmed: false }
     states.set(server, state)
     const wanted = wantedOf(server, options, settled)
-    return typed(
-      registered(
-        {
-          calls: callsAbout(connection, wanted),
-          wanted,
-          url: server.url,
-          by: name,
-          required,
-          deregister,
-          verify,
-          lastLook: Math.min(timeout, 500),
-          watchInterval,
-          ttl: check?.ttl
-        },
-        state
-      )
-    )
+    const registering = {
+      calls: callsAbout(connection, wanted),
+      wanted,
+      url: server.url,
+      by: name,
+      required,
+      deregister,
+      verify,
+      lastLook: Math.min(timeout, 500),
+      watchInterval,
+      ttl: check?.ttl
+    }
+    return typed(Effect.zipRight(alone(server, servers, wanted.id), registered(registering, state)))
   }
   return { name, register, isRegistered: (server) => Effect.sync(() => states.get(server)?.isConfirmed ?? false) }
 }
+
+// From here on, until its scope closes.
+const alone = (server: Server, servers: Set<Server>, id: string): Effect.Effect<void, Trouble, Scope.Scope> =>
+  Effect.suspend(() => {
+    const [other] = servers
+    if (other === undefined) {
+      servers.add(server)
+      return Effect.addFinalizer(() => Effect.sync(() => servers.delete(server)))
+    }
+    const both = `${other.url} and ${server.url}`
+    return Effect.fail(
+      invalid(
+        `${both} share the id ${id}, and an agent knows one service by an id: give each of the two servers options of ` +
+          "its own, with its own serviceId"
+      )
+    )
+  })
 
 const serviceIdOf = ({ serviceId, name = defaultName }: Options): string => serviceId ?? name
 

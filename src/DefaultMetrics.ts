@@ -14,12 +14,12 @@
  * @since 0.1.0
  * @module
  */
-import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import { closeDefaultMetrics, openDefaultMetrics } from "./internal/defaultMetrics.js"
 import type { Options } from "./internal/defaultMetricsOptions.js"
@@ -122,7 +122,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, DefaultMetricsE
  * @category layers
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<Options>
+  options: FromConfig<Options>
 ): Layer.Layer<never, ConfigError.ConfigError | DefaultMetricsError> =>
   Layer.scopedDiscard(Effect.flatMap(unwrapped(options), make))
 

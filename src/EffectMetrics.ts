@@ -36,7 +36,6 @@
  * @since 0.1.0
  * @module
  */
-import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -44,6 +43,7 @@ import * as Layer from "effect/Layer"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import type * as Scope from "effect/Scope"
+import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import type { EffectOptions, EffectSettings } from "./internal/effectOptions.js"
 import { checkedEffectOptions } from "./internal/effectOptions.js"
@@ -123,7 +123,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsEr
  * @category layers
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<Options>
+  options: FromConfig<Options>
 ): Layer.Layer<never, ConfigError.ConfigError | EffectMetricsError> =>
   Layer.scopedDiscard(Effect.flatMap(unwrapped(options), make))
 

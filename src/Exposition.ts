@@ -42,7 +42,6 @@ import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -50,6 +49,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type { ExpositionError } from "./exposition/scraping.js"
 import { endpoint, finished, read } from "./exposition/scraping.js"
+import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import type { Endpoint } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
@@ -235,16 +235,13 @@ const layerRouter: {
 const layerRouterConfig: {
   <Self, Name extends string, E, R>(
     router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
-    options: Config.Config.Wrap<ServeOptions & MountOptions>
+    options: FromConfig<ServeOptions & MountOptions>
   ): Layer.Layer<never, ConfigError.ConfigError>
   <Self>(
     router: Context.Tag<Self, HttpLayerRouter.HttpRouter>,
-    options: Config.Config.Wrap<ServeOptions & MountOptions>
+    options: FromConfig<ServeOptions & MountOptions>
   ): Layer.Layer<never, ConfigError.ConfigError, Self>
-} = (
-  router: unknown,
-  options: Config.Config.Wrap<ServeOptions & MountOptions>
-): Layer.Layer<never, ConfigError.ConfigError> =>
+} = (router: unknown, options: FromConfig<ServeOptions & MountOptions>): Layer.Layer<never, ConfigError.ConfigError> =>
   Layer.unwrapEffect(
     Effect.flatMap(unwrapped(options), (read) =>
       Effect.try({

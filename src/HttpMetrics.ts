@@ -24,12 +24,12 @@
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import type { Checked, Given } from "./internal/httpMeters.js"
 import { checked, meters } from "./internal/httpMeters.js"
@@ -290,7 +290,7 @@ export const layerConfig = <
   const M extends OwnHttpMetrics = OwnHttpMetrics,
   const L extends HttpNames = Record<never, never>
 >(
-  settings: Config.Config.Wrap<Settings>,
+  settings: FromConfig<Settings>,
   code?: Code<Names, O, M, L>
 ): Layer.Layer<never, ConfigError.ConfigError | HttpMetricsError, HttpLayerRouter.HttpRouter> =>
   Layer.unwrapEffect(

@@ -16,7 +16,6 @@
  * @module
  */
 import { pathToFileURL } from "node:url"
-import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -29,6 +28,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { endpoint, scrapeFamilies, telling } from "./exposition/scraping.js"
 import { isWildcard, urlHost } from "./internal/address.js"
+import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import type { Ask, NotScraped } from "./internal/endpoint.js"
 import { messageOf } from "./internal/message.js"
@@ -53,6 +53,7 @@ import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { ServiceDiscovery } from "./ServiceDiscovery.js"
 
 export type { AuthenticationOptions } from "./internal/authentication.js"
+export type { FromConfig } from "./internal/config.js"
 export type { ConnectionLimits } from "./internal/limits.js"
 export type { Options, WorkerOptions } from "./internal/settings.js"
 export type { TlsOptions } from "./internal/tls.js"
@@ -125,7 +126,8 @@ export const layer = (options: Options = {}): Layer.Layer<MetricsServer, Metrics
   Layer.scoped(MetricsServer, make(options))
 
 /**
- * The server as a layer, its options read from configuration.
+ * The server as a layer, its options read from configuration. A `Config.option` that is not set is an
+ * option that is not given.
  *
  * @example
  * import { MetricsServer } from "effect-prometheus"
@@ -140,7 +142,7 @@ export const layer = (options: Options = {}): Layer.Layer<MetricsServer, Metrics
  * @category layers
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<Options>
+  options: FromConfig<Options>
 ): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
   Layer.scoped(MetricsServer, Effect.flatMap(unwrapped(options), make))
 
@@ -197,7 +199,7 @@ export const layerWorker = (
  * @category layers
  */
 export const layerWorkerConfig = (
-  options: Config.Config.Wrap<WorkerOptions>
+  options: FromConfig<WorkerOptions>
 ): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
   Layer.scoped(MetricsServer, Effect.flatMap(unwrapped(options), makeWorker))
 

@@ -1,17 +1,52 @@
 /** Options from configuration. */
 import * as Config from "effect/Config"
+import * as Option from "effect/Option"
 import { ownOptions } from "./options.js"
 
 /**
- * As `Config.unwrap` reads them, where options that are undefined are left out, those of options as well. Where none is
- * left there are still options: they may be too few, and nobody is to believe that there are none.
+ * Options that are read from configuration: each is a `Config` of its value, or of an `Option` of it, such as
+ * `Config.option` gives, where none counts as an option that is not given. Groups of options are read one by one, or as
+ * a whole.
+ *
+ * @since 0.1.0
+ * @category config
  */
-export const unwrapped = <A>(options: Config.Config.Wrap<A>): Config.Config<A> =>
-  Config.unwrap(defined(options) as Config.Config.Wrap<A>)
+export type FromConfig<A> =
+  | Config.Config.Wrap<A>
+  | Config.Config<Option.Option<NonNullable<A>>>
+  | ([NonNullable<A>] extends [infer T]
+      ? IsGroup<T> extends true
+        ? { readonly [K in keyof T]: FromConfig<T[K]> }
+        : never
+      : never)
+
+// As in `Config.Wrap`.
+type IsGroup<A> =
+  A extends ReadonlyArray<unknown>
+    ? false
+    : [keyof A] extends [never]
+      ? false
+      : [keyof A] extends [string]
+        ? true
+        : false
+
+/**
+ * As `Config.unwrap` reads them, where options that are undefined or none are left out, those of options as well. Where
+ * none is left there are still options: they may be too few, and nobody is to believe that there are none.
+ */
+export const unwrapped = <A>(options: FromConfig<A>): Config.Config<A> =>
+  Config.map(Config.unwrap(defined(options) as Config.Config.Wrap<A>), (read) => withoutOption(read) as A)
 
 const defined = (given: unknown): unknown => {
   if (typeof given !== "object" || given === null || Config.isConfig(given)) return given
   const entries = Object.entries(ownOptions(given)).filter(([, value]) => value !== undefined)
   if (entries.length === 0) return Config.succeed({})
   return Object.fromEntries(entries.map(([name, value]) => [name, defined(value)]))
+}
+
+// An `Option` is also an `Effect`, which some options may be: it must not get that far.
+const withoutOption = (read: unknown): unknown => {
+  if (Option.isOption(read)) return withoutOption(Option.getOrUndefined(read))
+  if (typeof read !== "object" || read === null || Object.getPrototypeOf(read) !== Object.prototype) return read
+  return Object.fromEntries(Object.entries(read).map(([name, value]) => [name, withoutOption(value)]))
 }

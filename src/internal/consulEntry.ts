@@ -100,7 +100,7 @@ const verified = ({ by, calls, wanted }: EntryOptions): Effect.Effect<void, Trou
     const all = wrong.length === 0 && wanted.check !== undefined && (yield* calls.lacksCheck) ? ["no check"] : wrong
     if (all.length === 0) return
     const message = `${by} took the registration of ${placeOf(wanted)}, but does not show it so: ${all.join(", ")}`
-    yield* Effect.fail<Trouble>({ reason: "NotVerified", message })
+    yield* Effect.fail<Trouble>({ reason: "NotVerified", message: message + sharing(known, wanted) })
   })
 
 const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown, takenBy }: Memory): Effect.Effect<void> => {
@@ -118,6 +118,13 @@ const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown, take
     })
   })
 }
+
+// What registered in between is a server of this process, or another process.
+const sharing = (known: Known | undefined, wanted: Wanted): string =>
+  known === undefined || isSamePlace(known, wanted)
+    ? ""
+    : `. If ${placeOf(known)} is another server, both share the id ${wanted.id}, and an agent knows one service by an id: ` +
+      "choose a serviceId for each"
 
 const tookThePlace = (wanted: Wanted, other: Known): string =>
   `the id ${wanted.id} was that of ${placeOf(other)}, and is that of ${placeOf(wanted)} now: an agent knows one service ` +

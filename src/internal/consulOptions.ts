@@ -3,19 +3,56 @@ import type { AgentOptions } from "node:https"
 import { isIPv6 } from "node:net"
 import type { SecureContextOptions } from "node:tls"
 import * as Effect from "effect/Effect"
-import type * as Redacted from "effect/Redacted"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import { isWildcard } from "./address.js"
 import type { Target } from "./consulConnection.js"
+import type { Token } from "./consulToken.js"
 import { isHeaderValue } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
 import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
-import { booleanOption, shown } from "./options.js"
+import { booleanOption, ownOptions, shown } from "./options.js"
 import { plain, textOrFile } from "./secret.js"
 import { certificatesOf } from "./tls.js"
 
 type Secret = string | Redacted.Redacted<string>
+
+interface Texts {
+  readonly address?: string | undefined
+  readonly token?: Token | undefined
+  readonly auth?: Redacted.Redacted<string> | undefined
+  readonly namespace?: string | undefined
+  readonly tags?: ReadonlyArray<string> | undefined
+  readonly advertise?: Advertised | undefined
+  readonly tls?: AgentTls | undefined
+}
+
+/**
+ * The options without texts that are empty, which count as not given, as with Consul's own tools. So does a token that
+ * is `None`: it would be an effect that fails.
+ */
+export const withoutEmpty = <A extends Texts>(options: A): A => {
+  const given = ownOptions(options)
+  const token = Option.isOption(given.token) ? Option.getOrUndefined(given.token) : given.token
+  const { address, advertise, auth, namespace, tags, tls } = given
+  return {
+    ...given,
+    ...textsOf({ address, token, auth, namespace }),
+    ...(Array.isArray(tags) ? { tags: tags.filter((tag) => typeof tag !== "string" || tag.trim() !== "") } : {}),
+    ...(isObject(advertise) ? { advertise: textsOf(ownOptions(advertise)) } : {}),
+    ...(isObject(tls) ? { tls: textsOf(ownOptions(tls)) } : {})
+  }
+}
+
+const isObject = (given: unknown): given is object => typeof given === "object" && given !== null
+
+const textsOf = <A extends object>(given: A): A =>
+  Object.fromEntries(Object.entries(given).map(([name, value]) => [name, isEmpty(value) ? undefined : value])) as A
+
+const isEmpty = (value: unknown): boolean =>
+  (typeof value === "string" || Redacted.isRedacted(value)) && plain(value as Secret) === ""
 
 /** A duration in milliseconds. */
 export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effect<number, Trouble> => {

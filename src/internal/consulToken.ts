@@ -11,7 +11,7 @@ import { plain } from "./secret.js"
  * An ACL token, or how to get it.
  *
  * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; what its error says
- * is not told, as it may hold the token.
+ * is not told, as it may hold the token. An empty text is no token.
  *
  * @since 0.1.0
  * @category models
@@ -50,10 +50,11 @@ export const tokenFor = (given: Token | undefined, address: string): CurrentToke
   return Effect.disconnect(Effect.exit(given)).pipe(
     Effect.flatten,
     Effect.catchAllCause((cause) => failed(reasonOf(cause))),
-    Effect.flatMap((token) => {
+    Effect.flatMap((token): CurrentToken => {
       if (typeof token !== "string" && !Redacted.isRedacted(token)) return failed("the effect gave something else")
       const text = plain(token)
       if (typeof text !== "string") return failed("the effect gave something else")
+      if (text === "") return Effect.succeed(undefined)
       return isHeaderValue(text)
         ? Effect.succeed(Redacted.make(text))
         : failed("it holds a character that no header can")

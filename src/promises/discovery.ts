@@ -58,7 +58,7 @@ type SomeToken = string | Redacted.Redacted<string>
  * @category constructors
  */
 export const consulAgent = (options: ConsulAgentOptions = {}): Discovery =>
-  registeringWith(ConsulAgent.make(withToken(options)))
+  registeringWith((servers) => ConsulAgent.makeFor(withToken(options), servers))
 
 /**
  * The same, its connection to the agent read from the environment variables of Consul's own tools (`CONSUL_HTTP_ADDR`,
@@ -68,7 +68,9 @@ export const consulAgent = (options: ConsulAgentOptions = {}): Discovery =>
  * @category constructors
  */
 export const consulAgentFromEnv = (options: ConsulAgentOptions = {}): Discovery =>
-  registeringWith(Effect.flatMap(ConsulAgent.withEnvironment(withToken(options)), ConsulAgent.make))
+  registeringWith((servers) =>
+    Effect.flatMap(ConsulAgent.withEnvironment(withToken(options)), (all) => ConsulAgent.makeFor(all, servers))
+  )
 
 const withToken = (given: ConsulAgentOptions): ConsulAgent.Options => {
   const options = ownOptions(given)
@@ -114,7 +116,10 @@ interface OfEffect extends Discovery {
 
 const isOfEffect = (discovery: Discovery): discovery is OfEffect => Object.hasOwn(discovery, ofEffect)
 
-const registeringWith = (make: Effect.Effect<Service, unknown, Scope.Scope>): Discovery => {
+const registeringWith = (
+  makeFor: (servers: Set<Server>) => Effect.Effect<Service, unknown, Scope.Scope>
+): Discovery => {
+  const make = makeFor(new Set())
   const registered = new WeakMap<Server, Service>()
   const discovery: Discovery = {
     register: async (server) => {
