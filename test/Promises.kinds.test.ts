@@ -138,6 +138,28 @@ describe("A measured constructor", () => {
     assert.strictEqual(Object.getPrototypeOf(Reflect.construct(Measured, [4], Other)), Other.prototype)
   })
 
+  for (const [kind, make] of Object.entries({
+    "a function": () =>
+      function (this: { x: number }) {
+        this.x = 1
+      },
+    "an arrow function": () => () => {},
+    "a generator function": () => function* () {}
+  })) {
+    it(`is one only if the function was, also with a property that cannot be changed: ${kind}`, () => {
+      const original = Object.defineProperty(make(), promisify.custom, { value: async () => {} })
+      const construct = (fn: unknown) => {
+        try {
+          const made = Reflect.construct(fn as AnyFunction, [])
+          return { made: { ...made }, isInstance: made instanceof original }
+        } catch (error) {
+          return (error as Error).name
+        }
+      }
+      assert.deepStrictEqual(construct(wrapped(original as AnyFunction)), construct(original))
+    })
+  }
+
   it("counts one that throws", () => {
     const { duration, exceptions, inprogress } = fakes()
     const Measured = instrumented({ duration, exceptions, inprogress })(function (this: object) {

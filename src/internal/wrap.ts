@@ -156,7 +156,7 @@ const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
     customs.set(custom, known)
     return known
   }
-  const target = isPinned(fn) ? (Object.hasOwn(fn, "prototype") ? () => {} : () => {}) : fn
+  const target = isPinned(fn) ? blank(fn) : fn
   const measured: AnyFunction = new Proxy(target, {
     apply: (_, self, args) => running(() => call(self, args)),
     construct: (_, args, newTarget) =>
@@ -177,6 +177,17 @@ const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
   customs.set(fn, measured)
   if (target !== fn) copyProperties(fn, target, measured, measuring)
   return measured
+}
+
+// A Proxy is a constructor only if what is behind it is one.
+const blank = (fn: AnyFunction): AnyFunction => {
+  try {
+    Reflect.construct(Object, [], fn)
+    // biome-ignore lint/complexity/useArrowFunction: an arrow function is no constructor
+    return function () {}
+  } catch {
+    return () => {}
+  }
 }
 
 /** Whether a Proxy can give no other value for what `util.promisify` gives. */

@@ -6,6 +6,14 @@ import * as module from "node:module"
 
 /** Files below `test`, by the reason why another client would show nothing more. */
 export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "They are about functions, promises and streams that are measured; test/Metrics.test.ts records them.": [
+    "test/Promises.generators.test.ts",
+    "test/Promises.kinds.test.ts",
+    "test/Promises.results.test.ts",
+    "test/StreamMetrics.fiberRefs.test.ts",
+    "test/StreamMetrics.finalizers.test.ts"
+  ],
+  "They render over both clients by themselves.": ["test/Exposition.conflicts.test.ts"],
   "There is no metric in them.": [
     "test/Exposition.parser.test.ts",
     "test/MetricsServer.validate.test.ts",
@@ -25,6 +33,7 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
   "They are about what the agent is told and knows; test/integration/whole-way.test.ts scrapes what it registers.": [
     "test/ConsulAgent.healing.test.ts",
     "test/ConsulAgent.process.test.ts",
+    "test/ConsulAgent.settings.test.ts",
     "test/ConsulAgent.test.ts",
     "test/integration/ConsulAgent.healing.test.ts",
     "test/integration/ConsulAgent.test.ts",
@@ -52,12 +61,24 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/integration/Explorer.places.test.ts",
     "test/integration/Explorer.test.ts"
   ],
-  "They are about requests and routes; test/HttpMetrics.test.ts and test/HttpMetrics.series.test.ts record them.": [
-    "test/HttpMetrics.exchanges.test.ts",
-    "test/HttpMetrics.http2.test.ts",
-    "test/HttpMetrics.routes.test.ts",
-    "test/HttpMetrics.tracing.test.ts"
-  ],
+  "They are about requests, routes and links; test/HttpMetrics.test.ts and test/Promises.http.test.ts record requests.":
+    [
+      "test/HttpMetrics.bodies.test.ts",
+      "test/HttpMetrics.exchanges.test.ts",
+      "test/HttpMetrics.http2.test.ts",
+      "test/HttpMetrics.layers.test.ts",
+      "test/HttpMetrics.once.test.ts",
+      "test/HttpMetrics.routes.test.ts",
+      "test/HttpMetrics.same.test.ts",
+      "test/HttpMetrics.tracing.test.ts",
+      "test/MetricsServer.proxy.test.ts",
+      "test/Promises.expressRoute.test.ts",
+      "test/Promises.frameworks.test.ts",
+      "test/Promises.honoMetrics.test.ts",
+      "test/Promises.http.objects.test.ts",
+      "test/Promises.http.outcomes.test.ts",
+      "test/Promises.koaRoute.test.ts"
+    ],
   "They are about frameworks and the demo, and about what Prometheus makes of it.": [
     "test/examples.test.ts",
     "test/integration/examples.test.ts",

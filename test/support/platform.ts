@@ -5,8 +5,8 @@
 export const onEachVersion: ReadonlyArray<string> = [
   "test/ConsulAgent*.test.ts",
   "test/DefaultMetrics*.test.ts",
-  "test/Exposition.{memory,next,pace,serving,sharing}.test.ts",
-  "test/HttpMetrics.{exchanges,http2}.test.ts",
+  "test/Exposition.{memory,next,pace,readings,serving,sharing,timers}.test.ts",
+  "test/HttpMetrics.{bodies,exchanges,http2}.test.ts",
   "test/HttpMetrics.test.ts",
   "test/MetricsServer*.test.ts",
   "test/Promises*.test.ts",
