@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import * as PromClient from "prom-client"
 import * as Registry from "../src/Registry.js"
 import { child, fixture } from "./support/child.js"
+import { ask, eventually } from "./support/http.js"
 import { overOneClient } from "./support/oneClient.js"
 import { root, run } from "./support/snippets.js"
 
@@ -36,6 +37,24 @@ describe("The client of these tests", () => {
       const compiled = run(fixture("client.mjs").pathname)
       yield* Effect.promise(() => compiled.exited)
       assert.deepStrictEqual(JSON.parse(compiled.output()), { client, inThread: client })
+    })
+  )
+})
+
+describe("An example", () => {
+  it.scopedLive("measures over this client", () =>
+    Effect.gen(function* () {
+      const example = yield* Effect.acquireRelease(
+        Effect.sync(() => run(join(root, "examples/timed-request-handler.ts"), { PORT: "0" })),
+        ({ child, exited }) => Effect.promise(() => (child.kill("SIGKILL") ? exited : Promise.resolve(null)))
+      )
+      const listening = (): string | undefined => /Listening on (\S+)\n/.exec(example.output())?.[1]
+      yield* eventually("it listens", async () => listening() !== undefined)
+      yield* Effect.promise(() => ask(`${listening()}/`))
+      const { body } = yield* Effect.promise(() => ask(`${listening()}/metrics`))
+      assert.include(body, "\nreq_time_seconds_count 1\n")
+      example.child.kill("SIGTERM")
+      assert.strictEqual(yield* Effect.promise(() => example.exited), 0, example.output())
     })
   )
 })
