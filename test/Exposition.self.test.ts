@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
+import { Counter, Gauge, Registry as PromRegistry, Summary } from "prom-client"
 import { authority } from "./support/certificate.js"
 import { formats, logged, parsers } from "./support/expositions.js"
 import { basic, bearer, hashOf } from "./support/hashes.js"
@@ -466,6 +466,9 @@ describe("The table of what the endpoint tells about itself", () => {
       Effect.gen(function* () {
         const registry = new PromRegistry()
         new Counter({ name: "jobs_total", help: "Jobs.", registers: [registry] })
+        // One of these is left out.
+        new Summary({ name: "job_seconds", help: "Time of a job.", registers: [registry] })
+        new Gauge({ name: "job_seconds_count", help: "Jobs.", registers: [registry] })
         const { url } = yield* started(inPatientWorker, {}, { registry })
         const headers = { accept: format === "text" ? "text/plain" : "application/openmetrics-text" }
         const families = parsers[format]((yield* get(url, { headers })).body).filter(({ name }) =>

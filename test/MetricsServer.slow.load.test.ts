@@ -12,13 +12,14 @@ import type { Answer } from "./support/http.js"
 import { eventually, get } from "./support/http.js"
 import type { Kind } from "./support/servers.js"
 import { kinds, someMetrics, started } from "./support/servers.js"
+import { isFullSoak } from "./support/soak.js"
 import { assertInTime, itInTime } from "./support/times.js"
 
 const slow = 500
-const rounds = 5
+const rounds = isFullSoak ? 5 : 3
 
-/** Of each phase, in milliseconds; those with slow connections are 20 s on end, the others before and after. */
-const phase = 4_000
+/** Of each phase, in milliseconds; those with slow connections follow one another, the others are before and after. */
+const phase = isFullSoak ? 4_000 : 2_000
 
 /** A process that talks to this one, and ends with the scope. */
 const forked = (name: string, args: ReadonlyArray<string>) =>

@@ -142,7 +142,7 @@ describe("The sources", () => {
   ]
 
   // The rooms of a module, which is called like their folder. Who may import the module may enter them.
-  const rooms = { exposition: "Exposition", promises: "Promises" }
+  const rooms = { exposition: "Exposition", httpMetrics: "HttpMetrics", promises: "Promises" }
   const everything = ["", "internal", ...Object.keys(rooms)].flatMap(sources)
 
   it("depend on each other in one direction only", () => {

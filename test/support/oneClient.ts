@@ -11,9 +11,26 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/Promises.kinds.test.ts",
     "test/Promises.results.test.ts",
     "test/StreamMetrics.fiberRefs.test.ts",
-    "test/StreamMetrics.finalizers.test.ts"
+    "test/StreamMetrics.finalizers.test.ts",
+    "test/StreamMetrics.test.ts"
   ],
-  "They render over both clients by themselves.": ["test/Exposition.conflicts.test.ts"],
+  "They are about both clients by themselves.": [
+    "test/Exposition.conflicts.test.ts",
+    "test/Metrics.resets.test.ts",
+    "test/integration/conflicts.test.ts",
+    "test/integration/exemplars.test.ts"
+  ],
+  "They are about timers and about collectors that take their time.": [
+    "test/Exposition.timers.test.ts",
+    "test/MetricsServer.collectors.test.ts"
+  ],
+  "They are about the metrics of Effect, which a client has no part in.": [
+    "test/EffectMetrics.kept.test.ts",
+    "test/EffectMetrics.properties.test.ts",
+    "test/EffectMetrics.test.ts",
+    "test/EffectMetrics.values.test.ts",
+    "test/integration/EffectMetrics.test.ts"
+  ],
   "There is no metric in them.": [
     "test/Exposition.parser.test.ts",
     "test/MetricsServer.validate.test.ts",

@@ -9,9 +9,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import { durationBuckets } from "../internal/httpMetrics.js"
 import * as Metrics from "../Metrics.js"
 import * as Registry from "../Registry.js"
-import { durationBuckets } from "./httpMetrics.js"
 
 /** What the server asks of a middleware that wraps handlers. */
 type Wrap = <A, E, R>(request: {
