@@ -1,11 +1,15 @@
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { HttpApp, HttpLayerRouter, HttpMiddleware, HttpRouter, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { Context } from "effect"
 import { Config, Effect, flow, Layer, Schedule } from "effect"
 import { Counter, Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
+import { httpMetrics } from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
-import { eventually } from "./support/http.js"
+import { eventually, get } from "./support/http.js"
 import { inProgress, samples } from "./support/httpApps.js"
 
 const requests = "http_server_requests_total"
@@ -155,6 +159,26 @@ describe("A request counts", () => {
         ])
         assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
       }
+    })
+  )
+
+  it.scopedLive("once, also where httpMetrics measures the application that it is mounted in", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const measure = httpMetrics({ registry })
+      const app = yield* NodeHttpServer.makeHandler((yield* made(registry))(users))
+      const server = createServer((request, response) => {
+        measure(request, response, () => "/users/:id")
+        app(request, response)
+      })
+      yield* Effect.acquireRelease(
+        Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+      )
+      const { port } = server.address() as AddressInfo
+      assert.strictEqual((yield* get(`http://127.0.0.1:${port}/users/1`)).status, 200)
+      yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
+      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 1"])
     })
   )
 

@@ -146,7 +146,7 @@ const forms: Readonly<Record<string, (client: Client) => Subject>> = {
   "a gauge without labels": (client) => {
     const { gauge, registry } = unlabelled(client)
     return {
-      ...{ registry, gauge, name: "runs_in_progress" },
+      ...{ registry, gauge: gauge as AnyGauge, name: "runs_in_progress" },
       given: () => ({ gauge }),
       remove: () => gauge.remove()
     }

@@ -62,7 +62,8 @@ export class Run {
   private end(exit: Settled): void {
     if (this.isOver) return
     this.isOver = true
-    const seconds = this.plan.duration === undefined ? 0 : (performance.now() - this.start) / 1e3
+    // Not below 0 where a test has replaced the clock meanwhile.
+    const seconds = this.plan.duration === undefined ? 0 : Math.max(0, performance.now() - this.start) / 1e3
     end(this.plan, this.gauge, seconds, exit, undefined, this.reporter)
   }
 }

@@ -161,6 +161,10 @@ export const httpSource = (
   return { metric: (name) => metrics[name](), ownsGauge: own.inProgress === undefined }
 }
 
+/** What two that record on the same metrics have in common, whichever metrics there are. */
+export const targetOf = (metric: HttpSource["metric"]): object =>
+  metric("requests") ?? metric("duration") ?? metric("responseSize") ?? metric("requestSize") ?? {}
+
 /** How a request ended. */
 export interface HttpEnd {
   /** The pattern of its route. Default: it matched none. */

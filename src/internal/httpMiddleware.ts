@@ -19,8 +19,9 @@ import { currentSpan } from "./currentSpan.js"
 import type { Outcome } from "./httpExchange.js"
 import { Answer, requestBytes } from "./httpExchange.js"
 import type { HttpMetricName, HttpRecorder } from "./httpMetrics.js"
-import { unmatched } from "./httpMetrics.js"
+import { targetOf, unmatched } from "./httpMetrics.js"
 import { pathOf } from "./httpOptions.js"
+import { isRecorded } from "./httpRequests.js"
 import type { Seen } from "./httpRoute.js"
 import { watched } from "./httpRoute.js"
 import type { Labels } from "./labels.js"
@@ -146,7 +147,7 @@ const started = (
   const own = { meter: measuring.meterIn(fiber.currentContext), excludesRoute: measuring.excludesRoute }
   if (isExcluded(request, measuring, own.meter)) return undefined
   const { seen, view } = watched<Measurer>(request)
-  const meter = own.meter.beside(seen.by)
+  const meter = isRecordedOutside(request, own.meter) ? undefined : own.meter.beside(seen.by)
   if (meter === undefined) {
     seen.also.push(own)
     return undefined
@@ -179,6 +180,10 @@ const started = (
   const answer = new Answer(request, fiber, () => seen.upgraded, ended, forget)
   return { answer, around: seen.around(view, fiber), meter }
 }
+
+// By `httpMetrics` of an application that this one is mounted in.
+const isRecordedOutside = ({ source }: HttpServerRequest.HttpServerRequest, meter: Meter): boolean =>
+  typeof source === "object" && source !== null && isRecorded(source, () => targetOf(meter.target))
 
 // What one leaves out, another one counts: which of them is further out makes no difference.
 const isCountedFor = (route: string, { also, by }: Seen<Measurer>, meter: Meter): boolean =>

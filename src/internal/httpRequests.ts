@@ -57,12 +57,13 @@ export type HttpMeasure = (
 
 /** Records the requests that it is called with, each once for all that record on the same `target`. */
 export const watching = (recorder: HttpRecorder, asked: Asked, target: object): HttpMeasure => {
-  const isNew = firstTime(target)
+  const marks = marksOf(target)
   // Whatever goes wrong here is an error of the measuring. The request goes on as if it were not measured.
   return (request, response, route) => {
     let watched: Watched | undefined
     try {
-      if (isExcluded(request, recorder, asked) || !isNew(request)) return
+      if (isExcluded(request, recorder, asked) || marks.has(request)) return
+      marks.add(request)
       watched = new Watched(request, response, route, recorder, asked)
       watched.begin()
     } catch (error) {
@@ -72,24 +73,39 @@ export const watching = (recorder: HttpRecorder, asked: Asked, target: object): 
   }
 }
 
-const marks = new WeakMap<object, (request: object) => boolean>()
-
-/** Whether a request is asked about for the first time. */
-const firstTime = (target: object): ((request: object) => boolean) => {
-  const known = marks.get(target)
-  if (known !== undefined) return known
-  // On the request itself: a set that holds it weakly would cost the collector more.
-  const seen = Symbol("effect-prometheus/httpMetrics")
-  const others = new WeakSet<object>()
-  const isNew = (request: { [seen]?: true }): boolean => {
-    if (request[seen] === true || others.has(request)) return false
-    if (Object.isExtensible(request)) request[seen] = true
-    else others.add(request)
-    return true
-  }
-  marks.set(target, isNew)
-  return isNew
+interface Marked {
+  [seen: symbol]: unknown
 }
+
+/** The requests that are recorded on one target. */
+class Marks {
+  // On the request itself: a set that holds it weakly would cost the collector more.
+  private readonly seen = Symbol("effect-prometheus/httpMetrics")
+  private readonly others = new WeakSet<object>()
+
+  has(request: object): boolean {
+    return (request as Marked)[this.seen] === true || this.others.has(request)
+  }
+
+  add(request: object): void {
+    if (Object.isExtensible(request)) (request as Marked)[this.seen] = true
+    else this.others.add(request)
+  }
+}
+
+const marks = new WeakMap<object, Marks>()
+let hasMarks = false
+
+const marksOf = (target: object): Marks => {
+  hasMarks = true
+  const known = marks.get(target) ?? new Marks()
+  marks.set(target, known)
+  return known
+}
+
+/** Whether a request of Node.js is recorded on that target already. */
+export const isRecorded = (request: object, target: () => object): boolean =>
+  hasMarks && (marks.get(target())?.has(request) ?? false)
 
 const isExcluded = (request: IncomingMessage, recorder: HttpRecorder, { excludes }: Asked): boolean => {
   try {
@@ -169,7 +185,8 @@ class Watched {
     try {
       // The latest that is known: where the head was sent, where the route was found, where the request arrived.
       const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
-      context.runInAsyncScope(this.record, this, (performance.now() - this.start) / 1e3)
+      // Not below 0 where a test has replaced the clock meanwhile.
+      context.runInAsyncScope(this.record, this, Math.max(0, performance.now() - this.start) / 1e3)
     } catch (error) {
       this.recorder.failed(error)
     } finally {

@@ -6,8 +6,7 @@ import * as Exit from "effect/Exit"
 import type { ServeOptions } from "../Exposition.js"
 import { nodeListener as nodeListenerEffect, webHandler as webHandlerEffect } from "../Exposition.js"
 import type { Family } from "../internal/family.js"
-import type { HttpSource } from "../internal/httpMetrics.js"
-import { httpRecorder, httpSource } from "../internal/httpMetrics.js"
+import { httpRecorder, httpSource, targetOf } from "../internal/httpMetrics.js"
 import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "../internal/httpOptions.js"
 import { excludeOption, httpShape, labelsOption, longLivedOption, ownHttpMetrics } from "../internal/httpOptions.js"
 import type { HttpMeasure, HttpOutcome } from "../internal/httpRequests.js"
@@ -181,12 +180,8 @@ const httpMetrics: {
   }
   const make = (family: Family) => unsafeFamily(registry, family)
   const source = httpSource(own, registry, shape.families, make)
-  return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source))
+  return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source.metric))
 }
-
-// Two calls that record on the same metrics have these in common, whichever of them there are.
-const targetOf = ({ metric }: HttpSource): object =>
-  metric("requests") ?? metric("duration") ?? metric("responseSize") ?? metric("requestSize") ?? {}
 
 interface AnyHttpMetricsOptions extends HttpMetricsOptions {
   readonly metrics?: OwnHttpMetrics | undefined
