@@ -92,7 +92,7 @@ const standIns = new WeakMap<object, StandIn>()
 
 /** What is measured in place of a request of Node.js, and of its response. */
 const standIn = ({ method, raw }: HonoContext["req"]): StandIn => {
-  const { pathname, search } = new URL(raw.url)
+  const { pathname, search } = new URL(raw.url, "http://localhost")
   const headers: Record<string, string> = {}
   raw.headers.forEach((value, name) => {
     headers[name] = value
