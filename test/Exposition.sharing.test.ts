@@ -1,12 +1,13 @@
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import type { Registry as PromRegistry } from "prom-client"
+import type { Gauge, Registry as PromRegistry } from "prom-client"
 import { contentTypes, logged } from "./support/expositions.js"
 import type { Held } from "./support/held.js"
 import { arrivals, held } from "./support/held.js"
 import type { AskOptions } from "./support/http.js"
-import { get, rawConnection, requestLines } from "./support/http.js"
+import { eventually, get, rawConnection, requestLines } from "./support/http.js"
 import { errors } from "./support/metrics.js"
 import type { Answer, Ask, Mount } from "./support/mounts.js"
 import { mounts } from "./support/mounts.js"
@@ -247,8 +248,12 @@ describe("Those who ask at the same time through", () => {
         yield* received((text) => text.endsWith("</html>\n"))
       }
       for (const { send } of connections) send(requestLines("/metrics"))
-      // What is answered now has come after them.
-      yield* get(server.healthUrl)
+      yield* eventually("this thread knows of all three", async () => {
+        const { values } = await (registry.getSingleMetric("effect_prometheus_scrapes_in_flight") as Gauge).get()
+        return values[0]?.value === connections.length
+      })
+      // It reads for them in its next turns.
+      for (let turn = 0; turn < 3; turn += 1) yield* Effect.promise(() => nextTurn())
       yield* open
       // They share the reading with the first exposition of the worker, which waits for it still.
       for (const { received } of connections) yield* received((text) => text.includes(`\nheld ${before}\n`))

@@ -19,7 +19,7 @@ const slow = 500
 const rounds = isFullSoak ? 5 : 3
 
 /** Of each phase, in milliseconds; those with slow connections follow one another, the others are before and after. */
-const phase = isFullSoak ? 4_000 : 2_000
+const phase = isFullSoak ? 4_000 : 1_000
 
 /** A process that talks to this one, and ends with the scope. */
 const forked = (name: string, args: ReadonlyArray<string>) =>
