@@ -17,13 +17,18 @@ export const reloading = (
 ): Effect.Effect<never> => {
   // The contents as they were last seen, or why there were none.
   let seen = JSON.stringify({ texts: { key, cert, ca } })
-  const look = async (): Promise<TlsMaterial | undefined> => {
-    const found = await readTls(sources).then(
+  const read = () =>
+    readTls(sources).then(
       (texts) => ({ texts }),
       (error) => ({ error: messageOf(error) })
     )
-    if (JSON.stringify(found) === seen) return undefined
-    seen = JSON.stringify(found)
+  const look = async (): Promise<TlsMaterial | undefined> => {
+    const found = await read()
+    const shown = JSON.stringify(found)
+    if (shown === seen) return undefined
+    // In the middle of a replacement the key may still be the old one, and the certificate the new one already.
+    if (JSON.stringify(await read()) !== shown) return undefined
+    seen = shown
     if ("error" in found) throw new Error(found.error)
     const tls = await checkTls(found.texts, sources)
     renew(tls)
