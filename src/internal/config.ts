@@ -32,7 +32,7 @@ type IsGroup<A> =
 
 /**
  * As `Config.unwrap` reads them, where options that are undefined or none are left out, those of options as well. Where
- * none is left there are still options: they may be too few, and nobody is to believe that there are none.
+ * none is left the result is an empty object, not `undefined`: the options may be too few, but they were given.
  */
 export const unwrapped = <A>(options: FromConfig<A>): Config.Config<A> =>
   Config.map(Config.unwrap(defined(options) as Config.Config.Wrap<A>), (read) => withoutOption(read) as A)
