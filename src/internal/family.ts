@@ -1,4 +1,5 @@
 /** What a metric is made from, whichever client it is made with: whether it can be, and whether it is there already. */
+import { isMetricName } from "./nameConflicts.js"
 import { booleanOption, countOption, shown } from "./options.js"
 
 /** What a metric is made from. What is undefined is as the client has it, and any will do in one that is there. */
@@ -36,7 +37,7 @@ export const checkFamily = ({
   ...rest
 }: Family): void => {
   const { buckets, maxSeries, name, percentiles, type } = rest
-  if (typeof name !== "string" || !/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) {
+  if (!isMetricName(name)) {
     throw new RangeError(`name must be letters, digits, _ and :, and begin with no digit, not ${shown(name)}`)
   }
   if (typeof help !== "string" || help === "") throw new RangeError(`help must be a text that is not empty`)

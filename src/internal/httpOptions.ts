@@ -2,6 +2,7 @@
 import type { HttpDurationUnit, HttpLabel, HttpMetricName, HttpNaming, HttpShape } from "./httpMetrics.js"
 import { defaultNames, httpFamilies } from "./httpMetrics.js"
 import type { Counter, Gauge, LabelNames, Labels, Observer } from "./labels.js"
+import { isMetricName } from "./nameConflicts.js"
 import { choiceOption, knownOptions, ownOptions, shown } from "./options.js"
 import { atOnce } from "./thenable.js"
 
@@ -171,7 +172,6 @@ export const httpShape = (options: ShapeOptions, own: OwnHttpMetrics, exemplars 
   return { names, unit, labelNames, families: httpFamilies({ names, unit, labelNames, buckets, exemplars }) }
 }
 
-const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
 const labelName = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
 
 const metricKeys = ["requests", "duration", "requestSize", "responseSize", "inProgress"] as const
@@ -194,7 +194,7 @@ const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit
   }
   for (const key of metricKeys) {
     const name = chosen[key] ?? fallback[key]
-    if (!isName(name, metricName)) throw new RangeError(`names.${key} must be the name of a metric, not ${shown(name)}`)
+    if (!isMetricName(name)) throw new RangeError(`names.${key} must be the name of a metric, not ${shown(name)}`)
     if (chosen[key] !== undefined && own[key] !== undefined) {
       throw new RangeError(`names.${key} has no effect beside metrics.${key}, which has a name: leave one of them out`)
     }
