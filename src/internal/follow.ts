@@ -78,6 +78,10 @@ export class Run {
  * - anything else: itself
  */
 export const follow = (result: unknown, run: Run): unknown => {
+  if (typeof result !== "object" && typeof result !== "function") {
+    run.fulfilled(result)
+    return result
+  }
   if (isThenable(result)) return followThenable(result, run, false)
   if (types.isGeneratorObject(result)) return followGenerator(result as AnyGenerator, run)
   run.fulfilled(result)

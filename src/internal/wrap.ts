@@ -139,17 +139,6 @@ type Given = ReadonlyArray<unknown> & { readonly [given]?: unknown }
 
 const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
   const { call, plan, reporter } = measuring
-  const running = (body: () => unknown): unknown => {
-    const run = new Run(plan, reporter)
-    let result: unknown
-    try {
-      result = body()
-    } catch (reason) {
-      run.rejected(reason)
-      throw reason
-    }
-    return follow(result, run)
-  }
   const customs = new WeakMap<AnyFunction, AnyFunction>()
   const customOf = (custom: AnyFunction): AnyFunction => {
     const known = customs.get(custom) ?? measuredFunction(custom, plan, reporter)
@@ -158,9 +147,28 @@ const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
   }
   const target = isPinned(fn) ? blank(fn) : fn
   const measured: AnyFunction = new Proxy(target, {
-    apply: (_, self, args) => running(() => call(self, args)),
-    construct: (_, args, newTarget) =>
-      running(() => Reflect.construct(fn, args, newTarget === measured ? fn : newTarget)) as object,
+    apply(_, self, args) {
+      const run = new Run(plan, reporter)
+      let result: unknown
+      try {
+        result = call(self, args)
+      } catch (reason) {
+        run.rejected(reason)
+        throw reason
+      }
+      return follow(result, run)
+    },
+    construct(_, args, newTarget) {
+      const run = new Run(plan, reporter)
+      let result: object
+      try {
+        result = Reflect.construct(fn, args, newTarget === measured ? fn : newTarget)
+      } catch (reason) {
+        run.rejected(reason)
+        throw reason
+      }
+      return follow(result, run) as object
+    },
     // What `util.promisify` gives for it is measured as well. It marks what it has given as promisified, by itself.
     get(target, key, receiver) {
       const value: unknown = Reflect.get(target, key, receiver)
