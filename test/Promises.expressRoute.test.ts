@@ -1,7 +1,6 @@
-import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
-import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
 import { Effect } from "effect"
@@ -9,6 +8,7 @@ import express from "express"
 import fc from "fast-check"
 import { expressRoute } from "../src/Promises.js"
 import { get } from "./support/http.js"
+import { listening } from "./support/listening.js"
 
 type Express = typeof express
 
@@ -24,19 +24,6 @@ const fail = (): never => {
   throw new Error("it failed")
 }
 const failLater: express.RequestHandler = (_, __, next) => void setImmediate(() => next(new Error("it failed")))
-
-const listening = (listener: (request: IncomingMessage, response: ServerResponse) => void) =>
-  Effect.acquireRelease(
-    Effect.async<Server>((resume) => {
-      const server = createServer(listener)
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) =>
-      Effect.async<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 
 /** The pattern and the status of each of the paths, in their order. */
 const patternsOf = (
@@ -58,7 +45,7 @@ const patternsOf = (
       next()
     })
     declare(application)
-    const url = yield* listening(application)
+    const url = `http://127.0.0.1:${yield* listening(createServer(application))}`
     for (const path of paths) {
       const end = new Promise<void>((resolve) => ended.push(resolve))
       yield* get(`${url}${path}`)

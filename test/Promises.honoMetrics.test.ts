@@ -1,5 +1,4 @@
 import type { Server } from "node:http"
-import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import type { HttpBindings } from "@hono/node-server"
 import { createAdaptorServer } from "@hono/node-server"
@@ -13,6 +12,7 @@ import type { HttpMeasure } from "../src/Promises.js"
 import { honoMetrics, httpMetrics, webHandler } from "../src/Promises.js"
 import { eventually, get } from "./support/http.js"
 import { endedIn, inProgressIn } from "./support/httpSamples.js"
+import { listening } from "./support/listening.js"
 
 const fail = (): never => {
   throw new Error("it failed")
@@ -122,18 +122,11 @@ const measured = (registry: Registry, declare: Case["declare"]): Hono => {
   return application
 }
 
-const listening = (application: Hono) =>
-  Effect.acquireRelease(
-    Effect.async<Server>((resume) => {
-      const server = createAdaptorServer({ fetch: application.fetch }) as Server
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) =>
-      Effect.async<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+const serving = (application: Hono) =>
+  Effect.map(
+    listening(createAdaptorServer({ fetch: application.fetch }) as Server),
+    (port) => `http://127.0.0.1:${port}`
+  )
 
 const counted = (expected: Iterable<string>): Record<string, number> => {
   const counts: Record<string, number> = {}
@@ -146,7 +139,7 @@ describe("the route of a request of Hono is that", () => {
     it.scopedLive(`${title}, on a server`, () =>
       Effect.gen(function* () {
         const registry = new Registry()
-        const url = yield* listening(measured(registry, declare))
+        const url = yield* serving(measured(registry, declare))
         for (const path of Object.keys(asked)) yield* get(`${url}${path}`)
         const expected = counted(Object.values(asked))
         yield* eventually("all are counted", async () => {
@@ -206,7 +199,7 @@ describe("the route of a request of Hono is that", () => {
         })
         hono.get("*", (context) => context.text("all"))
       })
-      const url = yield* listening(application)
+      const url = yield* serving(application)
       const going = new AbortController()
       const gone = fetch(`${url}/slow/7`, { signal: going.signal }).catch(() => "gone")
       yield* Deferred.await(arrived)

@@ -2,9 +2,8 @@ import { AsyncLocalStorage } from "node:async_hooks"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { createServer, ServerResponse as Response } from "node:http"
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
-import type { AddressInfo, Server, Socket } from "node:net"
+import type { AddressInfo, Server } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import type { Scope } from "effect"
 import { Effect } from "effect"
 import express from "express"
 import Fastify from "fastify"
@@ -14,29 +13,11 @@ import { expressRoute, httpMetrics } from "../src/Promises.js"
 import type { RawConnection } from "./support/http.js"
 import { eventually, get, rawConnection, requestLines } from "./support/http.js"
 import { countsIn, endedIn, inProgressIn } from "./support/httpSamples.js"
+import { listening } from "./support/listening.js"
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
 const seconds = "http_server_request_duration_seconds"
-
-/** Listens for as long as the scope lasts. */
-const listening = (server: Server): Effect.Effect<number, never, Scope.Scope> => {
-  const sockets = new Set<Socket>()
-  server.on("connection", (socket: Socket) => sockets.add(socket.once("close", () => sockets.delete(socket))))
-  return Effect.map(
-    Effect.acquireRelease(
-      Effect.async<Server>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      () =>
-        Effect.async<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          for (const socket of sockets) socket.destroy()
-        })
-    ),
-    () => (server.address() as AddressInfo).port
-  )
-}
 
 /** How the requests on a registry have ended, once there are so many of them. */
 const endedAll = (registry: PromRegistry, many: number) =>

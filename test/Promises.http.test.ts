@@ -3,7 +3,6 @@ import { createServer, request as httpRequest, ServerResponse as Response } from
 import type { ClientHttp2Session } from "node:http2"
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
 import { createServer as createSecureServer } from "node:https"
-import type { AddressInfo, Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
@@ -17,6 +16,7 @@ import { selfSigned } from "./support/certificate.js"
 import type { RawConnection } from "./support/http.js"
 import { eventually, get, rawConnection, requestLines } from "./support/http.js"
 import { countsIn, endedIn, inProgressIn, sumsIn } from "./support/httpSamples.js"
+import { listening } from "./support/listening.js"
 import { clients } from "./support/metrics.js"
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
@@ -29,25 +29,6 @@ const routeOf = (request: IncomingMessage) => () => (pathOf(request).startsWith(
 const seconds = "http_server_request_duration_seconds"
 const requestSize = "http_server_request_size_bytes"
 const responseSize = "http_server_response_size_bytes"
-
-/** Listens for as long as the scope lasts, and then lets go of whoever is connected, whatever they speak. */
-const listening = (server: Server): Effect.Effect<number, never, Scope.Scope> => {
-  const sockets = new Set<Socket>()
-  server.on("connection", (socket: Socket) => sockets.add(socket.once("close", () => sockets.delete(socket))))
-  return Effect.map(
-    Effect.acquireRelease(
-      Effect.async<Server>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      () =>
-        Effect.async<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          for (const socket of sockets) socket.destroy()
-        })
-    ),
-    () => (server.address() as AddressInfo).port
-  )
-}
 
 /** A server whose requests are measured, and what is known of them. */
 const measured = (

@@ -20,25 +20,12 @@ import {
 } from "effect"
 import * as fc from "fast-check"
 import * as StreamMetrics from "../src/StreamMetrics.js"
-import { FakeCounter, FakeObserver, fakes } from "./support/metrics.js"
+import { FakeObserver } from "./support/metrics.js"
+import type { Measure, Plain } from "./support/streams.js"
+import { measures, unmeasured } from "./support/streams.js"
 
 class Service extends Context.Tag("Service")<Service, string>() {}
 class Reference extends Context.Reference<Reference>()("Reference", { defaultValue: () => "default" }) {}
-
-type Body = Stream.Stream<number, RangeError>
-type Measure = (self: Body) => Body
-
-const measures: Readonly<Record<string, () => Measure>> = {
-  timed: () => StreamMetrics.timed(new FakeObserver()),
-  countElements: () => StreamMetrics.countElements(new FakeCounter()),
-  countExceptions: () => StreamMetrics.countExceptions(new FakeCounter()),
-  trackInprogress: () => StreamMetrics.trackInprogress(fakes().inprogress),
-  instrumented: () => (self) => StreamMetrics.instrumented(self, fakes()),
-  "two in a pipe": () => (self) =>
-    self.pipe(StreamMetrics.timed(new FakeObserver()), StreamMetrics.countExceptions(new FakeCounter()))
-}
-
-const unmeasured: Measure = (self) => self
 
 interface Seen {
   readonly ref: FiberRef.FiberRef<string>
@@ -65,13 +52,13 @@ const noting =
       })
     })
 
-const run = (effect: Effect.Effect<unknown, RangeError, Scope.Scope>): Body =>
+const run = (effect: Effect.Effect<unknown, RangeError, Scope.Scope>): Plain =>
   Stream.drain(Stream.unwrapScoped(Effect.as(effect, Stream.void)))
 
 const withoutYielding = Effect.patchRuntimeFlags(RuntimeFlagsPatch.disable(RuntimeFlags.CooperativeYielding))
 
 /** Streams that change something of their fiber, and have finalizers that look at it. */
-const streams: Readonly<Record<string, (seen: Seen) => Body>> = {
+const streams: Readonly<Record<string, (seen: Seen) => Plain>> = {
   "sets a fiber ref before an element": ({ look, ref }) =>
     Stream.ensuring(Stream.fromEffect(Effect.as(FiberRef.set(ref, "inside"), 1)), look("ensuring")),
   "sets a fiber ref at its end": ({ look, ref }) =>
@@ -152,7 +139,7 @@ const streams: Readonly<Record<string, (seen: Seen) => Body>> = {
     )
 }
 
-type Consume = (self: Body, seen: Seen) => Effect.Effect<unknown, RangeError>
+type Consume = (self: Plain, seen: Seen) => Effect.Effect<unknown, RangeError>
 
 /** Those that run a stream, and set what its finalizers may see meanwhile. */
 const consumers: Readonly<Record<string, Consume>> = {
@@ -202,7 +189,7 @@ const withoutFibers = (exit: Exit.Exit<unknown, unknown>): unknown =>
   })
 
 /** All that can be seen while the stream runs, and afterwards, in a fiber of its own. */
-const seenWith = (measure: Measure, stream: (seen: Seen) => Body, consume: Consume): Promise<ReadonlyArray<unknown>> =>
+const seenWith = (measure: Measure, stream: (seen: Seen) => Plain, consume: Consume): Promise<ReadonlyArray<unknown>> =>
   Effect.runPromise(
     Effect.scoped(
       Effect.gen(function* () {
@@ -245,8 +232,8 @@ describe("The finalizers of a measured stream", () => {
         async (parts, how, name) => {
           const consume = consumers[how] ?? assert.fail()
           const make = measures[name] ?? assert.fail()
-          const stream = (seen: Seen): Body =>
-            parts.reduce<Body>((self, part, at) => grown(self, part, `${at}`, seen), Stream.make(1, 2, 3))
+          const stream = (seen: Seen): Plain =>
+            parts.reduce<Plain>((self, part, at) => grown(self, part, `${at}`, seen), Stream.make(1, 2, 3))
           const expected = await seenWith(unmeasured, stream, consume)
           assert.deepStrictEqual(await seenWith(make(), stream, consume), expected)
         }
@@ -255,9 +242,9 @@ describe("The finalizers of a measured stream", () => {
     ))
 })
 
-const grown = (self: Body, part: number, at: string, { look, ref }: Seen): Body => {
+const grown = (self: Plain, part: number, at: string, { look, ref }: Seen): Plain => {
   const set = FiberRef.update(ref, (value) => `${value} ${at}`)
-  const parts: ReadonlyArray<() => Body> = [
+  const parts: ReadonlyArray<() => Plain> = [
     () => Stream.ensuring(self, look(at)),
     () => Stream.ensuring(self, Effect.zipRight(look(at), set)),
     () => Stream.tap(self, () => set),

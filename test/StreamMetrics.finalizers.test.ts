@@ -3,22 +3,10 @@ import { Cause, Chunk, Context, Deferred, Effect, Exit, Fiber, Option, Stream } 
 import type { Only } from "../src/StreamMetrics.js"
 import * as StreamMetrics from "../src/StreamMetrics.js"
 import { FakeCounter, FakeObserver, fakes } from "./support/metrics.js"
+import type { Measure, Plain } from "./support/streams.js"
+import { measures, unmeasured } from "./support/streams.js"
 
-type Plain = Stream.Stream<number, RangeError>
-type Measure = (self: Plain) => Plain
 type Run = (self: Plain) => Effect.Effect<unknown, unknown>
-
-const unmeasured: Measure = (self) => self
-
-const measures: Readonly<Record<string, () => Measure>> = {
-  timed: () => StreamMetrics.timed(new FakeObserver()),
-  countElements: () => StreamMetrics.countElements(new FakeCounter()),
-  countExceptions: () => StreamMetrics.countExceptions(new FakeCounter()),
-  trackInprogress: () => StreamMetrics.trackInprogress(fakes().inprogress),
-  instrumented: () => (self) => StreamMetrics.instrumented(self, fakes()),
-  "two in a pipe": () => (self) =>
-    self.pipe(StreamMetrics.timed(new FakeObserver()), StreamMetrics.countExceptions(new FakeCounter()))
-}
 
 /** What becomes of what a stream has given, while it has nothing more to give. */
 const holding: Readonly<Record<string, (self: Plain, use: Effect.Effect<void>) => Effect.Effect<unknown, unknown>>> = {
