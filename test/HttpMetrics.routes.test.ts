@@ -1,7 +1,7 @@
 import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import type { Runtime } from "effect"
-import { Effect } from "effect"
+import { Context, Deferred, Effect, FiberId } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -9,6 +9,19 @@ import { inProgress, samples } from "./support/httpApps.js"
 
 const ok = Effect.as(Effect.yieldNow(), HttpServerResponse.text("ok"))
 const reading = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) => HttpServerResponse.text(url))
+
+class Session extends Context.Tag("test/Session")<Session, string>() {}
+
+/** The answer of whoever does not wait for a handler, as behind a timeout, nor for the end of what it interrupts. */
+const leaving = (app: (waits: Effect.Effect<never>) => HttpApp.Default<unknown>) =>
+  Effect.suspend(() => {
+    const reached = Deferred.unsafeMake<void>(FiberId.none)
+    // What cannot be interrupted still waits when the request has been answered.
+    const never = Effect.uninterruptible(Effect.async<never>(() => {}))
+    const waits = Effect.zipRight(Deferred.succeed(reached, undefined), never)
+    const late = Effect.as(Deferred.await(reached), HttpServerResponse.empty({ status: 504 }))
+    return Effect.raceFirst(Effect.interruptible(Effect.disconnect(app(waits))), late)
+  })
 
 /** Where the handlers run: what of them is traced. */
 const worlds: ReadonlyArray<{
@@ -184,6 +197,34 @@ describe("The route is the whole pattern", () => {
       ),
       ["/t1/api/v1/users/1", "/t2/api/v2/users/2"],
       ["/api/users/:id 200: 2"]
+    ],
+    [
+      "of a handler that nobody waits for any more",
+      leaving((waits) => HttpRouter.get(HttpRouter.empty, "/users/:id", waits)),
+      ["/users/1"],
+      ["/users/:id 504: 1"]
+    ],
+    [
+      "of one that has read its URL under a service of its own, in a mounted router",
+      leaving((waits) =>
+        HttpRouter.mountApp(
+          HttpRouter.empty,
+          "/api",
+          HttpRouter.get(
+            HttpRouter.empty,
+            "/users/:id",
+            Effect.provideService(Effect.zipRight(reading, waits), Session, "one")
+          )
+        )
+      ),
+      ["/api/users/1"],
+      ["/api/users/:id 504: 1"]
+    ],
+    [
+      "of a handler that runs a router which matches nothing",
+      HttpRouter.get(HttpRouter.empty, "/in/:x", HttpRouter.get(HttpRouter.empty, "/out", ok)),
+      ["/in/1"],
+      ["/in/:x 404: 1"]
     ],
     [
       "and not what a handler calls it",

@@ -66,6 +66,8 @@ export class Seen<By> {
     const { currentContext } = fiber
     if (!isOutside(currentContext, view)) {
       if (viewOf(currentContext) !== view) return
+      // What is around the router may not be seen any more before the request is answered.
+      if (this.last !== undefined) this.left(this.last.outside, fiber)
       const { setFiberRef } = fiber as { readonly setFiberRef?: (ref: object, value: object) => void }
       setFiberRef?.call(fiber, FiberRef.currentContext, this.around(view, fiber))
     }
