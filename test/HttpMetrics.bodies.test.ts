@@ -1,6 +1,6 @@
 import { HttpApp, HttpRouter, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
+import { Effect, flow, identity, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -67,6 +67,50 @@ const expected: ReadonlyArray<readonly [keyof typeof uses, Partial<Record<keyof 
   ["is read", { "one chunk": 200, "one chunk, and fails": 500, "one chunk, and dies": 500, failing: 500 }],
   ["is copied, and both copies are read", { "one chunk": 200, "one chunk, and fails": 500 }]
 ]
+
+const counted = (body: Effect.Effect<HttpServerResponse.HttpServerResponse>, around: HttpMetrics.Middleware) =>
+  Effect.gen(function* () {
+    const registry = new PromRegistry()
+    const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+    const app = HttpRouter.get(HttpRouter.empty, "/body", body)
+    const handler = HttpApp.toWebHandler(app, flow(around, middleware))
+    const { status } = yield* Effect.promise(() => handler(new Request("http://localhost/body")))
+    yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
+    assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
+      `GET /body ${status}: 1`
+    ])
+    return status
+  })
+
+const unmakeable = { headers: { "x-name": "two\nlines" } }
+const timedOut = Effect.succeed(HttpServerResponse.empty({ status: 504 }))
+
+/** What a web handler gives back need not be what it was told. */
+const answers: ReadonlyArray<
+  readonly [string, number, Effect.Effect<HttpServerResponse.HttpServerResponse>, HttpMetrics.Middleware?]
+> = [
+  ["a Response of its own", 404, Effect.sync(() => HttpServerResponse.raw(new Response("no", { status: 404 })))],
+  ["a header that none can be", 500, HttpServerResponse.text("text", unmakeable)],
+  ["such a header, and a stream", 500, Effect.succeed(HttpServerResponse.stream(three, unmakeable))],
+  ["a stream where no body can be", 500, Effect.succeed(HttpServerResponse.stream(three, { status: 204 }))],
+  [
+    "an endless stream where no body can be",
+    500,
+    Effect.succeed(HttpServerResponse.stream(Stream.never, { status: 304 }))
+  ],
+  [
+    "nothing, and is interrupted by what answers in its place, too late",
+    503,
+    Effect.never,
+    (app) => Effect.raceFirst(app, Effect.zipRight(Effect.yieldNow(), timedOut))
+  ]
+]
+
+describe("The answer of a web handler is counted as what is sent, where it has", () => {
+  for (const [what, status, body, around = identity] of answers) {
+    it.effect(what, () => Effect.map(counted(body, around), (sent) => assert.strictEqual(sent, status)))
+  }
+})
 
 describe("The body of a web response", () => {
   const cases = expected.flatMap(([use, statuses]) =>

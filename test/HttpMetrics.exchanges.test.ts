@@ -1,6 +1,8 @@
 import { once } from "node:events"
 import { createServer, type IncomingMessage, request as nodeRequest } from "node:http"
 import { type AddressInfo, connect } from "node:net"
+import { tmpdir } from "node:os"
+import { Readable } from "node:stream"
 import {
   HttpApp,
   HttpLayerRouter,
@@ -315,6 +317,35 @@ describe("The answer", () => {
       assert.strictEqual((yield* get(`${url}/failed`)).status, 202)
       yield* quiet(registry)
       assert.deepStrictEqual(yield* of(registry, requests), ["GET /changed 202: 1", "GET /failed 202: 1"])
+    })
+  )
+
+  it.scopedLive("is 500 where its body breaks off, whatever the body is", () =>
+    Effect.gen(function* () {
+      const fails = function* () {
+        yield "begun"
+        throw new Error("no")
+      }
+      const { registry, url } = yield* served(
+        HttpRouter.empty.pipe(
+          HttpRouter.get(
+            "/node",
+            Effect.sync(() => HttpServerResponse.raw(Readable.from(fails())))
+          ),
+          HttpRouter.get("/stream", HttpServerResponse.stream(Stream.die("no"))),
+          HttpRouter.get(
+            "/directory",
+            Effect.orDie(Effect.provide(HttpServerResponse.file(tmpdir()), NodeHttpServer.layerContext))
+          )
+        )
+      )
+      for (const path of ["directory", "node", "stream"]) yield* Effect.exit(get(`${url}/${path}`))
+      yield* eventually("counted", async () => (await samples(registry, requests)).length === 3)
+      assert.deepStrictEqual(yield* of(registry, requests), [
+        "GET /directory 500: 1",
+        "GET /node 500: 1",
+        "GET /stream 500: 1"
+      ])
     })
   )
 

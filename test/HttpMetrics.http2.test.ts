@@ -1,5 +1,6 @@
 import type { Server } from "node:http"
 import { type ClientHttp2Session, connect, constants, createSecureServer, createServer } from "node:http2"
+import { Readable } from "node:stream"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -27,6 +28,10 @@ const app = (reached: Effect.Effect<unknown>) =>
     HttpRouter.get("/fails", Effect.fail("no")),
     HttpRouter.get("/stream", HttpServerResponse.stream(Stream.make(chunk, chunk))),
     HttpRouter.get("/broken", HttpServerResponse.stream(Stream.concat(Stream.make(chunk), Stream.die("x")))),
+    HttpRouter.get(
+      "/raw",
+      Effect.sync(() => HttpServerResponse.raw(new Readable({ read: () => {} }).destroy(new Error("no"))))
+    ),
     HttpRouter.get("/waits", Effect.zipRight(reached, Effect.never)),
     HttpRouter.get(
       "/endless",
@@ -75,19 +80,20 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
     it.scopedLive("is counted by method, pattern, status and sizes", () =>
       Effect.gen(function* () {
         const { registry, sent } = yield* start
-        for (const path of ["/plain/1", "/plain/2", "/fails", "/stream", "/broken", "/no"]) sent(path).resume()
+        for (const path of ["/plain/1", "/plain/2", "/fails", "/stream", "/broken", "/raw", "/no"]) sent(path).resume()
         sent("/plain/1", "HEAD").resume()
         sent("/stream", "HEAD").resume()
         sent("/read", "POST").resume().end("12345678")
         yield* eventually("all of them", async () => {
           const all = await samples(registry, requests)
-          return all.reduce((sum, text) => sum + Number(text.split(": ")[1]), 0) === 9
+          return all.reduce((sum, text) => sum + Number(text.split(": ")[1]), 0) === 10
         })
         yield* quiet(registry)
         assert.deepStrictEqual(yield* of(registry, requests), [
           "GET /broken 500: 1",
           "GET /fails 500: 1",
           "GET /plain/:x 200: 2",
+          "GET /raw 500: 1",
           "GET /stream 200: 1",
           "GET unmatched 404: 1",
           "HEAD /plain/:x 200: 1",

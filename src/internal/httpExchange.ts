@@ -1,5 +1,6 @@
 /** One request of `@effect/platform` and its answer, measured until the answer is whole or cut. */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Socket } from "node:net"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -14,7 +15,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { bytesOfRequest, whyCut } from "./httpNode.js"
+import { bytesOfRequest, streamOf, whyCut } from "./httpNode.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 type AnyExit = Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>
@@ -37,6 +38,8 @@ export class Answer {
   private streamed: { readonly status: number | undefined } | undefined
   private bytes: number | undefined
   private broke: Cause.Cause<unknown> | undefined
+  // The status of what a web handler gave back, which is known before its scope closes.
+  private sent: number | undefined
   private scopeIsOpen = false
   private isOver = false
   private isGone = false
@@ -53,6 +56,9 @@ export class Answer {
     this.forget = onCut(request, () => {
       this.isGone = true
       if (this.written > 0) this.cut()
+    })
+    onSent(request, ({ status }) => {
+      this.sent = status
     })
   }
 
@@ -74,9 +80,12 @@ export class Answer {
       this.response = response
       if (this.isGone) this.cut()
       const { body } = response
-      if (body._tag !== "Stream" || this.written > 1) return Effect.succeed(response)
-      // Nobody reads that body, for whose end the scope of a web handler waits.
-      if (request.method === "HEAD") return Effect.as(this.scopeClosed() ?? Effect.void, response)
+      const isStream = body._tag === "Stream"
+      // The scope of a web handler waits for the end of a body that nobody reads: that of a HEAD, or of an answer that
+      // could not be made.
+      const isUnread = this.written === 1 ? isStream && request.method === "HEAD" : request.source instanceof Request
+      if (isUnread) return Effect.as(this.scopeClosed() ?? Effect.void, response)
+      if (!isStream || this.written > 1) return Effect.succeed(response)
       const { contentLength, contentType } = body
       const counted = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
       return Effect.succeed(HttpServerResponse.setBody(response, counted))
@@ -160,7 +169,7 @@ export class Answer {
       return cutStatus(this.request)
     }
     if (this.streamed?.status !== undefined) return this.streamed.status
-    const status = writtenStatus(this.request) ?? response.status
+    const status = writtenStatus(this.request) ?? this.sent ?? response.status
     return this.written > 1 ? Math.max(status, 500) : status
   }
 
@@ -228,9 +237,31 @@ interface NodeRequest {
 /** The status of an answer that was cut. The server may have closed the connection itself. */
 const cutStatus = (request: HttpServerRequest): number => {
   const { response, source } = request as Partial<NodeRequest>
-  if (source?.httpVersionMajor !== 1 || typeof response !== "object") return 499
+  if (typeof response !== "object") return 499
+  if (source?.httpVersionMajor !== 1) return streamOf(response)?.rstCode === internalError ? 500 : 499
   const status = whyCut(response, source.socket)
-  return status === 500 ? 503 : status
+  return status === 500 && !isBroken(response, source.socket) ? 503 : status
+}
+
+// NGHTTP2_INTERNAL_ERROR: with that Node.js resets a stream whose body has failed.
+const internalError = 2
+
+// A body that fails, and is no stream of Effect's, takes the response and its connection with it; one that is interrupted
+// aborts them.
+const isBroken = ({ errored }: ServerResponse, socket: Socket): boolean =>
+  errored instanceof Error && errored === socket.errored && errored.name !== "AbortError"
+
+const resolveKey = Symbol.for("@effect/platform/HttpApp/resolve")
+
+/** Calls `sent` with what a web handler gives back, which need not have the status that it was told. */
+const onSent = (request: HttpServerRequest, sent: (response: Response) => void): void => {
+  const resolving = request as { [resolveKey]?: (response: Response) => void }
+  const resolve = resolving[resolveKey]
+  if (resolve === undefined) return
+  resolving[resolveKey] = (response) => {
+    sent(response)
+    resolve(response)
+  }
 }
 
 // Newer versions of Node.js call back whoever writes to a connection that has failed, before they tell of its close.
