@@ -142,8 +142,8 @@ export interface Options extends AgentConnection {
  * A service discovery that speaks to a Consul agent. It fails with `reason: "InvalidOptions"` if an option cannot be
  * right, or a TLS file cannot be read.
  *
- * An empty text counts as an option that is not given, as with Consul's own tools: `address`, `token`, `auth`,
- * `namespace`, those of `tls`, `advertise.address`, and each of `tags`. An empty `name`, `serviceId` or `check.url` is
+ * An empty or blank text counts as an option that is not given, as with Consul's own tools: `address`, `token`, `auth`,
+ * `namespace`, those of `tls`, `advertise.address`, and each of `tags`. An empty or blank `name`, `serviceId` or `check.url` is
  * refused.
  *
  * Its `register` fails with `reason: "Refused"` on any answer but 200, with `status` and `body`; `"Unreachable"` if

@@ -177,7 +177,14 @@ describe("Settings of a Consul agent that are set but empty", () => {
         { tags: [""] },
         { tags: ["", " ", ""] },
         { advertise: { address: "" } },
-        { tls: { ca: "", cert: "", key: hidden, serverName: "" } }
+        { tls: { ca: "", cert: "", key: hidden, serverName: "" } },
+        { token: " " },
+        { token: Redacted.make("\n") },
+        { token: Effect.succeed("\n") },
+        { auth: Redacted.make(" ") },
+        { namespace: "\t" },
+        { advertise: { address: " " } },
+        { tls: { ca: " ", cert: "\n", key: Redacted.make(" "), serverName: " " } }
       ]
       for (const options of rows) {
         const shown = JSON.stringify(options)
@@ -212,6 +219,9 @@ describe("Settings of a Consul agent that are set but empty", () => {
       const variables = Object.fromEntries(names.split(" ").map((name) => [name, ""]))
       const { tokens } = yield* registered((address) => ConsulAgent.layerEnv({ address, token: "" }), variables)
       assert.deepStrictEqual(tokens, new Set([undefined]))
+      const blank = Object.fromEntries(Object.keys(variables).map((name) => [name, " "]))
+      const ofBlank = yield* registered((address) => ConsulAgent.layerEnv({ address }), blank)
+      assert.deepStrictEqual(ofBlank.tokens, new Set([undefined]))
       const fromEnvironment = yield* registered((address) => ConsulAgent.layerEnv({ address, token: "" }), {
         ...variables,
         CONSUL_HTTP_TOKEN: "of the environment"
@@ -224,9 +234,11 @@ describe("Settings of a Consul agent that are set but empty", () => {
 
   it.live("are refused by name where something has to have a name", () =>
     Effect.gen(function* () {
-      assert.include(yield* refusal({ name: "" }), "name must be a text that is not empty")
-      assert.include(yield* refusal({ serviceId: "" }), "serviceId must be")
-      assert.include(yield* refusal({ check: { url: "" } }), "check.url must be")
+      for (const empty of ["", " ", "\n"]) {
+        assert.include(yield* refusal({ name: empty }), "name must be a text that is not empty")
+        assert.include(yield* refusal({ serviceId: empty }), "serviceId must be")
+        assert.include(yield* refusal({ check: { url: empty } }), "check.url must be")
+      }
       assert.include(yield* refusal({ tags: ["a,b"] }), "a,b")
       assert.include(yield* refusal({ token: 7 as never, tags: "" as never }), "tags must be a list of texts")
     })

@@ -30,6 +30,7 @@ const mistyped: ReadonlyArray<readonly [given: object, told: string]> = [
   [{ selfMetrics: "false" }, 'selfMetrics must be true or false, not "false"'],
   [{ host: 5 }, "host must be a name or an address, not 5"],
   [{ host: "" }, 'host must be a name or an address, not ""'],
+  [{ host: " " }, 'host must be a name or an address, not " "'],
   [{ port: "9464" }, 'port must be a whole number from 0 to 65535, not "9464"'],
   [{ path: Object.create(null) }, "path must begin with /"],
   [{ scrapeTimeout: Object.create(null) }, "scrapeTimeout must be a duration"],

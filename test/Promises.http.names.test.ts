@@ -190,7 +190,7 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
     [
       "bounds that do not rise",
       { durationUnit: "milliseconds", buckets: [2, 1] },
-      "buckets must be numbers of milliseconds that rise, not 2,1"
+      "buckets must be numbers of milliseconds above 0 that rise, not 2,1"
     ],
     ["a content type that is none", { longLived: ["stream"] }, "longLived must be a function, or a list of patterns"],
     ["what is no list", { longLived: "text/event-stream" }, "longLived must be a function, or a list of patterns"]

@@ -4,10 +4,13 @@ import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { isBlank } from "./options.js"
 
-// A variable that is empty counts as one that is not set, as with Consul's own tools.
+// A variable that is empty counts as one that is not set, as with Consul's own tools; so does one that is blank.
 const variable = (name: string): Config.Config<string | undefined> =>
-  Config.map(Config.option(Config.string(name)), (value) => Option.getOrUndefined(value) || undefined)
+  Config.map(Config.option(Config.string(name)), (value) =>
+    Option.getOrUndefined(Option.filter(value, (text) => !isBlank(text)))
+  )
 
 const secret = (name: string): Config.Config<Redacted.Redacted<string> | undefined> =>
   Config.map(variable(name), (value) => (value === undefined ? undefined : Redacted.make(value)))

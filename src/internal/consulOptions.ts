@@ -13,7 +13,7 @@ import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
 import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
-import { booleanOption, ownOptions, shown } from "./options.js"
+import { booleanOption, isBlank, ownOptions, shown } from "./options.js"
 import { plain, textOrFile } from "./secret.js"
 import { certificatesOf } from "./tls.js"
 
@@ -30,7 +30,7 @@ interface Texts {
 }
 
 /**
- * The options without texts that are empty, which count as not given, as with Consul's own tools. So does a token that
+ * The options without texts that are empty or blank, which count as not given, as with Consul's own tools. So does a token that
  * is `None`: it would be an effect that fails.
  */
 export const withoutEmpty = <A extends Texts>(options: A): A => {
@@ -40,7 +40,7 @@ export const withoutEmpty = <A extends Texts>(options: A): A => {
   return {
     ...given,
     ...textsOf({ address, token, auth, namespace }),
-    ...(Array.isArray(tags) ? { tags: tags.filter((tag) => typeof tag !== "string" || tag.trim() !== "") } : {}),
+    ...(Array.isArray(tags) ? { tags: tags.filter((tag) => !isEmpty(tag)) } : {}),
     ...(isObject(advertise) ? { advertise: textsOf(ownOptions(advertise)) } : {}),
     ...(isObject(tls) ? { tls: textsOf(ownOptions(tls)) } : {})
   }
@@ -52,7 +52,7 @@ const textsOf = <A extends object>(given: A): A =>
   Object.fromEntries(Object.entries(given).map(([name, value]) => [name, isEmpty(value) ? undefined : value])) as A
 
 const isEmpty = (value: unknown): boolean =>
-  (typeof value === "string" || Redacted.isRedacted(value)) && plain(value as Secret) === ""
+  (typeof value === "string" || Redacted.isRedacted(value)) && isBlank(plain(value as Secret))
 
 /** A duration in milliseconds. */
 export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effect<number, Trouble> => {
@@ -170,9 +170,9 @@ const pemOf = (what: string, source: string): Effect.Effect<string, Trouble> =>
 
 /** Fails for a name or an id that no service can have. */
 export const namesOf = (name: string, serviceId: string): Effect.Effect<void, Trouble> => {
-  if (typeof name !== "string" || name === "") return Effect.fail(invalid("name must be a text that is not empty"))
+  if (typeof name !== "string" || isEmpty(name)) return Effect.fail(invalid("name must be a text that is not empty"))
   // What no path can hold, or what leads to another one: the service could be registered, and never be taken back.
-  return typeof serviceId !== "string" || /^\.{0,2}$|\p{Surrogate}/u.test(serviceId)
+  return typeof serviceId !== "string" || isEmpty(serviceId) || /^\.{1,2}$|\p{Surrogate}/u.test(serviceId)
     ? Effect.fail(invalid(`serviceId must be a text that can stand in a path, not ${JSON.stringify(serviceId)}`))
     : Effect.void
 }

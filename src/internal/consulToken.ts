@@ -5,13 +5,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Trouble } from "./consulTrouble.js"
+import { isBlank } from "./options.js"
 import { plain } from "./secret.js"
 
 /**
  * An ACL token, or how to get it.
  *
  * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; what its error says
- * is not told, as it may hold the token. An empty text is no token.
+ * is not told, as it may hold the token. An empty or blank text is no token.
  *
  * @since 0.1.0
  * @category models
@@ -54,7 +55,7 @@ export const tokenFor = (given: Token | undefined, address: string): CurrentToke
       if (typeof token !== "string" && !Redacted.isRedacted(token)) return failed("the effect gave something else")
       const text = plain(token)
       if (typeof text !== "string") return failed("the effect gave something else")
-      if (text === "") return Effect.succeed(undefined)
+      if (isBlank(text)) return Effect.succeed(undefined)
       return isHeaderValue(text)
         ? Effect.succeed(Redacted.make(text))
         : failed("it holds a character that no header can")

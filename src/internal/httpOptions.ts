@@ -261,14 +261,14 @@ const furtherLabelNames = (given: unknown, names: HttpNaming): ReadonlyArray<str
   return [...given]
 }
 
-/** The bounds of a histogram, which rise. */
+/** The bounds of a histogram of times, which rise. An empty setting is read as 0. */
 const bucketsOption = (given: unknown, unit: HttpDurationUnit): ReadonlyArray<number> | undefined => {
   if (given === undefined) return undefined
   const rises =
     Array.isArray(given) &&
     given.length > 0 &&
-    given.every((bound, index) => Number.isFinite(bound) && (index === 0 || bound > given[index - 1]))
-  if (!rises) throw new RangeError(`buckets must be numbers of ${unit} that rise, not ${shown(given)}`)
+    given.every((bound, index) => Number.isFinite(bound) && bound > (index === 0 ? 0 : given[index - 1]))
+  if (!rises) throw new RangeError(`buckets must be numbers of ${unit} above 0 that rise, not ${shown(given)}`)
   return [...given]
 }
 

@@ -15,6 +15,9 @@ export const countOption = (name: string, given: unknown, fallback: number): num
   throw new RangeError(`${name} must be a whole number of at least 1, not ${shown(given)}`)
 }
 
+/** Whether a setting is there, but says nothing. */
+export const isBlank = (text: string): boolean => text.trim() === ""
+
 /** One of those. */
 export const choiceOption = <A extends string>(
   name: string,

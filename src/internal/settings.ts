@@ -5,7 +5,7 @@ import { checkedAuthentication } from "./authentication.js"
 import { timerMillis } from "./duration.js"
 import type { ConnectionLimits } from "./limits.js"
 import { checkedLimits, knownLimits } from "./limits.js"
-import { booleanOption, knownOptions, shown } from "./options.js"
+import { booleanOption, isBlank, knownOptions, shown } from "./options.js"
 import type { ListenOptions } from "./server.js"
 import type { ServeOptions, Serving } from "./serving.js"
 import { checkedServing, knownServing } from "./serving.js"
@@ -103,7 +103,7 @@ export const checkedSettings = (options: WorkerOptions): Settings => {
   knownOptions("options", options, known)
   const { authentication, host, path = defaults.path, port = 0, tls } = options
   // Node.js takes an empty one for all interfaces, which nobody means who leaves a variable empty.
-  if (host !== undefined && (typeof host !== "string" || host === "")) {
+  if (host !== undefined && (typeof host !== "string" || isBlank(host))) {
     throw new RangeError(`host must be a name or an address, not ${shown(host)}`)
   }
   if (host?.includes("%")) {
