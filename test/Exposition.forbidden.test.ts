@@ -327,6 +327,45 @@ describe("What a format forbids is left out, logged once, and all else is served
   )
 })
 
+describe("A default label that a type has itself", () => {
+  for (const { client, name } of clients) {
+    for (const [label, expected] of [
+      ["le", ["h_count{a", "h_sum{a", 'h_bucket{le="1",a', 's_count{le="7",a', 'g{le="7",a']],
+      ["quantile", ['h_count{quantile="7",a', "s_count{a", "s_sum{a", 's{quantile="0.5",a', 'g{quantile="7",a']]
+    ] as const) {
+      for (const others of [{}, { service: "x" }]) {
+        it.effect(
+          `is left out of it alone, and logged once: ${label} and ${Object.keys(others).length} others of ${name}`,
+          () =>
+            logged((lines) =>
+              Effect.gen(function* () {
+                const registry = new client.Registry()
+                const options = { help: "h", labelNames: ["a"] as const, registers: [registry] }
+                new client.Histogram({ ...options, name: "h", buckets: [1] }).observe({ a: "x" }, 0.5)
+                new client.Summary({ ...options, name: "s", percentiles: [0.5] }).observe({ a: "x" }, 0.5)
+                new client.Gauge({ ...options, name: "g" }).set({ a: "x" }, 1)
+                registry.registerMetric(metric("made", "summary", [{ metricName: "made_sum", value: 1 }]))
+                registry.setDefaultLabels({ ...others, [label]: "7" })
+                for (const format of [...formats, ...formats]) {
+                  const body = yield* bodyOf(registry, format)
+                  parsers[format](body)
+                  const lines = samplesIn(body.replaceAll('service="x",', ""))
+                  for (const start of expected)
+                    assert.isTrue(
+                      lines.some((line) => line.startsWith(`${start}="x"} `)),
+                      start
+                    )
+                }
+                assert.strictEqual(lines.length, 1, lines.join("\n"))
+                assert.match(lines[0] ?? "", new RegExp(`^WARN the default label ${label} is left out of `))
+              })
+            )
+        )
+      }
+    }
+  }
+})
+
 describe("Exemplars that OpenMetrics has no place for", () => {
   const forOpenMetrics = () => {
     const registry = new PromClient.Registry<PromClient.OpenMetricsContentType>()
@@ -392,6 +431,79 @@ describe("Exemplars that OpenMetrics has no place for", () => {
           for (const format of formats) parsers[format](yield* bodyOf(registry, format))
           assert.strictEqual(lines.length, 1)
           assert.match(lines[0] ?? "", /^WARN metric m: exemplars are left out/)
+        })
+      )
+    )
+  }
+
+  const exemplarsIn = (body: string): ReadonlyArray<readonly [bound: unknown, value: number]> =>
+    parsers
+      .openmetrics(body)
+      .flatMap(({ samples }) =>
+        samples.flatMap(({ exemplar, labels }) =>
+          exemplar === undefined ? [] : [[new Map(labels).get("le"), exemplar.value] as const]
+        )
+      )
+
+  for (const { client, name } of clients) {
+    it.effect(
+      `for they are not within their bucket, to which ${name} takes what is above a bound of -1, are logged once`,
+      () =>
+        logged((lines) =>
+          Effect.gen(function* () {
+            const registry = forOpenMetrics()
+            const options = { name: "m", help: "h", registers: [registry], enableExemplars: true }
+            const histogram = new client.Histogram<string>({ ...options, buckets: [-1, 0, 1] } as never)
+            for (const value of [0.5, 5]) histogram.observe({ value, exemplarLabels: { a: "x" } } as never)
+            for (let time = 0; time < 2; time += 1) {
+              assert.deepStrictEqual(exemplarsIn(yield* bodyOf(registry, "openmetrics")), [
+                ["1", 0.5],
+                ["+Inf", 5]
+              ])
+            }
+            assert.deepStrictEqual(
+              lines.filter((line) => line.includes("exemplar")),
+              ["WARN metric m: exemplars whose value is not within their bucket are left out"]
+            )
+          })
+        )
+    )
+  }
+
+  it.effect("for they are not within their bucket, of a metric made by hand, are logged once", () =>
+    logged((lines) =>
+      Effect.gen(function* () {
+        const registry = new PromClient.Registry()
+        const values = [
+          [1, 1.5],
+          ["2", 2],
+          ["3", Number.NaN],
+          ["+Inf", 1 / 0]
+        ].map(([le, value]) => ({ ...bucket(le, 1), exemplar: { labelSet: { a: "b" }, value } }))
+        registry.registerMetric(metric("m_total", "histogram", [...values, sum(1), count(1)]))
+        assert.deepStrictEqual(exemplarsIn(yield* bodyOf(registry, "openmetrics")), [
+          ["2", 2],
+          ["+Inf", 1 / 0]
+        ])
+        assert.strictEqual(lines.length, 1)
+        assert.match(lines[0] ?? "", /^WARN metric m_total: exemplars whose value is not within their bucket/)
+      })
+    )
+  )
+
+  for (const [title, value] of [
+    ["a symbol", Symbol("x")],
+    ["null", null],
+    ["a number", 5]
+  ] as const) {
+    it.effect(`are not those whose label is ${title}, which are exposed as it is as a text`, () =>
+      logged((lines) =>
+        Effect.gen(function* () {
+          const registry = new PromClient.Registry()
+          const exemplar = { labelSet: { a: value }, value: 1 }
+          registry.registerMetric(metric("m_total", "counter", [{ value: 1, exemplar }]))
+          assert.include(yield* bodyOf(registry, "openmetrics"), `\nm_total 1 # {a="${String(value)}"} 1\n`)
+          assert.deepStrictEqual(lines, [])
         })
       )
     )

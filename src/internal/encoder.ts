@@ -8,7 +8,7 @@
 import type { Kept } from "./kept.js"
 import type { LabelValues } from "./labelText.js"
 import { escapeQuoted, validLabelText } from "./labelText.js"
-import { pointsOf } from "./metricPoints.js"
+import { pointsOf, rankOf } from "./metricPoints.js"
 import { isTotal, withoutTotal } from "./nameConflicts.js"
 import type { Format } from "./negotiation.js"
 import type { Rule } from "./sampleRules.js"
@@ -51,6 +51,14 @@ export interface Style {
   readonly leaveOut: (family: string, rule: Rule) => void
 }
 
+/** The default labels for a family: none that its type has itself, on some of its samples only. */
+export const defaultsFor = ({ type }: FamilyInfo, { defaults }: Style): LabelValues | undefined => {
+  const own = type === "histogram" ? "le" : type === "summary" ? "quantile" : undefined
+  if (own === undefined || defaults === undefined || !Object.hasOwn(defaults, own)) return defaults
+  const { [own]: _, ...others } = defaults
+  return Object.keys(others).length > 0 ? others : undefined
+}
+
 /** What follows the last family. OpenMetrics, "Overall Structure": the exposition MUST end with EOF. */
 export const epilogues: { readonly [F in Format]: string } = { text: "", openmetrics: "# EOF\n" }
 
@@ -76,12 +84,13 @@ export function* encodeSamples(
     isCounter: family.type === "counter",
     type: writeHead(writer, family, style)
   }
+  const defaults = defaultsFor(family, style)
   const isPoints = family.type === "histogram" || family.type === "summary"
   const samples = isPoints ? pointsOf(pieces, family, style) : pieces
   const belongs = (metricName: string): boolean =>
     metricName === name || (isPoints && metricName.startsWith(`${name}_`))
   const textOf = ({ metricName = name, labels }: Sample): string => {
-    const all = belongs(metricName) ? validLabelText(labels, style.defaults) : undefined
+    const all = belongs(metricName) ? validLabelText(labels, defaults) : undefined
     if (all === undefined) return ""
     return all === "" ? `${metricName} ` : `${metricName}{${all}} `
   }
@@ -148,9 +157,10 @@ const numberOf = ({ value }: Sample, isInvalid: boolean, { isCounter, name, styl
 }
 
 // OpenMetrics, "Exemplars": on the total of a counter and on the buckets of a histogram, nowhere else.
-const exemplarOf = ({ exemplar, metricName }: Sample, { isCounter, name, style, type }: Encoding): string => {
+const exemplarOf = ({ exemplar, labels, metricName }: Sample, { isCounter, name, style, type }: Encoding): string => {
   if (!exemplar || style.format === "text") return ""
-  if (type === "counter" || metricName === `${name}_bucket`) return exemplarText(exemplar, name, style)
+  if (type === "counter") return exemplarText(exemplar, name, style)
+  if (metricName === `${name}_bucket`) return exemplarText(exemplar, name, style, rankOf(labels?.["le"]))
   style.leaveOut(name, isCounter ? (isTotal(name) ? "exemplarOfClash" : "exemplarOfUnknown") : "exemplarElsewhere")
   return ""
 }
@@ -170,26 +180,34 @@ export const writeHead = (writer: Writer, { name, help, type }: FamilyInfo, { fo
 }
 
 /**
- * An exemplar as it follows a value. The clients keep what they have refused, and do not look at the names. OpenMetrics,
- * "Exemplars": names and values together MUST NOT have more than 128 characters.
+ * An exemplar as it follows a value, in a bucket that of its upper bound. The clients keep what they have refused, and do
+ * not look at the names. OpenMetrics, "Exemplars": names and values together MUST NOT have more than 128 characters.
+ * "Histogram": "the value of the exemplar MUST be within this range", that of its bucket.
  *
  * U+0000 is allowed there, but Prometheus fails the whole scrape for one in an exemplar, though for none in a series: its
  * lexer takes it for the end (`openMetricsLexer.next` knows it in label values and help alone). An exemplar is not worth
  * that.
  */
-export const exemplarText = (exemplar: Exemplar | null | undefined, family: string, { leaveOut }: Style): string => {
+export const exemplarText = (
+  exemplar: Exemplar | null | undefined,
+  family: string,
+  { leaveOut }: Style,
+  upperBound?: number
+): string => {
   // The clients have none as the value of an exemplar that they have refused with an exception.
   if (!exemplar || exemplar.value === null) return ""
   const text = validExemplarText(exemplar)
   if (text === "") leaveOut(family, "exemplar")
-  return text
+  else if (upperBound !== undefined && !(exemplar.value <= upperBound)) leaveOut(family, "exemplarOutside")
+  else return text
+  return ""
 }
 
 const validExemplarText = ({ labelSet, timestamp, value }: Exemplar): string => {
   if (typeof value !== "number" || typeof labelSet !== "object" || labelSet === null) return ""
   const labels = validLabelText(labelSet)
   if (labels === undefined) return ""
-  const characters = Object.entries(labelSet).flat().join("")
+  const characters = Object.entries(labelSet).flat().map(String).join("")
   if ([...characters].length > 128 || characters.includes("\0")) return ""
   const time = typeof timestamp === "number" && Number.isFinite(timestamp) ? ` ${numberText(timestamp)}` : ""
   return ` # {${labels}} ${numberText(value)}${time}`

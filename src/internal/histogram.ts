@@ -3,7 +3,7 @@
  * there once for all of them. A series comes as prom-client keeps it, or is put together from its samples.
  */
 import type { Exemplar, FamilyInfo, Sample, Style } from "./encoder.js"
-import { exemplarText, writeHead } from "./encoder.js"
+import { defaultsFor, exemplarText, writeHead } from "./encoder.js"
 import type { SampledSeries } from "./histogramSamples.js"
 import type { Kept } from "./kept.js"
 import type { LabelValues } from "./labelText.js"
@@ -56,11 +56,11 @@ export function* encodeHistogram(
   style: Style,
   kept?: Kept
 ): Generator<void> {
-  const taken = new Set(["le", ...Object.keys(style.defaults ?? {})])
-  if (Object.hasOwn(style.defaults ?? {}, "le")) throw new IrregularError()
+  const defaults = defaultsFor(family, style)
+  const taken = new Set(["le", ...Object.keys(defaults ?? {})])
   writeHead(writer, family, style)
   const known = kept?.lines
-  const lines = known?.areFor(family.upperBounds) ? known : new Lines(family, style.defaults)
+  const lines = known?.areFor(family.upperBounds) ? known : new Lines(family, defaults)
   if (kept !== undefined) kept.lines = lines
   if (!lines.isInOrder) throw new IrregularError()
   const ownLabels = ({ labels = {} }: HistogramSeries): string => {
@@ -97,8 +97,8 @@ export class Lines {
   /** Whether the bounds increase. */
   readonly isInOrder: boolean
   private readonly name: string
-  // The first of the bounds.
-  private readonly lowest: number
+  // The bounds as numbers.
+  private readonly ranks: ReadonlyArray<number>
   private readonly upperBounds: ReadonlyArray<number>
   private readonly bounds: ReadonlyArray<string>
   private readonly heads: ReadonlyArray<string>
@@ -114,8 +114,8 @@ export class Lines {
     private readonly defaults: LabelValues | undefined
   ) {
     const ranks = upperBounds.map(Number)
+    this.ranks = ranks
     this.isInOrder = ranks.every((rank, at) => (at === 0 ? !Number.isNaN(rank) : rank > (ranks[at - 1] as number)))
-    this.lowest = ranks[0] ?? 0
     this.name = name
     this.upperBounds = [...upperBounds]
     this.bounds = upperBounds.map(String)
@@ -202,7 +202,7 @@ export class Lines {
     const isNumber = typeof values[sum] === "number" && typeof values[sum + 1] === "number"
     if (!isNumber) return this.leaveOut("value", leaveOut, 0)
     if (values[sum + 1] !== below) return this.leaveOut("buckets", leaveOut, 0)
-    const rule = sumRule(values[sum] as number, this.lowest)
+    const rule = sumRule(values[sum] as number, this.ranks[0] ?? 0)
     return rule === undefined || !isIn(format, rule) ? sum + 2 : this.leaveOut(rule, leaveOut, sum)
   }
 
@@ -242,18 +242,21 @@ export class Lines {
 
   private exemplarOf(series: HistogramSeries, line: number, style: Style): string {
     if (style.format === "text") return ""
+    const { name, ranks } = this
+    const upperBound = ranks[line] ?? Number.POSITIVE_INFINITY
     if ("samples" in series) {
       const { first, samples } = series
       const exemplar = samples[first + line]?.exemplar
       const isLast = line === this.bounds.length && this.left >= 0
-      return exemplarText(exemplar ?? (isLast ? samples[first + this.left]?.exemplar : undefined), this.name, style)
+      const other = isLast ? samples[first + this.left]?.exemplar : undefined
+      return exemplarText(exemplar ?? other, name, style, upperBound)
     }
     if (!("bucketExemplars" in series) || series.bucketExemplars === undefined) return ""
     const { bucketExemplars } = series
     const bound = this.bounds[line]
     const exemplar =
       bound === undefined ? (bucketExemplars["-1"] ?? bucketExemplars["Infinity"]) : bucketExemplars[bound]
-    return exemplarText(exemplar, this.name, style)
+    return exemplarText(exemplar, name, style, upperBound)
   }
 
   private headBytes(): Writer {

@@ -125,7 +125,8 @@ const identityOf = (labels: LabelValues, but: string): string | undefined => {
   }
 }
 
-const rankOf = (label: unknown): number => {
+/** A label as a number: the upper bound of a bucket, or a quantile. */
+export const rankOf = (label: unknown): number => {
   if (typeof label === "string" && label.trim() !== "") return Number(label.replace(/Inf$/, "Infinity"))
   return typeof label === "number" || typeof label === "bigint" ? Number(label) : Number.NaN
 }

@@ -183,11 +183,17 @@ const defaultLabels = (registry: Readable, { notices }: Forbidden): LabelTexts |
   const given = (registry as { readonly _defaultLabels?: unknown })._defaultLabels
   const defaults = someLabels(given)
   for (const name of Object.keys(given ?? {})) {
-    if (defaults !== undefined && Object.hasOwn(defaults, name)) continue
-    notices.set(`default label ${name}`, `the default label ${name} is left out: its name or its value is not valid`)
+    const isValid = defaults !== undefined && Object.hasOwn(defaults, name)
+    const why = isValid ? ownOf[name] : ": its name or its value is not valid"
+    if (why !== undefined) notices.set(`default label ${name}`, `the default label ${name} is left out${why}`)
   }
   return defaults
 }
+
+const ownOf: { readonly [name: string]: string | undefined } = Object.assign(Object.create(null), {
+  le: " of histograms, which have one themselves",
+  quantile: " of summaries, which have one themselves"
+})
 
 const stoppedAt = (next: string, chosen: ReadonlyArray<Entry>, readings: Readings): Stopped => {
   const pending = readings.pending()

@@ -71,6 +71,10 @@ export const rules = {
     in: "openmetrics",
     says: "exemplars are left out where OpenMetrics has none: all but those of counters and of buckets"
   },
+  exemplarOutside: {
+    in: "openmetrics",
+    says: "exemplars whose value is not within their bucket are left out"
+  },
   exemplar: {
     in: "openmetrics",
     says: "exemplars with labels that are not valid or over 128 characters long are left out"
