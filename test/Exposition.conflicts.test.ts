@@ -156,24 +156,57 @@ describe("Two families that share a sample name", () => {
     )
   )
 
-  it.effect("are one that has a type only when it is read, and another", () =>
+  it.effect("are looked for anew where one takes the place of another, or the last one goes", () =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()
-      const values = [
-        { metricName: "jobs_bucket", labels: { le: "+Inf" }, value: 1 },
-        { metricName: "jobs_sum", labels: {}, value: 1 },
-        { metricName: "jobs_count", labels: {}, value: 1 }
-      ]
-      const made = metric("jobs", "histogram", values) as object
-      registry.registerMetric({ ...made, type: undefined } as never)
       make(PromClient, registry, ["Gauge", "jobs_count"])
-      for (const format of formats) {
-        const body = yield* bodyOf(registry, format)
-        parsers[format](body)
-        assert.strictEqual(body.match(/^jobs_count /gm)?.length, 1)
+      for (const [spec, left] of [
+        [["Gauge", "jobs"], undefined],
+        [["Histogram", "jobs"], "1"],
+        [["Gauge", "others"], undefined],
+        [["Summary", "jobs"], "1"]
+      ] as const) {
+        make(PromClient, registry, spec)
+        const body = yield* bodyOnce(registry, "text")
+        assert.deepStrictEqual(namesIn(body), left === undefined ? ["jobs_count", spec[1]] : ["jobs_count"])
+        assert.strictEqual(count(body), left)
+        registry.removeSingleMetric(spec[1])
       }
+      const last = yield* bodyOnce(registry, "text")
+      assert.deepStrictEqual(namesIn(last), ["jobs_count"])
+      assert.strictEqual(count(last), undefined)
     })
   )
+
+  for (const [type, name, other, isTyped] of [
+    ["histogram", "jobs", ["Gauge", "jobs_count"], false],
+    ["histogram", "jobs", ["Gauge", "jobs_total"], true],
+    ["histogram", "jobs", ["Counter", "jobs_created_total"], false],
+    ["counter", "jobs_total", ["Gauge", "jobs"], false],
+    ["counter", "jobs_total", ["Gauge", "jobs_created"], false],
+    ["counter", "jobs_total", ["Gauge", "jobs_count"], true],
+    ["gauge", "jobs", ["Histogram", "jobs_count"], true]
+  ] as const) {
+    it.effect(`are one that is a ${type} ${name} only when it is read, and a ${other.join(" ")}: ${isTyped}`, () =>
+      Effect.gen(function* () {
+        const registry = new PromClient.Registry()
+        const samples = [{ metricName: "jobs_bucket", labels: { le: "+Inf" }, value: 1 }]
+        for (const part of ["_sum", "_count"])
+          samples.push({ metricName: `jobs${part}`, labels: {} as never, value: 1 })
+        const made = metric(name, type, type === "histogram" ? samples : [{ value: 1 }]) as object
+        registry.registerMetric({ ...made, type: undefined } as never)
+        make(PromClient, registry, other)
+        for (const format of formats) {
+          const body = yield* bodyOf(registry, format)
+          parsers[format](body)
+          const family = format === "openmetrics" && type === "counter" && isTyped ? name.replace(/_total$/, "") : name
+          const untyped = format === "text" ? "untyped" : "unknown"
+          assert.include(body, `# TYPE ${family} ${isTyped ? type : untyped}\n`)
+          assert.isAtMost(body.match(/^jobs_count /gm)?.length ?? 0, 1)
+        }
+      })
+    )
+  }
 
   it.effect("are two of a registry that has a name twice, and one whose name is none", () =>
     logged((lines) =>
@@ -181,6 +214,11 @@ describe("Two families that share a sample name", () => {
         const all = [
           metric("a", "gauge", [{ value: 1 }]),
           metric("a", "gauge", [{ value: 2 }]),
+          metric("b", undefined, [{ value: 5 }]),
+          metric("b", undefined, [{ value: 6 }]),
+          metric("c_total", "gauge", [{ value: 7 }]),
+          metric("c_total", "counter", [{ value: 8 }]),
+          metric("c", "gauge", [{ value: 9 }]),
           metric("a b", "gauge", [{ value: 3 }]),
           metric(undefined as never, "gauge", [{ value: 4 }])
         ]
@@ -195,13 +233,30 @@ describe("Two families that share a sample name", () => {
             parsers[format](body).flatMap(({ samples }) => samples.map(({ name, value }) => [name, value])),
             [
               ["a", 1],
-              ["effect_prometheus_metrics_left_out", 3]
+              ["b", 5],
+              ["c_total", 7],
+              ["c", 9],
+              ["effect_prometheus_metrics_left_out", 5]
             ]
           )
         }
-        assert.strictEqual(lines.length, 3)
+        assert.strictEqual(lines.length, 5, lines.join("\n"))
+        assert.include(lines.join("\n"), "the metric b is left out: the sample name b belongs to the metric b,")
       })
     )
+  )
+
+  it.effect("are left out beside counters that are unknown in OpenMetrics, which are so nevertheless", () =>
+    Effect.gen(function* () {
+      const registry = new PromClient.Registry()
+      make(PromClient, registry, ["Gauge", "x"])
+      make(PromClient, registry, ["Counter", "x_total"])
+      make(PromClient, registry, ["Histogram", "jobs"])
+      make(PromClient, registry, ["Gauge", "jobs_count"])
+      const body = yield* bodyOf(registry, "openmetrics")
+      parsers.openmetrics(body)
+      assert.include(body, "\n# TYPE x_total unknown\n")
+    })
   )
 
   it.effect("are one of the registry, which is exposed, and one of Effect's, which is not", () =>

@@ -45,6 +45,12 @@ const rows: ReadonlyArray<Row> = [
       logged: /not a number/
     }))
   ),
+  ...["constructor", "info", ""].map((type) => ({
+    title: `a type of the name ${JSON.stringify(type)}, which is untyped`,
+    type,
+    values: [{ value: -1 }, sound],
+    text: ["m_total -1", soundLine]
+  })),
   { title: "a gauge with any number", type: "gauge", values: [{ value: -1 }], text: ["m_total -1"] },
   { title: "a gauge with NaN", type: "gauge", values: [{ value: Number.NaN }], text: ["m_total NaN"] },
   { title: "a gauge with -Infinity", type: "gauge", values: [{ value: -1 / 0 }], text: ["m_total -Inf"] },
@@ -181,6 +187,29 @@ const rows: ReadonlyArray<Row> = [
     values: [bucket("+Inf", 2), count(2)],
     text: ['m_total_bucket{le="+Inf"} 2', "m_total_count 2"],
     openmetrics: ['m_total_bucket{le="+Inf"} 2']
+  },
+
+  {
+    title: "a histogram with samples of other names, with a sum that has a bound, and with labels that cannot be texts",
+    type: "histogram",
+    values: [
+      ...[bucket("+Inf", 2), sum(3, { le: "1" }), { metricName: "m_total_other", value: 1 }, { value: 1 }],
+      ...[bucket("+Inf", 1, { a: unreadable }), sum(3), sum(4), count(2), count(5)]
+    ],
+    text: ['m_total_bucket{le="+Inf"} 2', "m_total_sum 3", "m_total_count 2"],
+    logged: /name or labels/
+  },
+  {
+    title: "a histogram whose series have the same labels in another order, and one whose labels differ",
+    type: "histogram",
+    values: [
+      ...[bucket("+Inf", 1, { a: "x", b: "y" }), sum(3, { b: "y", a: "x" }), count(1, { b: "y", a: "x" })],
+      ...[bucket("+Inf", 2, { a: "x", b: "z" }), sum(4, { a: "x", b: "z" }), count(2, { a: "x", b: "z" })]
+    ],
+    text: [
+      ...['m_total_bucket{le="+Inf",a="x",b="y"} 1', 'm_total_sum{b="y",a="x"} 3', 'm_total_count{b="y",a="x"} 1'],
+      ...['m_total_bucket{le="+Inf",a="x",b="z"} 2', 'm_total_sum{a="x",b="z"} 4', 'm_total_count{a="x",b="z"} 2']
+    ]
   },
 
   // Summaries.
