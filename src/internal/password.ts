@@ -56,7 +56,8 @@ const derived = (password: Uint8Array, salt: Uint8Array, cost: Cost, length: num
     const { ln, r, p } = cost
     // Beside its table it needs a block for each time, and a little more.
     const options: ScryptOptions = { N: 2 ** ln, r, p, maxmem: memory(cost) + 128 * r * (p + 4) + 2 ** 20 }
-    scrypt(password, salt, length, options, (error, hash) => (error === null ? resolve(hash) : reject(error)))
+    // Without an error Node.js gives null there, and Bun undefined.
+    scrypt(password, salt, length, options, (error, hash) => (error ? reject(error) : resolve(hash)))
   })
 
 // In memory of its own: with that of a `Buffer`, which other texts share, a worker would be sent those as well.
