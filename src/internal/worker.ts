@@ -225,7 +225,8 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
     if (message.tag !== "Close") return main.receive(message)
     running.close(message.deadline).then(() => {
       post({ tag: "Closed" })
-      port.close()
+      // Deno's has no `close`.
+      port.unref()
     })
   })
   post({ tag: "Listening", hostname: running.hostname, port: running.port })
