@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { createServer, ServerResponse as Response } from "node:http"
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
 import type { AddressInfo, Server } from "node:net"
+import { pipeline, Readable } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import express from "express"
@@ -226,6 +227,12 @@ describe("The status is the one that was sent", () => {
       response.statusCode = 500
       response.end()
     },
+    "where its headers were flushed and the server destroys the response": (measure) => (request, response) => {
+      measure(request, response, () => "/")
+      response.writeHead(201)
+      response.flushHeaders()
+      response.destroy()
+    },
     "where the request is measured after the head": (measure) => (request, response) => {
       response.writeHead(201)
       measure(request, response, () => "/")
@@ -307,6 +314,73 @@ describe("The status is the one that was sent", () => {
       assert.deepStrictEqual(ended, { "GET /first 200": 1, "GET /second 500": 1, "GET /last 500": 1 })
     })
   )
+
+  const unsent: Readonly<Record<string, (response: ServerResponse) => void>> = {
+    "is destroyed": (response) => response.destroy(),
+    "is destroyed with its connection": (response) => response.socket?.destroy(),
+    "is destroyed by a stream that fails before its first part": (response) => {
+      const failing = new Readable({ read: () => failing.destroy(new Error("it failed")) })
+      pipeline(failing, response, () => {})
+    }
+  }
+  for (const [how, destroy] of Object.entries(unsent)) {
+    it.scopedLive(`and where none was sent because the answer ${how} after its head was made, 500`, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const measure = httpMetrics({ registry })
+        const port = yield* listening(
+          createServer((request, response) => {
+            measure(request, response, () => pathOf(request))
+            if (pathOf(request) === "/before") response.end()
+            else destroy(response.writeHead(201))
+          })
+        )
+        const connection = yield* rawConnection(port)
+        connection.send(requestLines("/before"))
+        yield* endedAll(registry, 1)
+        connection.send(requestLines("/"))
+        assert.deepStrictEqual((yield* endedAll(registry, 2)).ended, { "GET /before 200": 1, "GET / 500": 1 })
+      })
+    )
+  }
+
+  const announced: Readonly<Record<string, readonly [status: number, answer: (response: ServerResponse) => void]>> = {
+    "all that a header announced": [201, (response) => response.setHeader("Content-Length", 4).write("part")],
+    "all that writeHead announced": [
+      201,
+      (response) => response.writeHead(201, { "Content-Length": "4" }).write("part")
+    ],
+    "all that writeHead announced in a list": [
+      201,
+      (response) => response.writeHead(201, ["X-Part", "4", "content-length", "4"]).write("part")
+    ],
+    "less than was announced": [499, (response) => response.setHeader("Content-Length", 5).write("part")],
+    "an answer of no announced length": [499, (response) => response.write("part")],
+    "nothing, of an answer without a body": [499, (response) => void response.setHeader("Content-Length", 0)]
+  }
+  for (const [what, [status, answer]] of Object.entries(announced)) {
+    it.scopedLive(`and ${status} where the client closes before end() is called, having got ${what}`, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const measure = httpMetrics({ registry })
+        const port = yield* listening(
+          createServer((request, response) => {
+            measure(request, response, () => "/")
+            response.statusCode = 201
+            answer(response)
+          })
+        )
+        const connection = yield* rawConnection(port)
+        connection.send(requestLines("/"))
+        yield* running(registry, 1)
+        if (!what.startsWith("nothing")) yield* connection.received((text) => text.includes("part"))
+        connection.socket.destroy()
+        assert.deepStrictEqual((yield* endedAll(registry, 1)).ended, { [`GET / ${status}`]: 1 })
+        const sizes = countsIn(yield* Effect.promise(() => registry.metrics()), "http_server_response_size_bytes")
+        assert.deepStrictEqual(sizes, status === 499 ? {} : { "GET / 201": 1 })
+      })
+    )
+  }
 
   it.scopedLive("over HTTP/2 too, also where it is changed and where the stream is cut", () =>
     Effect.gen(function* () {

@@ -71,7 +71,8 @@ export const bytesOfRequest = (
     return (isWhole) => ((stream === undefined && isOfNode ? request.complete : isWhole) ? said : undefined)
   }
   if (stream === undefined ? isOfNode && encoding === undefined : stream.endAfterHeaders) return () => 0
-  if (request.readableDidRead || typeof push !== "function") return unknown
+  // Express gives the methods of a stream to what a test tool made as well.
+  if (!("_readableState" in request) || request.readableDidRead || typeof push !== "function") return unknown
   let bytes = request.readableLength
   // Node.js hands what comes to `push`: to look there changes nothing in how it is read.
   request.push = function (chunk: unknown, ...rest) {
@@ -96,15 +97,23 @@ export const contentTypeOf = (
   stream: ServerHttp2Stream | undefined,
   head: ReadonlyArray<unknown> | undefined
 ): string | undefined => {
-  const type = headerIn(head) ?? stream?.sentHeaders?.["content-type"] ?? response.getHeader?.("content-type")
+  const type = headerOf("content-type", response, stream, head)
   return type === undefined ? undefined : String(type).split(";", 1)[0]?.trim().toLowerCase()
 }
 
+/** A header of an answer, from what it was begun with. */
+export const headerOf = (
+  name: string,
+  response: ServerResponse,
+  stream: ServerHttp2Stream | undefined,
+  head: ReadonlyArray<unknown> | undefined
+): unknown => headerIn(head, name) ?? stream?.sentHeaders?.[name] ?? response.getHeader?.(name)
+
 // Headers that are given to `writeHead` as an object or as a list are sent and are not to be asked for later.
-const headerIn = (head: ReadonlyArray<unknown> | undefined): unknown => {
+const headerIn = (head: ReadonlyArray<unknown> | undefined, wanted: string): unknown => {
   const headers = head?.slice(1).find((argument) => typeof argument === "object" && argument !== null)
   if (headers === undefined) return undefined
   const flat: ReadonlyArray<unknown> = Array.isArray(headers) ? headers.flat() : Object.entries(headers).flat()
-  const at = flat.findIndex((name, index) => index % 2 === 0 && String(name).toLowerCase() === "content-type")
+  const at = flat.findIndex((name, index) => index % 2 === 0 && String(name).toLowerCase() === wanted)
   return at < 0 ? undefined : flat[at + 1]
 }

@@ -5,7 +5,16 @@ import { keptContext, newContext } from "./httpContext.js"
 import type { HttpRecorder, HttpRun } from "./httpMetrics.js"
 import { unmatched } from "./httpMetrics.js"
 import type { Connection } from "./httpNode.js"
-import { bytesOfRequest, contentTypeOf, emitsItsEnd, isConnected, sizeOf, streamOf, whyCut } from "./httpNode.js"
+import {
+  bytesOfRequest,
+  contentTypeOf,
+  emitsItsEnd,
+  headerOf,
+  isConnected,
+  sizeOf,
+  streamOf,
+  whyCut
+} from "./httpNode.js"
 import type { Excluding, LongLived } from "./httpOptions.js"
 import { pathOf } from "./httpOptions.js"
 import type { Labels } from "./labels.js"
@@ -139,10 +148,13 @@ class Watched {
   private status: number | undefined
   private head: ReadonlyArray<unknown> | undefined
   private bytes: number | undefined
+  // How much its connection had sent by then, unless something of the answer was written.
+  private sentBefore: number | undefined
   private isEnding = false
   private isEnded = false
   private isFinished = false
   private isAborted = false
+  private isDestroyed = false
   private isAwaited = false
   private isOver = false
 
@@ -264,8 +276,16 @@ class Watched {
     const { connection, response, stream } = this
     if (stream !== undefined) return response.writableEnded && !stream.aborted && stream.rstCode === 0
     // A write that failed finishes a response as well.
-    if (connection?.errored || this.isAborted) return false
-    return this.isFinished || (response.writableFinished ?? (this.isEnded || (isEnded(response) ?? true)))
+    if (connection?.errored || this.isAborted || this.isDestroyed) return false
+    if (this.isFinished || this.isAsLongAsSaid()) return true
+    return response.writableFinished ?? (this.isEnded || (isEnded(response) ?? true))
+  }
+
+  // A client that has got all that the head announced can close before the server calls `end()`.
+  private isAsLongAsSaid(): boolean {
+    const { bytes, head, response } = this
+    if (!bytes || response.writableLength !== 0) return false
+    return bytes === Number(headerOf("content-length", response, undefined, head))
   }
 
   private whyCut(): number {
@@ -281,10 +301,15 @@ class Watched {
     if (why === undefined) return sent ?? numberOf(response.statusCode)
     const { upgrade } = request as { readonly upgrade?: unknown }
     if (upgrade === true || sent === upgraded) return upgraded
-    // One whose turn never came on its connection has sent nothing, whatever was written.
-    const begun = response.socket === null ? undefined : sent
+    // One whose turn never came on its connection has sent nothing, whatever was written, nor has a head alone.
+    const begun = response.socket === null || this.isUnsent() ? undefined : sent
     if (why === 499) return isLongLived ? (begun ?? 200) : why
     return begun ?? why
+  }
+
+  // Node.js keeps the head until something is written, or the headers are flushed.
+  private isUnsent(): boolean {
+    return this.sentBefore !== undefined && this.sentBefore === this.connection?.bytesWritten
   }
 
   /** Whatever was made of the status afterwards. */
@@ -321,6 +346,17 @@ class Watched {
     if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
   }
 
+  // Only some responses emit something then.
+  private destroyed(): void {
+    try {
+      if (this.isOver || emitsItsEnd(this.response, this.connection)) return
+      this.isDestroyed = true
+      this.closed()
+    } catch (error) {
+      this.recorder.failed(error)
+    }
+  }
+
   private finished(): void {
     this.isFinished = true
     this.closed()
@@ -333,12 +369,17 @@ class Watched {
 
   // What is written to the response.
   private watchAnswer(): void {
-    const { response } = this
-    const { end, write, writeHead }: Partial<ServerResponse> = response
+    const { connection, response } = this
+    const { destroy, end, write, writeHead }: Partial<ServerResponse> = response
     const watched = this
     const heading = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
       const result = Reflect.apply(writeHead as never, this, args)
       watched.begun(args)
+      return result
+    }
+    const destroying = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
+      const result = Reflect.apply(destroy as never, this, args)
+      watched.destroyed()
       return result
     }
     const writing = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
@@ -368,6 +409,9 @@ class Watched {
     }
     if (typeof writeHead === "function") response.writeHead = heading as typeof writeHead
     if (typeof write === "function") response.write = writing as typeof write
+    if (typeof destroy === "function" && !emitsItsEnd(response, connection)) {
+      response.destroy = destroying as typeof destroy
+    }
     // Parts that were written before are not known.
     if (!isBegun) this.bytes = 0
   }
@@ -378,6 +422,7 @@ class Watched {
     try {
       this.status = numberOf(this.response.statusCode)
       this.head = head
+      this.sentBefore = this.connection?.bytesWritten
       this.context = newContext()
     } catch (error) {
       this.recorder.failed(error)
@@ -387,6 +432,7 @@ class Watched {
   private written(): void {
     // Only Node.js itself begins an answer by `writeHead` in any case.
     if (this.status === undefined) this.begun(undefined)
+    this.sentBefore = undefined
   }
 
   private add(chunk: unknown, encoding: unknown): void {
