@@ -83,13 +83,35 @@ const cases: ReadonlyArray<Case> = [
   },
   {
     title: "of a mount with several parameters that have equal values",
-    declare: (application, make) => application.use("/:a/x/:b", leaf(make)),
+    declare: (application, make) => application.get("/:a/x/:b", pass).use("/:a/x/:b", leaf(make)),
     asked: {
+      "/x/x/x": "/:a/x/:b 200",
       "/1/x/2/3": "/:a/x/:b/:id 200",
       "/x/x/x/x": "/:a/x/:b/:id 200",
       "/1/x/1/1": "/:a/x/:b/:id 200"
     },
-    in4: { "/x/x/x/x": "/x/:a/:b/:id 200" }
+    in4: { "/x/x/x": "/x/:a/:b 200", "/x/x/x/x": "/x/:a/:b/:id 200" }
+  },
+  {
+    title: "of mounts with wildcards, with optional parameters, and with a value that has a slash",
+    declare: (application, make) => {
+      const [all, optional] = make === express ? ["/files/*path", "/opt{/:id}"] : ["/files/*", "/opt/:id?"]
+      application.use(all, (_, response) => void response.end())
+      application.use("/in/:id", make.Router({ mergeParams: true }).use(optional, leaf(make)))
+      application.use("/:a/:b/users/:id", leaf(make))
+      application.use("/of/:tenant", make.Router({ mergeParams: true }).use("/data/:x", leaf(make)))
+    },
+    asked: {
+      "/files/a/b": "/files/*path 200",
+      "/in/7/opt": "/in/:id/opt{/:id} 200",
+      "/a/b/users/a%2Fb/posts": "/:a/:b/users/:id/posts 200",
+      "/of/d/data/7/posts": "/of/:tenant/data/:x/posts 200"
+    },
+    in4: {
+      "/files/a/b": "/files/:0 200",
+      "/in/7/opt": "/in/:id/opt 200",
+      "/of/d/data/7/posts": "/of/:tenant/:tenant/:x/posts 200"
+    }
   },
   {
     title: "of a mount with a parameter that has a prefix",
@@ -124,14 +146,20 @@ const cases: ReadonlyArray<Case> = [
     declare: (application, make) => {
       application.use(["/shops/:shop", "/stores/:shop"], leaf(make))
       application.get(["/one", "/two/:id"], answer)
+      application.get([["/three/:id", ["/four/:id"]]] as never, answer)
     },
     asked: {
       "/shops/1/posts": "/shops/:shop/posts 200",
       "/stores/stores/posts": "/stores/:shop/posts 200",
       "/one": "/one 200",
-      "/two/7": "/two/:id 200"
+      "/two/7": "/two/:id 200",
+      "/four/7": "/four/:id 200"
     },
-    in4: { "/one": "/one,/two/:id 200", "/two/7": "/one,/two/:id 200" }
+    in4: {
+      "/one": "/one,/two/:id 200",
+      "/two/7": "/one,/two/:id 200",
+      "/four/7": "/three/:id,/four/:id 200"
+    }
   },
   {
     title: "of sub-applications, empty mounts, mounts that end in a slash, and strict routing",
@@ -222,13 +250,54 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
+    title: "of a mount that fails, behind a route that has passed the request on",
+    declare: (application, make) => {
+      application.get("/:any", pass).get("/shop/:any", pass)
+      application.use("/broken", (_, response) => void response.status(503).end())
+      const answerError: express.ErrorRequestHandler = (_, __, response, ___) => void response.status(503).end()
+      application.use("/shop", make.Router().use("/inner", fail).use(answerError))
+    },
+    asked: { "/broken": "/broken 503", "/shop/inner": "/shop/inner 503" }
+  },
+  {
+    title: "of a route that is come to again, from a mount",
+    declare: (application, make) => {
+      const router = make.Router()
+      router.get("/again/:id", (request, response) => {
+        if (request.params.id !== "1") response.end()
+        else {
+          router.use("/again", (inner, answered, next) => {
+            inner.url = "/again/2"
+            router(inner, answered, next)
+          })
+          request.next?.()
+        }
+      })
+      application.use(router)
+    },
+    asked: { "/again/1": "/again/again/:id 200" }
+  },
+  {
+    title: "where it is asked for again, further in",
+    declare: (application, make) => {
+      const again: express.RequestHandler = (request, _, next) => {
+        expressRoute(request)
+        next()
+      }
+      application.use("/shop/:shop", again, leaf(make)).use(again).get("/users/:id", again, answer)
+    },
+    asked: { "/shop/1/posts": "/shop/:shop/posts 200", "/users/7": "/users/:id 200" }
+  },
+  {
     title: "of applications of another version, or of another copy, in this one",
     declare: (application, make) => {
       for (const [version, other] of versions) {
         const inner = other().use("/in/:x", leaf(make)).use("/of/:y", leaf(other)).get("/fail/:id", fail)
         application.use(`/${version.replace(" ", "-")}/:z`, inner)
       }
-      application.use(versions[make === express ? 1 : 0]?.[1]().get("/fail/:id", fail) ?? pass)
+      const other = versions[make === express ? 1 : 0]?.[1] ?? make
+      application.use(other().get("/fail/:id", fail).use("/deep/:y", leaf(other)))
+      application.all(/^\/routed/, other().use("/routed/:y", leaf(other)))
       application.use(((_, __, response, ___) => void response.status(500).end()) as express.ErrorRequestHandler)
     },
     asked: {
@@ -238,7 +307,9 @@ const cases: ReadonlyArray<Case> = [
       "/Express-4/in/in/in/posts": "/Express-4/:z/in/:x/posts 200",
       "/Express-4/1/of/2/3": "/Express-4/:z/of/:y/:id 200",
       "/Express-4/1/fail/2": "/Express-4/:z/fail/:id 500",
-      "/fail/7": "/fail/:id 500"
+      "/fail/7": "/fail/:id 500",
+      "/deep/deep/posts": "/deep/:y/posts 200",
+      "/routed/1/posts": "/routed/:y/posts 200"
     },
     in4: {
       "/Express-5/in/in/in/posts": "/express-5/:z/in/:x/posts 200",
@@ -279,6 +350,78 @@ describe("the pattern that expressRoute returns", () => {
           const paths = Object.keys(expected)
           const patterns = yield* patternsOf(make, (application) => declare(application, make), paths)
           assert.deepStrictEqual(Object.fromEntries(paths.map((path, index) => [path, patterns[index]])), expected)
+        })
+      )
+    }
+  }
+})
+
+it("routers that keep the parts of a wildcard, and do not say what they matched, have its name in the pattern", () => {
+  const request: Record<string, unknown> = {}
+  const pattern = expressRoute(request as never)
+  request["params"] = { path: ["a", "b"], id: "b" }
+  request["baseUrl"] = "/files/a/b/in/b"
+  request["route"] = { path: "/posts" }
+  assert.strictEqual(pattern(), "/files/:path/in/:id/posts")
+})
+
+describe("where expressRoute is called", () => {
+  interface Where {
+    readonly title: string
+    readonly listener: (make: Express, called: express.RequestHandler) => Parameters<typeof listening>[0]
+    readonly asked: Readonly<Record<string, string>>
+    readonly in4?: Readonly<Record<string, string>>
+  }
+  const places: ReadonlyArray<Where> = [
+    {
+      title: "before the application, it is the same pattern",
+      listener: (make, called) => {
+        const application = make()
+        application.use(["/shops/:shop", "/stores/:shop"], leaf(make)).get(["/one", "/two/:id"], answer)
+        return (request, response) => {
+          called(request as never, response as never, () => {})
+          application(request, response)
+        }
+      },
+      asked: { "/one": "/one", "/two/7": "/two/:id", "/stores/1/posts": "/stores/:shop/posts" },
+      in4: { "/one": "/one,/two/:id", "/two/7": "/one,/two/:id" }
+    },
+    {
+      title: "inside a router or a route, what is above is not known",
+      listener: (make, called) => {
+        const inner = (versions[make === express ? 1 : 0]?.[1] ?? make)().use("/in/:y", leaf(make))
+        const application = make()
+        application.get("/users/:id", called, answer)
+        application.use("/shop/:shop", make.Router().get("/orders/:order", called, answer))
+        application.use("/other/:x", (request, response, next) => {
+          called(request, response, () => inner(request, response, next))
+        })
+        return application
+      },
+      asked: {
+        "/users/7": "/users/:id",
+        "/shop/1/orders/2": "/*/orders/:order",
+        "/other/1/in/2/posts": "/*/in/:y/posts"
+      }
+    }
+  ]
+  for (const [version, make] of versions) {
+    for (const { asked, in4, listener, title } of places) {
+      it.scopedLive(`${title}, in ${version}`, () =>
+        Effect.gen(function* () {
+          const expected = make === express ? asked : { ...asked, ...in4 }
+          const found: Record<string, string | undefined> = {}
+          let pattern: (() => string | undefined) | undefined
+          const called: express.RequestHandler = (request, _, next) => {
+            pattern = expressRoute(request)
+            next()
+          }
+          const url = yield* listening(listener(make, called))
+          for (const path of Object.keys(expected)) {
+            yield* get(`${url}${path}`)
+            found[path] = pattern?.()
+          }
+          assert.deepStrictEqual(found, expected)
         })
       )
     }

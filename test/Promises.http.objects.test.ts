@@ -151,6 +151,42 @@ describe("A request and a response that no server has made are counted once, wit
     })
   }
 
+  /** The status that was sent with a first part. */
+  const destroyed: Readonly<Record<string, readonly [sent: number, make: () => readonly [object, object]]>> = {
+    "a response that is no emitter": [201, () => [request(), silent({ destroy: () => {} })]],
+    "a response whose listeners are never called": [
+      201,
+      () => [request(), silent({ on: () => {}, destroy: () => {} })]
+    ],
+    "a response of Node.js that was never connected": [
+      500,
+      () => [request(), new Response(new Incoming(new Socket()))]
+    ],
+    "a response of Node.js on a socket that is a plain object": [
+      201,
+      () => [request(), onto({ ...adapter(true), destroy: () => {} })]
+    ],
+    "a response of Node.js on a stream": [201, () => [request(), onto(new Writable({ write: () => {} }))]]
+  }
+  for (const [what, [sent, make]] of Object.entries(destroyed)) {
+    for (const part of [undefined, "12"]) {
+      it(`${what}, destroyed ${part === undefined ? "before its head" : "after a part"}`, async () => {
+        const [asked, answered] = make()
+        const response = answered as ServerResponse
+        const { sizes, ...ended } = await recorded(async (measure) => {
+          measure(asked as IncomingMessage, response, route)
+          response.statusCode = 201
+          if (part !== undefined) response.write(part)
+          response.destroy()
+          response.destroy()
+          await new Promise((resolve) => setImmediate(resolve))
+        })
+        assert.deepStrictEqual(ended, once(`GET /things/:id ${part === undefined ? 500 : sent}`))
+        assert.deepStrictEqual(sizes, {})
+      })
+    }
+  }
+
   const over: Readonly<Record<string, () => readonly [request: object, response: object]>> = {
     "node-mocks-http": () => {
       const response = createResponse()
@@ -285,6 +321,22 @@ const asking: Readonly<Record<string, (measure: HttpMeasure) => Promise<Readonly
       void inject(gone as never, { url: "/things/1", ...body }, () => {})
     })
     return { "GET /things/:id 499": 1, "POST /things/:id 499": 1 }
+  },
+  "node-mocks-http, by which an application of Express is called": async (measure) => {
+    const application = express()
+    application.use((request, response, next) => {
+      measure(request, response, expressRoute(request))
+      next()
+    })
+    application.use(
+      "/shop",
+      express.Router().get("/orders/:id", (_, response) => void response.status(201).end("order"))
+    )
+    application.get("/users/:id", (_, response) => void response.send("Ada"))
+    for (const url of ["/shop/orders/7", "/users/7"]) {
+      application(createRequest({ url }), createResponse({ eventEmitter: EventEmitter }))
+    }
+    return { "GET /shop/orders/:id 201": 1, "GET /users/:id 200": 1 }
   },
   supertest: async (measure) => {
     const application = express()

@@ -47,6 +47,7 @@ type Params = Readonly<Record<string, unknown>>
 /** What Express puts on a request, each only from some time on. */
 interface Express extends IncomingMessage {
   readonly baseUrl?: string | undefined
+  readonly originalUrl?: string | undefined
   readonly params?: Params | undefined
   readonly route?: unknown
   readonly res?: Pick<ServerResponse, "headersSent" | "statusCode"> | undefined
@@ -78,7 +79,6 @@ const nothing: Found = { pattern: undefined, isRoute: false }
 class Routing {
   private mount: Mount
   private found = nothing
-  private isAnswered = false
   /** The paths of a route that was set, of which the one that was matched is set next. */
   private paths: ReadonlyArray<unknown> = []
   /** The path that a router has just matched. */
@@ -134,7 +134,7 @@ class Routing {
     if (found.isRoute || status < 400 || status === 404) return found.pattern
     // What passed an error on did not answer, but it is what the answer is about.
     const { before, left } = mount
-    const failed = before.isRoute && before.pattern?.startsWith(mount.pattern) === true ? before.pattern : undefined
+    const failed = before.pattern?.startsWith(mount.pattern) === true ? before.pattern : undefined
     return left ?? failed ?? found.pattern
   }
 
@@ -144,17 +144,15 @@ class Routing {
   }
 
   private find(found: Found): void {
-    if (this.isAnswered) return
     // What runs after the answer is not what answered.
-    this.isAnswered = this.request.res?.headersSent === true
-    this.found = this.isAnswered ? { pattern: this.pattern(), isRoute: true } : found
+    const isAnswered = this.request.res?.headersSent === true
+    this.found = isAnswered ? { pattern: this.pattern(), isRoute: true } : found
     if (found.pattern !== undefined) keepContext(this.request)
   }
 
   private moved(url: string): void {
     const { mount } = this
     if (url === mount.url) return
-    this.paths = []
     if (url.startsWith(mount.url)) this.enter(url)
     else this.leave(url)
   }
@@ -180,10 +178,12 @@ class Routing {
     }
   }
 
-  // What is mounted above the router that this begins in is not known.
+  // What is mounted above the router that this begins in is not known. A request of a test tool can have a `baseUrl` of
+  // which nothing was taken from its `url`.
   private begin(url: string): Mount {
-    const pattern = url === "" ? "" : unknown
-    return { outer: undefined, url, pattern, params: this.request.params ?? {}, before: nothing, left: undefined }
+    const { originalUrl, params = {}, url: rest } = this.request
+    const pattern = url === "" || rest === originalUrl ? "" : unknown
+    return { outer: undefined, url, pattern, params, before: nothing, left: undefined }
   }
 
   private routed(route: unknown): void {
