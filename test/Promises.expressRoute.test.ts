@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http"
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { assert, describe, it } from "@effect/vitest"
@@ -368,7 +368,7 @@ it("routers that keep the parts of a wildcard, and do not say what they matched,
 describe("where expressRoute is called", () => {
   interface Where {
     readonly title: string
-    readonly listener: (make: Express, called: express.RequestHandler) => Parameters<typeof listening>[0]
+    readonly listener: (make: Express, called: express.RequestHandler) => RequestListener
     readonly asked: Readonly<Record<string, string>>
     readonly in4?: Readonly<Record<string, string>>
   }
@@ -416,7 +416,7 @@ describe("where expressRoute is called", () => {
             pattern = expressRoute(request)
             next()
           }
-          const url = yield* listening(listener(make, called))
+          const url = `http://127.0.0.1:${yield* listening(createServer(listener(make, called)))}`
           for (const path of Object.keys(expected)) {
             yield* get(`${url}${path}`)
             found[path] = pattern?.()
