@@ -256,6 +256,35 @@ describe("A measured generator", () => {
     assert.strictEqual(duration.observed.length, 1)
   })
 
+  for (const [kind, make] of Object.entries({
+    "a generator": () => sync({}),
+    "an async one": () => asynchronous({})
+  })) {
+    it(`has the methods and the state of its own: ${kind}`, async () => {
+      const { duration, inprogress } = fakes()
+      const closing = Symbol("closing")
+      const gen = instrumented({ duration, inprogress })(() => {
+        const generator = make()
+        const next = generator.next.bind(generator)
+        return Object.assign(generator, {
+          page: 7,
+          cancel: () => generator.return("end"),
+          [closing]: () => "closed",
+          next
+        })
+      })
+      const generator = gen()
+      assert.strictEqual(generator.page, 7)
+      assert.strictEqual(generator[closing](), "closed")
+      await generator.next()
+      assert.strictEqual(inprogress.value, 1)
+      await generator.cancel()
+      assert.deepInclude(await generator.next(), { done: true })
+      assert.strictEqual(inprogress.value, 0)
+      assert.strictEqual(duration.observed.length, 1)
+    })
+  }
+
   it("is measured by each of the combinators around it, and as a method", () => {
     const [first, second] = [fakes(), fakes()]
     class Shop {

@@ -163,6 +163,9 @@ class Substitute extends Same {
   }
 }
 
+// What `yield*` asks a generator for.
+const asked: ReadonlyArray<PropertyKey> = ["next", "return", "throw", Symbol.iterator, Symbol.asyncIterator]
+
 const followGenerator = (generator: AnyGenerator, run: Run): unknown => {
   run.rest()
   const known = Substitute.of(generator)
@@ -171,6 +174,10 @@ const followGenerator = (generator: AnyGenerator, run: Run): unknown => {
   const outer =
     Symbol.asyncIterator in generator ? goingAsync(generator, plan, reporter) : going(generator, plan, reporter)
   Object.setPrototypeOf(outer, Object.getPrototypeOf(generator))
+  for (const key of Reflect.ownKeys(generator)) {
+    const own = Object.getOwnPropertyDescriptor(generator, key)
+    if (own !== undefined && !asked.includes(key)) Reflect.defineProperty(outer, key, own)
+  }
   new Substitute(generator, outer)
   return outer
 }
