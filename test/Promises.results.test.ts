@@ -1,5 +1,7 @@
 // biome-ignore-all lint/suspicious/noThenProperty: thenables, also those that misbehave, are what is tested
+import { createHook } from "node:async_hooks"
 import { types } from "node:util"
+import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { instrumented } from "../src/Promises.js"
@@ -25,6 +27,21 @@ const measuring = <A>(make: () => A) => {
 const succeeded = { observed: 1, failed: 0, history: [1, 0] }
 const failed = { observed: 1, failed: 1, history: [1, 0] }
 const nothing = { observed: 0, failed: 0, history: [1, 0] }
+
+/** The reasons of the rejections that are not handled while `run` runs and soon after. */
+const unhandledOf = async (run: () => unknown): Promise<ReadonlyArray<unknown>> => {
+  const reasons: Array<unknown> = []
+  const others = process.listeners("unhandledRejection")
+  process.removeAllListeners("unhandledRejection")
+  process.on("unhandledRejection", (reason) => reasons.push(reason))
+  await run()
+  await new Promise(setImmediate)
+  process.removeAllListeners("unhandledRejection")
+  for (const other of others) process.on("unhandledRejection", other)
+  return reasons
+}
+
+const resolving = (resolve: (value: number) => void) => resolve(1)
 
 /** As SDKs have them: its methods and its `then` share one request, and its own state is not that of the answer. */
 class SdkPromise extends Promise<string> {
@@ -58,13 +75,17 @@ class SdkPromise extends Promise<string> {
 class Query {
   executed = 0
   readonly parts: Array<string> = []
-  constructor(readonly error?: Error) {}
+  constructor(
+    readonly error?: Error,
+    private readonly work: () => unknown = () => undefined
+  ) {}
   where(part: string) {
     this.parts.push(part)
     return this
   }
   async exec() {
     this.executed += 1
+    await this.work()
     if (this.error) throw this.error
     return this.parts.join()
   }
@@ -115,6 +136,9 @@ describe("A promise of a measured function that has methods and state of its own
     assert.strictEqual(Object.prototype.toString.call(result), "[object Promise]")
     assert.strictEqual(result.constructor.name, "Promise")
     assert.deepStrictEqual(Reflect.ownKeys(result), keys)
+    const seen: Array<string> = []
+    for (const key in result) seen.push(key)
+    assert.deepStrictEqual(seen, keys)
     assert.strictEqual(result.then.name, "then")
     assert.strictEqual(result.then.length, 2)
   })
@@ -151,6 +175,47 @@ describe("A promise of a measured function that has methods and state of its own
     )
   })
 
+  it("may have one that is named by a symbol alone", async () => {
+    const closing = Symbol("closing")
+    const { call } = measuring(() => Object.assign(Promise.resolve(1), { [closing]: () => "closed" }))
+    assert.strictEqual(call()[closing](), "closed")
+  })
+
+  it("is itself, and measured once, where it is given", async () => {
+    const { duration, exceptions, inprogress, seen } = measuring(cancellable)
+    const promise = cancellable()
+    const measured = instrumented({ duration, exceptions, inprogress }, promise)
+    assert.strictEqual(measured, promise)
+    promise.cancel()
+    assert.strictEqual(await measured.catch((error) => error), failure)
+    assert.deepStrictEqual(seen(), failed)
+  })
+
+  it("with a then of its own has no unhandled rejection where that is handled", async () => {
+    const promise = Promise.reject(failure)
+    const { call, seen } = measuring(() =>
+      Object.assign(promise, { cancel() {}, then: promise.then.bind(promise) as typeof promise.then })
+    )
+    const unhandled = await unhandledOf(() => call().then(undefined, () => {}))
+    assert.deepStrictEqual(unhandled, [])
+    assert.deepStrictEqual(seen(), failed)
+  })
+
+  it("calls the then that is there at the call", async () => {
+    class Upload extends Promise<number> {}
+    const result = measuring(() => Upload.resolve(1)).call()
+    const { then: original } = Promise.prototype
+    const log: Array<string> = []
+    Promise.prototype.then = function (this: Promise<unknown>, ...args) {
+      if (this === result) log.push("replaced")
+      return Reflect.apply(original, this, args)
+    } as typeof original
+    const next = result.then((n) => n)
+    Promise.prototype.then = original
+    assert.deepStrictEqual(log, ["replaced"])
+    assert.strictEqual(await next, 1)
+  })
+
   it("that is frozen has its methods too", async () => {
     const { call, seen } = measuring(() => Object.freeze(Object.assign(Promise.resolve(1), { cancel: () => "done" })))
     const result = call()
@@ -179,6 +244,39 @@ describe("A promise of a measured function that has methods and state of its own
 })
 
 describe("A promise of a measured function that has none", () => {
+  it("of another realm is measured until it settles", async () => {
+    const { call, seen } = measuring(() =>
+      runInNewContext("new Promise((resolve) => turn(() => resolve(1)))", { turn: setImmediate })
+    )
+    const result = call()
+    assert.deepStrictEqual(seen().history, [1])
+    assert.strictEqual(await result, 1)
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  it("is followed by another one, also where Node.js keeps something on each promise", async () => {
+    const hook = createHook({ init() {} }).enable()
+    try {
+      const cached = Promise.resolve(1)
+      const result = measuring(() => cached).call()
+      assert.notStrictEqual(result, cached)
+      assert.strictEqual(Object.getPrototypeOf(result), Promise.prototype)
+    } finally {
+      hook.disable()
+    }
+  })
+
+  it("is rejected for all callers that are given the same one, and handled by one of them", async () => {
+    const cached = Promise.reject(failure)
+    const { call, seen } = measuring(() => cached)
+    const unhandled = await unhandledOf(() => {
+      call().catch(() => {})
+      void call()
+    })
+    assert.deepStrictEqual(unhandled, [])
+    assert.deepInclude(seen(), { observed: 2, failed: 2 })
+  })
+
   it("is the same one each time where the function gives the same one, and each call is measured", async () => {
     const cached = Promise.resolve({ a: 1 })
     const { call, seen } = measuring(() => cached)
@@ -314,6 +412,147 @@ describe("A thenable that may be lazy", () => {
     const { call, seen } = measuring(() => new Query())
     assert.strictEqual(await call().where("a").clone().where("b"), "a,b")
     assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  const turn = () => new Promise(setImmediate)
+
+  it("is in progress as long as it takes", async () => {
+    const { call, inprogress, seen } = measuring(() => new Query(undefined, turn))
+    const running = (async () => call())()
+    await Promise.resolve().then(() => new Promise(process.nextTick))
+    assert.deepStrictEqual(inprogress.history, [1])
+    await running
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  it("is in progress each time it is executed later, and not in between", async () => {
+    const query = new Query(undefined, turn)
+    const { call, inprogress, seen } = measuring(() => query)
+    call()
+    await turn()
+    assert.deepStrictEqual(inprogress.history, [1, 0])
+    const executions = [query.exec(), query.exec()]
+    assert.deepStrictEqual(inprogress.history, [1, 0, 1])
+    await Promise.all(executions)
+    assert.deepStrictEqual(seen(), { observed: 1, failed: 0, history: [1, 0, 1, 0] })
+  })
+
+  it("is one run where it is given again before it is awaited", async () => {
+    const query = new Query()
+    const { call, seen } = measuring(() => query)
+    call()
+    await turn()
+    call()
+    await turn()
+    await query
+    assert.deepStrictEqual(seen(), { observed: 1, failed: 0, history: [1, 0, 1, 0, 1, 0] })
+  })
+
+  it("is one run of each of the functions that give it", async () => {
+    const query = new Query()
+    const all = [measuring(() => query), measuring(() => query)]
+    for (const { call } of all) {
+      call()
+      await turn()
+    }
+    await query
+    for (const { seen } of all) assert.deepStrictEqual(seen(), { observed: 1, failed: 0, history: [1, 0, 1, 0] })
+  })
+
+  for (const { after, history } of [
+    { after: async () => {}, history: [1, 0] },
+    { after: turn, history: [1, 0] }
+  ]) {
+    it(`is over when its catch calls back, ${after === turn ? "later" : "at once"}, and is then awaited`, async () => {
+      const deferred = {
+        catch(onRejected: (reason: unknown) => void) {
+          onRejected(failure)
+          return this
+        },
+        then: (_: unknown, onRejected: (reason: unknown) => void) => onRejected(failure)
+      }
+      const { call, seen } = measuring(() => deferred)
+      const result = call()
+      await after()
+      result.catch(() => {})
+      await turn()
+      assert.strictEqual(await Promise.resolve(result).catch((error) => error), failure)
+      assert.deepStrictEqual(seen(), { observed: 1, failed: 1, history })
+    })
+  }
+
+  for (const { fails } of [{ fails: false }, { fails: true }]) {
+    it(`is measured to the end of its then, though another method has ${fails ? "failed" : "ended"} before`, async () => {
+      const { call, seen } = measuring(() => ({
+        peek: () => turn().then(() => (fails ? Promise.reject(failure) : undefined)),
+        then: (resolve: (value: string) => void) =>
+          void turn()
+            .then(turn)
+            .then(() => resolve("end"))
+      }))
+      const result = call()
+      const peeked = result.peek()
+      const awaited = Promise.resolve(result)
+      await Promise.allSettled([peeked])
+      assert.deepStrictEqual(seen(), { observed: 0, failed: 0, history: [1] })
+      assert.strictEqual(await awaited, "end")
+      assert.deepStrictEqual(seen(), succeeded)
+    })
+  }
+
+  for (const [title, make] of Object.entries({
+    "a function": () => Object.assign(() => "called", { then: resolving }),
+    "a plain object": () => ({ then: resolving }),
+    "an object with the prototype of promises": () =>
+      Object.create(Promise.prototype, {
+        then: { value: resolving, configurable: true, writable: true },
+        constructor: { value: Promise }
+      })
+  })) {
+    it(`may be ${title}, which stays one`, async () => {
+      const original = make()
+      const prototype = Object.getPrototypeOf(original)
+      const { call, seen } = measuring(() => original)
+      const result = call()
+      assert.strictEqual(result, original)
+      assert.strictEqual(Object.getPrototypeOf(result), prototype)
+      assert.deepStrictEqual(seen().history, [1])
+      assert.strictEqual(await new Promise((resolve) => result.then(resolve)), 1)
+      assert.deepStrictEqual(seen(), succeeded)
+    })
+  }
+
+  for (const key of ["exec", "then"] as const) {
+    it(`is executed by what is in the place of the method at the call, such as a stub: ${key}`, async () => {
+      class Stubbed extends Query {}
+      const { call, seen } = measuring(() => new Stubbed())
+      assert.strictEqual(await call(), "")
+      const stub = {
+        exec: async () => "stub",
+        then: (resolve: (rows: string) => void) => resolve("stub")
+      }
+      Object.assign(Stubbed.prototype, { [key]: stub[key] })
+      assert.strictEqual(await call(), "stub")
+      Reflect.deleteProperty(Stubbed.prototype, key)
+      assert.strictEqual(await call(), "")
+      assert.strictEqual(seen().observed, 3)
+    })
+  }
+
+  it("has the classes that it had, as the queries of mongoose have their model", () => {
+    class Model {}
+    const Old = new Function() as unknown as { readonly prototype: object }
+    Object.assign(Old.prototype, { save() {} })
+    class ModelQuery extends Query {
+      readonly model = Model
+      readonly old = Old
+      declare readonly Base: typeof Model
+    }
+    Object.assign(ModelQuery.prototype, { Base: Model })
+    const { Base, model, old } = measuring(() => new ModelQuery()).call()
+    assert.strictEqual(model, Model)
+    assert.strictEqual(Base, Model)
+    assert.strictEqual(old, Old)
   })
 
   it("may have its methods as properties, as Prisma's have", async () => {

@@ -375,6 +375,15 @@ describe("a function", () => {
       assert.deepStrictEqual(observer.observed, [1.5, 0.25])
     }))
 
+  it("is not timed below 0 where a test replaces the clock meanwhile", () => {
+    const observer = new FakeObserver()
+    timed(observer)(() => {
+      vi.useFakeTimers({ toFake: ["performance"] })
+    })()
+    vi.useRealTimers()
+    assert.deepStrictEqual(observer.observed, [0])
+  })
+
   it("that gives an iterator which is no generator is over when it has given it", () => {
     const gauge = new FakeGauge()
     const iterator = trackInprogress(gauge)(() => [1, 2].values())()

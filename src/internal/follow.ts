@@ -35,7 +35,7 @@ export class Run {
 
   /** It is no run, or not yet, unless it is followed. */
   rest(): void {
-    if (this.isFollowed || this.isOver || this.isResting) return
+    if (this.isFollowed || this.isOver) return
     this.isResting = true
     leave(this.plan.inprogress, this.gauge, this.reporter)
     this.gauge = undefined
@@ -217,10 +217,7 @@ const isNative = (thenable: PromiseLike<unknown>): thenable is Promise<unknown> 
 /** Whether it is the prototype of the promises of this realm or of another one. */
 const isNativePrototype = (prototype: object | null): boolean =>
   prototype === nativePrototype ||
-  (prototype !== null &&
-    Object.hasOwn(prototype, "then") &&
-    Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)?.value === "Promise" &&
-    isTop(Object.getPrototypeOf(prototype)))
+  (prototype !== null && Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)?.value === "Promise")
 
 const isTop = (prototype: object | null): boolean => prototype === null || Object.getPrototypeOf(prototype) === null
 
@@ -242,7 +239,7 @@ const followNative = (promise: Promise<unknown>, run: Run, isLesser: boolean): P
 /** Whether a promise that is made anew is as good. Node.js puts symbols of its own on promises, with other values. */
 const isBare = (promise: Promise<unknown>): boolean =>
   isNativePrototype(Object.getPrototypeOf(promise)) &&
-  Object.getOwnPropertyNames(promise).every((name) => name === "then") &&
+  Object.getOwnPropertyNames(promise).length === 0 &&
   Object.getOwnPropertySymbols(promise).every((symbol) => typeof Reflect.get(promise, symbol) !== "function")
 
 /** The promise that follows it: an unhandled rejection shows there. */
@@ -277,16 +274,9 @@ const observed = (promise: Promise<unknown>, fulfilled: Observer, rejected: Obse
 const mirrors = new WeakMap<object, Promise<unknown>>()
 
 const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> | undefined => {
-  if (!Object.isExtensible(promise) || Object.hasOwn(promise, "then") || Object.hasOwn(promise, "constructor")) {
-    return undefined
-  }
+  if (!Object.isExtensible(promise) || Object.hasOwn(promise, "then")) return undefined
   mirrors.set(promise, observed(promise, fulfilling(run, isLesser), rejecting(run, isLesser)))
   return Object.setPrototypeOf(promise, mirrorLayer(Object.getPrototypeOf(promise)))
-}
-
-const claim = (promise: object): void => {
-  mirrors.get(promise)?.catch(ignore)
-  mirrors.delete(promise)
 }
 
 // `await` calls no `then` of a promise whose constructor is Promise.
@@ -304,9 +294,9 @@ const layers = (make: (prototype: object) => object): ((prototype: object) => ob
 
 const mirrorLayer = layers((prototype) => {
   const claiming = new Proxy((prototype as Promise<unknown>).then, {
-    apply(method, self, args) {
-      claim(self)
-      return Reflect.apply(method, self, args)
+    apply(_, self, args) {
+      mirrors.get(self)?.catch(ignore)
+      return Reflect.apply(Reflect.get(prototype, "then"), self, args)
     }
   })
   const hidden = { configurable: true, enumerable: false, writable: true }
@@ -367,12 +357,20 @@ const watchMethods = (from: object, to: object): void => {
   for (const key of Reflect.ownKeys(from)) {
     const own = Object.getOwnPropertyDescriptor(from, key)
     const isSeen = from !== to && Object.hasOwn(to, key)
-    if (isSeen || key === "constructor" || !isMethod(own?.value)) continue
+    if (isSeen || key === "constructor" || !isMethod(own?.value) || isConstructor(own.value)) continue
+    // Of a class it is the one that is there at the call: tests put stubs in its place.
+    const now = (): Method => (from === to ? own.value : Reflect.get(Object.getPrototypeOf(to), key))
     Reflect.defineProperty(to, key, {
       ...own,
-      value: key === "then" ? watchedThen(own.value) : watched(own.value, key)
+      value: key === "then" ? watchedThen(own.value, now) : watched(own.value, key, now)
     })
   }
+}
+
+// It is known by its identity, and nothing is executed by it.
+const isConstructor = (fn: Method): boolean => {
+  const own = Object.getOwnPropertyDescriptor(fn, "prototype")
+  return own !== undefined && (own.writable === false || Reflect.ownKeys(Object(own.value)).length > 1)
 }
 
 type Method = (...args: ReadonlyArray<unknown>) => unknown
@@ -381,9 +379,10 @@ const none: ReadonlySet<Run> = new Set()
 
 const runsOf = (self: unknown): ReadonlySet<Run> => waiting.get(self as object) ?? none
 
-const watched = (method: Method, key: PropertyKey): Method =>
+const watched = (method: Method, key: PropertyKey, now: () => Method): Method =>
   new Proxy(method, {
-    apply(method, self, args) {
+    apply(_, self, args) {
+      const method = now()
       if (runsOf(self).size === 0) return Reflect.apply(method, self, args)
       const runs = [...runsOf(self)]
       // What it gives is not rejected any more.
@@ -394,9 +393,10 @@ const watched = (method: Method, key: PropertyKey): Method =>
     }
   })
 
-const watchedThen = (then: Method): Method => {
-  const watching = new Proxy(then, {
-    apply(then, self, args) {
+const watchedThen = (method: Method, now: () => Method): Method => {
+  const watching = new Proxy(method, {
+    apply(_, self, args) {
+      const then = now()
       const runs = [...runsOf(self)]
       if (runs.length === 0) return Reflect.apply(then, self, args)
       waiting.get(self as object)?.clear()
