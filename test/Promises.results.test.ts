@@ -41,6 +41,13 @@ const unhandledOf = async (run: () => unknown): Promise<ReadonlyArray<unknown>> 
   return reasons
 }
 
+interface Catching {
+  catch(
+    ...args: [handle: (reason: unknown) => unknown] | [of: typeof RangeError, handle: (reason: unknown) => unknown]
+  ): Promise<unknown>
+  then(resolve: unknown, reject: (reason: unknown) => void): void
+}
+
 const resolving = (resolve: (value: number) => void) => resolve(1)
 
 /** As SDKs have them: its methods and its `then` share one request, and its own state is not that of the answer. */
@@ -387,6 +394,19 @@ describe("A thenable that may be lazy", () => {
       counted: failed
     },
     {
+      title: "failing, with a handler of its value alone",
+      use: async (query) => query.then((rows) => rows, undefined as never),
+      error: failure,
+      executed: 1,
+      counted: failed
+    },
+    {
+      title: "given a handler of its failure alone",
+      use: async (query) => query.then(undefined as never, () => 1),
+      executed: 1,
+      counted: succeeded
+    },
+    {
       title: "failing by its method",
       use: (query) => query.exec().catch(() => 1),
       error: failure,
@@ -536,6 +556,50 @@ describe("A thenable that may be lazy", () => {
       Reflect.deleteProperty(Stubbed.prototype, key)
       assert.strictEqual(await call(), "")
       assert.strictEqual(seen().observed, 3)
+    })
+  }
+
+  it("gets the handlers of its user as they are, but for those that end the run", async () => {
+    const given: Array<ReadonlyArray<unknown>> = []
+    const { call, seen } = measuring(() => ({
+      then(...args: ReadonlyArray<(value: unknown) => void>) {
+        given.push(args)
+        args[0]?.(1)
+      }
+    }))
+    const result = call()
+    const handlers = [() => {}, () => {}, () => {}]
+    result.then(...handlers)
+    result.then(...handlers)
+    assert.deepStrictEqual(given[0]?.slice(2), handlers.slice(2))
+    assert.deepStrictEqual(given[1], handlers)
+    assert.deepStrictEqual(seen(), succeeded)
+  })
+
+  it("has what hides a method of a class above its own, and its constructor", () => {
+    class Closed extends Query {}
+    Object.defineProperty(Closed.prototype, "exec", { get: () => "closed" })
+    assert.strictEqual(measuring(() => new Closed()).call().exec as unknown, "closed")
+    const Old = new Function() as unknown as new () => Query
+    Object.setPrototypeOf(Old.prototype, Query.prototype)
+    assert.strictEqual(measuring(() => new Old()).call().constructor, Old)
+  })
+
+  for (const [title, handle] of Object.entries({
+    "a handler": (result: Catching) => result.catch(() => "caught"),
+    "a class and a handler, as those of Bluebird": (result: Catching) => result.catch(RangeError, () => "caught")
+  })) {
+    it(`is rejected where its catch is called with ${title}`, async () => {
+      const { call, seen } = measuring(
+        (): Catching => ({
+          catch: async (...args) =>
+            args.length === 1 ? args[0](failure) : failure instanceof args[0] && args[1](failure),
+          then: (_, reject) => reject(failure)
+        })
+      )
+      assert.strictEqual(await handle(call()), "caught")
+      await turn()
+      assert.deepStrictEqual(seen(), title === "a handler" ? failed : succeeded)
     })
   }
 

@@ -334,7 +334,8 @@ const isWatched = (thenable: PromiseLike<unknown>): boolean => {
   try {
     const prototype = Object.getPrototypeOf(thenable)
     if (isOfClass(prototype)) Reflect.setPrototypeOf(thenable, watchingLayer(prototype))
-    watchMethods(thenable, thenable)
+    const own: Descriptors = Object.getOwnPropertyDescriptors(thenable)
+    watchMethods(own, thenable, (key) => own[key]?.value)
     return watchers.has(thenable.then)
   } catch {
     return false
@@ -347,23 +348,23 @@ const isOfClass = (prototype: object | null): prototype is object =>
 const isMethod = (value: unknown): value is (...args: ReadonlyArray<unknown>) => unknown => typeof value === "function"
 
 const watchingLayer = layers((prototype) => {
-  const layer = Object.create(prototype)
+  let all: Descriptors = {}
   for (let from: object | null = prototype; isOfClass(from); from = Object.getPrototypeOf(from))
-    watchMethods(from, layer)
+    all = { ...Object.getOwnPropertyDescriptors(from), ...all }
+  const layer = Object.create(prototype)
+  // It is the one that is there at the call: tests put stubs in its place.
+  watchMethods(all, layer, (key) => Reflect.get(prototype, key))
   return layer
 })
 
-const watchMethods = (from: object, to: object): void => {
-  for (const key of Reflect.ownKeys(from)) {
-    const own = Object.getOwnPropertyDescriptor(from, key)
-    const isSeen = from !== to && Object.hasOwn(to, key)
-    if (isSeen || key === "constructor" || !isMethod(own?.value) || isConstructor(own.value)) continue
-    // Of a class it is the one that is there at the call: tests put stubs in its place.
-    const now = (): Method => (from === to ? own.value : Reflect.get(Object.getPrototypeOf(to), key))
-    Reflect.defineProperty(to, key, {
-      ...own,
-      value: key === "then" ? watchedThen(own.value, now) : watched(own.value, key, now)
-    })
+type Descriptors = Readonly<Record<PropertyKey, PropertyDescriptor>>
+
+const watchMethods = (all: Descriptors, on: object, now: (key: PropertyKey) => Method): void => {
+  for (const key of Reflect.ownKeys(all)) {
+    const own = all[key]
+    if (key === "constructor" || !isMethod(own?.value) || isConstructor(own.value)) continue
+    const watch = key === "then" ? watchedThen : watched
+    Reflect.defineProperty(on, key, { ...own, value: watch(own.value, key, () => now(key)) })
   }
 }
 
@@ -383,17 +384,16 @@ const watched = (method: Method, key: PropertyKey, now: () => Method): Method =>
   new Proxy(method, {
     apply(_, self, args) {
       const method = now()
-      if (runsOf(self).size === 0) return Reflect.apply(method, self, args)
       const runs = [...runsOf(self)]
       // What it gives is not rejected any more.
       const handlers = key === "catch" && args.length === 1 ? [onRejection(runs, args[0])] : args
       const result = Reflect.apply(method, self, handlers)
-      if (runsOf(self).size === 0 || result === self || !isThenable(result)) return result
+      if (result === self || !isThenable(result)) return result
       return runs.reduce<unknown>((given, run) => followThenable(given as PromiseLike<unknown>, run, true), result)
     }
   })
 
-const watchedThen = (method: Method, now: () => Method): Method => {
+const watchedThen = (method: Method, _: PropertyKey, now: () => Method): Method => {
   const watching = new Proxy(method, {
     apply(_, self, args) {
       const then = now()
