@@ -141,7 +141,9 @@ describe("A promise of a measured function that has methods and state of its own
     assert.instanceOf(result, Promise)
     assert.isTrue(types.isPromise(result))
     assert.strictEqual(Object.prototype.toString.call(result), "[object Promise]")
-    assert.strictEqual(result.constructor.name, "Promise")
+    assert.strictEqual(result.constructor, Promise)
+    assert.strictEqual(Promise.resolve(result), result)
+    assert.strictEqual(result.then, Promise.prototype.then)
     assert.deepStrictEqual(Reflect.ownKeys(result), keys)
     const seen: Array<string> = []
     for (const key in result) seen.push(key)
@@ -198,6 +200,17 @@ describe("A promise of a measured function that has methods and state of its own
     assert.deepStrictEqual(seen(), failed)
   })
 
+  it("of a class with a then of its own is followed by one of that class, where it is given", async () => {
+    class Upload extends Promise<number> {
+      override then<A = number, B = never>(...args: Parameters<Promise<number>["then"]>): Promise<A | B> {
+        return super.then(...args) as Promise<A | B>
+      }
+    }
+    const measured = instrumented(fakes(), Upload.resolve(1))
+    assert.instanceOf(measured, Upload)
+    assert.strictEqual(await measured, 1)
+  })
+
   it("with a then of its own has no unhandled rejection where that is handled", async () => {
     const promise = Promise.reject(failure)
     const { call, seen } = measuring(() =>
@@ -206,6 +219,16 @@ describe("A promise of a measured function that has methods and state of its own
     const unhandled = await unhandledOf(() => call().then(undefined, () => {}))
     assert.deepStrictEqual(unhandled, [])
     assert.deepStrictEqual(seen(), failed)
+  })
+
+  it("may get another constructor", async () => {
+    class Other extends Promise<number> {}
+    const result = measuring(() => Object.assign(Promise.resolve(1), { cancel() {} })).call()
+    result.constructor = Other
+    assert.deepStrictEqual(Object.keys(result), ["cancel", "constructor"])
+    const next = result.then((n) => n)
+    assert.instanceOf(next, Other)
+    assert.strictEqual(await next, 1)
   })
 
   it("calls the then that is there at the call", async () => {
@@ -239,8 +262,10 @@ describe("A promise of a measured function that has methods and state of its own
         (fn, metrics) => instrumented(metrics)(fn),
         () => promise
       )
+      const unhandled = await unhandledOf(() => void call())
+      assert.deepStrictEqual(unhandled, [failure])
       assert.strictEqual(call(), promise)
-      assert.strictEqual(await call().catch((error) => error), failure)
+      assert.strictEqual(await promise.catch((error) => error), failure)
       for (const { duration, exceptions, inprogress } of all) {
         assert.strictEqual(duration.observed.length, 2)
         assert.strictEqual(exceptions.counted, 2)

@@ -210,7 +210,8 @@ const followThenable = (thenable: PromiseLike<unknown>, run: Run, isLesser: bool
 /** Whether it is a promise whose state `await` looks at, so that nothing happens when its `then` is called. */
 const isNative = (thenable: PromiseLike<unknown>): thenable is Promise<unknown> =>
   types.isPromise(thenable) &&
-  (thenable.constructor === NativePromise ||
+  (Substitute.of(thenable) !== undefined ||
+    thenable.constructor === NativePromise ||
     thenable.then === nativePrototype.then ||
     isNativePrototype(Object.getPrototypeOf(thenable)))
 
@@ -270,17 +271,16 @@ const observed = (promise: Promise<unknown>, fulfilled: Observer, rejected: Obse
 }
 
 // A promise that is given back itself is handled already, by what follows it. Its rejection shows at the promise of that
-// instead, until its own `then` is called, also by what it has of its own.
+// instead, until it is awaited or its `then` is called, also by what it has of its own.
 const mirrors = new WeakMap<object, Promise<unknown>>()
 
 const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> | undefined => {
-  if (!Object.isExtensible(promise) || Object.hasOwn(promise, "then")) return undefined
+  if (!Object.isExtensible(promise) || Object.hasOwn(promise, "then") || Object.hasOwn(promise, "constructor")) {
+    return undefined
+  }
   mirrors.set(promise, observed(promise, fulfilling(run, isLesser), rejecting(run, isLesser)))
   return Object.setPrototypeOf(promise, mirrorLayer(Object.getPrototypeOf(promise)))
 }
-
-// `await` calls no `then` of a promise whose constructor is Promise.
-const otherPromise = new Proxy(NativePromise, {})
 
 /** Makes what stands between an object and its prototype, once per prototype. */
 const layers = (make: (prototype: object) => object): ((prototype: object) => object) => {
@@ -292,20 +292,21 @@ const layers = (make: (prototype: object) => object): ((prototype: object) => ob
   }
 }
 
-const mirrorLayer = layers((prototype) => {
-  const claiming = new Proxy((prototype as Promise<unknown>).then, {
-    apply(_, self, args) {
-      mirrors.get(self)?.catch(ignore)
-      return Reflect.apply(Reflect.get(prototype, "then"), self, args)
+// Both `await` and JavaScript's own `then` ask a promise for its constructor.
+const mirrorLayer = layers((prototype) =>
+  Object.create(prototype, {
+    constructor: {
+      configurable: true,
+      get(this: object) {
+        mirrors.get(this)?.catch(ignore)
+        return Reflect.get(prototype, "constructor")
+      },
+      set(this: object, value: unknown) {
+        Object.defineProperty(this, "constructor", { value, configurable: true, enumerable: true, writable: true })
+      }
     }
   })
-  const hidden = { configurable: true, enumerable: false, writable: true }
-  return Object.create(prototype, {
-    // biome-ignore lint/suspicious/noThenProperty: it is a promise's
-    then: { ...hidden, value: claiming },
-    ...(prototype.constructor === NativePromise && { constructor: { ...hidden, value: otherPromise } })
-  })
-})
+)
 
 // The runs of a thenable that may be lazy: what its `then` does is their work, or what another of its methods does that
 // returns a promise.
