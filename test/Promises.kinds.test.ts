@@ -15,6 +15,7 @@ const kinds: Readonly<Record<string, AnyFunction>> = {
   "a sloppy function": new Function("a", "b", "return a") as AnyFunction,
   "an arrow function": (_: never) => 1,
   "a method": { load(_: never) {} }.load,
+  "a method that is named class": { class(_: never) {} }.class,
   "an async function": async function load() {},
   "an async arrow function": async () => 1,
   "an async method": { async load(_a: never, _b: never) {} }.load,
@@ -38,6 +39,8 @@ const kinds: Readonly<Record<string, AnyFunction>> = {
     Object.defineProperty(function load() {}, "prototype", { value: {} })
   ),
   "a function of a class": Object.setPrototypeOf(() => 1, class Callable extends Function {}.prototype),
+  "an async function of a class": Object.setPrototypeOf(async () => 1, class Callable extends Function {}.prototype),
+  "an async function of no class": Object.setPrototypeOf(async () => 1, { constructor: Object }),
   "a function without a name": Object.defineProperty(() => 1, "name", { value: "" }),
   "a Proxy": new Proxy(async (_: never) => 1, {}),
   "a Proxy of a class": new Proxy(class Service {}, {}) as unknown as AnyFunction
@@ -88,6 +91,14 @@ describe("A measured function", () => {
     const measuredCounting = wrapped(counting)
     measuredCounting()
     assert.strictEqual(measuredCounting.calls, 1)
+    const promised: AnyFunction & { later?: number } = promisify(() => {})
+    const measuredPromised = wrapped(promised)
+    promised.later = 1
+    assert.strictEqual(measuredPromised.later, 1)
+    const loading = Object.assign(async () => ++loading.calls, { calls: 0 })
+    const measuredLoading = wrapped(loading)
+    void measuredLoading()
+    assert.strictEqual(measuredLoading.calls, 1)
   })
 
   it("is an async function to a library that asks whether it calls back", async () => {
@@ -205,6 +216,10 @@ describe("util.promisify of a measured function", () => {
   it("is the same each time, also after the function was frozen", async () => {
     const measured = wrapped(Object.assign(callback.bind(null), { [promisify.custom]: answer }))
     assert.strictEqual(promisify(measured), promisify(measured))
+    const itself = wrapped(promisify(callback))
+    assert.strictEqual(promisify(itself), itself)
+    const frozen = wrapped(Object.freeze(promisify(callback)))
+    assert.strictEqual(Reflect.get(frozen, promisify.custom), frozen)
     Object.freeze(measured)
     assert.strictEqual(await (promisify(measured) as unknown as typeof answer)(1), 2)
   })

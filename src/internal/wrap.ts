@@ -27,11 +27,10 @@ export const measuredPromise = (
  */
 export const wrapper =
   (plan: Plan<Settled>, reporter: Reporter) =>
-  (...args: ReadonlyArray<unknown>): unknown => {
-    const [target, second, third] = args
+  (target: unknown, second?: unknown, third?: unknown): unknown => {
     // Arguments of these shapes come from `experimentalDecorators`. The target of a static method is a function.
     const isKey = typeof second === "string" || typeof second === "symbol"
-    if (args.length === 3 && typeof third === "number" && (isKey || second === undefined)) {
+    if (typeof third === "number") {
       throw notAMethod(`parameter ${third} of ${isKey ? String(second) : "a constructor"}`)
     }
     if (isKey && (third === undefined || isDescriptor(third))) {
@@ -96,10 +95,7 @@ const kindOf = (fn: AnyFunction): ((measuring: Measuring) => AnyFunction) | unde
 
 const everyones: ReadonlyArray<PropertyKey> = ["length", "name", "prototype"]
 
-const hasMore = (fn: AnyFunction): boolean =>
-  // The prototype of a kind of functions is named by this symbol, in every realm.
-  !Object.hasOwn(Object.getPrototypeOf(fn) ?? fn, Symbol.toStringTag) ||
-  Reflect.ownKeys(fn).some((key) => !everyones.includes(key))
+const hasMore = (fn: AnyFunction): boolean => Reflect.ownKeys(fn).some((key) => !everyones.includes(key))
 
 // They are methods, because those have no prototype and are no constructors either.
 const asyncFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
@@ -205,8 +201,7 @@ const isPinned = (fn: AnyFunction): boolean => {
 }
 
 const isClass = (fn: AnyFunction): boolean =>
-  Object.getOwnPropertyDescriptor(fn, "prototype")?.writable === false &&
-  /^class\b/.test(Function.prototype.toString.call(fn))
+  Object.hasOwn(fn, "prototype") && /^class\b/.test(Function.prototype.toString.call(fn))
 
 /** What `reflect-metadata` adds to `Reflect`. It finds metadata by the identity of a function. */
 interface Metadata {

@@ -86,7 +86,8 @@ export type CheckInstruments<I> = CheckEntries<
  * - A thenable whose `then` is not JavaScript's own can be lazy, as query builders are. It is returned itself, and its
  *   `then` is called when the caller calls it. It is measured once: to the end of its first `then`, or of a promise that
  *   another of its methods returns. If the caller uses it at once, the run begins with the call, else with that use. If
- *   it is never used, there is no run.
+ *   it is never used, there is no run. Bluebird's own functions (`Bluebird.all`, `coroutine`) use its promises without a
+ *   call of `then`: measure an `async` function around them.
  * - A generator, sync or async, is measured from its first `next` until it has ended, has failed or was left. If it is
  *   never read, there is no run. If it is dropped half way, it stays in progress.
  *
