@@ -319,11 +319,13 @@ describe("A promise of a measured function that has none", () => {
 })
 
 describe("A promise of an SDK, whose then is its own", () => {
-  const sdk = (response = Promise.resolve("ok")) => measuring(() => new SdkPromise(response))
-  const refused = () => {
+  class NamedAsNative extends SdkPromise {}
+  Object.defineProperty(NamedAsNative.prototype, Symbol.toStringTag, { value: "Promise" })
+  const sdk = (response = Promise.resolve("ok"), Sdk = SdkPromise) => measuring(() => new Sdk(response))
+  const refused = (Sdk = SdkPromise) => {
     const response = Promise.reject(failure)
     response.catch(() => {})
-    return sdk(response)
+    return sdk(response, Sdk)
   }
 
   for (const { counted, make = sdk, title, use } of [
@@ -352,13 +354,19 @@ describe("A promise of an SDK, whose then is its own", () => {
     },
     {
       title: "rejected",
-      make: refused,
+      make: () => refused(),
+      use: async (result: SdkPromise) => assert.strictEqual(await result.catch((error) => error), failure),
+      counted: failed
+    },
+    {
+      title: "rejected, of a class that has the name of JavaScript's own",
+      make: () => refused(NamedAsNative),
       use: async (result: SdkPromise) => assert.strictEqual(await result.catch((error) => error), failure),
       counted: failed
     },
     {
       title: "rejected where it is used",
-      make: refused,
+      make: () => refused(),
       use: async (result: SdkPromise) =>
         assert.strictEqual(await result.withResponse().catch((error) => error), failure),
       counted: failed

@@ -218,7 +218,9 @@ const isNative = (thenable: PromiseLike<unknown>): thenable is Promise<unknown> 
 /** Whether it is the prototype of the promises of this realm or of another one. */
 const isNativePrototype = (prototype: object | null): boolean =>
   prototype === nativePrototype ||
-  (prototype !== null && Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)?.value === "Promise")
+  (prototype !== null &&
+    Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)?.value === "Promise" &&
+    isTop(Object.getPrototypeOf(prototype)))
 
 const isTop = (prototype: object | null): boolean => prototype === null || Object.getPrototypeOf(prototype) === null
 

@@ -9,7 +9,8 @@ import { keepContext } from "../internal/httpContext.js"
  * - The pattern is what the route was declared with (`/users/:id`), after what its routers are mounted under.
  * - A handler that is mounted by `use` has the pattern of its mount: `application.use("/graphql", handler)` is `/graphql`.
  * - A pattern stays when an error leaves its router, and when a handler that has answered calls `next`.
- * - What answers without a path (`application.use(handler)`) has no pattern, nor has a 404.
+ * - What answers without a path (`application.use(handler)`) has no pattern, nor has the 404 of a mount: one that a route
+ *   answers, or passes on to, has its pattern.
  *
  * Clients cannot make patterns up. Express 5 with `router` 2.3 or newer says which path it matched: the pattern has that as
  * it was declared. Older versions, and Express 4, keep only what the client sent. There the pattern of a mount is what was
