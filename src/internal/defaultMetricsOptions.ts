@@ -1,6 +1,7 @@
 /** The options of the metrics of the process, checked. */
 import type * as Duration from "effect/Duration"
 import { ownLabelNames } from "./defaultMetricsDefinitions.js"
+import { isFreeLabelName } from "./labelText.js"
 import { durationOption, knownOptions, ownOptions, shown } from "./options.js"
 import { generation } from "./processEvents.js"
 
@@ -78,7 +79,7 @@ const checkedLabels = (given: unknown): Checked["labels"] => {
   const labels: Record<string, string | number> = {}
   for (const [name, value] of Object.entries(ownOptions(given) as Record<string, unknown>)) {
     if (value === undefined) continue
-    if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) || name.startsWith("__") || name === "le" || name === "quantile") {
+    if (!isFreeLabelName(name) || name === "le" || name === "quantile") {
       throw new RangeError(`labels.${name}: that is no name for a label`)
     }
     if (ownLabelNames.has(name)) throw new RangeError(`labels.${name}: a metric has a label of its own by that name`)

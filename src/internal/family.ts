@@ -1,4 +1,5 @@
 /** What a metric is made from, whichever client it is made with: whether it can be, and whether it is there already. */
+import { isFreeLabelName } from "./labelText.js"
 import { isMetricName } from "./nameConflicts.js"
 import { booleanOption, countOption, shown } from "./options.js"
 
@@ -58,12 +59,13 @@ export const checkFamily = ({
 const checkLabelNames = (labelNames: unknown, type: Family["type"]): void => {
   if (!Array.isArray(labelNames)) throw new RangeError("labelNames must be a list of texts")
   for (const name of labelNames) {
-    if (typeof name !== "string" || !/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name)) {
+    if (!isFreeLabelName(name)) {
+      const isReserved = typeof name === "string" && name.startsWith("__")
+      if (isReserved) throw new RangeError(`labelNames must not begin with __, as ${name} does`)
       throw new RangeError(
         `labelNames must be of letters, digits and _, and begin with no digit: ${shown(name)} is none`
       )
     }
-    if (name.startsWith("__")) throw new RangeError(`labelNames must not begin with __, as ${name} does`)
     if (name === reserved[type]) throw new RangeError(`labelNames must not have ${name}, which a ${type} has itself`)
   }
   const twice = labelNames.find((name, at) => labelNames.indexOf(name) !== at)

@@ -2,6 +2,7 @@
 import type { HttpDurationUnit, HttpLabel, HttpMetricName, HttpNaming, HttpShape } from "./httpMetrics.js"
 import { defaultNames, httpFamilies } from "./httpMetrics.js"
 import type { Counter, Gauge, LabelNames, Labels, Observer } from "./labels.js"
+import { isFreeLabelName } from "./labelText.js"
 import { isMetricName } from "./nameConflicts.js"
 import { choiceOption, knownOptions, ownOptions, shown } from "./options.js"
 import { atOnce } from "./thenable.js"
@@ -172,8 +173,6 @@ export const httpShape = (options: ShapeOptions, own: OwnHttpMetrics, exemplars 
   return { names, unit, labelNames, families: httpFamilies({ names, unit, labelNames, buckets, exemplars }) }
 }
 
-const labelName = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
-
 const metricKeys = ["requests", "duration", "requestSize", "responseSize", "inProgress"] as const
 const labelKeys = ["method", "route", "status"] as const
 
@@ -188,7 +187,7 @@ const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit
   const names: Record<HttpMetricName | HttpLabel, string> = { ...fallback }
   for (const key of labelKeys) {
     const name = chosen[key] ?? fallback[key]
-    if (!isName(name, labelName)) throw new RangeError(`names.${key} must be the name of a label, not ${shown(name)}`)
+    if (!isFreeLabelName(name)) throw new RangeError(`names.${key} must be the name of a label, not ${shown(name)}`)
     if (reserved.includes(name)) throw new RangeError(`names.${key} must not be ${name}: it has a meaning already`)
     names[key] = name
   }
@@ -219,8 +218,6 @@ const knownNames = {
   route: true,
   status: true
 } as const satisfies Record<keyof HttpNames, true>
-
-const isName = (given: unknown, form: RegExp): given is string => typeof given === "string" && form.test(given)
 
 const distinctLabels = (names: HttpNaming): void => {
   for (const [at, key] of labelKeys.entries()) {
@@ -254,7 +251,7 @@ const furtherLabelNames = (given: unknown, names: HttpNaming): ReadonlyArray<str
   if (!Array.isArray(given)) throw new RangeError("labelNames must be a list of texts")
   const taken = [names.method, names.route, names.status, ...reserved]
   for (const [index, name] of given.entries()) {
-    if (!isName(name, labelName)) throw new RangeError(`labelNames must be names of labels, not ${shown(name)}`)
+    if (!isFreeLabelName(name)) throw new RangeError(`labelNames must be names of labels, not ${shown(name)}`)
     if (taken.includes(name)) throw new RangeError(`labelNames must not have ${name}: it has a meaning already`)
     if (given.indexOf(name) !== index) throw new RangeError(`labelNames must not have ${name} twice`)
   }

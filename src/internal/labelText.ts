@@ -52,7 +52,13 @@ export const validLabelText = (own: LabelValues | undefined, defaults?: LabelVal
 }
 
 /** Whether samples can have a label of that name. `__name__` is the name of the sample itself. */
-export const isLabelName = (name: string): boolean => /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) && name !== "__name__"
+export const isLabelName = (name: string): boolean => isWord(name) && name !== "__name__"
+
+/** Whether a metric can have a label of that name: those that begin with two underscores are Prometheus' own. */
+export const isFreeLabelName = (name: unknown): name is string =>
+  typeof name === "string" && isWord(name) && !name.startsWith("__")
+
+const isWord = (name: string): boolean => /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name)
 
 /** A value as it stands between quotes, and a help text in OpenMetrics. */
 export const escapeQuoted = (text: string): string =>
