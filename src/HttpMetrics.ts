@@ -309,7 +309,9 @@ export const layerConfig = <
  * `outcome` is `success`, `failure` (a typed error), `defect`, or `interrupt` (by the client, or by the server as it
  * closes). `procedure` is the tag of the `Rpc`. Several requests in one HTTP request count each by itself. A middleware
  * that is added to the group before this is measured with the handler; one that is added later is not. Not recorded is
- * what reaches no handler: an unknown tag, and a payload that cannot be decoded.
+ * what reaches no handler: an unknown tag, and a payload that cannot be decoded; nor a handler that throws instead of
+ * giving an effect or a stream. What cannot be encoded is seen by the protocol alone: an answer or an error is what it was
+ * to the handler, and a stream is interrupted there.
  *
  * They are recorded on the registry in the context of the server. A registry that cannot take these metrics is logged as
  * a warning, and the requests are answered unmeasured. It throws a `TypeError` if it is given no group.

@@ -3,7 +3,7 @@ import { FetchHttpClient, HttpLayerRouter, HttpServer } from "@effect/platform"
 import { NodeHttpServer, NodeSocket } from "@effect/platform-node"
 import { Rpc, RpcClient, RpcGroup, RpcMiddleware, RpcSerialization, RpcServer, RpcTest } from "@effect/rpc"
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Context, Deferred, Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { Chunk, Context, Deferred, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import { Counter, Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -15,6 +15,8 @@ class Refused extends RpcMiddleware.Tag<Refused>()("test/Refused", { failure: Sc
 class Things extends RpcGroup.make(
   Rpc.make("read", { payload: { id: Schema.Number }, success: Schema.String, error: Schema.String }),
   Rpc.make("dies"),
+  Rpc.make("throws"),
+  Rpc.make("unfit", { success: Schema.String.pipe(Schema.maxLength(3)) }),
   Rpc.make("waits"),
   Rpc.make("refused").middleware(Refused),
   Rpc.make("list", { success: Schema.Number, error: Schema.String, stream: true }),
@@ -27,6 +29,10 @@ const handlers = (reached: Deferred.Deferred<void>) =>
     Things.toLayer({
       read: ({ id }) => (id === 0 ? Effect.fail("none") : Effect.succeed(`thing ${id}`)),
       dies: () => Effect.die("boom"),
+      throws: () => {
+        throw new RangeError("no effect")
+      },
+      unfit: () => Effect.succeed("too long to be encoded"),
       waits: () => Effect.zipRight(Deferred.succeed(reached, undefined), Effect.never),
       refused: () => Effect.void,
       list: () => Stream.make(1, 2, 3),
@@ -93,6 +99,8 @@ describe("Requests of an RPC group are counted by procedure and outcome", () => 
         )
         assert.deepStrictEqual(results, ["thing 1", "thing 2", "none"])
         yield* Effect.exit(client.dies())
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(client.throws())))
+        yield* Effect.exit(client.unfit())
         assert.strictEqual(yield* Effect.flip(client.refused()), "refused")
         assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Stream.runCollect(client.list())), [1, 2, 3])
         yield* Effect.exit(Stream.runDrain(client.breaks()))
@@ -112,6 +120,7 @@ describe("Requests of an RPC group are counted by procedure and outcome", () => 
           "read failure: 1",
           "read success: 2",
           "refused failure: 1",
+          "unfit success: 1",
           "waits interrupt: 1"
         ])
       }).pipe(Effect.provideService(Registry.Registry, registry))
