@@ -29,7 +29,7 @@ const handlers = (reached: Deferred.Deferred<void>) =>
     Things.toLayer({
       read: ({ id }) => (id === 0 ? Effect.fail("none") : Effect.succeed(`thing ${id}`)),
       dies: () => Effect.die("boom"),
-      throws: () => {
+      throws: (): Effect.Effect<void> => {
         throw new RangeError("no effect")
       },
       unfit: () => Effect.succeed("too long to be encoded"),

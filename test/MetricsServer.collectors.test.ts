@@ -388,39 +388,42 @@ describe("a collector that blocks the thread for two seconds", () => {
 
 describe("a collector that never ends, where the exposition is mounted as", () => {
   for (const { name, start } of mounts) {
-    itInTime(`${name}, is named with 503 at the limit, or left out, and takes no place of another scrape`, () =>
-      Effect.gen(function* () {
-        const registry = someMetrics()
-        const hung = hanging(registry)
-        const options = { scrapeTimeout: "500 millis", maxScrapesInFlight: 2 } as const
-        const failing = yield* start(registry, options)
-        const continuing = yield* start(registry, { ...options, onError: "continue" })
-        hung.hang()
-        for (let time = 0; time < 2; time += 1) {
-          const both = yield* Effect.fork(all([failing("/metrics"), failing("/metrics?name[]=hung")]))
-          yield* areInFlight(registry, 2)
-          const other = yield* failing("/metrics?name[]=jobs_total")
-          for (const { bytes, status } of yield* Fiber.join(both)) {
-            assert.strictEqual(status, 503)
-            assert.strictEqual(bytes.toString(), late)
+    itInTime(
+      `${name}, is named with 503 at the limit, or left out, and takes no place of another scrape`,
+      () =>
+        Effect.gen(function* () {
+          const registry = someMetrics()
+          const hung = hanging(registry)
+          const options = { scrapeTimeout: "500 millis", maxScrapesInFlight: 2 } as const
+          const failing = yield* start(registry, options)
+          const continuing = yield* start(registry, { ...options, onError: "continue" })
+          hung.hang()
+          for (let time = 0; time < 2; time += 1) {
+            const both = yield* Effect.fork(all([failing("/metrics"), failing("/metrics?name[]=hung")]))
+            yield* areInFlight(registry, 2)
+            const other = yield* failing("/metrics?name[]=jobs_total")
+            for (const { bytes, status } of yield* Fiber.join(both)) {
+              assert.strictEqual(status, 503)
+              assert.strictEqual(bytes.toString(), late)
+            }
+            assert.strictEqual(other.status, 503)
+            assert.strictEqual(other.headers["retry-after"], "1")
+            assert.strictEqual(other.bytes.toString(), "2 scrapes are in flight already\n")
+            const rest = yield* continuing("/metrics")
+            assertInTime(rest.status !== 503, rest.bytes.toString())
+            assert.strictEqual(rest.status, 200)
+            assert.include(rest.bytes.toString(), "jobs_total 3\n")
+            assert.notInclude(rest.bytes.toString(), "hung")
           }
-          assert.strictEqual(other.status, 503)
-          assert.strictEqual(other.headers["retry-after"], "1")
-          assert.strictEqual(other.bytes.toString(), "2 scrapes are in flight already\n")
-          const rest = yield* continuing("/metrics")
-          assertInTime(rest.status !== 503, rest.bytes.toString())
-          assert.strictEqual(rest.status, 200)
-          assert.include(rest.bytes.toString(), "jobs_total 3\n")
-          assert.notInclude(rest.bytes.toString(), "hung")
-        }
-        const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.1" } }
-        const [duration, answer] = yield* Effect.timed(failing("/metrics?name[]=hung", impatient))
-        assert.strictEqual(answer.bytes.toString(), late)
-        assertWithin(Duration.toMillis(duration), 400)
-        assert.isAtMost(hung.asked, 3)
-        hung.release()
-        assert.include((yield* failing("/metrics")).bytes.toString(), "\nhung 1\n")
-      }).pipe(Effect.provide(logging().layer))
+          const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.1" } }
+          const [duration, answer] = yield* Effect.timed(failing("/metrics?name[]=hung", impatient))
+          assert.strictEqual(answer.bytes.toString(), late)
+          assertWithin(Duration.toMillis(duration), 400)
+          assert.isAtMost(hung.asked, 3)
+          hung.release()
+          assert.include((yield* failing("/metrics")).bytes.toString(), "\nhung 1\n")
+        }).pipe(Effect.provide(logging().layer)),
+      { concurrent: true }
     )
   }
 
