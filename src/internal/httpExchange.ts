@@ -81,8 +81,8 @@ export class Answer {
       if (this.isGone) this.cut()
       const { body } = response
       const isStream = body._tag === "Stream"
-      // The scope of a web handler waits for the end of a body that nobody reads: that of a HEAD, or of an answer that
-      // could not be made.
+      // The scope of a web handler waits for the end of a body that is not read: that of a HEAD, or of an answer that could
+      // not be made.
       const isUnread = this.written === 1 ? isStream && request.method === "HEAD" : request.source instanceof Request
       if (isUnread) return Effect.as(this.scopeClosed() ?? Effect.void, response)
       if (!isStream || this.written > 1) return Effect.succeed(response)
@@ -253,7 +253,7 @@ const isBroken = ({ errored }: ServerResponse, socket: Socket): boolean =>
 
 const resolveKey = Symbol.for("@effect/platform/HttpApp/resolve")
 
-/** Calls `sent` with what a web handler gives back, which need not have the status that it was told. */
+/** Calls `sent` with the response of a web handler, whose status can differ from that of the response it was made from. */
 const onSent = (request: HttpServerRequest, sent: (response: Response) => void): void => {
   const resolving = request as { [resolveKey]?: (response: Response) => void }
   const resolve = resolving[resolveKey]
