@@ -11,8 +11,8 @@ import { plain } from "./secret.js"
 /**
  * An ACL token, or how to get it.
  *
- * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; what its error says
- * is not told, as it may hold the token. An empty or blank text is no token.
+ * An effect that fails, dies, or gives nothing within `timeout` is a failure with `reason: "Token"`; the text of its
+ * error is left out, as it may hold the token. An empty or blank text is no token.
  *
  * @since 0.1.0
  * @category models

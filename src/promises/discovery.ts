@@ -37,7 +37,7 @@ export interface ConsulAgentOptions extends Omit<ConsulAgent.Options, "token"> {
   /**
    * The ACL token, or a function that gives it, now or as a promise, and is called for each call to the agent, so that a
    * token can be another one later. A function that throws, or a promise that rejects, is a failure with
-   * `reason: "Token"`; what its error says is not told, as it may hold the token.
+   * `reason: "Token"`; the text of its error is left out, as it may hold the token.
    */
   readonly token?: ConsulAgent.Token | (() => SomeToken | PromiseLike<SomeToken>) | undefined
 }
