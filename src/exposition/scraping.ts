@@ -90,7 +90,7 @@ export const telling = (
     flights.set(registry, all)
     const flight: Flight = { all, scrapes: 0 }
     return (event) => {
-      if (event.tag === "Began") begin()
+      if (event.tag === "Began" || event.tag === "Reported") begin()
       if (selfMetrics) record(event, flight, on)
     }
   })

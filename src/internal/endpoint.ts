@@ -6,7 +6,7 @@ import { gzip } from "node:zlib"
 import { frontPage } from "./frontPage.js"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
-import type { Outcome, ScrapeError, ScrapeEvent } from "./selfMetrics.js"
+import type { Outcome, RequestEvent, ScrapeError } from "./selfMetrics.js"
 import type { Serving } from "./serving.js"
 import { now } from "./timer.js"
 
@@ -83,7 +83,7 @@ export interface Endpoint extends Pick<Serving, "compression" | "scrapeTimeout" 
   readonly load: { scrapes: number }
   readonly scrape: (ask: Ask) => Promise<Scraped>
   /** Is told of every request for the metrics. */
-  readonly tell: (event: ScrapeEvent) => void
+  readonly tell: (event: RequestEvent) => void
 }
 
 // A smaller body fits the first packets as it is.

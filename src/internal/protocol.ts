@@ -2,8 +2,8 @@
 import type { Ask, NotScraped } from "./endpoint.js"
 import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
+import type { ScrapeReport } from "./scrapeReport.js"
 import type { TlsMaterial } from "./secureContext.js"
-import type { ScrapeEvent } from "./selfMetrics.js"
 import type { ListenOptions } from "./server.js"
 
 /** What the worker is started with. Times are in milliseconds. */
@@ -46,8 +46,8 @@ export type FromWorker =
   | { readonly tag: "Ping"; readonly id: number }
   /** Nobody waits for that scrape any more. */
   | { readonly tag: "Forget"; readonly id: number }
-  /** What has become of a request for the metrics. */
-  | { readonly tag: "Told"; readonly event: ScrapeEvent }
+  /** What has become of the requests for the metrics. */
+  | { readonly tag: "Report"; readonly report: ScrapeReport }
   | { readonly tag: "Closed" }
 
 /** What the main thread says. */
@@ -58,5 +58,7 @@ export type ToWorker =
   | { readonly tag: "Busy"; readonly id: number }
   | { readonly tag: "Scraped"; readonly id: number; readonly exposed: Exposed }
   | ({ readonly tag: "NotScraped"; readonly id: number } & NotScraped)
+  /** A report is recorded. */
+  | { readonly tag: "ReportRead" }
   | { readonly tag: "Renew"; readonly tls: TlsMaterial }
   | { readonly tag: "Close"; readonly deadline: number }

@@ -1,4 +1,5 @@
 /** What the library tells about itself, as metrics on the registry that it works for. */
+import type { ScrapeReport } from "./scrapeReport.js"
 import { operations } from "./warnings.js"
 
 /** One of `scrapeErrors`. */
@@ -10,8 +11,11 @@ export type ScrapeError = (typeof scrapeErrors)[number]
  */
 export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale"] as const
 
-/** What happens to a request for the metrics. A worker sends it to the main thread, where the registry is. */
-export type ScrapeEvent = Began | Ended | Refused | Gone
+/** What happens to a request for the metrics. */
+export type RequestEvent = Began | Ended | Refused
+
+/** What is recorded of the requests for the metrics: one by one, or those of a worker all together. */
+export type ScrapeEvent = RequestEvent | Gone | Reported
 
 /** A scrape is in flight. */
 interface Began {
@@ -44,6 +48,12 @@ interface Refused {
 /** Whoever told of scrapes that began will not tell of their end: the worker is gone. */
 interface Gone {
   readonly tag: "Gone"
+}
+
+/** What has happened in a worker since its last report. */
+interface Reported {
+  readonly tag: "Reported"
+  readonly report: ScrapeReport
 }
 
 /** A metric of the library's own. Those with a label have all their series from the start, at 0. */
@@ -149,6 +159,10 @@ export interface Flight {
 
 /** Records an event; `on` does that to the metric, or leaves it if it cannot. */
 export const record = (event: ScrapeEvent, flight: Flight, on: OnOwnMetric): void => {
+  if (event.tag === "Reported") {
+    recordReport(event.report, flight, on)
+    return
+  }
   if (event.tag !== "Refused") fly(flight, flightsOf(event, flight), on)
   if (event.tag === "Began" || event.tag === "Gone") return
   const { cause, status } = event
@@ -159,7 +173,19 @@ export const record = (event: ScrapeEvent, flight: Flight, on: OnOwnMetric): voi
   on("bytes", (counter) => counter.inc(event.bytes))
 }
 
-const flightsOf = ({ tag }: ScrapeEvent, { scrapes }: Flight): number => {
+const recordReport = (report: ScrapeReport, flight: Flight, on: OnOwnMetric): void => {
+  fly(flight, report.inFlight, on)
+  for (const [status, times] of report.scrapes) on("scrapes", (counter) => counter.inc({ code: String(status) }, times))
+  for (const [cause, times] of report.errors) on("scrapeErrors", (counter) => counter.inc({ cause }, times))
+  if (report.bytes > 0) on("bytes", (counter) => counter.inc(report.bytes))
+  on("duration", (histogram) => {
+    for (const [seconds, times] of report.durations) {
+      for (let time = 0; time < times; time += 1) histogram.observe(seconds)
+    }
+  })
+}
+
+const flightsOf = ({ tag }: RequestEvent | Gone, { scrapes }: Flight): number => {
   if (tag === "Gone") return 0
   return tag === "Began" ? scrapes + 1 : scrapes - 1
 }

@@ -6,6 +6,7 @@ import type { Ask, NotScraped } from "./endpoint.js"
 import { messageOf } from "./message.js"
 import type { Progress } from "./pace.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import { ScrapeRecorder } from "./scrapeReport.js"
 import type { TlsMaterial } from "./secureContext.js"
 import type { ScrapeEvent } from "./selfMetrics.js"
 import type { Running } from "./server.js"
@@ -99,7 +100,11 @@ const start = async (
   const worker = newWorker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
   const post = (message: ToWorker, transfer: ReadonlyArray<ArrayBuffer> = []): void =>
     worker.postMessage(message, transfer)
-  const answering = answerer(post, scrape)
+  const recorder = new ScrapeRecorder(tell)
+  const answering = answerer(post, async (ask, onProgress) => {
+    await recorder.settled()
+    return scrape(ask, onProgress)
+  })
 
   return new Promise((resolve, reject) => {
     let lastError: Error | undefined
@@ -122,7 +127,7 @@ const start = async (
     const patience = setTimeout(() => failed(`did not listen within ${startTimeout / 1e3} seconds`), startTimeout)
     const died = new Promise<string>((over) => {
       worker.once("exit", (code) => {
-        tell({ tag: "Gone" })
+        recorder.gone()
         failed(`ended with code ${code} before it listened`)
         over(`the worker ended with code ${code}${lastError === undefined ? "" : `: ${lastError.message}`}`)
       })
@@ -139,8 +144,10 @@ const start = async (
         listened()
         const { hostname, port } = message
         const renew = (tls: TlsMaterial): void => post({ tag: "Renew", tls })
-        resolve({ hostname, port, died, close: closer(worker, died, post), renew })
-      } else if (message.tag === "Told") tell(message.event)
+        const end = closer(worker, died, post)
+        const close = (deadline: number): Promise<void> => end(deadline).then(() => recorder.settled())
+        resolve({ hostname, port, died, close, renew })
+      } else if (message.tag === "Report") recorder.record(message.report, () => post({ tag: "ReportRead" }))
       else answering(message)
     })
   })

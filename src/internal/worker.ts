@@ -9,6 +9,7 @@ import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import { contentTypes } from "./negotiation.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import { ScrapeReporter } from "./scrapeReport.js"
 import { ageMetric } from "./selfMetrics.js"
 import type { Running } from "./server.js"
 import { listen } from "./server.js"
@@ -97,7 +98,7 @@ class MainThread {
     private heldFor: number
   ) {}
 
-  receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" }>): void {
+  receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" | "ReportRead" }>): void {
     if (message.tag === "Scraped") {
       const { asked, heldFor } = message.exposed
       // Some families alone tell how long all of them take at least.
@@ -198,7 +199,12 @@ const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, told: T
 }
 
 const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>): Promise<void> => {
-  const post = (message: FromWorker): void => port.postMessage(message)
+  const reporter = new ScrapeReporter((report) => port.postMessage({ tag: "Report", report } satisfies FromWorker))
+  const post = (message: FromWorker): void => {
+    // An exposition contains everything that happened before it, and nothing is lost in the end.
+    if (message.tag === "Scrape" || message.tag === "Closed") reporter.send()
+    port.postMessage(message)
+  }
   const cache = new Cache()
   if (options.first !== undefined) cache.put(options.first)
   const main = new MainThread(post, options.grace, options.first?.heldFor ?? 0)
@@ -212,7 +218,7 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
       maxScrapesInFlight: options.maxScrapesInFlight,
       load: { scrapes: 0 },
       scrape: scraping(main, cache, options),
-      tell: (event) => post({ tag: "Told", event })
+      tell: (event) => reporter.tell(event)
     })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -221,6 +227,7 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
   }
   port.on("message", (message: ToWorker) => {
     if (message.tag === "Scraped") cache.put(message.exposed)
+    if (message.tag === "ReportRead") return reporter.read()
     if (message.tag === "Renew") return running.renew(message.tls)
     if (message.tag !== "Close") return main.receive(message)
     running.close(message.deadline).then(() => {
