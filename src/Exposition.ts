@@ -48,9 +48,10 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type { ExpositionError } from "./exposition/scraping.js"
-import { endpoint, finished, read } from "./exposition/scraping.js"
+import { endpoint, readAlone } from "./exposition/scraping.js"
 import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
+import { epilogues } from "./internal/encoder.js"
 import type { Endpoint } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { leaveOut } from "./internal/leftOut.js"
@@ -60,7 +61,9 @@ import { contentTypes, negotiate } from "./internal/negotiation.js"
 import { without } from "./internal/options.js"
 import type { ErrorPolicy, ServeOptions } from "./internal/serving.js"
 import { onlyServing } from "./internal/serving.js"
+import type { Leaving } from "./internal/sharedRender.js"
 import { lookForShortcuts } from "./internal/shortcuts.js"
+import { textOf } from "./internal/writer.js"
 import type { MetricRegistry } from "./Registry.js"
 import { client, Registry } from "./Registry.js"
 
@@ -124,18 +127,23 @@ export interface MountOptions {
 export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, ExpositionError> =>
   Effect.suspend(() => {
     const format = negotiate(options.accept)
-    return Effect.map(read({ format, names: options.names, isHurried: false }, options), (rendered) => {
-      const writer = finished(rendered, format)
-      let body: string | undefined
-      return {
-        contentType: contentTypes[format],
-        bytes: writer.bytes(),
-        get body() {
-          body ??= writer.toString()
-          return body
+    const ask = { format, names: options.names, isHurried: false }
+    return Effect.flatMap(readAlone(ask, options), ({ families, source }) =>
+      Effect.map(
+        Effect.promise(() => source.bytesOf(families, epilogues[format])),
+        (bytes) => {
+          let body: string | undefined
+          return {
+            contentType: contentTypes[format],
+            bytes,
+            get body() {
+              body ??= textOf(bytes)
+              return body
+            }
+          }
         }
-      }
-    })
+      )
+    )
   })
 
 /**
@@ -155,13 +163,14 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
     const request = yield* HttpServerRequest.HttpServerRequest
     if (typeof request.source === "object" && request.source !== null) leaveOut(request.source)
     const served = yield* endpoint({ ...serving, load })
-    const { status, headers, body } = yield* Effect.promise(() =>
+    const { status, headers, body } = yield* Effect.promise((signal) =>
       answer(served, {
         method: request.method,
         target: request.url,
         accept: request.headers["accept"],
         acceptEncoding: request.headers["accept-encoding"],
-        scrapeTimeout: request.headers["x-prometheus-scrape-timeout-seconds"]
+        scrapeTimeout: request.headers["x-prometheus-scrape-timeout-seconds"],
+        leaving: leavingOn(signal)
       })
     )
     const contentType = headers["content-type"]
@@ -323,7 +332,8 @@ export const webHandler = (
       target: request.url,
       accept: request.headers.get("accept") ?? undefined,
       acceptEncoding: request.headers.get("accept-encoding") ?? undefined,
-      scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined
+      scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined,
+      leaving: leavingOn(request.signal)
     })
     const response = new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
     done?.()
@@ -333,6 +343,17 @@ export const webHandler = (
 const incomingOf = (bindings: unknown): object | undefined => {
   const { incoming } = (bindings ?? {}) as { readonly incoming?: unknown }
   return typeof incoming === "object" && incoming !== null ? incoming : undefined
+}
+
+// Requests that only look like those of the web may have no signal.
+const leavingOn = (signal: AbortSignal | undefined): Leaving => {
+  const leaving: Leaving = { hasLeft: signal?.aborted === true, onLeave: undefined }
+  const leave = (): void => {
+    leaving.hasLeft = true
+    leaving.onLeave?.()
+  }
+  signal?.addEventListener("abort", leave, { once: true })
+  return leaving
 }
 
 const mounted = (options: ServeOptions): Effect.Effect<Endpoint> => Effect.suspend(() => endpoint(onlyServing(options)))

@@ -30,18 +30,14 @@ import { endpoint, scrapeFamilies, telling } from "./exposition/scraping.js"
 import { isWildcard, urlHost } from "./internal/address.js"
 import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
-import type { Ask, NotScraped } from "./internal/endpoint.js"
 import { messageOf } from "./internal/message.js"
-import type { Progress } from "./internal/pace.js"
 import { hashed } from "./internal/password.js"
-import type { Exposed } from "./internal/protocol.js"
 import { notRegistered, registration } from "./internal/registration.js"
 import { reloading } from "./internal/reload.js"
 import { plain } from "./internal/secret.js"
 import { serverMetrics, serversOf } from "./internal/selfMetrics.js"
 import type { Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
-import type { ErrorPolicy } from "./internal/serving.js"
 import type { Options, Settings, WorkerOptions } from "./internal/settings.js"
 import { checkedSettings } from "./internal/settings.js"
 import { startThread } from "./internal/thread.js"
@@ -174,7 +170,7 @@ export const makeWorker = (
           url: workerUrl(options.workerUrl),
           options: { ...settings, tellsAge: settings.selfMetrics },
           tell,
-          scrape: (ask, onProgress) => run(expose(ask, settings, onProgress)),
+          scrape: (ask, sharing) => run(scrapeFamilies(ask, settings, sharing)),
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
       )
@@ -239,26 +235,6 @@ const workerUrl = (given: string | URL | undefined): URL => {
     throw new WorkerStartError("the file of the worker is not known here, as in a bundle: give workerUrl", { cause })
   }
 }
-
-// An exposition for the worker: where each family ends, so that it can be cut to `name[]`.
-const expose = (
-  ask: Ask,
-  policy: ErrorPolicy,
-  onProgress: (progress: Progress) => void
-): Effect.Effect<Exposed | NotScraped> =>
-  Effect.map(scrapeFamilies(ask, policy, { onProgress }), (scraped) => {
-    if ("status" in scraped) return scraped
-    const { defaults, families, heldFor, writer } = scraped
-    return {
-      format: ask.format,
-      asked: ask.names,
-      names: families.map(({ name }) => name),
-      lengths: families.map(({ length }) => length),
-      bytes: writer.bytes(),
-      defaults,
-      heldFor
-    }
-  })
 
 // Both kinds of server check all of it, so that what is validated holds for each of them.
 const settingsOf = (options: WorkerOptions): Effect.Effect<Settings, MetricsServerError> => {

@@ -5,21 +5,17 @@ import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import { epilogues } from "../internal/encoder.js"
 import type { Ask, Endpoint, NotScraped, Scraped } from "../internal/endpoint.js"
+import { clientClosed } from "../internal/endpoint.js"
 import { newFailures, newlyFailed, newNotices } from "../internal/failures.js"
-import type { Format } from "../internal/negotiation.js"
 import { contentTypes } from "../internal/negotiation.js"
-import type { Leaving } from "../internal/readings.js"
 import { LateError } from "../internal/readings.js"
-import type { Rendered, Rendering, Stopped } from "../internal/render.js"
-import { render as renderFamilies } from "../internal/render.js"
 import type { Flight, OnOwnMetric, OwnMetricName, ScrapeEvent } from "../internal/selfMetrics.js"
 import { ownMetrics, record, scrapeMetrics, seriesOf } from "../internal/selfMetrics.js"
 import type { ErrorPolicy, Serving } from "../internal/serving.js"
-import { shared } from "../internal/sharing.js"
+import type { Leaving, Rendered, Sharing, Stopped } from "../internal/sharedRender.js"
+import { renderAlone, renderShared } from "../internal/sharedRender.js"
 import { knownShortcuts, lookForShortcuts } from "../internal/shortcuts.js"
-import { giveBack, takeSpare } from "../internal/spare.js"
 import { now } from "../internal/timer.js"
-import type { Writer } from "../internal/writer.js"
 import type { MetricRegistry } from "../Registry.js"
 import { client, Registry, unsafeCountError, unsafeOwnMetric } from "../Registry.js"
 
@@ -51,12 +47,17 @@ export const endpoint = (
       void lookForShortcuts(client)
       const { compression, load = { scrapes: 0 }, maxScrapesInFlight, onError, path, scrapeTimeout } = serving
       const { explorer = false } = serving
-      // Whichever way the registry is served: those who ask for the same at the same time share one scrape.
-      const scrapeShared = (ask: Ask): Promise<Scraped> =>
-        shared(registry, JSON.stringify([ask, onError]), (leave) =>
-          Runtime.runPromise(runtime)(scrape(registry, ask, { onError }, leave))
-        )
-      return { path, explorer, compression, scrapeTimeout, maxScrapesInFlight, load, tell, scrape: scrapeShared }
+      const run = Runtime.runPromise(runtime)
+      return {
+        path,
+        explorer,
+        compression,
+        scrapeTimeout,
+        maxScrapesInFlight,
+        load,
+        tell,
+        scrape: (ask, leaving) => run(scrape(registry, ask, { onError }, leaving))
+      }
     }
   )
 
@@ -98,46 +99,37 @@ export const telling = (
 // How many scrapes of a registry are in flight.
 const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
 
+// Whichever way the registry is served: those who ask at the same time share one render.
 const scrape = (
   registry: MetricRegistry,
   ask: Ask,
   policy: ErrorPolicy,
-  leave: () => boolean
-): Effect.Effect<Scraped> => {
-  const memory = takeSpare(registry)
-  return Effect.map(scrapeFamilies(ask, policy, { memory }), (scraped) => {
-    if ("status" in scraped) {
-      if (memory !== undefined) giveBack(registry, memory)
-      return scraped
-    }
-    const writer = finished(scraped, ask.format)
-    const done = (): void => {
-      if (leave()) giveBack(registry, writer)
-    }
-    return { contentType: contentTypes[ask.format], body: writer.bytes(), done }
+  leaving: Leaving | undefined
+): Effect.Effect<Scraped> =>
+  Effect.flatMap(scrapeFamilies(ask, policy, { owner: registry, leaving }), (scraped): Effect.Effect<Scraped> => {
+    if ("status" in scraped) return Effect.succeed(scraped)
+    const { done, families, source } = scraped
+    return Effect.map(
+      Effect.promise(() => source.bytesOf(families, epilogues[ask.format])),
+      (body) => ({ contentType: contentTypes[ask.format], body, done })
+    )
   })
-}
 
 /**
  * A scrape of the registry in context that cannot fail, only say why there is no exposition.
  */
-export const scrapeFamilies = (
-  ask: Ask,
-  policy: ErrorPolicy,
-  rendering?: Rendering
-): Effect.Effect<Rendered | NotScraped> =>
+export const scrapeFamilies = (ask: Ask, policy: ErrorPolicy, sharing: Sharing): Effect.Effect<Rendered | NotScraped> =>
   Effect.suspend(() =>
-    Effect.catchTag(
-      read(ask, policy, { ...rendering, deadline: deadlineOf(ask, policy) }),
-      "ExpositionError",
-      ({ cause, message, reason }) =>
+    Effect.matchEffect(read(ask, policy, { ...sharing, deadline: deadlineOf(ask, policy) }), {
+      onSuccess: (rendered): Effect.Effect<Rendered | NotScraped> => Effect.succeed(rendered ?? clientClosed),
+      onFailure: ({ cause, message, reason }) =>
         // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
         Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
           status: reason === "Timeout" ? (503 as const) : (500 as const),
           cause: errorOf[reason],
           message
         })
-    )
+    })
   )
 
 const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" } as const
@@ -151,32 +143,52 @@ const deadlineOf = ({ timeout }: Ask, { onError }: ErrorPolicy) => {
 
 type Reading = Omit<Ask, "timeout">
 
-/** Reads the registry in context, and tells of metrics that cannot be read. */
-export const read = (
+/** Reads the registry in context alone, and reports metrics that cannot be read. */
+export const readAlone = (ask: Reading, policy: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> =>
+  // It leaves only where it is interrupted.
+  Effect.flatMap(read(ask, policy, {}), (rendered) =>
+    rendered === undefined ? Effect.never : Effect.succeed(rendered)
+  )
+
+interface Reader extends Partial<Sharing> {
+  readonly deadline?: { readonly at: number; readonly patience: number }
+}
+
+// Undefined: who asked has left.
+const read = (
   ask: Reading,
   policy: ErrorPolicy,
-  rendering?: Rendering
-): Effect.Effect<Rendered, ExpositionError> =>
+  { deadline, leaving, onProgress, owner }: Reader
+): Effect.Effect<Rendered | undefined, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
-      interruptible((leaving) => ({
+      interruptible(leaving, (left) => ({
         try: () => {
           void lookForShortcuts(client)
-          return renderFamilies(registry, ask, knownShortcuts(), { ...rendering, leaving })
+          const { format, names } = ask
+          const wanted = { names, deadline, leaving: left }
+          const way = { shortcuts: knownShortcuts(), onProgress, isServed: owner !== undefined }
+          return owner === undefined
+            ? renderAlone(registry, format, wanted, way)
+            : renderShared(owner, registry, format, wanted, way)
         },
         catch: (cause) =>
           new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
       })),
-      (rendered) => Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
+      (rendered) => {
+        if (rendered === undefined) return Effect.succeed(rendered)
+        return Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
+      }
     )
   )
 
 // Where it is interrupted, the render ends as well.
 const interruptible = <A, E>(
+  given: Leaving | undefined,
   options: (leaving: Leaving) => { readonly try: () => Promise<A>; readonly catch: (cause: unknown) => E }
 ): Effect.Effect<A, E> =>
   Effect.suspend(() => {
-    const leaving: Leaving = { hasLeft: false, onLeave: undefined }
+    const leaving: Leaving = given ?? { hasLeft: false, onLeave: undefined }
     return Effect.onInterrupt(Effect.tryPromise(options(leaving)), () =>
       Effect.sync(() => {
         leaving.hasLeft = true
@@ -186,10 +198,18 @@ const interruptible = <A, E>(
   })
 
 const judged = (rendered: Rendered, { onError }: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> => {
+  const exit = judgement(rendered, onError)
+  if (exit === undefined) return Effect.succeed(rendered)
+  rendered.done()
+  return Effect.fail(exit)
+}
+
+// Why there is no exposition, if there is none.
+const judgement = (rendered: Rendered, onError: ErrorPolicy["onError"]): ExpositionError | undefined => {
   const { failures, stopped } = rendered
   if (stopped !== undefined) return tooLate(stopped)
   const [failure] = failures
-  if (failure === undefined || onError === "continue") return Effect.succeed(rendered)
+  if (failure === undefined || onError === "continue") return undefined
   const late = failures.filter(({ error }) => error instanceof LateError).map(({ name }) => name)
   if (late.length > 0) return tooLate({ names: late, isWaiting: true })
   const metrics = failures.map(({ name }) => name)
@@ -197,7 +217,7 @@ const judged = (rendered: Rendered, { onError }: ErrorPolicy): Effect.Effect<Ren
   return new ExpositionError({ reason: "Collect", metrics, message, cause: failure.error })
 }
 
-const tooLate = ({ isWaiting, names }: Stopped): Effect.Effect<never, ExpositionError> => {
+const tooLate = ({ isWaiting, names }: Stopped): ExpositionError => {
   const message = isWaiting
     ? `the time was over before these had answered: ${names.join(", ")}`
     : `the time was over before it was the turn of ${names.join(", ")}`
@@ -219,10 +239,4 @@ const tell = (registry: MetricRegistry, rendered: Rendered, { isHurried }: Readi
     }),
     Effect.forEach(notices, (notice) => Effect.logWarning(notice), { discard: true })
   )
-}
-
-/** Completes a text by what its format wants at the end. */
-export const finished = ({ writer }: Rendered, format: Format): Writer => {
-  writer.text(epilogues[format])
-  return writer
 }

@@ -2,12 +2,13 @@
  * One answer to one request, whoever asks: the library's own server, its worker, and each way to mount the metrics in
  * an application. It knows nothing of sockets.
  */
-import { gzip } from "node:zlib"
+import { compress } from "./compression.js"
 import { frontPage } from "./frontPage.js"
 import type { Format } from "./negotiation.js"
 import { acceptsGzip, negotiate } from "./negotiation.js"
 import type { Outcome, RequestEvent, ScrapeError } from "./selfMetrics.js"
 import type { Serving } from "./serving.js"
+import type { Leaving } from "./sharedRender.js"
 import { now } from "./timer.js"
 
 /** What of a request matters. */
@@ -21,6 +22,8 @@ export interface Question {
   readonly scrapeTimeout: string | undefined
   /** Why whoever asks is not let in, by a server that lets in not everybody. */
   readonly refusal?: ((target: Target) => Refused) | undefined
+  /** Says when who asked has left: a scrape that is not needed any more ends. */
+  readonly leaving?: Leaving | undefined
 }
 
 /** What is asked for: the metrics, the page for health checks, or nothing that there is. */
@@ -68,9 +71,16 @@ export interface Exposition {
 
 /** Why there is no exposition. */
 export interface NotScraped {
-  readonly status: 500 | 503
+  readonly status: 499 | 500 | 503
   readonly cause: ScrapeError
   readonly message: string
+}
+
+/** The client has closed its connection before the answer was ready: there is none to send. */
+export const clientClosed: NotScraped = {
+  status: 499,
+  cause: "client_closed",
+  message: "the client has closed its connection"
 }
 
 /** Where the metrics are, and how to get them. */
@@ -81,25 +91,13 @@ export interface Endpoint extends Pick<Serving, "compression" | "scrapeTimeout" 
   readonly explorer: boolean
   /** How many there are now. */
   readonly load: { scrapes: number }
-  readonly scrape: (ask: Ask) => Promise<Scraped>
+  readonly scrape: (ask: Ask, leaving?: Leaving) => Promise<Scraped>
   /** Is told of every request for the metrics. */
   readonly tell: (event: RequestEvent) => void
 }
 
 // A smaller body fits the first packets as it is.
 const worthCompressing = 1_024
-
-const gzipped = (body: Uint8Array): Promise<Uint8Array> =>
-  new Promise((resolve, reject) => gzip(body, (error, zipped) => (error === null ? resolve(zipped) : reject(error))))
-
-// By the body, so that those who share one share its compression.
-const compressed = new WeakMap<Uint8Array, Promise<Uint8Array>>()
-
-const compress = (body: Uint8Array): Promise<Uint8Array> => {
-  const known = compressed.get(body) ?? gzipped(body)
-  compressed.set(body, known)
-  return known
-}
 
 /** Answers. It rejects only if the scrape does. */
 export const answer = async (endpoint: Endpoint, question: Question): Promise<Answer> => {
@@ -136,8 +134,10 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
   tell({ tag: "Began" })
   let outcome: Outcome = { status: 500, cause: "registry", bytes: 0 }
   try {
-    const asked = { format: negotiate(question.accept), names: namesOf(url) }
-    const scraped = await inTime(endpoint, asked, timeoutOf(endpoint, question))
+    const timeout = timeoutOf(endpoint, question)
+    const isHurried = timeout < Math.min(enough, endpoint.scrapeTimeout)
+    const ask = { format: negotiate(question.accept), names: namesOf(url), timeout, isHurried }
+    const scraped = stillWanted(await endpoint.scrape(ask, question.leaving), question)
     if ("status" in scraped) {
       outcome = { status: scraped.status, cause: scraped.cause, bytes: 0 }
       return plain(scraped.status, `${scraped.message}\n`)
@@ -153,31 +153,19 @@ const withinLimits = async (endpoint: Endpoint, question: Question, url: URL): P
   }
 }
 
-// Whoever shares the scrape of somebody who had less time left goes on for the rest of its own.
-const inTime = async (
-  endpoint: Endpoint,
-  asked: Omit<Ask, "timeout" | "isHurried">,
-  limit: number
-): Promise<Scraped> => {
-  const until = now() + limit
-  for (let timeout = limit; ; ) {
-    const isHurried = timeout < Math.min(enough, endpoint.scrapeTimeout)
-    const scraped = await endpoint.scrape({ ...asked, timeout, isHurried })
-    timeout = rounded(until - now())
-    if (!("status" in scraped) || scraped.cause !== "timeout" || timeout < step) return scraped
-  }
+// What is not compressed for a client that has left.
+const stillWanted = (scraped: Scraped, { leaving }: Question): Scraped => {
+  if (!leaving?.hasLeft || "status" in scraped) return scraped
+  scraped.done?.()
+  return clientClosed
 }
 
 // So long any metric should have to answer, unless the limit is shorter, in milliseconds.
 const enough = 1_000
 
-// Times that are nearly the same are the same, for those who ask for the same with the same time share a scrape.
-const step = 100
-const rounded = (milliseconds: number): number => Math.floor(milliseconds / step) * step || milliseconds
-
-// Each name once, in one order: what is asked for is the same, and those who ask for the same share a scrape.
+// Each name once.
 const namesOf = ({ searchParams }: URL): ReadonlyArray<string> | undefined => {
-  const names = [...new Set(searchParams.getAll("name[]"))].sort()
+  const names = [...new Set(searchParams.getAll("name[]"))]
   return names.length > 0 ? names : undefined
 }
 
@@ -187,7 +175,7 @@ const margin = 500
 // Prometheus sends its timeout in seconds, as a decimal number.
 const timeoutOf = ({ scrapeTimeout }: Endpoint, question: Question): number => {
   const theirs = Number(question.scrapeTimeout ?? Number.NaN) * 1e3
-  return theirs > 0 ? Math.min(scrapeTimeout, rounded(Math.max(theirs - margin, theirs / 2))) : scrapeTimeout
+  return theirs > 0 ? Math.min(scrapeTimeout, Math.max(theirs - margin, theirs / 2)) : scrapeTimeout
 }
 
 const encoded = async (

@@ -1,5 +1,6 @@
 /** What has been told of a registry, so that each thing is logged once and not with every scrape. */
-import type { Failure, Rendered } from "./render.js"
+import type { Failure } from "./render.js"
+import type { Rendered } from "./sharedRender.js"
 
 interface Told {
   /** The metrics that fail now. */
@@ -20,7 +21,7 @@ const toldOf = (registry: object): Told => {
 const counted = new WeakMap<object, WeakSet<object>>()
 
 /** How many failures are counted: a reading that has failed is one of them, whichever renders of the registry it served. */
-export const newlyFailed = (registry: object, { failures }: Rendered): number =>
+export const newlyFailed = (registry: object, { failures }: Pick<Rendered, "failures">): number =>
   failures.filter(({ reading }) => {
     if (reading === undefined) return true
     const registries = counted.get(reading) ?? new WeakSet()
@@ -32,7 +33,7 @@ export const newlyFailed = (registry: object, { failures }: Rendered): number =>
 /** Those of the failures with which a metric begins to fail. One that could be read again can begin anew. */
 export const newFailures = (registry: object, { failures, families }: Rendered): ReadonlyArray<Failure> => {
   const { failing } = toldOf(registry)
-  for (const { name } of families) failing.delete(name)
+  if (failing.size > 0) for (const { name } of families) failing.delete(name)
   const fresh = failures.filter(({ name }) => !failing.has(name))
   for (const { name } of fresh) failing.add(name)
   return fresh

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Answer, Endpoint, Refused, Target } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 import { leaveOut } from "./leftOut.js"
+import type { Leaving } from "./sharedRender.js"
 
 /** A server of the library's own: nobody else has a hand in what it answers. */
 export interface OwnServer {
@@ -24,7 +25,8 @@ export const listener =
       accept: request.headers.accept,
       acceptEncoding: header(request.headers["accept-encoding"]),
       scrapeTimeout: header(request.headers["x-prometheus-scrape-timeout-seconds"]),
-      refusal: refusal === undefined ? undefined : (target: Target) => refusal(request, target)
+      refusal: refusal === undefined ? undefined : (target: Target) => refusal(request, target),
+      leaving: leavingOf(response)
     }
     const write = ({ status, headers, body, done }: Answer): void => {
       if (response.headersSent || response.destroyed) return
@@ -39,6 +41,16 @@ export const listener =
       .then(write)
       .catch(() => response.destroy())
   }
+
+// Responses that only look like those of Node.js may have no events.
+const leavingOf = (response: ServerResponse): Leaving => {
+  const leaving: Leaving = { hasLeft: false, onLeave: undefined }
+  response.once?.("close", () => {
+    leaving.hasLeft = true
+    leaving.onLeave?.()
+  })
+  return leaving
+}
 
 const failure: Answer = { status: 500, headers: { "content-length": "0" }, body: new Uint8Array() }
 

@@ -1,4 +1,7 @@
-/** Long work in short pieces: it gives way to the event loop between them, and tells when it does. */
+/**
+ * Long work in short pieces. All of it shares one budget per thread: however many renders run, one of them works at a time,
+ * and together they give way to the event loop after every few milliseconds.
+ */
 import { nextTurn, now } from "./timer.js"
 
 /** What this thread is doing about a piece of work: nothing but that, or whatever else there is. */
@@ -7,53 +10,110 @@ export type Progress = "busy" | "waiting"
 // In milliseconds. Nothing else on the event loop waits for longer, but for what cannot be cut.
 const longestPiece = 5
 
-/** The pace of one piece of work, which begins at once. */
+/** The time that long work may take in a turn of the event loop. */
+class Budget {
+  /** How long work took in this turn, in milliseconds. */
+  private used = 0
+  private isTaken = false
+  private isTurning = false
+  /** Whether the next turn may come without a turn for everything else: work that begins at once is in the middle of one. */
+  private isEarly = false
+  private readonly waiting: Array<() => void> = []
+
+  /** Whether nothing is left, where `working` milliseconds are being used. */
+  isUsedUp(working: number): boolean {
+    return this.used + working >= longestPiece
+  }
+
+  /** Ends when it is the caller's turn, which is at once where nothing else has worked in this one. */
+  take(): Promise<void> | undefined {
+    if (!this.isTaken && !this.isTurning && this.waiting.length === 0) {
+      this.isTaken = true
+      this.isEarly = true
+      return undefined
+    }
+    return new Promise((resolve) => void this.waiting.push(resolve))
+  }
+
+  /** The caller is done for now, after so many milliseconds. */
+  give(milliseconds: number): void {
+    this.used += milliseconds
+    this.isTaken = false
+    this.next()
+    this.turn()
+  }
+
+  private next(): void {
+    if (this.isTaken || this.isUsedUp(0)) return
+    const resolve = this.waiting.shift()
+    if (resolve === undefined) return
+    this.isTaken = true
+    resolve()
+  }
+
+  private turn(): void {
+    if (this.isTurning) return
+    this.isTurning = true
+    void nextTurn().then(() => {
+      this.isTurning = false
+      if (this.isEarly) {
+        this.isEarly = false
+        return this.turn()
+      }
+      this.used = 0
+      this.next()
+    })
+  }
+}
+
+const budget = new Budget()
+
+/** The pace of one piece of work. */
 export class Pace {
   /** The longest time without giving way, in milliseconds. */
   longest = 0
   private since = 0
+  private isWorking = false
 
-  constructor(private readonly onProgress: (progress: Progress) => void) {
-    this.goOn()
+  constructor(private readonly onProgress: (progress: Progress) => void = () => {}) {}
+
+  /** Waits for a turn to work, if it has none. */
+  async start(): Promise<void> {
+    if (this.isWorking) return
+    await budget.take()
+    this.isWorking = true
+    this.since = now()
+    this.onProgress("busy")
   }
 
-  /** Does the work, and lets the event loop do what else it has to do between some of its pieces. */
+  /** Whether it is time to rest. */
+  isOver(): boolean {
+    return !this.isWorking || budget.isUsedUp(now() - this.since)
+  }
+
+  /** Gives way to whatever else there is to do. */
+  async rest(): Promise<void> {
+    this.stop()
+    await this.start()
+  }
+
+  /** Does the work, and rests between some of its pieces. */
   async along<A>(work: Generator<void, A>): Promise<A> {
+    await this.start()
     for (let step = work.next(); ; step = work.next()) {
       if (step.done === true) return step.value
-      if (now() - this.since < longestPiece) continue
-      this.stop()
-      await nextTurn()
-      this.goOn()
-    }
-  }
-
-  /** Waits. The event loop goes on meanwhile, unless what it waits for is there already. */
-  async waitFor<A>(promise: Promise<A>): Promise<A> {
-    let isHere = false
-    let goesOn = false
-    void nextTurn().then(() => {
-      if (isHere) return
-      goesOn = true
-      this.stop()
-    })
-    try {
-      return await promise
-    } finally {
-      isHere = true
-      if (goesOn) this.goOn()
+      if (this.isOver()) await this.rest()
     }
   }
 
   /** The work is done, or nothing can be done about it for now. */
   stop(): void {
-    this.longest = Math.max(this.longest, now() - this.since)
+    if (!this.isWorking) return
+    this.isWorking = false
+    const worked = now() - this.since
+    this.longest = Math.max(this.longest, worked)
+    budget.give(worked)
     this.onProgress("waiting")
-  }
-
-  private goOn(): void {
-    this.since = now()
-    this.onProgress("busy")
   }
 }
 

@@ -38,14 +38,20 @@ export interface Exposed {
   readonly heldFor: number
 }
 
+/** A scrape that is asked for. */
+export interface Asked {
+  readonly id: number
+  readonly ask: Ask
+}
+
 /** What the worker says. */
 export type FromWorker =
   | { readonly tag: "Listening"; readonly hostname: string; readonly port: number }
   | { readonly tag: "Failed"; readonly code: string | undefined; readonly message: string }
-  | { readonly tag: "Scrape"; readonly id: number; readonly ask: Ask }
-  | { readonly tag: "Ping"; readonly id: number }
-  /** Nobody waits for that scrape any more. */
-  | { readonly tag: "Forget"; readonly id: number }
+  | { readonly tag: "Scrape"; readonly scrapes: ReadonlyArray<Asked> }
+  | { readonly tag: "Ping" }
+  /** These scrapes are not waited for any more. */
+  | { readonly tag: "Forget"; readonly ids: ReadonlyArray<number> }
   /** What has become of the requests for the metrics. */
   | { readonly tag: "Report"; readonly report: ScrapeReport }
   | { readonly tag: "Closed" }
@@ -53,10 +59,11 @@ export type FromWorker =
 /** What the main thread says. */
 export type ToWorker =
   /** It is there, and waits for something. */
-  | { readonly tag: "Alive"; readonly id: number }
-  /** It works on that very scrape, and cannot answer meanwhile. */
-  | { readonly tag: "Busy"; readonly id: number }
-  | { readonly tag: "Scraped"; readonly id: number; readonly exposed: Exposed }
+  | { readonly tag: "Alive" }
+  /** It works on scrapes, and cannot answer meanwhile. */
+  | { readonly tag: "Busy" }
+  /** The families that all of these scrapes have asked for together. */
+  | { readonly tag: "Scraped"; readonly ids: ReadonlyArray<number>; readonly exposed: Exposed }
   | ({ readonly tag: "NotScraped"; readonly id: number } & NotScraped)
   /** A report is recorded. */
   | { readonly tag: "ReportRead" }

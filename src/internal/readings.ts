@@ -3,14 +3,12 @@
  *
  * One reading of a metric serves all renders that need it before it is over, whatever their formats, families, limits and
  * registries. Two at the same time could spoil each other: a `collect` that resets its metric, waits and sets it again
- * would count twice what it finds. What has been read is never used for a render that begins later.
+ * would count twice what it finds. What has been read before a render was asked for is never used for it.
  */
 import type { FamilyInfo } from "./encoder.js"
 import type { SharingSample } from "./histogramSamples.js"
-import type { Pace } from "./pace.js"
 import type { Metric } from "./store.js"
-import type { Timer } from "./timer.js"
-import { clearTimeout, nextTurn, now, setTimeout } from "./timer.js"
+import { nextTurn } from "./timer.js"
 
 /** A family as a client's `get()` gives it. */
 export interface Family extends FamilyInfo {
@@ -25,60 +23,60 @@ export class LateError extends Error {
   }
 }
 
-type Answer = PromiseSettledResult<Family>
+/** What a metric has answered. */
+export type Answer = PromiseSettledResult<Family>
 
 interface Reading {
-  readonly result: Promise<Answer>
+  /** When it began, as of `moment`. */
+  readonly began: number
   answer: Answer | undefined
-  /** Renders that wait for it, and may cease to: a promise keeps what it resolves for as long as it is pending. */
-  readonly waiting: Set<(answer: Answer) => void>
+  /** Renders that wait for it, and may cease to: a promise keeps what it calls for as long as it is pending. */
+  readonly waiting: Set<() => void>
 }
 
-// Those that are not over. A metric that does not answer stays here when no render waits for it any more, and is not asked
-// again until it does: one that hangs would otherwise hang once more with each scrape.
+// Those that are not over, or have been in this turn of the event loop: renders that are asked for together work one after
+// the other. A metric that does not answer stays here when no render waits for it any more, and is not asked again until it
+// does: one that hangs would otherwise hang once more with each scrape.
 const running = new WeakMap<object, Reading>()
 
-/** Tells a render that it is not needed any more. An `AbortSignal` takes longer to make than a small registry to render. */
-export interface Leaving {
-  hasLeft: boolean
-  onLeave: (() => void) | undefined
-}
+// Counts what happens here.
+let moment = 0
 
-/** Until when metrics are waited for. */
-export interface Patience {
-  /** A moment of `now()`. Default: for as long as they take. */
-  readonly until?: number | undefined
-  /** Ends it before. */
-  readonly leaving?: Leaving | undefined
-}
+// A metric that needs no time has answered after so many microtasks.
+const atOnce = 8
 
-/** The readings of one exposition. */
+/** The readings of one render. */
 export class Readings {
   private readonly asked = new Map<Metric, Reading>()
-  private timer: Timer | undefined
-  private lateness: Promise<undefined> | undefined
-  private isLate = false
+  private readonly since: number
 
-  constructor(
-    private readonly pace: Pace,
-    private readonly patience: Patience
-  ) {}
-
-  /** Asks the metric, without waiting for its answer. */
-  begin(metric: Metric): Reading {
-    const reading = running.get(metric) ?? begun(metric)
-    this.asked.set(metric, reading)
-    return reading
+  /** `onAnswer` is called when a metric has answered that was asked before. */
+  constructor(private readonly onAnswer: () => void) {
+    moment += 1
+    this.since = moment
   }
 
-  /** The answer of a metric. It rejects as the metric does, or with a `LateError`. */
-  async of(metric: Metric): Promise<Family> {
-    const asked = this.asked.get(metric)
-    const first = this.inTime(asked ?? this.begin(metric))
-    const answer = await (asked === undefined ? first : this.pace.waitFor(first))
-    if (answer === undefined) throw new LateError()
-    if (answer.status === "rejected") throw answer.reason
-    return answer.value
+  /** Asks the metric, without waiting for its answer. */
+  begin(metric: Metric): void {
+    if (this.asked.has(metric)) return
+    const last = running.get(metric)
+    const reading = last && (last.answer === undefined || last.began > this.since) ? last : begun(metric)
+    this.asked.set(metric, reading)
+    if (reading.answer === undefined) reading.waiting.add(this.onAnswer)
+  }
+
+  /** The answer of a metric, as far as it is there at once. */
+  async of(metric: Metric): Promise<Answer | undefined> {
+    this.begin(metric)
+    const reading = this.asked.get(metric) as Reading
+    for (let step = 0; step < atOnce && reading.answer === undefined; step += 1) await undefined
+    return reading.answer
+  }
+
+  /** Whether the metric has been asked and has not answered. */
+  isPending(metric: object): boolean {
+    const reading = this.asked.get(metric as Metric)
+    return reading !== undefined && reading.answer === undefined
   }
 
   /** The reading of a metric that has failed, which may have served other renders as well. */
@@ -87,58 +85,35 @@ export class Readings {
     return reading?.answer?.status === "rejected" ? reading : undefined
   }
 
-  private inTime(reading: Reading): Promise<Answer | undefined> {
-    if (this.patience.until === undefined && this.patience.leaving === undefined) return reading.result
-    // One that has its answer ready is never late.
-    const lateness = this.isLate ? nextTurn() : this.untilLate()
-    return new Promise((resolve) => {
-      reading.waiting.add(resolve)
-      if (reading.answer !== undefined) resolve(reading.answer)
-      void lateness.then(() => {
-        reading.waiting.delete(resolve)
-        resolve(undefined)
-      })
-    })
-  }
-
-  private untilLate(): Promise<undefined> {
-    const { leaving, until } = this.patience
-    this.lateness ??= new Promise((resolve) => {
-      const late = (): void => {
-        this.isLate = true
-        resolve(undefined)
-      }
-      if (leaving !== undefined) leaving.onLeave = late
-      if (leaving?.hasLeft) late()
-      if (until === undefined) return
-      this.timer = setTimeout(late, Math.max(0, until - now()))
-      // A process that has nothing else to wait for does not go on for this.
-      this.timer.unref()
-    })
-    return this.lateness
-  }
-
-  /** Those among the metrics that have been asked and have not answered. */
-  pending(): ReadonlySet<Metric> {
-    return new Set([...this.asked].filter(([, { answer }]) => answer === undefined).map(([metric]) => metric))
-  }
-
   /** The render is over. */
   end(): void {
-    clearTimeout(this.timer)
+    for (const { waiting } of this.asked.values()) waiting.delete(this.onAnswer)
+    this.asked.clear()
   }
 }
 
 const begun = (metric: Metric): Reading => {
-  const reading: Reading = { result: settled(metric), answer: undefined, waiting: new Set() }
+  moment += 1
+  const reading: Reading = { began: moment, answer: undefined, waiting: new Set() }
   running.set(metric, reading)
-  void reading.result.then((answer) => {
+  void settled(metric).then((answer) => {
     reading.answer = answer
-    running.delete(metric)
-    for (const resolve of reading.waiting) resolve(answer)
+    forget(metric)
+    for (const onAnswer of reading.waiting) onAnswer()
     reading.waiting.clear()
   })
   return reading
+}
+
+let over: Array<Metric> = []
+
+const forget = (metric: Metric): void => {
+  over.push(metric)
+  if (over.length > 1) return
+  void nextTurn().then(() => {
+    for (const each of over) if (running.get(each)?.answer !== undefined) running.delete(each)
+    over = []
+  })
 }
 
 // `getForPromString` is what the clients render their histograms from: it makes no copy of the labels for every bucket.

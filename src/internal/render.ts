@@ -1,7 +1,9 @@
-/** Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read. */
+/**
+ * Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read, and
+ * one that takes its time does not keep the others from being written: they are put in order at the end.
+ */
 import type { FamilyInfo, Sample, Style } from "./encoder.js"
 import { encodeSamples } from "./encoder.js"
-import type { Ask } from "./endpoint.js"
 import type { HistogramInfo, HistogramSeries } from "./histogram.js"
 import { encodeHistogram, IrregularError } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
@@ -10,16 +12,14 @@ import { Kept } from "./kept.js"
 import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Families } from "./nameConflicts.js"
-import type { Progress } from "./pace.js"
-import { Pace } from "./pace.js"
-import type { Leaving } from "./readings.js"
+import type { Format } from "./negotiation.js"
+import type { Pace } from "./pace.js"
 import { Readings } from "./readings.js"
 import { Forbidden } from "./sampleRules.js"
 import type { SourceFamily } from "./sources.js"
 import { sourced } from "./sources.js"
 import type { Metric, Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
-import { nextTurn, now } from "./timer.js"
 import { roomForValue, Writer } from "./writer.js"
 
 /** What is asked of a registry here. */
@@ -28,32 +28,12 @@ export interface Readable {
   getSingleMetric(name: string): unknown
 }
 
-/** Families in the order of the registry, and the metrics that could not be read. */
-export interface Rendered {
-  /** All but the epilogue of the format. */
-  readonly writer: Writer
-  readonly families: ReadonlyArray<WrittenFamily>
-  /** The labels that every series has which has no other value for them. */
-  readonly defaults: LabelTexts | undefined
-  readonly failures: ReadonlyArray<Failure>
-  /** Why it is not whole: its time was over. */
-  readonly stopped: Stopped | undefined
-  /** The longest time that this thread worked on it without giving way, in milliseconds. */
-  readonly heldFor: number
-  /** What is left out, and counters that cannot be one in OpenMetrics: sentences, by what they are about. */
-  readonly notices: ReadonlyMap<string, string>
-}
-
-/** One family, under the name that it is registered by, with its length in bytes. */
+/** A family that is written, under the name that it is registered by: its place in the order, and its bytes. */
 export interface WrittenFamily {
   readonly name: string
+  readonly index: number
+  readonly start: number
   readonly length: number
-}
-
-/** The metrics that had been asked and had not answered when the time was over, or else the one that came next. */
-export interface Stopped {
-  readonly names: ReadonlyArray<string>
-  readonly isWaiting: boolean
 }
 
 /** A metric that could not be read, and what it threw. */
@@ -68,9 +48,10 @@ export interface Failure {
 type Registered = FamilyInfo & Metric
 
 /** What there is to write: a metric of the registry, or a family of one of its sources. */
-type Entry =
-  | { readonly name: string; readonly type: unknown; readonly metric: Registered; readonly isSourced: false }
-  | { readonly name: string; readonly type: unknown; readonly metric: SourceFamily; readonly isSourced: true }
+export type Entry = { readonly name: string; readonly type: unknown; readonly index: number } & (
+  | { readonly metric: Registered; readonly isSourced: false }
+  | { readonly metric: SourceFamily; readonly isSourced: true }
+)
 
 // So many series are read, and then written, before the time is looked at.
 const pieceSize = 256
@@ -81,100 +62,199 @@ const unknownSize = 524_288
 // The texts of a metric's series go with the metric.
 const texts = new WeakMap<object, Kept>()
 
-// The last run for all families of a registry: it tells how much memory the next one will need. (And there is always
+// The last render of all families of a registry: it tells how much memory the next one will need. (And there is always
 // one, for the same reason as there is always a walk.)
-const lastRuns = new WeakMap<object, Run>()
+const lastRenders = new WeakMap<object, Render>()
 
-/** What a run of the renderer has in its hands, beside the bytes. */
-interface Run {
-  readonly style: Style
+const nothing = new Writer(0)
+
+/** A render of a registry in one format. What is asked of it may grow while it runs. */
+export class Render {
+  /** The labels that every series has which has no other value for them. */
+  defaults: LabelTexts | undefined
+  private readonly forbidden = new Forbidden()
+  private readonly readings: Readings
+  private readonly settled = new Map<Entry, WrittenFamily | Failure>()
+  private entries: ReadonlyArray<Entry> = []
+  private byName: Map<string, Array<Entry>> | undefined
+  private style: Style
   /** The names of all families, whichever are asked for. */
-  readonly taken: Families
-  readonly shortcuts: Shortcuts
-  readonly pace: Pace
-  readonly readings: Readings
+  private taken: Families | undefined
   /** How many bytes came of it. */
-  size: number
-}
+  private size = 0
 
-/** What a render can be given. */
-export interface Rendering {
-  /**
-   * Is told when this thread begins to work without giving way, and when it gives way or waits for metrics that are
-   * collected asynchronously.
-   */
-  readonly onProgress?: ((progress: Progress) => void) | undefined
-  /** To write into, for those who give it back: an exposition that is handed out would hold all of it. */
-  readonly memory?: Writer | undefined
-  /**
-   * The moment of `now()` at which it stops, between two families, and the one up to which metrics are waited for;
-   * default: never.
-   */
-  readonly deadline?: { readonly at: number; readonly patience: number } | undefined
-  /** Stops it before. */
-  readonly leaving?: Leaving | undefined
-}
-
-/**
- * Renders the metrics with those `names`, or all of them, and gives way to the event loop every few milliseconds. It
- * rejects only if the registry itself cannot be read.
- */
-export const render = async (
-  registry: Readable,
-  { format, names }: Pick<Ask, "format" | "names">,
-  shortcuts: Shortcuts,
-  { deadline, memory, onProgress = () => {}, leaving }: Rendering = {}
-): Promise<Rendered> => {
-  const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map(
-    (metric): Entry => ({ metric, name: registeredName(registry, metric), type: metric.type, isSourced: false })
-  )
-  const forbidden = new Forbidden()
-  const defaults = defaultLabels(registry, forbidden)
-  const pace = new Pace(onProgress)
-  const { families: added, leftOut, metrics, names: taken } = await pace.along(sourced(registry, registered))
-  for (const sentence of leftOut) forbidden.notices.set(sentence, sentence)
-  const more = added.map((metric): Entry => ({ metric, name: metric.name, type: metric.type, isSourced: true }))
-  const all = [...metrics, ...more]
-  const wanted = names === undefined ? undefined : new Set(names)
-  const chosen = wanted === undefined ? all : all.filter(({ name }) => wanted.has(name))
-  const { clashes } = taken
-  if (format === "openmetrics") forbidden.clash(clashes)
-  const writer = memory ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
-  const families: Array<WrittenFamily> = []
-  const failures: Array<Failure> = []
-  let stopped: Stopped | undefined
-  const readings = new Readings(pace, { until: deadline?.patience, leaving })
-  const isOver = (): boolean => leaving?.hasLeft === true || (deadline !== undefined && now() >= deadline.at)
-  const style = { format, defaults, clashes, leaveOut: forbidden.leaveOut }
-  const run: Run = { style, taken, shortcuts, pace, readings, size: 0 }
-  // Those that may take their time are asked at once, so that they take it together.
-  for (const { isSourced, metric } of chosen) {
-    if (!isSourced && mayTakeTime(metric) && !isOver()) readings.begin(metric)
+  constructor(
+    private readonly registry: Readable,
+    private readonly format: Format,
+    private readonly shortcuts: Shortcuts,
+    /** What it writes into: all but the epilogue of the format, in the order in which metrics answer. */
+    private writer: Writer,
+    private readonly pace: Pace,
+    /** Called when a metric has answered that was waited for. */
+    onAnswer: () => void
+  ) {
+    this.readings = new Readings(onAnswer)
+    this.style = { format, defaults: undefined, clashes: new Map(), leaveOut: this.forbidden.leaveOut }
   }
-  for (const entry of chosen) {
-    const { name } = entry
-    if (isOver()) {
-      // What has its answer ready is not waited for.
-      await nextTurn()
-      stopped = stoppedAt(name, chosen, readings)
-      break
+
+  /** Looks at what there is. It rejects if the registry cannot be read. */
+  async begin(): Promise<void> {
+    const { format, forbidden, pace, registry } = this
+    await pace.start()
+    const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map((metric) => {
+      return { metric, name: registeredName(registry, metric), type: metric.type }
+    })
+    this.defaults = defaultLabels(registry, forbidden)
+    const { families: added, leftOut, metrics, names: taken } = await pace.along(sourced(registry, registered))
+    for (const sentence of leftOut) forbidden.notices.set(sentence, sentence)
+    const { clashes } = taken
+    if (format === "openmetrics") forbidden.clash(clashes)
+    this.taken = taken
+    this.style = { ...this.style, defaults: this.defaults, clashes }
+    this.entries = [
+      ...metrics.map((metric, index): Entry => ({ ...metric, index, isSourced: false })),
+      ...added.map((metric, at): Entry => {
+        const { name, type } = metric
+        return { metric, name, type, index: metrics.length + at, isSourced: true }
+      })
+    ]
+  }
+
+  /** The entries with those names, or all of them, in their order. */
+  select(names: ReadonlyArray<string> | undefined): ReadonlyArray<Entry> {
+    if (names === undefined) return this.entries
+    this.byName ??= byNameOf(this.entries)
+    const { byName } = this
+    const found = [...new Set(names)].flatMap((name) => byName.get(name) ?? [])
+    return found.length === this.entries.length ? this.entries : found.sort((one, other) => one.index - other.index)
+  }
+
+  /** What has become of an entry, if it is written or has failed. */
+  outcomeOf(entry: Entry): WrittenFamily | Failure | undefined {
+    return this.settled.get(entry)
+  }
+
+  /** Whether the entry has been asked and has not answered. */
+  isPending({ isSourced, metric }: Entry): boolean {
+    return !isSourced && this.readings.isPending(metric)
+  }
+
+  /** Writes those that can be read now, and asks those that take their time, until it is over. */
+  async write(entries: ReadonlyArray<Entry>, isOver: () => boolean): Promise<void> {
+    const { pace, readings } = this
+    // Those that may take their time are asked at once, so that they take it together.
+    for (const { isSourced, metric } of entries) {
+      if (isSourced || !mayTakeTime(metric)) continue
+      if (isOver()) return
+      if (pace.isOver()) await pace.rest()
+      readings.begin(metric)
     }
+    for (const entry of entries) {
+      if (isOver()) return
+      if (pace.isOver()) await pace.rest()
+      await this.settle(entry)
+    }
+  }
+
+  /** It is over. What stays of it is small. */
+  end(): void {
+    const { entries, readings, registry, settled, writer } = this
+    readings.end()
+    this.size = writer.length
+    if (entries.length > 0 && entries.length === settled.size) lastRenders.set(registry, this)
+    this.writer = nothing
+    this.entries = []
+    this.byName = undefined
+    settled.clear()
+  }
+
+  /** How many bytes were written by the last render of all families of that registry, if there was one. */
+  static sizeOf(registry: object): number | undefined {
+    return lastRenders.get(registry)?.size
+  }
+
+  /** What is left out, and counters that cannot be one in OpenMetrics: sentences, by what they are about. */
+  get notices(): ReadonlyMap<string, string> {
+    return this.forbidden.notices
+  }
+
+  private async settle(entry: Entry): Promise<void> {
+    const { readings, settled, writer } = this
+    const { index, metric, name } = entry
     const start = writer.length
     try {
-      if (entry.isSourced) await writeSourced(writer, entry.metric, run)
-      else await writeFamily(writer, entry.metric, name, run)
-      families.push({ name, length: writer.length - start })
+      const isWritten = entry.isSourced
+        ? await this.writeSourced(entry.metric)
+        : await this.writeMetric(entry.metric, name)
+      if (isWritten) settled.set(entry, { name, index, start, length: writer.length - start })
     } catch (error) {
       // Nothing stays of one that fails half way.
       writer.length = start
-      failures.push({ name, metric: entry.metric, error, reading: readings.failed(entry.metric) })
+      settled.set(entry, { name, metric, error, reading: readings.failed(metric) })
     }
   }
-  pace.stop()
-  readings.end()
-  run.size = writer.length
-  if (names === undefined && stopped === undefined) lastRuns.set(registry, run)
-  return { writer, families, defaults, failures, stopped, heldFor: pace.longest, notices: forbidden.notices }
+
+  // Whether it is written: one that has not answered yet is not.
+  private async writeMetric(metric: Registered, name: string): Promise<boolean> {
+    const { pace, readings, shortcuts, style, writer } = this
+    const kept = keptOf(metric, name, style)
+    const family = { name, help: metric.help, type: metric.type }
+    if (keepsSamples(metric, shortcuts)) {
+      await pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
+      return true
+    }
+    const isStored = keepsHistogram(metric, shortcuts)
+    if (isStored) {
+      const { upperBounds } = metric
+      const info = { ...family, upperBounds }
+      if (await this.wroteSeries(info, storedPieces(metric, pieceSize), kept)) return true
+    }
+    const answer = await readings.of(metric)
+    if (answer === undefined) return false
+    if (answer.status === "rejected") throw answer.reason
+    const { help, type: given, values } = answer.value
+    // A metric made by hand may say what it is only when it is read.
+    const type = given === metric.type || this.taken?.canBe(name, given) ? given : undefined
+    // Labels that stored series cannot have, those that are told cannot have either.
+    const upperBounds = type === "histogram" && !isStored ? boundsOf(metric) : undefined
+    if (upperBounds !== undefined) {
+      const info = { name, help, type, upperBounds }
+      if (await this.wroteSeries(info, seriesOf(values, info, pieceSize), kept)) return true
+    }
+    await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept))
+    return true
+  }
+
+  private async writeSourced(family: SourceFamily): Promise<true> {
+    const { pace, style, writer } = this
+    const kept = keptOf(family, family.name, style)
+    const { help, name, type, upperBounds } = family
+    const info = { help, name, type }
+    const series = family.series?.(pieceSize)
+    if (upperBounds !== undefined && series !== undefined) {
+      if (await this.wroteSeries({ ...info, upperBounds }, series, kept)) return true
+    }
+    await pace.along(encodeSamples(writer, info, family.samples(pieceSize), style, kept))
+    return true
+  }
+
+  // Whether a histogram could be written series by series. Where it could not, nothing is written.
+  private async wroteSeries(
+    info: HistogramInfo,
+    pieces: Iterable<ReadonlyArray<HistogramSeries>>,
+    kept: Kept | undefined
+  ): Promise<boolean> {
+    const { pace, style, writer } = this
+    const start = writer.length
+    try {
+      await pace.along(encodeHistogram(writer, info, pieces, style, kept))
+      return true
+    } catch (error) {
+      if (!(error instanceof IrregularError)) throw error
+      writer.length = start
+      return false
+    }
+  }
 }
 
 // Both clients keep them there, and offer no way to read them that does not read every metric as well. They are those of
@@ -195,67 +275,6 @@ const ownOf: { readonly [name: string]: string | undefined } = Object.assign(Obj
   quantile: " of summaries, which have one themselves"
 })
 
-const stoppedAt = (next: string, chosen: ReadonlyArray<Entry>, readings: Readings): Stopped => {
-  const pending = readings.pending()
-  const names = chosen.flatMap(({ isSourced, metric, name }) => (!isSourced && pending.has(metric) ? [name] : []))
-  return names.length > 0 ? { names, isWaiting: true } : { names: [next], isWaiting: false }
-}
-
-const writeFamily = async (writer: Writer, metric: Registered, name: string, run: Run): Promise<void> => {
-  const { pace, readings, shortcuts, style } = run
-  const kept = keptOf(metric, name, style)
-  const family = { name, help: metric.help, type: metric.type }
-  if (keepsSamples(metric, shortcuts)) {
-    return pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
-  }
-  const isStored = keepsHistogram(metric, shortcuts)
-  if (isStored) {
-    const { upperBounds } = metric
-    if (await wroteSeries(writer, { ...family, upperBounds }, storedPieces(metric, pieceSize), run, kept)) return
-  }
-  const { help, type: given, values } = await readings.of(metric)
-  // A metric made by hand may say what it is only when it is read.
-  const type = given === metric.type || run.taken.canBe(name, given) ? given : undefined
-  // Labels that stored series cannot have, those that are told cannot have either.
-  const upperBounds = type === "histogram" && !isStored ? boundsOf(metric) : undefined
-  if (upperBounds !== undefined) {
-    const info = { name, help, type, upperBounds }
-    if (await wroteSeries(writer, info, seriesOf(values, info, pieceSize), run, kept)) return
-  }
-  await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept))
-}
-
-const writeSourced = async (writer: Writer, family: SourceFamily, run: Run): Promise<void> => {
-  const { pace, style } = run
-  const kept = keptOf(family, family.name, style)
-  const { help, name, type, upperBounds } = family
-  const info = { help, name, type }
-  const series = family.series?.(pieceSize)
-  if (upperBounds !== undefined && series !== undefined) {
-    if (await wroteSeries(writer, { ...info, upperBounds }, series, run, kept)) return
-  }
-  await pace.along(encodeSamples(writer, info, family.samples(pieceSize), style, kept))
-}
-
-// Whether a histogram could be written series by series. Where it could not, nothing is written.
-const wroteSeries = async (
-  writer: Writer,
-  info: HistogramInfo,
-  pieces: Iterable<ReadonlyArray<HistogramSeries>>,
-  { pace, style }: Run,
-  kept: Kept | undefined
-): Promise<boolean> => {
-  const start = writer.length
-  try {
-    await pace.along(encodeHistogram(writer, info, pieces, style, kept))
-    return true
-  } catch (error) {
-    if (!(error instanceof IrregularError)) throw error
-    writer.length = start
-    return false
-  }
-}
-
 // A histogram of the clients has its bounds; of any other one nothing is known.
 const boundsOf = (metric: object): ReadonlyArray<number> | undefined => {
   const { upperBounds } = metric as { readonly upperBounds?: unknown }
@@ -263,9 +282,20 @@ const boundsOf = (metric: object): ReadonlyArray<number> | undefined => {
 }
 
 // Some larger than the last time, because numbers grow and room is reserved for the longest.
-const capacityFor = (registry: Readable): number => {
-  const size = lastRuns.get(registry)?.size ?? unknownSize
+/** How much room the next render of all families of that registry will need, in bytes. */
+export const capacityFor = (registry: Readable): number => {
+  const size = Render.sizeOf(registry) ?? unknownSize
   return size + size / 16 + pieceSize * roomForValue
+}
+
+const byNameOf = (entries: ReadonlyArray<Entry>): Map<string, Array<Entry>> => {
+  const byName = new Map<string, Array<Entry>>()
+  for (const entry of entries) {
+    const same = byName.get(entry.name)
+    if (same === undefined) byName.set(entry.name, [entry])
+    else same.push(entry)
+  }
+  return byName
 }
 
 // Not from the first time on: most of what the first exposition costs would be to keep what may never be asked for again.

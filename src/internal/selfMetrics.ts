@@ -7,9 +7,9 @@ export type ScrapeError = (typeof scrapeErrors)[number]
 
 /**
  * Why a scrape gets no exposition: a metric could not be read, or the registry; it took too long; too many are in flight;
- * or the application does not answer its worker.
+ * the application does not answer its worker; or the client has closed its connection before the answer was ready.
  */
-export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale"] as const
+export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale", "client_closed"] as const
 
 /** What happens to a request for the metrics. */
 export type RequestEvent = Began | Ended | Refused
@@ -24,7 +24,7 @@ interface Began {
 
 /** How a scrape ended. */
 export interface Outcome {
-  readonly status: 200 | 500 | 503
+  readonly status: 200 | 499 | 500 | 503
   /** Of the body as it is sent. */
   readonly bytes: number
   /** Why there is no exposition, if there is none. */
@@ -99,7 +99,7 @@ export const ownMetrics = {
     name: "effect_prometheus_scrapes_total",
     help: "Requests for the metrics, by the status code that they were answered with.",
     label: "code",
-    values: ["200", "401", "403", "429", "500", "503"]
+    values: ["200", "401", "403", "429", "499", "500", "503"]
   },
   inFlight: {
     type: "gauge",

@@ -9,11 +9,11 @@ import type { Sample } from "./encoder.js"
 import type { StoredSeries } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
 import type { Readable } from "./render.js"
-import { render } from "./render.js"
+import { renderAlone } from "./sharedRender.js"
 import type { Metric, Shortcuts, Storing } from "./store.js"
 import { noShortcuts } from "./store.js"
 import { nextTurn } from "./timer.js"
-import { Writer } from "./writer.js"
+import { textOf as decoded } from "./writer.js"
 
 /** The classes of the client that an application uses. */
 export interface Client {
@@ -95,9 +95,9 @@ const leadsToTheSame = async (metric: Metric, shortcuts: Shortcuts): Promise<boo
 
 const textOf = async (metric: Metric, shortcuts: Shortcuts): Promise<string | undefined> => {
   const registry: Readable = { getMetricsAsArray: () => [metric], getSingleMetric: () => undefined }
-  const ask = { format: "openmetrics", names: undefined } as const
-  const { failures, writer } = await render(registry, ask, shortcuts, { memory: new Writer() })
-  return failures.length === 0 ? writer.toString() : undefined
+  const rendered = await renderAlone(registry, "openmetrics", { names: undefined }, { shortcuts, isServed: false })
+  if (rendered === undefined || rendered.failures.length > 0) return undefined
+  return decoded(await rendered.source.bytesOf(rendered.families, ""))
 }
 
 // The same objects, samples or at least labels: then they are the same whatever becomes of them.

@@ -6,10 +6,12 @@ import type { Ask, NotScraped } from "./endpoint.js"
 import { messageOf } from "./message.js"
 import type { Progress } from "./pace.js"
 import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import type { WrittenFamily } from "./render.js"
 import { ScrapeRecorder } from "./scrapeReport.js"
 import type { TlsMaterial } from "./secureContext.js"
 import type { ScrapeEvent } from "./selfMetrics.js"
 import type { Running } from "./server.js"
+import type { Leaving, Rendered, SharedRender, Sharing } from "./sharedRender.js"
 import type { Timer } from "./timer.js"
 import { clearTimeout, nextTurn, now, setTimeout, sleep } from "./timer.js"
 import { WorkerStartError } from "./workerStartError.js"
@@ -19,8 +21,7 @@ export interface ThreadOptions {
   /** The entry file of the worker. */
   readonly url: URL
   readonly options: Omit<WorkerOptions, "first">
-  /** Answers a scrape, and tells meanwhile what this thread is doing about it. */
-  readonly scrape: (ask: Ask, onProgress: (progress: Progress) => void) => Promise<Exposed | NotScraped>
+  readonly scrape: (ask: Ask, sharing: Sharing) => Promise<Rendered | NotScraped>
   /** Told what has become of each request for the metrics. */
   readonly tell: (event: ScrapeEvent) => void
   /** Told when the worker has died, and when it could not be started anew. */
@@ -101,9 +102,9 @@ const start = async (
   const post = (message: ToWorker, transfer: ReadonlyArray<ArrayBuffer> = []): void =>
     worker.postMessage(message, transfer)
   const recorder = new ScrapeRecorder(tell)
-  const answering = answerer(post, async (ask, onProgress) => {
+  const answering = answerer(post, async (ask, sharing) => {
     await recorder.settled()
-    return scrape(ask, onProgress)
+    return scrape(ask, sharing)
   })
 
   return new Promise((resolve, reject) => {
@@ -176,34 +177,99 @@ const firstExposition = async (
   const done = new AbortController()
   const late = sleep(firstTimeout, AbortSignal.any([signal, done.signal])).catch(() => {})
   const ask = { format: "text", names: undefined, timeout, isHurried: false } as const
-  const exposed = await Promise.race([scrape(ask, () => {}), late])
+  const rendered = await Promise.race([scrape(ask, { owner: {} }), late])
   done.abort()
-  return exposed === undefined || "status" in exposed ? undefined : exposed
+  return rendered === undefined || "status" in rendered ? undefined : exposed([{ ask, rendered }])
+}
+
+/** What has come of one of the scrapes. */
+interface Answered {
+  readonly ask: Ask
+  readonly rendered: Rendered
+}
+
+// One exposition for scrapes that share a render.
+const exposed = async (answers: readonly [Answered, ...ReadonlyArray<Answered>]): Promise<Exposed> => {
+  const [{ ask, rendered }] = answers
+  const { defaults, heldFor, source } = rendered
+  const families = familiesOf(answers)
+  const isWhole = answers.some(({ ask }) => ask.names === undefined)
+  const bytes = await source.copyOf(families)
+  for (const { rendered } of answers) rendered.done()
+  return {
+    format: ask.format,
+    asked: isWhole ? undefined : [...new Set(answers.flatMap(({ ask }) => ask.names ?? []))],
+    names: families.map(({ name }) => name),
+    lengths: families.map(({ length }) => length),
+    bytes,
+    defaults,
+    heldFor
+  }
+}
+
+const familiesOf = (answers: ReadonlyArray<Answered>): ReadonlyArray<WrittenFamily> => {
+  const whole = answers.find(({ ask }) => ask.names === undefined)
+  if (whole !== undefined) return whole.rendered.families
+  const all = new Set(answers.flatMap(({ rendered }) => rendered.families))
+  return [...all].sort((one, other) => one.index - other.index)
 }
 
 const answerer = (
   post: (message: ToWorker, transfer?: ReadonlyArray<ArrayBuffer>) => void,
   scrape: ThreadOptions["scrape"]
 ): ((message: FromWorker) => void) => {
-  const wanted = new Set<number>()
-  const answer = async (id: number, ask: Ask): Promise<void> => {
-    const exposed = await scrape(ask, (progress) => post({ tag: progress === "busy" ? "Busy" : "Alive", id }))
-    if ("status" in exposed) post({ tag: "NotScraped", id, ...exposed })
-    else post({ tag: "Scraped", id, exposed }, [exposed.bytes.buffer as ArrayBuffer])
+  const owner = {}
+  const wanted = new Map<number, Leaving>()
+  const onProgress = (progress: Progress): void => post({ tag: progress === "busy" ? "Busy" : "Alive" })
+  // Those whose render is over, until they are answered together.
+  const answered = new Map<SharedRender, Array<Answered & { readonly id: number }>>()
+
+  const answer = async (id: number, ask: Ask, leaving: Leaving): Promise<void> => {
+    const rendered = await scrape(ask, { owner, leaving, onProgress })
+    if ("status" in rendered) {
+      if (wanted.delete(id)) post({ tag: "NotScraped", id, ...rendered })
+      return
+    }
+    const { source } = rendered
+    const together = answered.get(source)
+    if (together !== undefined) {
+      together.push({ id, ask, rendered })
+      return
+    }
+    const first = { id, ask, rendered }
+    const all = [first] as [typeof first, ...Array<typeof first>]
+    answered.set(source, all)
+    await nextTurn()
+    answered.delete(source)
+    const ids = all.map(({ id }) => id).filter((id) => wanted.delete(id))
+    const exposition = await exposed(all)
+    post({ tag: "Scraped", ids, exposed: exposition }, [exposition.bytes.buffer as ArrayBuffer])
   }
   return (message) => {
-    if (message.tag === "Ping") post({ tag: "Alive", id: message.id })
-    else if (message.tag === "Forget") wanted.delete(message.id)
-    else if (message.tag === "Scrape") {
-      const { id, ask } = message
-      post({ tag: "Alive", id })
-      wanted.add(id)
+    if (message.tag === "Ping") post({ tag: "Alive" })
+    else if (message.tag === "Forget") {
+      for (const id of message.ids) {
+        const leaving = wanted.get(id)
+        wanted.delete(id)
+        if (leaving === undefined) continue
+        leaving.hasLeft = true
+        leaving.onLeave?.()
+      }
+    } else if (message.tag === "Scrape") {
+      post({ tag: "Alive" })
+      const asked = message.scrapes.map(({ ask, id }) => {
+        const leaving: Leaving = { hasLeft: false, onLeave: undefined }
+        wanted.set(id, leaving)
+        return { ask, id, leaving }
+      })
       // After a time in which this thread was stuck, the next messages say which of the scrapes are still waited for.
       void nextTurn().then(() => {
-        if (!wanted.delete(id)) return
-        answer(id, ask).catch(() =>
-          post({ tag: "NotScraped", id, status: 500, cause: "registry", message: "the registry could not be read" })
-        )
+        for (const { ask, id, leaving } of asked) {
+          if (leaving.hasLeft) continue
+          answer(id, ask, leaving).catch(() =>
+            post({ tag: "NotScraped", id, status: 500, cause: "registry", message: "the registry could not be read" })
+          )
+        }
       })
     }
   }

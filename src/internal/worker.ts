@@ -4,18 +4,19 @@
  */
 import { parentPort, workerData } from "node:worker_threads"
 import { encodeSamples, epilogues } from "./encoder.js"
-import type { Ask, Scraped } from "./endpoint.js"
+import type { Ask, NotScraped, Scraped } from "./endpoint.js"
+import { clientClosed } from "./endpoint.js"
 import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import { contentTypes } from "./negotiation.js"
-import type { Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import type { Asked, Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
 import { ScrapeReporter } from "./scrapeReport.js"
 import { ageMetric } from "./selfMetrics.js"
 import type { Running } from "./server.js"
 import { listen } from "./server.js"
-import { shared } from "./sharing.js"
+import type { Leaving } from "./sharedRender.js"
 import type { Timer } from "./timer.js"
-import { clearTimeout, longestTimer, now, setTimeout } from "./timer.js"
+import { clearTimeout, longestTimer, nextTurn, now, setTimeout } from "./timer.js"
 import { Writer } from "./writer.js"
 
 interface CachedFamily {
@@ -82,15 +83,26 @@ const split = ({ names, lengths, bytes }: Exposed): ReadonlyArray<readonly [stri
   })
 }
 
-type Answered = Extract<ToWorker, { readonly tag: "Scraped" | "NotScraped" }>
+/** What the main thread answers. Undefined: there is nothing to wait for. */
+type Answered = Exposed | NotScraped | undefined
 
-// How many times as long as for the last scrape the main thread may work on one without giving way.
+interface Waiting {
+  readonly finish: (answered: Answered) => void
+  /** Whether there is something else to serve. */
+  readonly hasOther: () => boolean
+}
+
+// How many times as long as for the last scrape the main thread may work without giving way.
 const patience = 4
 
-/** Asks the main thread, and notices when it is stuck. */
+/** Asks the main thread, and notices when it is stuck: then it is asked for nothing until it gives a sign of life. */
 class MainThread {
-  private readonly waiting = new Map<number, (message: ToWorker) => void>()
+  private readonly waiting = new Map<number, Waiting>()
   private lastId = 0
+  private isStuck = false
+  private isPinged = false
+  private watch: Timer | undefined
+  private asked: Array<Asked> = []
 
   constructor(
     private readonly post: (message: FromWorker) => void,
@@ -99,81 +111,140 @@ class MainThread {
   ) {}
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" | "ReportRead" }>): void {
-    if (message.tag === "Scraped") {
-      const { asked, heldFor } = message.exposed
+    this.isStuck = false
+    if (message.tag === "Alive") {
+      this.isPinged = false
+      this.within(this.grace, () => this.ping())
+    } else if (message.tag === "Busy") {
+      this.within(this.grace + patience * this.heldFor, () => this.lookElsewhere())
+    } else if (message.tag === "NotScraped") this.waiting.get(message.id)?.finish(message)
+    else {
+      const { exposed, ids } = message
       // Some families alone tell how long all of them take at least.
-      this.heldFor = asked === undefined ? heldFor : Math.max(this.heldFor, heldFor)
+      this.heldFor = exposed.asked === undefined ? exposed.heldFor : Math.max(this.heldFor, exposed.heldFor)
+      for (const id of ids) this.waiting.get(id)?.finish(exposed)
     }
-    this.waiting.get(message.id)?.(message)
   }
 
   /**
-   * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`; when it is busy with
-   * this scrape for much longer than with the last one, and there is something else to serve; or when the time is over.
+   * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`, or has shown none
+   * since; when it works for much longer than for the last one, and there is something else to serve; when the time is
+   * over; or when the client has left.
    */
-  scrape(ask: Ask, hasOther: () => boolean): Promise<Answered | undefined> {
+  scrape(ask: Ask, hasOther: () => boolean, leaving: Leaving | undefined): Promise<Answered> {
+    if (this.isStuck || leaving?.hasLeft) return Promise.resolve(undefined)
     this.lastId += 1
     const id = this.lastId
     return new Promise((resolve) => {
-      let timer: Timer | undefined
-      const within = (milliseconds: number, act: () => void): void => {
-        clearTimeout(timer)
-        timer = setTimeout(act, milliseconds)
-      }
-      const finish = (answered: Answered | undefined): void => {
-        clearTimeout(timer)
+      const finish = (answered: Answered): void => {
         clearTimeout(late)
         this.waiting.delete(id)
+        if (this.waiting.size === 0) this.within(undefined)
         resolve(answered)
       }
       const giveUp = (): void => {
-        this.post({ tag: "Forget", id })
+        this.post({ tag: "Forget", ids: [id] })
         finish(undefined)
-      }
-      // It was there, and waits for metrics that take their time. Is it still there?
-      const ping = (): void => {
-        this.post({ tag: "Ping", id })
-        within(this.grace, giveUp)
-      }
-      const lookElsewhere = (): void => {
-        if (hasOther()) finish(undefined)
       }
       // The main thread keeps to the time itself, unless it is held up.
       const late = setTimeout(giveUp, Math.min(ask.timeout + this.grace, longestTimer))
-      this.waiting.set(id, (message) => {
-        if (message.tag === "Alive") within(this.grace, ping)
-        else if (message.tag === "Busy") within(this.grace + patience * this.heldFor, lookElsewhere)
-        else if (message.tag === "Scraped" || message.tag === "NotScraped") finish(message)
-      })
-      this.post({ tag: "Scrape", id, ask })
-      within(this.grace, giveUp)
+      if (leaving !== undefined) {
+        leaving.onLeave = () => {
+          if (this.waiting.has(id)) giveUp()
+        }
+      }
+      this.waiting.set(id, { finish, hasOther })
+      this.ask({ id, ask })
     })
+  }
+
+  // Those that arrive in the same turn go together, and share what they can.
+  private ask(asked: Asked): void {
+    this.asked.push(asked)
+    if (this.asked.length > 1) return
+    void nextTurn().then(() => {
+      const scrapes = this.asked.filter(({ id }) => this.waiting.has(id))
+      this.asked = []
+      if (scrapes.length === 0) return
+      this.post({ tag: "Scrape", scrapes })
+      if (this.watch === undefined) this.within(this.grace, () => this.giveUp())
+    })
+  }
+
+  // It was there, and waits for metrics that take their time. Is it still there?
+  private ping(): void {
+    this.askForSign()
+    this.within(this.grace, () => this.giveUp())
+  }
+
+  private askForSign(): void {
+    if (this.isPinged) return
+    this.isPinged = true
+    this.post({ tag: "Ping" })
+  }
+
+  private giveUp(): void {
+    this.isStuck = true
+    this.post({ tag: "Forget", ids: [...this.waiting.keys()] })
+    this.askForSign()
+    for (const { finish } of [...this.waiting.values()]) finish(undefined)
+  }
+
+  private lookElsewhere(): void {
+    for (const { finish, hasOther } of [...this.waiting.values()]) if (hasOther()) finish(undefined)
+  }
+
+  // Only while something is waited for.
+  private within(milliseconds: number | undefined, act: () => void = () => {}): void {
+    clearTimeout(this.watch)
+    this.watch = undefined
+    if (milliseconds === undefined || this.waiting.size === 0) return
+    this.watch = setTimeout(() => {
+      this.watch = undefined
+      act()
+    }, milliseconds)
   }
 }
 
 /** Serves what the main thread answers, or what it last answered. */
 const scraping =
   (main: MainThread, cache: Cache, { staleFor, tellsAge }: WorkerOptions) =>
-  (ask: Ask): Promise<Scraped> =>
-    shared(main, JSON.stringify(ask), async () => {
-      // Somebody else's by its name stays, as on a registry.
-      const told = (age: number): Told | undefined =>
-        tellsAge && !cache.has(ageMetric.name) ? { age, defaults: cache.defaults } : undefined
-      const answered = await main.scrape(
-        ask,
-        () => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
-      )
-      if (answered?.tag === "NotScraped") return answered
-      if (answered !== undefined) {
-        const { bytes, format } = answered.exposed
-        return exposition(format, [bytes], told(0))
-      }
-      const cached = cache.get(ask, staleFor)
-      if (cached === undefined) return stale("has given no numbers yet")
-      const { format, families, age } = cached
-      if (age > staleFor) return stale(`its last numbers are ${(age / 1e3).toFixed(0)} s old`)
-      return exposition(format, families, told(age))
-    })
+  async (ask: Ask, leaving?: Leaving): Promise<Scraped> => {
+    // Another metric by its name stays, as on a registry.
+    const told = (age: number): Told | undefined =>
+      tellsAge && !cache.has(ageMetric.name) ? { age, defaults: cache.defaults } : undefined
+    const hasOther = (): boolean => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
+    const answered = await main.scrape(ask, hasOther, leaving)
+    if (leaving?.hasLeft) return clientClosed
+    if (answered !== undefined) return "status" in answered ? answered : cutFrom(answered, ask, told(0))
+    const cached = cache.get(ask, staleFor)
+    if (cached === undefined) return stale("has given no numbers yet")
+    const { format, families, age } = cached
+    if (age > staleFor) return stale(`its last numbers are ${(age / 1e3).toFixed(0)} s old`)
+    return exposition(format, families, told(age))
+  }
+
+// By the families of each exposition that are asked for, so that those who ask for the same share a body.
+const bodies = new WeakMap<Exposed, Map<string, Scraped>>()
+
+const cutFrom = (exposed: Exposed, { names }: Ask, told: Told | undefined): Scraped => {
+  const known = bodies.get(exposed) ?? new Map<string, Scraped>()
+  bodies.set(exposed, known)
+  const asked = names && new Set(names)
+  const chosen = exposed.names.flatMap((name, index) => (asked?.has(name) === false ? [] : [index]))
+  const key = chosen.join()
+  const cut = known.get(key)
+  if (cut !== undefined) return cut
+  const all = chosen.length === exposed.names.length ? [exposed.bytes] : undefined
+  const made = exposition(exposed.format, all ?? cutOf(exposed, chosen), told)
+  known.set(key, made)
+  return made
+}
+
+const cutOf = (exposed: Exposed, chosen: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
+  const families = split(exposed)
+  return chosen.flatMap((index) => families[index]?.[1] ?? [])
+}
 
 const stale = (why: string): Scraped => ({
   status: 503,

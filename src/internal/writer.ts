@@ -41,12 +41,6 @@ export class Writer {
     return new Uint8Array(this.memory.buffer, 0, this.length)
   }
 
-  /** What is written, as text. */
-  toString(): string {
-    // Bytes that stand for one character each are copied as they are.
-    return this.memory.toString(isAscii(this.bytes()) ? "latin1" : "utf8", 0, this.length)
-  }
-
   /** Makes room for so many bytes more. The methods whose names begin with `unsafe` need it to be there. */
   reserve(count: number): void {
     const needed = this.length + count + overrun
@@ -163,6 +157,13 @@ export const numberText = (value: number): string => {
   if (value === Number.POSITIVE_INFINITY) return "+Inf"
   if (value === Number.NEGATIVE_INFINITY) return "-Inf"
   return String(value)
+}
+
+/** UTF-8 as text. */
+export const textOf = (bytes: Uint8Array): string => {
+  const { buffer, byteLength, byteOffset } = bytes
+  // Bytes that stand for one character each are copied as they are.
+  return Buffer.from(buffer, byteOffset, byteLength).toString(isAscii(bytes) ? "latin1" : "utf8")
 }
 
 const viewOf = ({ buffer, byteOffset, length }: Buffer): DataView => new DataView(buffer, byteOffset, length)

@@ -1,0 +1,402 @@
+/**
+ * Renders of a registry that several scrapes share. Whatever families they ask for, and however long they wait, those who
+ * ask at the same time for the same format are answered from one render: each gets its families cut out of it as soon as
+ * they are written, or what there is of them when its time is over.
+ */
+import { Buffer } from "node:buffer"
+import type { LabelTexts } from "./labelText.js"
+import type { Format } from "./negotiation.js"
+import type { Progress } from "./pace.js"
+import { Pace } from "./pace.js"
+import { LateError } from "./readings.js"
+import type { Entry, Failure, Readable, WrittenFamily } from "./render.js"
+import { capacityFor, Render } from "./render.js"
+import { giveBack, takeSpare } from "./spare.js"
+import type { Shortcuts } from "./store.js"
+import type { Timer } from "./timer.js"
+import { clearTimeout, nextTurn, now, setTimeout } from "./timer.js"
+import { Writer } from "./writer.js"
+
+/** What is asked of a render. */
+export interface Wanted {
+  /** Only these families; all if undefined. */
+  readonly names: ReadonlyArray<string> | undefined
+  /**
+   * The moment of `now()` at which the result is due, whatever is missing, and the one up to which metrics are waited for;
+   * default: never.
+   */
+  readonly deadline?: { readonly at: number; readonly patience: number } | undefined
+  /** Ends it before. */
+  readonly leaving?: Leaving | undefined
+}
+
+/** Says that a result is not needed any more. An `AbortSignal` takes longer to make than a small registry to render. */
+export interface Leaving {
+  hasLeft: boolean
+  onLeave: (() => void) | undefined
+}
+
+/** The metrics that had been asked and had not answered when the time was over, or else the one that came next. */
+export interface Stopped {
+  readonly names: ReadonlyArray<string>
+  readonly isWaiting: boolean
+}
+
+/** Families in the order of the registry, and the metrics that could not be read. */
+export interface Rendered {
+  readonly families: ReadonlyArray<WrittenFamily>
+  readonly failures: ReadonlyArray<Failure>
+  /** Why it is not whole: its time was over. */
+  readonly stopped: Stopped | undefined
+  /** The labels that every series has which has no other value for them. */
+  readonly defaults: LabelTexts | undefined
+  /** The longest time that this thread worked on it without giving way, in milliseconds. */
+  readonly heldFor: number
+  /** What is left out, and counters that cannot be one in OpenMetrics: sentences, by what they are about. */
+  readonly notices: ReadonlyMap<string, string>
+  /** What it was cut from. */
+  readonly source: SharedRender
+  /** To be called once its bytes are not needed any more. Where that is not called, their memory is not used again. */
+  readonly done: () => void
+}
+
+interface Sharer extends Wanted {
+  entries: ReadonlyArray<Entry>
+  readonly resolve: (rendered: Rendered | undefined) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** How to render. */
+export interface Way {
+  readonly shortcuts: Shortcuts
+  /** Called when this thread begins to work without giving way, and when it gives way or waits for metrics. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** Whether its memory is used again for the next one, which it must be given back for. */
+  readonly isServed: boolean
+}
+
+/** With whom a render is shared, and how it is followed. */
+export interface Sharing extends Pick<Way, "onProgress"> {
+  /** Those with the same owner share a render. */
+  readonly owner: object
+  readonly leaving?: Leaving | undefined
+}
+
+// Who asks later than this after a render has begun does not share it, in milliseconds: its numbers would be as old.
+const oldest = 1_000
+
+// So many renders of one kind wait for metrics that do not answer. Who asks then shares the last one, whatever its age.
+const mostWaiting = 4
+
+const running = new WeakMap<object, Map<Format, Array<SharedRender>>>()
+
+/**
+ * What comes of a render of the registry that others of the same `owner` share. It is undefined where the caller has left
+ * before. It rejects if the registry cannot be read.
+ */
+export const renderShared = (
+  owner: object,
+  registry: Readable,
+  format: Format,
+  wanted: Wanted,
+  way: Way
+): Promise<Rendered | undefined> => {
+  const formats = running.get(owner) ?? new Map<Format, Array<SharedRender>>()
+  running.set(owner, formats)
+  const renders = formats.get(format) ?? []
+  formats.set(format, renders)
+  const last = renders.at(-1)
+  if (last?.isOver === false && (last.age < oldest || renders.length >= mostWaiting)) return last.join(wanted)
+  const render = new SharedRender(registry, format, wanted.names, way)
+  renders.push(render)
+  const result = render.join(wanted)
+  void sameTurn()
+    .then(() => render.run())
+    .then(() => void renders.splice(renders.indexOf(render), 1))
+  return result
+}
+
+/** The same, shared with no other. */
+export const renderAlone = (
+  registry: Readable,
+  format: Format,
+  wanted: Wanted,
+  way: Way
+): Promise<Rendered | undefined> => {
+  const render = new SharedRender(registry, format, wanted.names, way)
+  const result = render.join(wanted)
+  void render.run()
+  return result
+}
+
+// The next turn, once for all renders that begin with it, so that requests which have arrived together share what one of
+// them waits for at once.
+let turn: Promise<void> | undefined
+
+const sameTurn = (): Promise<void> => {
+  turn ??= nextTurn().then(() => {
+    turn = undefined
+  })
+  return turn
+}
+
+/** A render, and those who wait for it. */
+export class SharedRender {
+  isOver = false
+  private readonly began = now()
+  private readonly sharers = new Set<Sharer>()
+  private readonly pace: Pace
+  private readonly render: Render
+  private readonly writer: Writer
+  private readonly late = new Map<Entry, object>()
+  private readonly cuts = new Map<string, Promise<Uint8Array>>()
+  private whole: Promise<Uint8Array> | undefined
+  private hasBegun = false
+  /** How many may still use the memory that it writes into. */
+  private users = 0
+  /** The first moment at which a result is due. */
+  private due = Number.POSITIVE_INFINITY
+  private isChanged = false
+  private onChange = (): void => {}
+
+  constructor(
+    private readonly registry: Readable,
+    readonly format: Format,
+    names: Wanted["names"],
+    private readonly way: Way
+  ) {
+    this.pace = new Pace(way.onProgress)
+    const spare = way.isServed ? takeSpare(registry) : undefined
+    this.writer = spare ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
+    this.render = new Render(registry, format, way.shortcuts, this.writer, this.pace, () => this.change())
+  }
+
+  /** How long ago it began, in milliseconds. */
+  get age(): number {
+    return now() - this.began
+  }
+
+  /** Waits for what is wanted. It is undefined where the caller leaves before. */
+  join(wanted: Wanted): Promise<Rendered | undefined> {
+    const { deadline, leaving, names } = wanted
+    return new Promise((resolve, reject) => {
+      const sharer: Sharer = { ...wanted, entries: this.hasBegun ? this.render.select(names) : [], resolve, reject }
+      const leave = (): void => {
+        if (this.sharers.delete(sharer)) this.change()
+        resolve(undefined)
+      }
+      if (leaving?.hasLeft) return leave()
+      if (leaving !== undefined) leaving.onLeave = leave
+      this.sharers.add(sharer)
+      this.due = Math.min(this.due, deadline?.at ?? this.due)
+      this.change()
+    })
+  }
+
+  /** Renders for as long as somebody waits for it. */
+  async run(): Promise<void> {
+    const { pace, render, sharers } = this
+    try {
+      await render.begin()
+      this.hasBegun = true
+      for (const sharer of sharers) sharer.entries = render.select(sharer.names)
+      while (sharers.size > 0) {
+        this.isChanged = false
+        await render.write(this.unwritten(), () => sharers.size === 0 || this.isDue())
+        if (this.isDue()) {
+          pace.stop()
+          // What has its answer ready is not waited for.
+          await nextTurn()
+        }
+        const given = await this.results()
+        pace.stop()
+        // First: what is over is handed out as it is written, without a copy.
+        if (sharers.size === 0) this.end()
+        for (const give of given) give()
+        if (sharers.size > 0 && !this.isChanged) await this.changed()
+      }
+    } catch (error) {
+      for (const { reject } of sharers) reject(error)
+      sharers.clear()
+    }
+    this.end()
+  }
+
+  private end(): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.pace.stop()
+    this.render.end()
+    this.free()
+  }
+
+  /** The bytes of families of it, with `end` after them. They are shared with others, and not to be changed. */
+  bytesOf(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> {
+    if (this.isOver && this.whole === undefined && isAllOf(families, this.writer)) {
+      this.writer.text(end)
+      this.whole = Promise.resolve(this.writer.bytes())
+      this.cuts.set(keyOf(families), this.whole)
+    }
+    const key = keyOf(families)
+    const known = this.cuts.get(key) ?? this.copyOf(families, end)
+    this.cuts.set(key, known)
+    return known
+  }
+
+  /** A copy of the bytes of families of it, with `end` after them, in memory of its own. */
+  async copyOf(families: ReadonlyArray<WrittenFamily>, end = ""): Promise<Uint8Array> {
+    const pace = new Pace()
+    await pace.start()
+    try {
+      const ending = Buffer.from(end)
+      const copy = Buffer.allocUnsafeSlow(families.reduce((sum, { length }) => sum + length, ending.byteLength))
+      const written = this.writer.bytes()
+      let at = 0
+      for (const { length, start } of families) {
+        copy.set(written.subarray(start, start + length), at)
+        at += length
+      }
+      copy.set(ending, at)
+      return copy
+    } finally {
+      pace.stop()
+    }
+  }
+
+  private change(): void {
+    this.isChanged = true
+    this.onChange()
+  }
+
+  // Ends when there is something to do: a metric has answered, somebody came or left, or a result is due.
+  private changed(): Promise<void> {
+    const time = now()
+    let next = Number.POSITIVE_INFINITY
+    for (const { deadline } of this.sharers) {
+      if (deadline === undefined) continue
+      next = Math.min(next, deadline.patience > time ? deadline.patience : deadline.at)
+    }
+    let timer: Timer | undefined
+    return new Promise<void>((resolve) => {
+      this.onChange = resolve
+      if (next === Number.POSITIVE_INFINITY) return
+      timer = setTimeout(resolve, Math.ceil(Math.max(0, next - time)))
+      // A process that has nothing else to wait for does not go on for this.
+      timer.unref()
+    }).finally(() => {
+      this.onChange = () => {}
+      clearTimeout(timer)
+    })
+  }
+
+  private isDue(): boolean {
+    return now() >= this.due
+  }
+
+  // What somebody waits for and can be written, as far as that is known.
+  private unwritten(): ReadonlyArray<Entry> {
+    const { render } = this
+    const isOpen = (entry: Entry): boolean => render.outcomeOf(entry) === undefined && !render.isPending(entry)
+    const all = render.select(undefined)
+    const wanted = new Set([...this.sharers].map(({ entries }) => entries))
+    if (wanted.has(all)) return all.filter(isOpen)
+    const some = new Set([...wanted].flat())
+    return [...some].filter(isOpen).sort((one, other) => one.index - other.index)
+  }
+
+  // The results of those who have all that they wait for, or whose time is over, ready to be given to them.
+  private async results(): Promise<ReadonlyArray<() => void>> {
+    const { pace, sharers } = this
+    const given: Array<() => void> = []
+    const time = now()
+    const outcomes = new Map<ReadonlyArray<Entry>, Outcomes>()
+    for (const sharer of [...sharers]) {
+      const { deadline, entries } = sharer
+      const known = outcomes.get(entries) ?? this.outcomesOf(entries)
+      outcomes.set(entries, known)
+      const isComplete = known.pending.length + known.untouched.length === 0
+      const isLate = deadline !== undefined && time >= deadline.patience && known.untouched.length === 0
+      if (!isComplete && !isLate && !(deadline !== undefined && time >= deadline.at)) continue
+      if (sharers.delete(sharer)) {
+        const rendered = this.rendered(known)
+        given.push(() => sharer.resolve(rendered))
+      }
+      if (pace.isOver()) await pace.rest()
+    }
+    this.due = Number.POSITIVE_INFINITY
+    for (const { deadline } of sharers) this.due = Math.min(this.due, deadline?.at ?? this.due)
+    return given
+  }
+
+  private outcomesOf(entries: ReadonlyArray<Entry>): Outcomes {
+    const { render } = this
+    const outcomes: Outcomes = { families: [], failures: [], pending: [], untouched: [] }
+    for (const entry of entries) {
+      const outcome = render.outcomeOf(entry)
+      if (outcome === undefined) (render.isPending(entry) ? outcomes.pending : outcomes.untouched).push(entry)
+      else if ("error" in outcome) outcomes.failures.push(outcome)
+      else outcomes.families.push(outcome)
+    }
+    return outcomes
+  }
+
+  private rendered({ failures, families, pending, untouched }: Outcomes): Rendered {
+    const { render } = this
+    const [next] = untouched
+    const late = pending.map((entry): Failure => {
+      const { metric, name } = entry
+      return { name, metric, error: new LateError(), reading: this.latenessOf(entry) }
+    })
+    const names = pending.map(({ name }) => name)
+    const stopped = next && (names.length > 0 ? { names, isWaiting: true } : { names: [next.name], isWaiting: false })
+    let isUsing = true
+    this.users += 1
+    return {
+      families,
+      failures: [...failures, ...late],
+      stopped,
+      defaults: render.defaults,
+      heldFor: this.pace.longest,
+      notices: render.notices,
+      source: this,
+      done: () => {
+        if (!isUsing) return
+        isUsing = false
+        this.users -= 1
+        this.free()
+      }
+    }
+  }
+
+  // That a metric is late is one failure, whoever waits for it here.
+  private latenessOf(entry: Entry): object {
+    const known = this.late.get(entry) ?? {}
+    this.late.set(entry, known)
+    return known
+  }
+
+  private free(): void {
+    if (this.way.isServed && this.isOver && this.users === 0) giveBack(this.registry, this.writer)
+  }
+}
+
+/** What has become of entries. */
+interface Outcomes {
+  readonly families: Array<WrittenFamily>
+  readonly failures: Array<Failure>
+  readonly pending: Array<Entry>
+  /** Neither written nor asked. */
+  readonly untouched: Array<Entry>
+}
+
+const keyOf = (families: ReadonlyArray<WrittenFamily>): string => families.map(({ index }) => index).join()
+
+// Whether that is all that is written, in its order.
+const isAllOf = (families: ReadonlyArray<WrittenFamily>, { length }: Writer): boolean => {
+  let end = 0
+  for (const family of families) {
+    if (family.start !== end) return false
+    end += family.length
+  }
+  return end === length
+}
