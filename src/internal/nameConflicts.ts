@@ -168,7 +168,7 @@ const isSame = ({ name, type }: Named, other: Named | undefined): boolean => nam
 
 const troubleOf = (family: Named, families: Families): string | undefined => {
   const { name } = family
-  if (!isMetricName(name)) return `a metric is left out: its name ${shown(name)} is not valid`
+  if (!isMetricName(name)) return `a metric is left out: its name ${shortened(shown(name))} is not valid`
   const conflict = families.add(family)
   if (conflict === undefined) return undefined
   const { owner, sample } = conflict
@@ -177,6 +177,11 @@ const troubleOf = (family: Named, families: Families): string | undefined => {
     `${kindOf(families.typeOf(owner))} ${owner}, which is registered before it; rename one of the two`
   )
 }
+
+// Of a name that is none, so many characters tell which one it is.
+const longest = 200
+
+const shortened = (text: string): string => (text.length > longest ? `${text.slice(0, longest)}…` : text)
 
 /** A type as a word of a sentence. */
 export const kindOf = (type: unknown): string => (typeof type === "string" && type !== "unknown" ? type : "metric")

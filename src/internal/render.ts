@@ -2,7 +2,7 @@
  * Reads a registry, metric by metric, and encodes it. One metric that fails does not keep the others from being read, and
  * one that takes its time does not keep the others from being written: they are put in order at the end.
  */
-import type { FamilyInfo, Sample, Style } from "./encoder.js"
+import type { Sample, Style } from "./encoder.js"
 import { encodeSamples } from "./encoder.js"
 import type { HistogramInfo, HistogramSeries } from "./histogram.js"
 import { encodeHistogram, IrregularError } from "./histogram.js"
@@ -13,12 +13,15 @@ import type { LabelTexts } from "./labelText.js"
 import { labelText, someLabels } from "./labelText.js"
 import type { Families } from "./nameConflicts.js"
 import type { Format } from "./negotiation.js"
+import { shown } from "./options.js"
 import type { Pace } from "./pace.js"
 import { Readings } from "./readings.js"
+import type { RegisteredMetric } from "./registeredMetrics.js"
+import { metricsOn, readable } from "./registeredMetrics.js"
 import { Forbidden } from "./sampleRules.js"
 import type { SourceFamily } from "./sources.js"
 import { sourced } from "./sources.js"
-import type { Metric, Shortcuts } from "./store.js"
+import type { Shortcuts } from "./store.js"
 import { keepsHistogram, keepsSamples, storedPieces } from "./store.js"
 import { roomForValue, Writer } from "./writer.js"
 
@@ -38,19 +41,19 @@ export interface WrittenFamily {
 
 /** A metric that could not be read, and what it threw. */
 export interface Failure {
+  /** Or else its place on the registry, in words. */
   readonly name: string
-  readonly metric: object
+  readonly metric: unknown
   readonly error: unknown
   /** What has failed, if it is a reading: other renders may have failed with the same one. */
   readonly reading: object | undefined
 }
 
-type Registered = FamilyInfo & Metric
-
-/** What there is to write: a metric of the registry, or a family of one of its sources. */
-export type Entry = { readonly name: string; readonly type: unknown; readonly index: number } & (
-  | { readonly metric: Registered; readonly isSourced: false }
-  | { readonly metric: SourceFamily; readonly isSourced: true }
+/** What there is to write: a metric of the registry, a family of one of its sources, or what cannot be read. */
+export type Entry = { readonly index: number } & (
+  | (RegisteredMetric & { readonly kind: "metric" })
+  | { readonly kind: "source"; readonly name: string; readonly metric: SourceFamily }
+  | { readonly kind: "unreadable"; readonly name: string; readonly metric: unknown }
 )
 
 // So many series are read, and then written, before the time is looked at.
@@ -101,23 +104,25 @@ export class Render {
   async begin(): Promise<void> {
     const { format, forbidden, pace, registry } = this
     await pace.start()
-    const registered = (registry.getMetricsAsArray() as ReadonlyArray<Registered>).map((metric) => {
-      return { metric, name: registeredName(registry, metric), type: metric.type }
-    })
+    const registered = await pace.along(metricsOn(registry))
     this.defaults = defaultLabels(registry, forbidden)
-    const { families: added, leftOut, metrics, names: taken } = await pace.along(sourced(registry, registered))
+    const { families, leftOut, metrics, names: taken } = await pace.along(sourced(registry, registered.metrics))
     for (const sentence of leftOut) forbidden.notices.set(sentence, sentence)
     const { clashes } = taken
     if (format === "openmetrics") forbidden.clash(clashes)
     this.taken = taken
     this.style = { ...this.style, defaults: this.defaults, clashes }
-    this.entries = [
-      ...metrics.map((metric, index): Entry => ({ ...metric, index, isSourced: false })),
-      ...added.map((metric, at): Entry => {
-        const { name, type } = metric
-        return { metric, name, type, index: metrics.length + at, isSourced: true }
-      })
-    ]
+    const entries: Array<Entry> = []
+    for (const { error, metric, name } of registered.unreadable) {
+      const entry: Entry = { kind: "unreadable", index: entries.length, name, metric }
+      entries.push(entry)
+      this.settled.set(entry, { name, metric, error, reading: undefined })
+    }
+    for (const { help, mayTakeTime, metric, name, type } of metrics) {
+      entries.push({ kind: "metric", index: entries.length, name, help, type, metric, mayTakeTime })
+    }
+    for (const metric of families) entries.push({ kind: "source", index: entries.length, name: metric.name, metric })
+    this.entries = entries
   }
 
   /** The entries with those names, or all of them, in their order. */
@@ -135,19 +140,19 @@ export class Render {
   }
 
   /** Whether the entry has been asked and has not answered. */
-  isPending({ isSourced, metric }: Entry): boolean {
-    return !isSourced && this.readings.isPending(metric)
+  isPending({ kind, metric }: Entry): boolean {
+    return kind === "metric" && this.readings.isPending(metric)
   }
 
   /** Writes those that can be read now, and asks those that take their time, until it is over. */
   async write(entries: ReadonlyArray<Entry>, isOver: () => boolean): Promise<void> {
     const { pace, readings } = this
     // Those that may take their time are asked at once, so that they take it together.
-    for (const { isSourced, metric } of entries) {
-      if (isSourced || !mayTakeTime(metric)) continue
+    for (const entry of entries) {
+      if (entry.kind !== "metric" || !entry.mayTakeTime) continue
       if (isOver()) return
       if (pace.isOver()) await pace.rest()
-      readings.begin(metric)
+      readings.begin(entry.metric)
     }
     for (const entry of entries) {
       if (isOver()) return
@@ -179,26 +184,26 @@ export class Render {
   }
 
   private async settle(entry: Entry): Promise<void> {
+    if (entry.kind === "unreadable") return
     const { readings, settled, writer } = this
     const { index, metric, name } = entry
     const start = writer.length
     try {
-      const isWritten = entry.isSourced
-        ? await this.writeSourced(entry.metric)
-        : await this.writeMetric(entry.metric, name)
+      const isWritten = await (entry.kind === "metric" ? this.writeMetric(entry) : this.writeSourced(entry.metric))
       if (isWritten) settled.set(entry, { name, index, start, length: writer.length - start })
     } catch (error) {
       // Nothing stays of one that fails half way.
       writer.length = start
-      settled.set(entry, { name, metric, error, reading: readings.failed(metric) })
+      settled.set(entry, { name, metric, error: readable(error), reading: readings.failed(metric) })
     }
   }
 
   // Whether it is written: one that has not answered yet is not.
-  private async writeMetric(metric: Registered, name: string): Promise<boolean> {
+  private async writeMetric(entry: RegisteredMetric): Promise<boolean> {
     const { pace, readings, shortcuts, style, writer } = this
+    const { metric, name } = entry
     const kept = keptOf(metric, name, style)
-    const family = { name, help: metric.help, type: metric.type }
+    const family = { name, help: entry.help, type: entry.type }
     if (keepsSamples(metric, shortcuts)) {
       await pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
       return true
@@ -213,8 +218,9 @@ export class Render {
     if (answer === undefined) return false
     if (answer.status === "rejected") throw answer.reason
     const { help, type: given, values } = answer.value
+    if (!Array.isArray(values)) throw new TypeError(`its get() must give a list of values, not ${shown(values)}`)
     // A metric made by hand may say what it is only when it is read.
-    const type = given === metric.type || this.taken?.canBe(name, given) ? given : undefined
+    const type = given === entry.type || this.taken?.canBe(name, given) ? given : undefined
     // Labels that stored series cannot have, those that are told cannot have either.
     const upperBounds = type === "histogram" && !isStored ? boundsOf(metric) : undefined
     if (upperBounds !== undefined) {
@@ -312,15 +318,4 @@ function* piecesOf(samples: ReadonlyArray<SharingSample>): Generator<ReadonlyArr
   for (let start = 0; start < samples.length; start += pieceSize) {
     yield samples.slice(start, start + pieceSize).map(withOwnLabels)
   }
-}
-
-// A metric of the clients that has no `collect` answers at once.
-const mayTakeTime = (metric: Registered): boolean => metric.collect !== undefined || !("labelNames" in metric)
-
-// When prom-client renders OpenMetrics itself, it takes `_total` off the counters for good. The registry still knows
-// each of them by the name that it was given.
-const registeredName = (registry: Readable, metric: FamilyInfo): string => {
-  if (metric.type !== "counter") return metric.name
-  const name = `${metric.name}_total`
-  return registry.getSingleMetric(name) === metric ? name : metric.name
 }
