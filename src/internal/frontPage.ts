@@ -1,6 +1,8 @@
 /** What is on `/`: a small page for health checks, and for browsers the explorer. */
+import { pathToFileURL } from "node:url"
 import type { Endpoint } from "./endpoint.js"
 import { asksForHtml } from "./negotiation.js"
+import { now } from "./timer.js"
 
 /** A page, whatever it is sent as. */
 export interface Page {
@@ -29,22 +31,50 @@ const smallPage = (path = "/metrics"): Page => {
   return { headers: { "content-type": "text/html; charset=utf-8" }, body: new TextEncoder().encode(page) }
 }
 
-const explorers = new WeakMap<Endpoint, Promise<Page>>()
+interface Made {
+  readonly page: Promise<Page>
+  /** The moment of `now()` from which on it is made anew. */
+  until: number
+}
+
+const explorers = new WeakMap<Endpoint, Made>()
+
+// Where the explorer cannot be loaded, it is tried again after so many milliseconds. A process can be out of file
+// descriptors; where a bundle has left the file behind, that costs next to nothing.
+const pause = 1_000
 
 const explorerOf = (endpoint: Endpoint): Promise<Page> => {
   const known = explorers.get(endpoint)
-  if (known !== undefined) return known
-  const page = madeExplorer(endpoint.path)
-  explorers.set(endpoint, page)
-  return page
+  if (known !== undefined && now() < known.until) return known.page
+  const made: Made = {
+    page: madeExplorer(endpoint.path).catch(() => {
+      made.until = now() + pause
+      return smallPage(endpoint.path)
+    }),
+    until: Number.POSITIVE_INFINITY
+  }
+  explorers.set(endpoint, made)
+  return made.page
 }
 
 // Only where somebody looks at it, so that nobody else loads it. Where a bundle has left it behind there is a link still.
 const madeExplorer = async (path = "/metrics"): Promise<Page> => {
+  const { explorerPage } = await loaded()
+  return explorerPage(path)
+}
+
+let attempts = 0
+
+// Node.js before 24 remembers for ever, by its URL, that a file could not be read. It says which file that is.
+const loaded = async (): Promise<typeof import("./explorerPage.js")> => {
   try {
-    const { explorerPage } = await import("./explorerPage.js")
-    return explorerPage(path)
-  } catch {
-    return smallPage(path)
+    return await import("./explorerPage.js")
+  } catch (error) {
+    const { path } = error as NodeJS.ErrnoException
+    if (path === undefined) throw error
+    attempts += 1
+    const url = `${pathToFileURL(path).href}?attempt=${attempts}`
+    // No bundler can know it.
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ url)
   }
 }
