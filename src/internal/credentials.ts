@@ -2,7 +2,7 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import type { Refusal, Refused } from "./endpoint.js"
 import type { PasswordHash } from "./password.js"
-import { isOf } from "./password.js"
+import { isOf, passwordTrouble, prepared, preparedPassword } from "./password.js"
 import { now, setTimeout } from "./timer.js"
 
 /** What is known of those who are let in. It can be sent to a worker, and tells no password and no token. */
@@ -67,8 +67,7 @@ const inTurn = <A>(verify: () => Promise<A>): Promise<A> => {
 const busy: Refusal = { status: 429, message: "Too many requests", headers: { "retry-after": "1" } }
 
 const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal): ((sent: Buffer) => Refused) => {
-  // Names as the bytes that they are sent as.
-  const hashes = new Map(users.map(({ name, hash }) => [Buffer.from(name).toString("latin1"), hash]))
+  const hashes = new Map(users.map(({ name, hash }) => [name, hash]))
   const decoyOf = decoys(users.map(({ hash }) => hash))
   const secret = randomBytes(32)
   const nobody = randomBytes(32)
@@ -77,18 +76,21 @@ const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal)
   const running = new Map<string, Promise<Refusal | undefined>>()
 
   return (sent) => {
-    const [, name = "", password = ""] = /^([^:]*):(.+)$/s.exec(sent.toString("latin1")) ?? []
+    const { name, password } = userOf(sent)
     const known = hashes.get(name)
     const hash = known ?? decoyOf(name)
-    if (password === "" || hash === undefined) return unauthorized
-    const proof = createHmac("sha256", secret).update(sent).digest()
+    if (passwordTrouble(password) !== undefined || hash === undefined) return unauthorized
+    const proof = createHmac("sha256", secret)
+      .update(`${name}:${preparedPassword(password)}`)
+      .digest()
     if (timingSafeEqual(proof, verified.get(name) ?? nobody)) return undefined
-    const key = proof.toString("latin1")
+    // The same password, written in another way, may fit another hash.
+    const key = createHmac("sha256", secret).update(sent).digest("base64")
     const joined = running.get(key)
     if (joined !== undefined) return joined
     if (verifications >= mostVerifications) return busy
     verifications += 1
-    const result = inTurn(() => isOf(hash, Buffer.from(password, "latin1")))
+    const result = inTurn(() => isOf(hash, password))
       .then((is) => {
         if (!is || known === undefined) return unauthorized
         verified.set(name, proof)
@@ -102,6 +104,15 @@ const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal)
     running.set(key, result)
     return result
   }
+}
+
+const nothing = { name: "", password: "" }
+
+// In UTF-8, as the challenge says. Other bytes are no text: the digest of a long password, for one.
+const userOf = (sent: Buffer): typeof nothing => {
+  const text = sent.toString("utf8")
+  const [, name = "", password = ""] = /^([^:]*):(.+)$/s.exec(text) ?? []
+  return Buffer.from(text).equals(sent) ? { name: prepared(name), password } : nothing
 }
 
 // For an unknown user as much work as for one of those that are known, and always the same one: where users have hashes

@@ -17,10 +17,27 @@ export interface PasswordHash {
 // What OWASP recommends where 16 MiB of memory are to be had.
 const recommended = { ln: 14, r: 8, p: 5 }
 
+/** A name as it is compared: of the ways to write a letter in Unicode the composed one (RFC 8265). */
+export const prepared = (text: string): string => text.normalize("NFC")
+
+/** A password as it is compared: as a name, and all kinds of spaces are one. */
+export const preparedPassword = (password: string): string => prepared(password.replace(/\p{Zs}/gu, " "))
+
+/**
+ * Why no password can be so: it is empty, or has characters that nobody can type. scrypt fills a password up with zeros, and
+ * takes the digest of a long one for it: without this `""` and `"\0"` would be the same, and so would a long password and
+ * its digest, which is no text without control characters (one in 10¹¹ is).
+ */
+export const passwordTrouble = (password: string): string | undefined => {
+  if (password === "") return "it is empty"
+  if (/\p{Cc}/u.test(password)) return "it has control characters"
+  return /\p{Cs}/u.test(password) ? "it has half of a character" : undefined
+}
+
 /** A new hash of a password. */
 export const hashed = async (password: string): Promise<string> => {
   const salt = randomBytes(16)
-  const hash = await derived(Buffer.from(password), salt, recommended, 32)
+  const hash = await derived(Buffer.from(preparedPassword(password)), salt, recommended, 32)
   const { ln, r, p } = recommended
   return `$scrypt$ln=${ln},r=${r},p=${p}$${base64(salt)}$${base64(hash)}`
 }
@@ -42,9 +59,19 @@ export const parsedHash = (text: string): PasswordHash | undefined => {
   return isBearable && memory(parsed) <= 256 * 2 ** 20 ? parsed : undefined
 }
 
-/** Whether a hash is of that password. It takes as long whether it is or not. */
-export const isOf = async (hash: PasswordHash, password: Uint8Array): Promise<boolean> =>
-  timingSafeEqual(await derived(password, hash.salt, hash, hash.hash.byteLength), hash.hash)
+/**
+ * Whether a hash is of that password. How long that takes depends on the password alone. A hash that was made elsewhere may
+ * be of another way to write it: for letters with accents each is looked at.
+ */
+export const isOf = async (hash: PasswordHash, password: string): Promise<boolean> => {
+  const ways = new Set([preparedPassword(password), password.normalize("NFC"), password.normalize("NFD")])
+  let is = false
+  for (const way of ways) {
+    const found = await derived(Buffer.from(way), hash.salt, hash, hash.hash.byteLength)
+    is = timingSafeEqual(found, hash.hash) || is
+  }
+  return is
+}
 
 type Cost = Pick<PasswordHash, "ln" | "r" | "p">
 
