@@ -53,6 +53,7 @@ import type { Trouble } from "./internal/consulTrouble.js"
 import { invalid, knownOnly } from "./internal/consulTrouble.js"
 import { messageOf } from "./internal/message.js"
 import { plain } from "./internal/secret.js"
+import { visible } from "./internal/visible.js"
 import type { Discovery, Server } from "./ServiceDiscovery.js"
 import { ServiceDiscovery, ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
@@ -336,21 +337,30 @@ const connected = (options: Options, { check, timeout }: Settled): Effect.Effect
   Effect.gen(function* () {
     const { address = defaultAddress, auth, namespace, token } = options
     const headers = yield* headersOf({ auth, namespace, token: Effect.isEffect(token) ? undefined : token })
+    const target = yield* targetOf(address)
+    const shownAddress = visible(address)
     return yield* connect({
-      address,
+      address: shownAddress,
       headers,
       timeout,
-      target: yield* targetOf(address),
+      target,
       tls: yield* tlsOf(options.tls),
-      token: tokenFor(token, address),
-      secrets: [...(check?.secrets ?? []), ...(auth === undefined ? [] : [plain(auth), headers["authorization"] ?? ""])]
+      token: tokenFor(token, shownAddress),
+      secrets: [...(check?.secrets ?? []), ...secretsOf(auth, headers)]
     })
   })
+
+// An agent may repeat the password without the user, and the header as it was sent.
+const secretsOf = (auth: Options["auth"], { authorization = "" }: Readonly<Record<string, string>>) => {
+  if (auth === undefined) return []
+  const text = String(plain("ConsulAgent.auth", auth))
+  return [text, text.slice(text.indexOf(":") + 1), authorization, authorization.replace(/^Basic /, "")]
+}
 
 const discovery = (connection: Connection, options: Options, settled: Settled, servers: Set<Server>): Discovery => {
   const { check, deregister, required, timeout, verify, watchInterval } = settled
   const states = new WeakMap<Server, State>()
-  const name = `the Consul agent at ${connection.address} with the id ${serviceIdOf(options)}`
+  const name = `the Consul agent at ${connection.address} with the id ${visible(serviceIdOf(options))}`
   const register = (server: Server): Effect.Effect<void, ServiceDiscoveryError, Scope.Scope> => {
     const closed = check?.asksHealthUrl === true ? whyClosed(server, check) : undefined
     if (closed !== undefined) return typed(Effect.fail(closed))
@@ -385,7 +395,7 @@ const alone = (server: Server, servers: Set<Server>, id: string): Effect.Effect<
     const both = `${other.url} and ${server.url}`
     return Effect.fail(
       invalid(
-        `${both} share the id ${id}, and an agent knows one service by an id: give each of the two servers options of ` +
+        `${both} share the id ${visible(id)}, and an agent knows one service by an id: give each of the two servers options of ` +
           "its own, with its own serviceId"
       )
     )

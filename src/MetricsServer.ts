@@ -31,10 +31,10 @@ import { isWildcard, urlHost } from "./internal/address.js"
 import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import { messageOf } from "./internal/message.js"
-import { hashed } from "./internal/password.js"
+import { hashed, passwordTrouble } from "./internal/password.js"
 import { notRegistered, registration } from "./internal/registration.js"
 import { reloading } from "./internal/reload.js"
-import { plain } from "./internal/secret.js"
+import { described as describedSecret, secretText } from "./internal/secret.js"
 import { serverMetrics, serversOf } from "./internal/selfMetrics.js"
 import type { Running } from "./internal/server.js"
 import { listen } from "./internal/server.js"
@@ -43,6 +43,7 @@ import { checkedSettings } from "./internal/settings.js"
 import { startThread } from "./internal/thread.js"
 import type { TlsSources, TlsTexts } from "./internal/tls.js"
 import { checkTls, readTls } from "./internal/tls.js"
+import { visible } from "./internal/visible.js"
 import { WorkerStartError } from "./internal/workerStartError.js"
 import { Registry } from "./Registry.js"
 import type { Server, ServiceDiscoveryError } from "./ServiceDiscovery.js"
@@ -213,6 +214,9 @@ export const validate = (options: WorkerOptions = {}): Effect.Effect<void, Metri
  * The salted hash of a password, for `authentication.users`: scrypt with 16 MiB of memory, in the PHC string format. Two
  * of the same password are never the same. It takes some tenths of a second of a thread that is not the application's.
  *
+ * It fails with a `MetricsServerError` with `reason: "InvalidOptions"` for a password that nobody can log in with: one that
+ * is empty, that has control characters, or that is no text.
+ *
  * @example
  * import { MetricsServer } from "effect-prometheus"
  * import { Effect } from "effect"
@@ -224,8 +228,23 @@ export const validate = (options: WorkerOptions = {}): Effect.Effect<void, Metri
  * @since 0.1.0
  * @category constructors
  */
-export const hashPassword = (password: string | Redacted.Redacted<string>): Effect.Effect<string> =>
-  Effect.promise(() => hashed(plain(password)))
+export const hashPassword = (password: string | Redacted.Redacted<string>): Effect.Effect<string, MetricsServerError> =>
+  Effect.flatMap(
+    Effect.try({
+      try: () => checkedPassword(password),
+      catch: (error) => failing({})("InvalidOptions", messageOf(error))
+    }),
+    (text) => Effect.promise(() => hashed(text))
+  )
+
+const checkedPassword = (password: unknown): string => {
+  const text = secretText("MetricsServer.hashPassword", password, "the password")
+  const trouble = passwordTrouble(text)
+  if (trouble === undefined) return text
+  throw new RangeError(
+    `the password must not be empty, nor have control characters: ${trouble} (${describedSecret(password)})`
+  )
+}
 
 const workerUrl = (given: string | URL | undefined): URL => {
   try {
@@ -308,10 +327,10 @@ const startError = (error: unknown, host: string | undefined, port: number, fail
   const cause = (error as { readonly error?: unknown }).error ?? error
   if (cause instanceof WorkerStartError) return failed("Worker", cause.message, cause)
   const { code } = cause as NodeJS.ErrnoException
-  const address = `${host === undefined ? "all interfaces, port " : `${urlHost(host)}:`}${port}`
+  const address = `${host === undefined ? "all interfaces, port " : `${visible(urlHost(host))}:`}${port}`
   return failed(
     code === "EADDRINUSE" ? "AddressInUse" : "Listen",
-    `cannot listen on ${address}: ${messageOf(cause)}`,
+    `cannot listen on ${address}: ${visible(messageOf(cause))}`,
     cause
   )
 }

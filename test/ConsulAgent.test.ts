@@ -101,7 +101,7 @@ describe("A server whose Consul agent", () => {
           return true
         })
         const error = yield* refused({ address })
-        assert.deepInclude(error, { reason: "Refused", status: 500, body: "No cluster leader\n" })
+        assert.deepInclude(error, { reason: "Refused", status: 500, body: "No cluster leader" })
         assert.include(error.message, `${address} answered 500`)
         assert.include(error.message, "No cluster leader")
       })

@@ -79,9 +79,20 @@ const invalid: ReadonlyArray<{ readonly title: string; readonly given: unknown; 
     told: '"a"'
   },
   { title: "a hash that is cut", given: { users: { a: hashOf(password).slice(0, -30) } }, told: '"a"' },
-  { title: "an empty name", given: { users: { "": hashOf(password) } }, told: '""' },
-  { title: "a name with a colon", given: { users: { "a:b": hashOf(password) } }, told: '"a:b"' },
-  { title: "a name of two lines", given: { users: { "a\nb": hashOf(password) } }, told: '"a\\nb"' },
+  { title: "an empty name", given: { users: { "": hashOf(password) } }, told: "the name of entry 1" },
+  {
+    title: "a name with a colon, behind which the password is",
+    given: { users: { a: hashOf(password), [`b:${password}`]: hashOf(password) } },
+    told: "the name of entry 2 must be a text without : and control characters, but it is a text of 30 characters"
+  },
+  { title: "a name of two lines", given: { users: { "a\nb": hashOf(password) } }, told: "the name of entry 1" },
+  {
+    title: "one name twice, composed and decomposed",
+    given: { users: { "J\u00fcrgen": hashOf(password), "Ju\u0308rgen": hashOf(password) } },
+    told: '"J\u00fcrgen" is there twice'
+  },
+  { title: "a map of users", given: { users: new Map([["a", hashOf(password)]]) }, told: "authentication.users" },
+  { title: "users redacted as a whole", given: { users: Redacted.make({ a: hashOf(password) }) }, told: "redacted" },
   { title: "a list of users", given: { users: [password] }, told: "authentication.users" },
   { title: "a short token", given: { tokens: [token, "correct-horse"] }, told: "authentication.tokens[1]" },
   { title: "a token with a space", given: { tokens: [password] }, told: "authentication.tokens[0]" },

@@ -1,10 +1,10 @@
 /** Users and tokens as they are configured, and what is kept of them. */
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import type { CheckedAuthentication } from "./credentials.js"
 import { digestOf } from "./credentials.js"
-import { booleanOption, knownOptions } from "./options.js"
-import { parsedHash } from "./password.js"
-import { plain } from "./secret.js"
+import { booleanOption, knownOptions, shown } from "./options.js"
+import { parsedHash, prepared } from "./password.js"
+import { described, plain, secretText } from "./secret.js"
 
 /**
  * Who is let in: users with a password (`Authorization: Basic`), those who have a token (`Authorization: Bearer`), or
@@ -19,7 +19,9 @@ import { plain } from "./secret.js"
 export interface AuthenticationOptions {
   /**
    * By the name of each user, the hash of its password, as `hashPassword` makes it: scrypt in the PHC string format, with
-   * `ln` from 10 to 20, `r` up to 32, `p` up to 16, and at most 256 MiB. An empty password lets nobody in. Default: none.
+   * `ln` from 10 to 20, `r` up to 32, `p` up to 16, and at most 256 MiB. An empty password lets nobody in, nor does one with
+   * control characters. Names and passwords are compared as OpaqueString (RFC 8265) does: composed or decomposed letters
+   * are the same, and so are all kinds of spaces in a password. Default: none.
    */
   readonly users?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /** Each has at least 16 letters, digits, and `- . _ ~ + /`, with `=` at the end only. Default: none. */
@@ -37,12 +39,22 @@ const keys = { users: true, tokens: true, openHealthPage: true } as const satisf
 export const checkedAuthentication = (options: AuthenticationOptions): CheckedAuthentication => {
   knownOptions("authentication", options, keys)
   const { tokens = [], users = {} } = options
-  if (typeof users !== "object" || users === null || Array.isArray(users)) {
-    throw new RangeError("authentication.users must be an object with a hash for each name")
+  // Others have entries of another kind, or none: a map, or an object that is redacted as a whole.
+  if (typeof users !== "object" || users === null || Symbol.iterator in users || Redacted.isRedacted(users)) {
+    throw new RangeError(
+      `authentication.users must be an object with a hash for each name, but it is ${described(users)}`
+    )
   }
-  if (!Array.isArray(tokens)) throw new RangeError("authentication.tokens must be a list")
+  if (!Array.isArray(tokens)) {
+    throw new RangeError(`authentication.tokens must be a list of texts, but it is ${described(tokens)}`)
+  }
   const checked = {
-    users: Object.entries(users).map(([name, hash]) => ({ name: checkedName(name), hash: checkedHash(name, hash) })),
+    users: withoutTwins(
+      Object.entries(users).map(([name, hash], index) => ({
+        name: checkedName(name, index),
+        hash: checkedHash(name, hash)
+      }))
+    ),
     tokens: tokens.map((token, index) => checkedToken(token, index)),
     openHealthPage: booleanOption("authentication.openHealthPage", options.openHealthPage, false)
   }
@@ -52,29 +64,42 @@ export const checkedAuthentication = (options: AuthenticationOptions): CheckedAu
   return checked
 }
 
-type Secret = string | Redacted.Redacted<string>
-
-const checkedName = (name: string): string => {
+const checkedName = (name: string, index: number): string => {
   // Such a name cannot be sent (RFC 7617).
-  if (/^[^:\p{Cc}]+$/u.test(name)) return name
-  const shown = JSON.stringify(name)
-  throw new RangeError(`authentication.users: a name must not be empty, nor have : or control characters, as ${shown}`)
+  if (/^[^:\p{Cc}\p{Cs}]+$/u.test(name)) return prepared(name)
+  // What comes after a colon may be the password.
+  throw new RangeError(
+    `authentication.users: the name of entry ${index + 1} must be a text without : and control characters, but it is ` +
+      `${described(name)} that is none; its password belongs in its value, as hashPassword makes it`
+  )
 }
 
-const checkedHash = (name: string, hash: Secret) => {
-  const text = plain(hash)
+type Users = CheckedAuthentication["users"]
+
+const withoutTwins = (users: Users): Users => {
+  const twin = users.find(({ name }, index) => users.findIndex((other) => other.name === name) < index)
+  if (twin === undefined) return users
+  throw new RangeError(
+    `authentication.users: ${shown(twin.name)} is there twice, with composed and with decomposed letters; leave one out`
+  )
+}
+
+const checkedHash = (name: string, hash: unknown) => {
+  const option = "MetricsServer.authentication.users"
+  const text = plain(option, hash)
   const parsed = typeof text === "string" ? parsedHash(text) : undefined
   if (parsed !== undefined) return parsed
   // It may be the password itself.
   throw new RangeError(
-    `authentication.users: what is given for ${JSON.stringify(name)} is no hash of scrypt with parameters that can be borne; hashPassword makes one`
+    `authentication.users: what is given for ${shown(name)} must be a hash of scrypt with parameters that can be borne, ` +
+      `as hashPassword makes it, but it is ${described(hash)}`
   )
 }
 
-const checkedToken = (token: Secret, index: number): Uint8Array => {
-  const text = plain(token)
-  if (typeof text === "string" && text.length >= 16 && /^[A-Za-z0-9\-._~+/]+=*$/.test(text)) return digestOf(text)
-  throw new RangeError(
-    `authentication.tokens[${index}] must have at least 16 letters, digits, and - . _ ~ + / (= at its end only)`
-  )
+const checkedToken = (token: unknown, index: number): Uint8Array => {
+  const what = `authentication.tokens[${index}]`
+  const expected = "at least 16 letters, digits, and - . _ ~ + / (= at its end only)"
+  const text = secretText("MetricsServer.authentication.tokens", token, what, expected)
+  if (text.length >= 16 && /^[A-Za-z0-9\-._~+/]+=*$/.test(text)) return digestOf(text)
+  throw new RangeError(`${what} must be ${expected}, but it is ${described(token)}`)
 }

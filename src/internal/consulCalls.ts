@@ -4,6 +4,7 @@ import type { Answer, Connection } from "./consulConnection.js"
 import type { Known, Wanted } from "./consulService.js"
 import { checkId, definition, lacksCheck, parsed } from "./consulService.js"
 import type { Trouble } from "./consulTrouble.js"
+import { visible } from "./visible.js"
 
 type Token = Answer["token"]
 
@@ -26,25 +27,28 @@ export interface Calls {
   readonly dropCheck: Effect.Effect<void, Trouble>
   /** Tells the agent that all is well, for a check with a TTL. */
   readonly pass: Effect.Effect<void, Trouble>
+  /** Something that the agent said, as it may be told: short, in one line, and without secrets. */
+  readonly told: (text: string) => string
   /** The same calls with one token for all of them, for those that have to be made soon. */
   readonly withOneToken: Effect.Effect<Calls>
 }
 
 /** The calls about a service. */
 export const callsAbout = (connection: Connection, wanted: Wanted): Calls => {
-  const { address, call } = connection
+  const { address, call, told } = connection
   const id = encodeURIComponent(wanted.id)
   const check = encodeURIComponent(checkId(wanted.id))
   const service = `/v1/agent/service/${id}`
   return {
+    told,
     look: (timeout) =>
       call("GET", service, { timeout, isGood: isUnknown }).pipe(
-        Effect.flatMap(({ status, text, token, told }): Effect.Effect<Looked, Trouble> => {
+        Effect.flatMap(({ status, text, token, told: toldOf }): Effect.Effect<Looked, Trouble> => {
           if (status !== 200) return Effect.succeed({ known: undefined, token: undefined })
           const known = parsed(text)
           if (known !== undefined) return Effect.succeed({ known, token })
-          const message = `the Consul agent at ${address} answered GET ${service} with what is no service`
-          return Effect.fail<Trouble>({ reason: "Refused", message, status, body: told() })
+          const message = `the Consul agent at ${address} answered GET ${visible(service)} with what is no service`
+          return Effect.fail<Trouble>({ reason: "Refused", message, status, body: toldOf() })
         })
       ),
     // The status is that of the checks, and 503 where one of them is critical.

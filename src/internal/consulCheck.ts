@@ -2,13 +2,14 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import { flagOf } from "./consulOptions.js"
 import { isHeaderValue } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
 import { invalid, knownOnly } from "./consulTrouble.js"
+import { messageOf } from "./message.js"
 import { shown } from "./options.js"
-import { plain } from "./secret.js"
+import { described, secretText } from "./secret.js"
 
 /**
  * What every check has.
@@ -144,7 +145,7 @@ const httpCheck = (given: HttpCheck, common: object): Effect.Effect<CheckedCheck
     const { timeout, url } = given
     if (url !== undefined && !isPage(url)) {
       // It may hold a password.
-      return yield* Effect.fail(invalid("check.url must be a whole URL of http or https"))
+      return yield* Effect.fail(invalid(`check.url must be a whole URL of http or https, but it is ${described(url)}`))
     }
     const skipsVerification = yield* flagOf("check.tlsSkipVerify", given.tlsSkipVerify, false)
     const interval = yield* agentMillisOf("check.interval", given.interval ?? "10 seconds")
@@ -161,25 +162,54 @@ const httpCheck = (given: HttpCheck, common: object): Effect.Effect<CheckedCheck
       ttl: undefined,
       asksHealthUrl: url === undefined,
       hasHeader: header.length > 0,
-      secrets: header.map(([, value]) => value)
+      secrets: [...header.map(([, value]) => value), ...secretsOf(url)]
     }
   })
+
+// An agent that repeats the check repeats its user, its password, and what may be a token in its query.
+const secretsOf = (url: string | undefined): ReadonlyArray<string> => {
+  if (url === undefined) return []
+  const { password, searchParams, username } = new URL(url)
+  return [...searchParams.values(), username, password].flatMap((text) => [text, decoded(text)])
+}
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
 
 const isPage = (url: unknown): boolean => typeof url === "string" && /^https?:\/\//i.test(url) && URL.canParse(url)
 
 const headerOf = (
   header: HttpCheck["header"] = {}
 ): Effect.Effect<ReadonlyArray<readonly [string, string]>, Trouble> => {
-  if (typeof header !== "object" || header === null) {
-    return Effect.fail(invalid("check.header must be an object with a text for each name"))
+  // Others have entries of another kind, or none: a list, `Headers`, or an object that is redacted as a whole.
+  if (typeof header !== "object" || header === null || Symbol.iterator in header || Redacted.isRedacted(header)) {
+    const message = `check.header must be an object with a text for each name, but it is ${described(header)}`
+    return Effect.fail(invalid(message))
   }
-  const entries = Object.entries(header).map(([name, value]) => [name, plain(value)] as const)
-  const other = entries.find(([, value]) => typeof value !== "string")
-  if (other !== undefined) return Effect.fail(invalid(`check.header: ${other[0]} must be a text`))
-  const wrong = entries.find(([name, value]) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name) || !isHeaderValue(value))
-  return wrong === undefined
-    ? Effect.succeed(entries)
-    : Effect.fail(invalid(`check.header: ${wrong[0]} holds a character that no header can`))
+  return Effect.try({
+    try: () =>
+      Object.entries(header).map(([name, value], index) => [nameOf(name, index), fieldOf(name, value)] as const),
+    catch: (error) => invalid(messageOf(error))
+  })
+}
+
+// A whole header in the place of its name has its value in it.
+const nameOf = (name: string, index: number): string => {
+  if (/^[\w!#$%&'*+.^`|~-]{1,100}$/.test(name)) return name
+  throw new RangeError(
+    `check.header: the name of entry ${index + 1} must be that of a header, but it is ${described(name)} that is none`
+  )
+}
+
+const fieldOf = (name: string, value: unknown): string => {
+  const text = secretText("ConsulAgent.check.header", value, `check.header: ${name}`)
+  if (isHeaderValue(text)) return text
+  throw new RangeError(`check.header: ${name} holds a character that no header can (it is ${described(value)})`)
 }
 
 // A duration of Go is a count of nanoseconds in 64 bits.

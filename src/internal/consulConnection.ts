@@ -13,6 +13,8 @@ import { bounded } from "./bounded.js"
 import type { CurrentToken } from "./consulToken.js"
 import type { Trouble } from "./consulTrouble.js"
 import { messageOf } from "./message.js"
+import { harmless } from "./redaction.js"
+import { visible } from "./visible.js"
 
 /** Where the agent is and how to speak to it, checked, and with all files read. */
 export interface ConnectionOptions {
@@ -39,7 +41,7 @@ export interface Answer {
   readonly status: number
   /** As it came: what is read from it must not depend on what is a secret. */
   readonly text: string
-  /** As it may be told, without secrets. */
+  /** As it may be told: short, in one line, and without secrets. */
   readonly told: () => string
   readonly token: Redacted.Redacted<string> | undefined
 }
@@ -56,6 +58,8 @@ export interface CallOptions {
 export interface Connection {
   readonly address: string
   readonly call: (method: "GET" | "PUT", path: string, options?: CallOptions) => Effect.Effect<Answer, Trouble>
+  /** Something that the agent said, as it may be told: short, in one line, and without secrets. */
+  readonly told: (text: string) => string
   /** The same with one token for all calls, for those that have to be done soon. */
   readonly withOneToken: Effect.Effect<Connection>
 }
@@ -69,33 +73,38 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
       yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
       () => true
     )
-    const answered = (request: HttpClientRequest.HttpClientRequest) =>
+    const answered = (request: HttpClientRequest.HttpClientRequest, told: (text: string) => string) =>
       client.execute(request).pipe(
         Effect.catchAllCause((cause) =>
-          Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause))
+          Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause, told))
         ),
         Effect.bindTo("response"),
         Effect.bind("text", ({ response }) =>
           Effect.catchAllCause(response.text, (cause) =>
-            Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause))
+            Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause, told))
           )
         ),
         HttpIncomingMessage.withMaxBodySize(Option.some(longestAnswer))
       )
+    // What the last call was made with: the agent may still repeat it in an answer to the next one.
+    let secrets = options.secrets
+    const told = (text: string): string => harmless(text, secrets)
     const withTokens = (tokens: CurrentToken): Connection => ({
       address,
+      told,
       call: (method, path, { body, isGood, timeout = options.timeout } = {}) =>
         Effect.flatMap(tokens, (token) => {
-          const what = `${method} ${path}`
-          const { headers, secrets } = withToken(options, token)
+          const what = `${method} ${visible(path)}`
+          const { headers, secrets: own } = withToken(options, token)
+          secrets = own
+          const toldOf = (text: string): string => harmless(text, own)
           const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
           const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
-          const exchange = Effect.flatMap(answered(request), ({ response: { status }, text }) => {
-            const told = () => withoutSecrets(text, secrets)
-            return status === 200 || isGood?.(status, text) === true
-              ? Effect.succeed({ status, text, told, token })
-              : Effect.fail(refused(address, what, status, told()))
-          })
+          const exchange = Effect.flatMap(answered(request, toldOf), ({ response: { status }, text }) =>
+            status === 200 || isGood?.(status, text) === true
+              ? Effect.succeed({ status, text, told: () => toldOf(text), token })
+              : Effect.fail(refused(address, what, status, toldOf(text)))
+          )
           return Effect.flatMap(bounded(exchange, timeout), (exit) => exit ?? Effect.fail(late(address, what, timeout)))
         }),
       withOneToken: Effect.map(Effect.cached(tokens), withTokens)
@@ -124,25 +133,9 @@ const withToken = ({ headers, secrets }: ConnectionOptions, token: Redacted.Reda
   return { headers: { ...headers, "x-consul-token": value }, secrets: [...secrets, value] }
 }
 
-// An agent, or what stands before it, may repeat in its answer what it was sent. The longest come first, as one secret
-// may be part of another.
-const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string =>
-  secrets
-    .flatMap(formsOf)
-    .filter((form) => form !== "")
-    .sort((one, other) => other.length - one.length)
-    .reduce((left, form) => left.replaceAll(form, "<redacted>"), text)
-
-// As it is, and as it stands in JSON, where Go escapes <, > and & as well.
-const formsOf = (secret: string): ReadonlyArray<string> => {
-  const inJson = JSON.stringify(secret).slice(1, -1)
-  const unicode = (character: string) => `\\u00${character.charCodeAt(0).toString(16)}`
-  return [secret, inJson, inJson.replace(/[<>&]/g, unicode)]
-}
-
 const refused = (address: string, what: string, status: number, body: string): Trouble => ({
   reason: "Refused",
-  message: `the Consul agent at ${address} answered ${status} to ${what}: ${body.trim()}`,
+  message: `the Consul agent at ${address} answered ${status} to ${what}: ${body}`,
   status,
   body
 })
@@ -152,20 +145,27 @@ const late = (address: string, what: string, timeout: number): Trouble => ({
   message: `the Consul agent at ${address} did not answer ${what} within ${timeout} ms`
 })
 
-// The client wraps the error of Node.js together with the request, and that holds the token: only the root goes on.
-const unreachable = (what: string, all: Cause.Cause<unknown>): Trouble => {
+// The client wraps the error of Node.js together with the request, and that holds the token; and the error of Node.js may
+// hold what the agent said: of the root only the code and the message go on.
+const unreachable = (what: string, all: Cause.Cause<unknown>, told: (text: string) => string): Trouble => {
   const error = Cause.squash(all)
-  const cause = (error as { readonly cause?: unknown }).cause ?? messageOf(error)
+  const root = (error as { readonly cause?: unknown }).cause ?? error
+  const roots: ReadonlyArray<unknown> = root instanceof AggregateError ? root.errors : [root]
+  // A name with several addresses fails once for each.
+  const errors = roots.map((one) => rootOf(one, told))
+  const [first] = errors
   return {
     reason: "Unreachable",
-    message: `${what}: ${reasonOf(cause)}`,
-    cause
+    message: `${what}: ${errors.map(({ message }) => message).join(", ")}`,
+    cause: errors.length === 1 ? first : new AggregateError(errors, what)
   }
 }
 
-// A name with several addresses fails once for each.
-const reasonOf = (root: unknown): string =>
-  root instanceof AggregateError ? root.errors.map(messageOf).join(", ") : messageOf(root)
+const rootOf = (root: unknown, told: (text: string) => string): Error => {
+  const { code } = (root ?? {}) as NodeJS.ErrnoException
+  const error = new Error(told(messageOf(root)))
+  return typeof code === "string" && /^\w{1,64}$/.test(code) ? Object.assign(error, { code }) : error
+}
 
 /** Whether the agent did nothing of what it was asked for: it never heard of it, or it said no. */
 export const isWithoutEffect = ({ reason, status, cause }: Trouble): boolean => {

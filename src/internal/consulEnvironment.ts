@@ -4,7 +4,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { isBlank } from "./options.js"
+import { isBlank, shown } from "./options.js"
 
 // A variable that is empty counts as one that is not set, as with Consul's own tools; so does one that is blank.
 const variable = (name: string): Config.Config<string | undefined> =>
@@ -21,7 +21,7 @@ const flag = (name: string, fallback: boolean): Config.Config<boolean> =>
     if (value === undefined) return Either.right(fallback)
     if (/^(1|t|true)$/i.test(value)) return Either.right(true)
     if (/^(0|f|false)$/i.test(value)) return Either.right(false)
-    return Either.left(ConfigError.InvalidData([name], `${name} must be true or false, not ${value}`))
+    return Either.left(ConfigError.InvalidData([name], `${name} must be true or false, not ${shown(value)}`))
   })
 
 /** The variables, by what they say. They are made when they are wanted: to load the library is to take no time for it. */

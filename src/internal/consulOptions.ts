@@ -14,8 +14,8 @@ import { invalid, knownOnly } from "./consulTrouble.js"
 import { timerMillis } from "./duration.js"
 import { messageOf } from "./message.js"
 import { booleanOption, isBlank, ownOptions, shown } from "./options.js"
-import { plain, textOrFile } from "./secret.js"
-import { certificatesOf } from "./tls.js"
+import { described, plain, secretText, textOrFile } from "./secret.js"
+import { certificatesOf, pemTrouble } from "./tls.js"
 
 type Secret = string | Redacted.Redacted<string>
 
@@ -52,7 +52,9 @@ const textsOf = <A extends object>(given: A): A =>
   Object.fromEntries(Object.entries(given).map(([name, value]) => [name, isEmpty(value) ? undefined : value])) as A
 
 const isEmpty = (value: unknown): boolean =>
-  (typeof value === "string" || Redacted.isRedacted(value)) && isBlank(plain(value as Secret))
+  (typeof value === "string" || Redacted.isRedacted(value)) && isBlankText(plain("ConsulAgent.token", value))
+
+const isBlankText = (text: unknown): boolean => typeof text === "string" && isBlank(text)
 
 /** A duration in milliseconds. */
 export const millisOf = (name: string, given: unknown, orElse = ""): Effect.Effect<number, Trouble> => {
@@ -70,10 +72,9 @@ export const flagOf = (name: string, given: unknown, fallback: boolean): Effect.
 
 /** Where requests go for such an address. */
 export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
-  const none = (cause?: unknown) =>
+  const none = () =>
     invalid(
-      `address must be http://host:port, https://host:port, host:port or unix:///path, not ${shown(address)}`,
-      cause
+      `address must be http://host:port, https://host:port, host:port or unix:///path, not ${shownAddress(address)}`
     )
   if (typeof address !== "string") return Effect.fail(none())
   const socketPath = /^unix:\/\/(\/.+)$/.exec(address)?.[1]
@@ -96,6 +97,13 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
     catch: none
   })
 }
+
+// It may hold a password, also where it is so wrong that nobody knows what of it is one. This has no place for any.
+const shownAddress = (address: unknown): string =>
+  typeof address === "string" &&
+  /^(?:[a-z]{1,10}:)?\/{0,3}(?:\[[\da-f:.]{0,45}\]|[\w.-]{0,255})(?::\d{0,5})?\/?$/i.test(address)
+    ? shown(address)
+    : described(address)
 
 /**
  * How to trust an agent that speaks HTTPS, and how to be trusted by it. Each of `ca`, `cert` and `key` is PEM text or
@@ -139,9 +147,9 @@ export const tlsOf = (tls: AgentTls | undefined): Effect.Effect<AgentOptions, Tr
       return yield* Effect.fail(invalid("tls.cert and tls.key need each other"))
     }
     const pem = {
-      ...(ca === undefined ? {} : { ca: yield* pemOf("CA of the Consul agent", ca) }),
-      ...(cert === undefined ? {} : { cert: yield* pemOf("certificate for the Consul agent", cert) }),
-      ...(key === undefined ? {} : { key: yield* pemOf("key for the Consul agent", plain(key)) })
+      ...(ca === undefined ? {} : { ca: yield* pemOf("CA of the Consul agent", "ca", ca) }),
+      ...(cert === undefined ? {} : { cert: yield* pemOf("certificate for the Consul agent", "cert", cert) }),
+      ...(key === undefined ? {} : { key: yield* pemOf("key for the Consul agent", "key", key) })
     }
     const rejectUnauthorized = yield* flagOf("tls.verify", tls.verify, true)
     yield* usable(pem)
@@ -159,12 +167,13 @@ const usable = (pem: SecureContextOptions & { readonly ca?: string }): Effect.Ef
           const { createSecureContext } = await import("node:tls")
           createSecureContext(pem)
         },
-        catch: (cause) => invalid(`tls: the ${Object.keys(pem).join(", ")} cannot be used: ${messageOf(cause)}`, cause)
+        // Without its cause: what is thrown may repeat the key.
+        catch: (cause) => invalid(`tls: the ${Object.keys(pem).join(", ")} cannot be used: ${pemTrouble(cause)}`)
       })
 
-const pemOf = (what: string, source: string): Effect.Effect<string, Trouble> =>
+const pemOf = (what: string, option: "ca" | "cert" | "key", given: unknown): Effect.Effect<string, Trouble> =>
   Effect.tryPromise({
-    try: () => textOrFile(what, source),
+    try: () => textOrFile({ what, option: `ConsulAgent.tls.${option}`, given }),
     catch: (cause) => invalid(messageOf(cause), cause)
   })
 
@@ -173,7 +182,7 @@ export const namesOf = (name: string, serviceId: string): Effect.Effect<void, Tr
   if (typeof name !== "string" || isEmpty(name)) return Effect.fail(invalid("name must be a text that is not empty"))
   // What no path can hold, or what leads to another one: the service could be registered, and never be taken back.
   return typeof serviceId !== "string" || isEmpty(serviceId) || /^\.{1,2}$|\p{Surrogate}/u.test(serviceId)
-    ? Effect.fail(invalid(`serviceId must be a text that can stand in a path, not ${JSON.stringify(serviceId)}`))
+    ? Effect.fail(invalid(`serviceId must be a text that can stand in a path, not ${shown(serviceId)}`))
     : Effect.void
 }
 
@@ -184,16 +193,26 @@ export const headersOf = (given: {
   readonly namespace?: string | undefined
 }): Effect.Effect<Readonly<Record<string, string>>, Trouble> => {
   const { auth, namespace, token } = given
-  if (auth !== undefined && typeof plain(auth) !== "string") return Effect.fail(invalid("auth must be a text"))
-  const headers: Record<string, string> = {
-    ...(auth === undefined ? {} : { authorization: `Basic ${Buffer.from(plain(auth)).toString("base64")}` }),
-    ...(namespace === undefined ? {} : { "x-consul-namespace": namespace })
-  }
-  const all = token === undefined ? headers : { ...headers, "x-consul-token": plain(token) }
-  const wrong = Object.entries(all).find(([, value]) => typeof value !== "string" || !isHeaderValue(value))
-  return wrong === undefined
-    ? Effect.succeed(headers)
-    : Effect.fail(invalid(`${wrong[0]} is no text, or holds a character that no header can`))
+  return Effect.try({
+    try: () => {
+      if (token !== undefined) sendable("token", "x-consul-token", secretText("ConsulAgent.token", token))
+      if (namespace !== undefined) sendable("namespace", "x-consul-namespace", namespace)
+      return {
+        ...(auth === undefined ? {} : { authorization: `Basic ${base64(secretText("ConsulAgent.auth", auth))}` }),
+        ...(namespace === undefined ? {} : { "x-consul-namespace": namespace })
+      }
+    },
+    catch: (error) => invalid(messageOf(error))
+  })
+}
+
+const base64 = (text: string): string => Buffer.from(text).toString("base64")
+
+const sendable = (option: string, header: string, value: unknown): void => {
+  if (typeof value === "string" && isHeaderValue(value)) return
+  throw new RangeError(
+    `${option} (sent as ${header}) must be a text that a header can hold, but it is ${described(value)}`
+  )
 }
 
 /** Tags, none of which holds what Prometheus puts between them. */
@@ -204,9 +223,7 @@ export const tagsOf = (tags: ReadonlyArray<string> = []): Effect.Effect<Readonly
   const wrong = tags.find((tag) => tag.includes(","))
   return wrong === undefined
     ? Effect.succeed(tags)
-    : Effect.fail(
-        invalid(`the tag ${JSON.stringify(wrong)} holds a comma, by which Prometheus tells one tag from the next`)
-      )
+    : Effect.fail(invalid(`the tag ${shown(wrong)} holds a comma, by which Prometheus tells one tag from the next`))
 }
 
 // https://developer.hashicorp.com/consul/docs/services/configuration/services-configuration-reference#meta
@@ -227,11 +244,11 @@ export const metaOf = (
   if (count > mostPairs)
     return refused(`with ${own.join(" and ")} there are ${count} pairs, and at most ${mostPairs} can be`)
   for (const [key, value] of Object.entries(meta)) {
-    const named = `the key ${JSON.stringify(key)}`
+    const named = `the key ${shown(key)}`
     if (!/^[\w-]+$/.test(key)) return refused(`${named} must consist of letters, digits, _ and -`)
     if (key.length > longestKey) return refused(`${named} is longer than ${longestKey} characters`)
     if (key.startsWith("consul-")) return refused(`${named} begins with consul-, which is Consul's own`)
-    if (typeof value !== "string") return refused(`the value of ${key} must be a string`)
+    if (typeof value !== "string") return refused(`the value of ${key} must be a string, not ${shown(value)}`)
     if (Buffer.byteLength(value) > longestValue)
       return refused(`the value of ${key} is longer than ${longestValue} bytes`)
   }

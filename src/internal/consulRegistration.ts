@@ -62,7 +62,7 @@ const withoutDefects = (look: Look): Look =>
   )
 
 // Keeps the state, and tells what changed: once, however often it is found so.
-const told = (look: Look, { by, url, wanted }: Registering, state: State): Look => {
+const told = (look: Look, { by, calls, url, wanted }: Registering, state: State): Look => {
   let last: "well" | "registered" | "taken" | "failing" = state.isConfirmed ? "well" : "failing"
   let wasRegistered = state.isConfirmed
   const becomes = (next: typeof last): typeof last => {
@@ -77,7 +77,9 @@ const told = (look: Look, { by, url, wanted }: Registering, state: State): Look 
       : Effect.logWarning(`${message}; whether ${url} is registered is not known, and it goes on looking`)
   const found = (outcome: Found) => {
     if (typeof outcome !== "string") {
-      return becomes("taken") === "taken" ? Effect.void : Effect.logError(lostThePlace(wanted, outcome.takenBy))
+      return becomes("taken") === "taken"
+        ? Effect.void
+        : Effect.logError(lostThePlace(wanted, outcome.takenBy, calls.told))
     }
     const before = becomes(outcome)
     if (outcome === "well") {

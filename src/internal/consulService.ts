@@ -1,5 +1,6 @@
 /** A service as a Consul agent is told of it, and as the agent tells of it. */
 import { urlHost } from "./address.js"
+import { visible } from "./visible.js"
 
 /** Where Prometheus finds a service; without an address it is at that of the agent's node. */
 export interface Place {
@@ -68,15 +69,18 @@ export const checkId = (id: string): string => `service:${id}`
 export const isSamePlace = (one: Place, other: Place): boolean =>
   one.address === other.address && one.port === other.port
 
-/** A place, as it is told. */
-export const placeOf = ({ address, port }: Place): string =>
-  address === "" ? `port ${port} of the agent's node` : `${urlHost(address)}:${port}`
+/** How something that an agent said may be told. */
+export type Told = (text: string) => string
+
+/** A place, as it is told; `told` is for one that an agent has named. */
+export const placeOf = ({ address, port }: Place, told: Told = visible): string =>
+  address === "" ? `port ${port} of the agent's node` : told(`${urlHost(address)}:${port}`)
 
 /** In what a service is not what it should be, as phrases. */
-export const differences = (known: Known, wanted: Known): ReadonlyArray<string> =>
+export const differences = (known: Known, wanted: Known, told: Told): ReadonlyArray<string> =>
   aspects.flatMap(([aspect, of]) => {
-    const [is, should] = [of(known), of(wanted)].map((value) => JSON.stringify(value))
-    return is === should ? [] : [`${aspect} ${is} instead of ${should}`]
+    const [is, should] = [JSON.stringify(of(known)), JSON.stringify(of(wanted))]
+    return is === should ? [] : [`${aspect} ${told(is)} instead of ${visible(should)}`]
   })
 
 // Tags and metadata have no order.

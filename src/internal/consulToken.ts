@@ -1,12 +1,13 @@
 /** The token of a Consul agent, which may be another one at each call. */
-import { readFile } from "node:fs/promises"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { readBounded } from "./boundedRead.js"
 import type { Trouble } from "./consulTrouble.js"
 import { isBlank } from "./options.js"
-import { plain } from "./secret.js"
+import { looksLikePath, plain } from "./secret.js"
+import { visible } from "./visible.js"
 
 /**
  * An ACL token, or how to get it.
@@ -28,11 +29,11 @@ class TokenFileError extends Error {}
 /** The token in the file of CONSUL_HTTP_TOKEN_FILE, read anew each time. */
 export const tokenIn = (file: string): Effect.Effect<Redacted.Redacted<string>, Error> =>
   Effect.tryPromise({
-    try: async () => Redacted.make((await readFile(file, "utf8")).trim()),
+    try: async () => Redacted.make((await readBounded(file)).trim()),
     catch: (cause) => {
-      const { code } = cause as NodeJS.ErrnoException
+      const { code, isThere } = cause as NodeJS.ErrnoException & { readonly isThere?: boolean }
       // A token in the place of a path belongs in no message.
-      const named = /[./\\]/.test(file) ? `file ${file}` : "file"
+      const named = isThere === true || looksLikePath(file, true) ? `file ${visible(file)}` : "file"
       return new TokenFileError(`the ${named} of CONSUL_HTTP_TOKEN_FILE cannot be read (${code})`)
     }
   })
@@ -43,7 +44,7 @@ export const isHeaderValue = (value: string): boolean => /^[\t\x20-\x7e\x80-\xff
 /** The token for each call to the agent at that address. */
 export const tokenFor = (given: Token | undefined, address: string): CurrentToken => {
   if (given === undefined) return Effect.succeed(undefined)
-  if (!Effect.isEffect(given)) return Effect.succeed(Redacted.make(plain(given)))
+  if (!Effect.isEffect(given)) return Effect.succeed(Redacted.make(String(plain("ConsulAgent.token", given))))
   const failed = (why: string) =>
     Effect.fail<Trouble>({ reason: "Token", message: `there is no token for the Consul agent at ${address}: ${why}` })
   // Disconnected, so that one that nothing can interrupt holds up neither a call nor the shutdown. It succeeds with its exit,
@@ -53,7 +54,7 @@ export const tokenFor = (given: Token | undefined, address: string): CurrentToke
     Effect.catchAllCause((cause) => failed(reasonOf(cause))),
     Effect.flatMap((token): CurrentToken => {
       if (typeof token !== "string" && !Redacted.isRedacted(token)) return failed("the effect gave something else")
-      const text = plain(token)
+      const text = plain("ConsulAgent.token", token)
       if (typeof text !== "string") return failed("the effect gave something else")
       if (isBlank(text)) return Effect.succeed(undefined)
       return isHeaderValue(text)

@@ -1,5 +1,6 @@
 /** Options, as they were given, as numbers; one that is none is named. */
 import { timerMillis } from "./duration.js"
+import { visible } from "./visible.js"
 
 /** So many milliseconds. */
 export const durationOption = (name: string, given: unknown, fallback: string): number => {
@@ -93,6 +94,10 @@ export const knownOptions = (what: string, given: unknown, known: Readonly<Recor
   const prefix = what === "options" ? "" : `${what}.`
   for (const key of namesOf(given)) {
     if (given[key] === undefined || Object.hasOwn(known, key)) continue
+    // What is no name at all may be a value that got into its place.
+    if (!/^[\w$-]{1,64}$/.test(key)) {
+      throw new RangeError(`there is no option of ${what} that is called as one of ${key.length} characters is`)
+    }
     const meant = Object.keys(known).find((name) => isNear(key.toLowerCase(), name.toLowerCase()))
     const hint = meant === undefined ? "" : `; is ${prefix}${meant} meant?`
     throw new RangeError(`there is no option ${prefix}${key}${hint}`)
@@ -115,13 +120,20 @@ const distance = (a: string, b: string): number => {
   return row[b.length] ?? 0
 }
 
-/** What was given, as it stands in a sentence. */
+/** What was given, as it stands in a sentence: in one line, and cut where it is long. */
 export const shown = (given: unknown): string => {
-  if (typeof given === "string") return JSON.stringify(given)
+  if (typeof given === "string") return quoted(given)
   try {
-    return String(given)
+    return visible(String(given))
   } catch {
     // An object without a prototype has no text, and a method of its own can throw anything.
     return "an object"
   }
+}
+
+const longestShown = 200
+
+const quoted = (text: string): string => {
+  const cut = visible(JSON.stringify(text.slice(0, longestShown)), Number.POSITIVE_INFINITY)
+  return text.length > longestShown ? `${cut}… (${text.length} characters)` : cut
 }

@@ -5,15 +5,17 @@ import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
 import { messageOf } from "./message.js"
 import { choiceOption, durationOption, knownOptions, listOption, shown } from "./options.js"
-import { isPem, plain, textOrFile } from "./secret.js"
+import { isPem, plain, secretText, textOrFile } from "./secret.js"
 import type { TlsMaterial } from "./secureContext.js"
 import { clientCertificates, secureContext, tlsVersions } from "./secureContext.js"
+import { visible } from "./visible.js"
 
 /**
  * How to serve HTTPS. Key, certificate and authorities are each PEM text or the path of a PEM file.
  *
  * Files that change are taken up within `reloadInterval`, for the connections that come from then on; those that are open
- * stay. What cannot be used is logged as an error that names the file, once, and what was there before stays in use.
+ * stay. What cannot be used is logged as an error that names the file, once, and what was there before stays in use. Each
+ * file is a regular one of at most 4 MiB, and is given up after 5 seconds if it does not answer.
  *
  * @since 0.1.0
  * @category models
@@ -69,7 +71,8 @@ const keys = {
 export const checkedTls = (options: TlsOptions): TlsSources => {
   knownOptions("tls", options, keys)
   const { allowedNames, ca, cert, minVersion, passphrase, reloadInterval } = options
-  const key = plain(options.key)
+  // Whether it is a text is seen where it is read.
+  const key = plain("MetricsServer.tls.key", options.key) as string
   const clientCertificate = choiceOption(
     "tls.clientCertificate",
     options.clientCertificate,
@@ -86,7 +89,7 @@ export const checkedTls = (options: TlsOptions): TlsSources => {
   return {
     key,
     cert,
-    passphrase: passphrase === undefined ? undefined : plain(passphrase),
+    passphrase: passphrase === undefined ? undefined : secretText("MetricsServer.tls.passphrase", passphrase),
     ca,
     clientCertificate,
     allowedNames: allowedNames === undefined ? undefined : checkedNames(allowedNames),
@@ -106,9 +109,12 @@ const isFile = (source: string | undefined): boolean => typeof source === "strin
 
 /** Reads what was named. It rejects with an error that names the file. */
 export const readTls = async ({ key, cert, ca }: TlsSources): Promise<TlsTexts> => ({
-  key: await textOrFile("TLS key", key),
-  cert: await textOrFile("TLS certificate", cert),
-  ca: ca === undefined ? undefined : await textOrFile("TLS authorities", ca)
+  key: await textOrFile({ what: "TLS key", option: "MetricsServer.tls.key", given: key }),
+  cert: await textOrFile({ what: "TLS certificate", option: "MetricsServer.tls.cert", given: cert }),
+  ca:
+    ca === undefined
+      ? undefined
+      : await textOrFile({ what: "TLS authorities", option: "MetricsServer.tls.ca", given: ca })
 })
 
 /** Checks that they are a key, a certificate and authorities, and that they can be used together. */
@@ -118,13 +124,13 @@ export const checkTls = async (texts: TlsTexts, sources: TlsSources): Promise<Tl
   const { ca, cert, key, passphrase } = material
   // To import it makes a list of all root certificates.
   const { createSecureContext } = await import("node:tls")
-  check(`the TLS key${from(sources.key)}`, () =>
+  check(`the TLS key (tls.key)${from(sources.key)}`, () =>
     createPrivateKey(passphrase === undefined ? { key } : { key, passphrase })
   )
-  check(`the TLS certificate${from(sources.cert)}`, () => new X509Certificate(cert))
+  check(`the TLS certificate (tls.cert)${from(sources.cert)}`, () => new X509Certificate(cert))
   // OpenSSL leaves out what it cannot read, and trusts the rest.
-  if (ca !== undefined) check(`the TLS authorities${from(sources.ca ?? "")}`, () => certificatesOf(ca))
-  check(`the TLS certificate${from(sources.cert)} with its key${from(sources.key)}`, () =>
+  if (ca !== undefined) check(`the TLS authorities (tls.ca)${from(sources.ca ?? "")}`, () => certificatesOf(ca))
+  check(`the TLS certificate (tls.cert)${from(sources.cert)} with its key${from(sources.key)}`, () =>
     createSecureContext(secureContext(material))
   )
   return material
@@ -136,17 +142,29 @@ export const validUntil = ({ cert }: TlsTexts): Date => new Date(new X509Certifi
 /** The certificates in a PEM text. It throws where one of them is none, or there is none at all. */
 export const certificatesOf = (ca: string): ReadonlyArray<X509Certificate> => {
   const blocks = ca.match(/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*(-----END [^-]+-----)?/g) ?? []
-  if (blocks.length === 0) throw new Error("there is no certificate in it")
+  if (blocks.length === 0) throw new PemError("there is no certificate in it")
   return blocks.map((block) => new X509Certificate(block))
 }
 
-/** Where something was read from, as it stands in a sentence; nothing if it was given as text. */
-export const from = (source: string): string => (isPem(source) ? "" : ` in ${source}`)
+class PemError extends Error {}
+
+/** Where something was read from, as it stands in a sentence; how long it is if it was given as text. */
+export const from = (source: string): string =>
+  isPem(source) ? `, a PEM text of ${source.length} characters,` : ` in ${visible(source, 300)}`
+
+/** Why PEM text cannot be used. OpenSSL repeats nothing of it; what else is thrown might, so only its code is told. */
+export const pemTrouble = (cause: unknown): string => {
+  const message = messageOf(cause)
+  if (cause instanceof PemError || /^error:[0-9a-f]+:[^\n]{0,200}$/i.test(message)) return message
+  const { code } = (cause ?? {}) as NodeJS.ErrnoException
+  if (code === "ERR_MISSING_PASSPHRASE") return "it is encrypted, and no passphrase was given"
+  return typeof code === "string" && /^ERR_\w+$/.test(code) ? `it is not understood (${code})` : "it is not understood"
+}
 
 const check = (what: string, use: () => void): void => {
   try {
     use()
   } catch (cause) {
-    throw new Error(`${what} cannot be used: ${messageOf(cause)}`, { cause })
+    throw new Error(`${what} cannot be used: ${pemTrouble(cause)}`)
   }
 }

@@ -106,7 +106,8 @@ export const validateServerOptions = async (options: ThreadOptions = {}): Promis
 }
 
 /**
- * The salted hash of a password, for `authentication.users`; see `MetricsServer.hashPassword`.
+ * The salted hash of a password, for `authentication.users`; see `MetricsServer.hashPassword`. It rejects with a
+ * `MetricsServerError` for a password that nobody can log in with.
  *
  * @example
  * import { hashPassword } from "effect-prometheus/Promises"
@@ -116,8 +117,11 @@ export const validateServerOptions = async (options: ThreadOptions = {}): Promis
  * @since 0.1.0
  * @category constructors
  */
-export const hashPassword = (password: string | Redacted.Redacted<string>): Promise<string> =>
-  Effect.runPromise(MetricsServer.hashPassword(password))
+export const hashPassword = async (password: string | Redacted.Redacted<string>): Promise<string> => {
+  const hashed = await Effect.runPromise(Effect.either(MetricsServer.hashPassword(password)))
+  if (Either.isLeft(hashed)) throw hashed.left
+  return hashed.right
+}
 
 // What the server itself knows nothing of is left out: it refuses unknown options.
 const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions =>
