@@ -59,6 +59,7 @@ import { listener } from "./internal/listener.js"
 import { messageOf } from "./internal/message.js"
 import { contentTypes, negotiate } from "./internal/negotiation.js"
 import { without } from "./internal/options.js"
+import { withBytes } from "./internal/pace.js"
 import type { ErrorPolicy, ServeOptions } from "./internal/serving.js"
 import { onlyServing } from "./internal/serving.js"
 import type { Leaving } from "./internal/sharedRender.js"
@@ -335,9 +336,9 @@ export const webHandler = (
       scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined,
       leaving: leavingOn(request.signal)
     })
-    const response = new Response(request.method === "HEAD" ? null : new Uint8Array(body), { status, headers })
+    const copy = request.method === "HEAD" ? null : await withBytes(body, () => new Uint8Array(body))
     done?.()
-    return response
+    return new Response(copy, { status, headers })
   })
 
 const incomingOf = (bindings: unknown): object | undefined => {

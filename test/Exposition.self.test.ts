@@ -37,7 +37,7 @@ const readings = (body: string): Readonly<Record<string, number>> => {
 const scraped = (url: string) => Effect.map(get(url), ({ body }) => readings(body))
 
 const scrapes = (code: number): string => `effect_prometheus_scrapes_total ${code}`
-const causes = ["collect", "registry", "timeout", "in_flight", "stale"]
+const causes = ["collect", "registry", "timeout", "in_flight", "stale", "client_closed"]
 const errors = (cause: string): string => `effect_prometheus_scrape_errors_total ${cause}`
 /** All causes at 0 but that one. */
 const errorsBut = (one: string | undefined, count: number) =>
@@ -52,7 +52,7 @@ const atFirst = {
   "effect_prometheus_errors_total inc": 0,
   "effect_prometheus_errors_total dec": 0,
   "effect_prometheus_errors_total collect": 0,
-  ...Object.fromEntries([200, 401, 403, 429, 500, 503].map((code) => [scrapes(code), 0])),
+  ...Object.fromEntries([200, 401, 403, 429, 499, 500, 503].map((code) => [scrapes(code), 0])),
   ...errorsBut(undefined, 0),
   // The scrape that tells it.
   [inFlight]: 1,

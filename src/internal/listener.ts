@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Answer, Endpoint, Refused, Target } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 import { leaveOut } from "./leftOut.js"
+import { withBytes } from "./pace.js"
 import type { Leaving } from "./sharedRender.js"
 
 /** A server of the library's own: nobody else has a hand in what it answers. */
@@ -38,7 +39,7 @@ export const listener =
     // What can still go wrong, here or in what an application has put around the response, is nothing for it to fall for.
     answer(endpoint, question)
       .catch(() => failure)
-      .then(write)
+      .then((made) => withBytes(made.body, () => write(made)))
       .catch(() => response.destroy())
   }
 

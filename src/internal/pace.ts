@@ -117,6 +117,24 @@ export class Pace {
   }
 }
 
+/** Does one piece of work when it is its turn. */
+export const paced = async <A>(work: () => A): Promise<A> => {
+  const pace = new Pace()
+  await pace.start()
+  try {
+    return work()
+  } finally {
+    pace.stop()
+  }
+}
+
+// Who copies more bytes than this, to a socket for one, waits for a turn.
+const large = 65_536
+
+/** Does something with so many bytes, which takes its time where they are many. */
+export const withBytes = <A>({ byteLength }: Uint8Array, work: () => A): A | Promise<A> =>
+  byteLength > large ? paced(work) : work()
+
 /**
  * Calls at once, but no more than so often in a turn of the event loop; the other calls follow in the next turns, in
  * their order. Whatever comes at the same time, what else the loop has to do gets its turn. A call that is over by then

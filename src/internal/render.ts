@@ -147,12 +147,13 @@ export class Render {
   /** Writes those that can be read now, and asks those that take their time, until it is over. */
   async write(entries: ReadonlyArray<Entry>, isOver: () => boolean): Promise<void> {
     const { pace, readings } = this
-    // Those that may take their time are asked at once, so that they take it together.
+    // Those that may take their time are asked before any is waited for, so that they take it together.
     for (const entry of entries) {
       if (entry.kind !== "metric" || !entry.mayTakeTime) continue
       if (isOver()) return
       if (pace.isOver()) await pace.rest()
-      readings.begin(entry.metric)
+      // What it does at once is a piece of its own.
+      await readings.of(entry.metric)
     }
     for (const entry of entries) {
       if (isOver()) return

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer"
 import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { Progress } from "./pace.js"
-import { Pace } from "./pace.js"
+import { Pace, paced } from "./pace.js"
 import { LateError } from "./readings.js"
 import type { Entry, Failure, Readable, WrittenFamily } from "./render.js"
 import { capacityFor, Render } from "./render.js"
@@ -244,10 +244,8 @@ export class SharedRender {
   }
 
   /** A copy of the bytes of families of it, with `end` after them, in memory of its own. */
-  async copyOf(families: ReadonlyArray<WrittenFamily>, end = ""): Promise<Uint8Array> {
-    const pace = new Pace()
-    await pace.start()
-    try {
+  copyOf(families: ReadonlyArray<WrittenFamily>, end = ""): Promise<Uint8Array> {
+    return paced(() => {
       const ending = Buffer.from(end)
       const copy = Buffer.allocUnsafeSlow(families.reduce((sum, { length }) => sum + length, ending.byteLength))
       const written = this.writer.bytes()
@@ -258,9 +256,7 @@ export class SharedRender {
       }
       copy.set(ending, at)
       return copy
-    } finally {
-      pace.stop()
-    }
+    })
   }
 
   private change(): void {
