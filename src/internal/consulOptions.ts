@@ -90,8 +90,10 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
   return Effect.try({
     try: () => {
       const url = new URL(/^\w+:\/\//.test(address) ? address : `http://${address}`)
-      if (/\s|^\w+:\/(?!\/)/.test(address)) throw new Error("it is no address")
+      if (/[\s\p{Cc}]|^\w+:\/(?!\/)/u.test(address)) throw new Error("it is no address")
       if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} is not spoken`)
+      // Such as quotes that a variable has kept.
+      if (!/^(?:\[[\da-f:.]+\]|[\w.-]+)$/i.test(url.hostname)) throw new Error("it has no host")
       return { origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socket: {} }
     },
     catch: none
@@ -99,11 +101,11 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
 }
 
 // It may hold a password, also where it is so wrong that nobody knows what of it is one. This has no place for any.
+const passwordless =
+  /^(?:(?:https?|ftp|tcp|grpc|unix|consul):)?\/{0,3}(?:\[[\da-f:.]{0,45}\]|[\w.-]{0,255})(?::\d{0,5})?\/?$/i
+
 const shownAddress = (address: unknown): string =>
-  typeof address === "string" &&
-  /^(?:[a-z]{1,10}:)?\/{0,3}(?:\[[\da-f:.]{0,45}\]|[\w.-]{0,255})(?::\d{0,5})?\/?$/i.test(address)
-    ? shown(address)
-    : described(address)
+  typeof address === "string" && passwordless.test(address) ? shown(address) : described(address)
 
 /**
  * How to trust an agent that speaks HTTPS, and how to be trusted by it. Each of `ca`, `cert` and `key` is PEM text or

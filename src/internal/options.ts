@@ -95,7 +95,7 @@ export const knownOptions = (what: string, given: unknown, known: Readonly<Recor
   for (const key of namesOf(given)) {
     if (given[key] === undefined || Object.hasOwn(known, key)) continue
     // What is no name at all may be a value that got into its place.
-    if (!/^[\w$-]{1,64}$/.test(key)) {
+    if (!/^[A-Za-z][A-Za-z_-]{0,39}$/.test(key)) {
       throw new RangeError(`there is no option of ${what} that is called as one of ${key.length} characters is`)
     }
     const meant = Object.keys(known).find((name) => isNear(key.toLowerCase(), name.toLowerCase()))
