@@ -75,7 +75,13 @@ const outcomeOf = ({ end, pieces }: Sent, port: number): Promise<Outcome> =>
     })
   })
 
-const told = ["Bad request\n", "Not found\n", "Method not allowed\n"]
+const told = [
+  "Bad request\n",
+  "Not found\n",
+  "Method not allowed\n",
+  "A request may have 100 headers\n",
+  "Misdirected request: the server has no such host name (see its option allowedHosts)\n"
+]
 
 const isInFlight = /^\d+ scrapes are in flight already\n$/
 

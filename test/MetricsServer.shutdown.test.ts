@@ -110,7 +110,7 @@ for (const kind of kinds) {
         const registry = someMetrics()
         const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
         const unfinished = yield* rawConnection(server.address.port)
-        unfinished.send("GET /metrics HTTP/1.1\r\nHost: te")
+        unfinished.send("GET /metrics HTTP/1.1\r\nHost: loc")
         const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
         gauge.set({ text: "x".repeat(20_000_000) }, 1)
         const unread = yield* rawConnection(server.address.port)
@@ -209,7 +209,7 @@ for (const kind of kinds) {
               const answered = once(socket, "data")
               socket.write(requestLines("/"))
               yield* Effect.promise(() => answered)
-              socket.write("GET /metrics HTTP/1.1\r\nHost: te")
+              socket.write("GET /metrics HTTP/1.1\r\nHost: loc")
             }
             yield* get(`${tls === undefined ? "http" : "https"}://127.0.0.1:${port}/`, { ca: tls?.cert })
             yield* endsWithin(server.stop, 500 + slack)

@@ -1,7 +1,12 @@
-/** The open connections of a server: which of them is given up for another, and which has been waited for too long. */
+/**
+ * The open connections of a server: which of them is given up for another, which is read from, and which has been waited
+ * for too long. Only a request that is let in protects its connection.
+ */
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import type { Socket } from "node:net"
+import { nextTick } from "node:process"
+import { Places } from "./places.js"
 import type { Timer } from "./timer.js"
 import { clearTimeout, now, setTimeout } from "./timer.js"
 
@@ -9,6 +14,8 @@ import { clearTimeout, now, setTimeout } from "./timer.js"
 export interface Allowance {
   /** How many connections there may be. */
   readonly most: number
+  /** How much may be kept of the requests that wait on a connection that was not let in, in bytes. */
+  readonly kept: number
   /** How long an answer may take from its request until it is taken, whatever it waits for. */
   readonly whole: number
   /** How long it may take to be taken, once it is there. */
@@ -22,31 +29,45 @@ export interface Connections {
   readonly silent: () => Iterable<Socket>
   /** The connection below TLS, or the same one without it; undefined if it has been given up. */
   readonly below: (socket: Socket) => Socket | undefined
+  /** A request has come, of somebody who is let in or of somebody who is not, or not yet. */
+  readonly asked: (request: IncomingMessage, response: ServerResponse, isLetIn: boolean) => void
+  /** Who asked is let in after all. */
+  readonly letIn: (socket: Socket) => void
+  /** Calls once the answers to all requests of a connection are written: at once if none waits. */
+  readonly afterAnswers: (socket: Socket, act: () => void) => void
 }
 
-interface Connection {
+/** A connection, and what is known of it. */
+export interface Connection {
   readonly socket: Socket
   /** What its requests come on: with TLS, that is another socket, which is there after the handshake. */
   speaking: Socket | undefined
+  /** Whether its last request was let in. */
+  isLetIn: boolean
+  /** Since when it waits without being let in, in milliseconds of `now()`. */
+  since: number
   /** How many requests of it wait for their answers, or have not taken them. */
   requests: number
+  /** Roughly how much memory those requests take, in bytes. */
+  kept: number
   /** Since when there is an answer that it has not taken, in milliseconds of `now()`. */
   untakenSince: number | undefined
   late: Timer | undefined
+  afterAnswers: (() => void) | undefined
 }
 
-// So long, in milliseconds, an answer may be on its way to somebody who takes it.
-const onItsWay = 1_000
-
 // So many requests a connection may have sent before they are answered. Hardly anybody sends a second one; who sends them
-// without an end would fill the memory, because Node.js stops reading for answers that wait to be taken, but not for
-// requests that wait for their turn.
+// without an end would fill the memory: a socket that is not read from any more has a packet left that may hold many.
 const mostRequests = 16
+
+// A connection is not read from while so many of its requests wait. With one request of somebody who is let in it is, so
+// that it is noticed when the client leaves.
+const readUpTo = { stranger: 1, letIn: 2 }
 
 /**
  * Follows the connections of a server, and keeps them to what they are allowed. A new one takes the place of the one that
- * has been idle, or silent, for the longest time, or else does not take its answer, so that those who hold connections
- * open keep nobody else out. One that asks and asks without waiting for its answers is closed.
+ * is needed least (see `Places`), so that those who hold connections open keep nobody else out. One that asks and asks
+ * without waiting for its answers is closed.
  */
 export const followed = (server: HttpServer | HttpsServer, allowance: Allowance): Connections => {
   const following = new Following(allowance)
@@ -69,7 +90,6 @@ export const followed = (server: HttpServer | HttpsServer, allowance: Allowance)
     if (connection === undefined || connection.socket.destroyed) socket.destroy()
     else following.speaks(connection, socket)
   })
-  server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => following.asked(socket, response))
   // Node.js takes a connection for idle as soon as it has an answer for it, although that may not be taken yet.
   const closeIdle = server.closeIdleConnections.bind(server)
   server.closeIdleConnections = () => {
@@ -82,28 +102,31 @@ export const followed = (server: HttpServer | HttpsServer, allowance: Allowance)
 }
 
 class Following implements Connections {
-  /** Those that have not been used for the longest time come first. */
-  private readonly connections = new Set<Connection>()
+  private readonly places: Places<Connection>
   private readonly bySpeaking = new WeakMap<Socket, Connection>()
 
-  constructor(private readonly allowance: Allowance) {}
+  constructor(private readonly allowance: Allowance) {
+    this.places = new Places(allowance.most)
+  }
 
   come(socket: Socket): Connection {
     const connection: Connection = {
       socket,
       speaking: undefined,
+      isLetIn: false,
+      since: now(),
       requests: 0,
+      kept: 0,
       untakenSince: undefined,
-      late: undefined
+      late: undefined,
+      afterAnswers: undefined
     }
-    if (this.connections.size >= this.allowance.most) {
-      const leastNeeded = firstIdle(this.connections) ?? slowest(this.connections) ?? connection
-      // At once: many more may come before it tells that it is closed.
-      this.forget(leastNeeded)
-      leastNeeded.socket.destroy()
+    if (this.places.isFull) {
+      const leastNeeded = this.places.leastNeeded() ?? connection
+      this.giveUp(leastNeeded)
       if (leastNeeded === connection) return connection
     }
-    this.connections.add(connection)
+    this.places.put(connection)
     socket.on("close", () => this.forget(connection))
     return connection
   }
@@ -113,53 +136,93 @@ class Following implements Connections {
     this.bySpeaking.set(socket, connection)
   }
 
-  asked(socket: Socket, response: ServerResponse): void {
-    const connection = this.bySpeaking.get(socket)
-    if (connection === undefined || socket.destroyed || !this.connections.has(connection)) return
-    if (connection.requests >= mostRequests) {
-      // Both: what has been read already may hold many more requests, and they are on that of TLS.
-      socket.destroy()
-      connection.socket.destroy()
+  asked(request: IncomingMessage, response: ServerResponse, isLetIn: boolean): void {
+    const connection = this.known(request.socket)
+    if (connection === undefined) return
+    const size = sizeOf(request)
+    const isTooMuch = !isLetIn && connection.requests > 0 && connection.kept + size > this.allowance.kept
+    if (isTooMuch || connection.requests >= mostRequests) {
+      this.giveUp(connection)
       return
     }
     connection.requests += 1
+    connection.kept += size
+    if (connection.isLetIn && !isLetIn) connection.since = now()
+    connection.isLetIn = isLetIn
+    this.places.put(connection)
+    this.regulateSoon(connection)
     if (connection.requests === 1) this.cutIn(this.allowance.whole, connection)
     // It is there, and its turn has come.
     response.once("prefinish", () => {
-      if (!this.connections.has(connection)) return
+      if (!this.places.has(connection)) return
       connection.untakenSince = now()
       this.cutIn(this.allowance.taking, connection)
     })
-    response.once("close", () => this.answered(connection))
+    response.once("close", () => this.answered(connection, size))
+  }
+
+  letIn(socket: Socket): void {
+    const connection = this.known(socket)
+    if (connection === undefined) return
+    connection.isLetIn = true
+    this.places.put(connection)
+    this.regulateSoon(connection)
+  }
+
+  afterAnswers(socket: Socket, act: () => void): void {
+    const connection = this.known(socket)
+    if (connection === undefined || connection.requests === 0) act()
+    else {
+      connection.afterAnswers = act
+      socket.pause()
+    }
   }
 
   *all(): Iterable<Socket> {
-    for (const { socket } of this.connections) yield socket
+    for (const { socket } of this.places.all()) yield socket
   }
 
   *silent(): Iterable<Socket> {
-    for (const { socket, speaking } of this.connections) if (!speaking?.bytesRead) yield socket
+    for (const { socket, speaking } of this.places.all()) if (!speaking?.bytesRead) yield socket
   }
 
   *answering(): Iterable<Socket> {
-    for (const { requests, speaking } of this.connections) if (requests > 0 && speaking !== undefined) yield speaking
+    for (const { requests, speaking } of this.places.all()) if (requests > 0 && speaking !== undefined) yield speaking
   }
 
   below(socket: Socket): Socket | undefined {
     return this.bySpeaking.get(socket)?.socket
   }
 
-  private answered(connection: Connection): void {
+  private known(socket: Socket): Connection | undefined {
+    const connection = this.bySpeaking.get(socket)
+    return connection === undefined || socket.destroyed || !this.places.has(connection) ? undefined : connection
+  }
+
+  private answered(connection: Connection, size: number): void {
     connection.requests -= 1
+    connection.kept -= size
     connection.untakenSince = undefined
-    if (!this.connections.has(connection)) return
+    if (!this.places.has(connection)) return
+    this.regulateSoon(connection)
     if (connection.requests > 0) {
       this.cutIn(this.allowance.whole, connection)
       return
     }
     clearTimeout(connection.late)
-    this.connections.delete(connection)
-    this.connections.add(connection)
+    this.places.put(connection)
+    connection.afterAnswers?.()
+  }
+
+  // Not at once: where the end of a request is read, Node.js goes on reading whatever was paused before.
+  private regulateSoon(connection: Connection): void {
+    nextTick(() => {
+      const { afterAnswers, isLetIn, requests, speaking } = connection
+      if (speaking === undefined || speaking.destroyed) return
+      const isPaused = requests >= (isLetIn ? readUpTo.letIn : readUpTo.stranger) || afterAnswers !== undefined
+      if (isPaused) speaking.pause()
+      else if (speaking.isPaused()) speaking.resume()
+    })
   }
 
   private cutIn(milliseconds: number, connection: Connection): void {
@@ -167,26 +230,25 @@ class Following implements Connections {
     connection.late = setTimeout(() => connection.socket.destroy(), milliseconds)
   }
 
+  // At once: many more may come before it tells that it is closed. Both sockets: what has been read already may hold many
+  // more requests, and they are on that of TLS.
+  private giveUp(connection: Connection): void {
+    this.forget(connection)
+    connection.speaking?.destroy()
+    connection.socket.destroy()
+  }
+
   private forget(connection: Connection): void {
     clearTimeout(connection.late)
-    this.connections.delete(connection)
+    this.places.free(connection)
   }
 }
 
-const firstIdle = (connections: Iterable<Connection>): Connection | undefined => {
-  for (const connection of connections) if (connection.requests === 0) return connection
-  return undefined
-}
+// What each text takes beside its characters, in bytes.
+const perText = 32
 
-const slowest = (connections: Iterable<Connection>): Connection | undefined => {
-  const latest = now() - onItsWay
-  let found: Connection | undefined
-  for (const connection of connections) {
-    const { untakenSince = Number.POSITIVE_INFINITY } = connection
-    if (untakenSince < (found?.untakenSince ?? latest)) found = connection
-  }
-  return found
-}
+const sizeOf = ({ rawHeaders, url = "" }: IncomingMessage): number =>
+  rawHeaders.reduce((size, text) => size + text.length + perText, url.length)
 
 // Of a TLS connection a server first gets the socket below it. Both are between the same two ends; at one of them alone,
 // there may be several: a port of a client can be connected to two addresses of this machine.

@@ -13,8 +13,16 @@ export interface CheckedAuthentication {
   readonly openHealthPage: boolean
 }
 
-/** Why a request with that `Authorization` is not let in. It never throws. */
-export const credentialsRefusal = ({ tokens, users }: CheckedAuthentication): ((header?: string) => Refused) => {
+/** Who is let in by the `Authorization` of a request. Neither throws. */
+export interface Credentials {
+  /** Whether that is known to be right, without a password to be verified: a token, or a password that was right before. */
+  readonly knows: (header?: string) => boolean
+  /** Why a request with that is not let in. */
+  readonly refusal: (header?: string) => Refused
+}
+
+/** Those who have one of the tokens, or are one of the users. */
+export const credentials = ({ tokens, users }: CheckedAuthentication): Credentials => {
   const challenges = [
     ...(users.length > 0 ? ['Basic realm="metrics", charset="UTF-8"'] : []),
     ...(tokens.length > 0 ? ['Bearer realm="metrics"'] : [])
@@ -22,13 +30,24 @@ export const credentialsRefusal = ({ tokens, users }: CheckedAuthentication): ((
   const unauthorized = refusal(challenges)
   // RFC 6750, section 3.1; the challenge for bearers is the last one.
   const invalidToken = tokens.length > 0 ? refusal(`${challenges}, error="invalid_token"`) : unauthorized
-  const verify = passwords(users, unauthorized)
+  const { isVerified, verify } = passwords(users, unauthorized)
 
-  return (header = "") => {
-    const [, scheme = "", credentials = ""] = /^(basic|bearer) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(header) ?? []
-    if (scheme.toLowerCase() === "bearer") return isToken(tokens, credentials) ? undefined : invalidToken
-    return scheme === "" ? unauthorized : verify(Buffer.from(credentials, "base64"))
+  return {
+    knows: (header) => {
+      const { scheme, sent } = parsed(header)
+      return scheme === "bearer" ? isToken(tokens, sent) : scheme === "basic" && isVerified(Buffer.from(sent, "base64"))
+    },
+    refusal: (header) => {
+      const { scheme, sent } = parsed(header)
+      if (scheme === "bearer") return isToken(tokens, sent) ? undefined : invalidToken
+      return scheme === "" ? unauthorized : verify(Buffer.from(sent, "base64"))
+    }
   }
+}
+
+const parsed = (header = "") => {
+  const [, scheme = "", sent = ""] = /^(basic|bearer) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(header) ?? []
+  return { scheme: scheme.toLowerCase(), sent }
 }
 
 const refusal = (challenges: string): Refusal => ({
@@ -64,30 +83,51 @@ const inTurn = <A>(verify: () => Promise<A>): Promise<A> => {
   return result
 }
 
+// So many requests with the same password may wait for it to be verified, which is once: those who scrape with a password
+// that has just been changed come at the same time.
+const mostWithTheSame = 16
+
 const busy: Refusal = { status: 429, message: "Too many requests", headers: { "retry-after": "1" } }
 
-const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal): ((sent: Buffer) => Refused) => {
+interface Running {
+  readonly result: Promise<Refusal | undefined>
+  /** How many wait for it. */
+  waiting: number
+}
+
+const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal) => {
   const hashes = new Map(users.map(({ name, hash }) => [name, hash]))
   const decoyOf = decoys(users.map(({ hash }) => hash))
   const secret = randomBytes(32)
   const nobody = randomBytes(32)
   // Of each user, what was sent when it was right.
   const verified = new Map<string, Buffer>()
-  const running = new Map<string, Promise<Refusal | undefined>>()
+  const running = new Map<string, Running>()
+  const proofOf = (name: string, password: string): Buffer =>
+    createHmac("sha256", secret)
+      .update(`${name}:${preparedPassword(password)}`)
+      .digest()
+  const isProven = (name: string, proof: Buffer): boolean => timingSafeEqual(proof, verified.get(name) ?? nobody)
+  const isVerified = (sent: Buffer): boolean => {
+    const { name, password } = userOf(sent)
+    return passwordTrouble(password) === undefined && isProven(name, proofOf(name, password))
+  }
 
-  return (sent) => {
+  const verify = (sent: Buffer): Refused => {
     const { name, password } = userOf(sent)
     const known = hashes.get(name)
     const hash = known ?? decoyOf(name)
     if (passwordTrouble(password) !== undefined || hash === undefined) return unauthorized
-    const proof = createHmac("sha256", secret)
-      .update(`${name}:${preparedPassword(password)}`)
-      .digest()
-    if (timingSafeEqual(proof, verified.get(name) ?? nobody)) return undefined
+    const proof = proofOf(name, password)
+    if (isProven(name, proof)) return undefined
     // The same password, written in another way, may fit another hash.
     const key = createHmac("sha256", secret).update(sent).digest("base64")
     const joined = running.get(key)
-    if (joined !== undefined) return joined
+    if (joined !== undefined) {
+      if (joined.waiting >= mostWithTheSame) return busy
+      joined.waiting += 1
+      return joined.result
+    }
     if (verifications >= mostVerifications) return busy
     verifications += 1
     const result = inTurn(() => isOf(hash, password))
@@ -101,9 +141,10 @@ const passwords = (users: CheckedAuthentication["users"], unauthorized: Refusal)
         verifications -= 1
         running.delete(key)
       })
-    running.set(key, result)
+    running.set(key, { result, waiting: 1 })
     return result
   }
+  return { isVerified, verify }
 }
 
 const nothing = { name: "", password: "" }

@@ -31,7 +31,7 @@ export type Target = "metrics" | "health" | "nothing"
 
 /** An answer to somebody who is not let in. */
 export interface Refusal {
-  readonly status: 401 | 403 | 429
+  readonly status: 400 | 401 | 403 | 421 | 429 | 431
   readonly message: string
   readonly headers?: Readonly<Record<string, string>> | undefined
 }

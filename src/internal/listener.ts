@@ -1,6 +1,6 @@
 /** An endpoint as a listener for `node:http`. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Answer, Endpoint, Refused, Target } from "./endpoint.js"
+import type { Answer, Endpoint, Refusal, Refused, Target } from "./endpoint.js"
 import { answer } from "./endpoint.js"
 import { leaveOut } from "./leftOut.js"
 import { withBytes } from "./pace.js"
@@ -10,7 +10,7 @@ import type { Leaving } from "./sharedRender.js"
 export interface OwnServer {
   /** Whether the connection of a request is to end with its answer. */
   readonly isClosing: (request: IncomingMessage) => boolean
-  /** Why whoever asks is not let in; `undefined` if everybody is. */
+  /** Why a request is not let in; `undefined` if each is. */
   readonly refusal: ((request: IncomingMessage, target: Target) => Refused) | undefined
 }
 
@@ -33,7 +33,10 @@ export const listener =
       if (response.headersSent || response.destroyed) return
       // What an application has put around its responses may keep their bodies (a cache does).
       if (server !== undefined && done !== undefined) response.once("finish", done)
-      response.writeHead(status, server?.isClosing(request) ? { ...headers, connection: "close" } : headers)
+      response.writeHead(
+        status,
+        server === undefined ? headers : ownHeaders(headers, status, server.isClosing(request))
+      )
       response.end(question.method === "HEAD" ? undefined : body)
     }
     // What can still go wrong, here or in what an application has put around the response, is nothing for it to fall for.
@@ -52,6 +55,16 @@ const leavingOf = (response: ServerResponse): Leaving => {
   })
   return leaving
 }
+
+// A browser takes an answer for nothing but what it says it is. With a refusal the connection ends: another try costs as
+// much as the first one.
+const ownHeaders = (headers: Answer["headers"], status: number, isClosing: boolean): Answer["headers"] => ({
+  ...headers,
+  "x-content-type-options": "nosniff",
+  ...(isClosing || refusals.has(status) ? { connection: "close" } : {})
+})
+
+const refusals: ReadonlySet<number> = new Set<Refusal["status"]>([400, 401, 403, 421, 429, 431])
 
 const failure: Answer = { status: 500, headers: { "content-length": "0" }, body: new Uint8Array() }
 

@@ -41,7 +41,7 @@ interface Ended extends Outcome {
 /** A request was turned away before it became a scrape. */
 interface Refused {
   readonly tag: "Refused"
-  readonly status: 401 | 403 | 429 | 503
+  readonly status: 400 | 401 | 403 | 421 | 429 | 431 | 503
   readonly cause: ScrapeError | undefined
 }
 

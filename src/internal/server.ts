@@ -8,9 +8,12 @@ import { admission } from "./admission.js"
 import type { Connections } from "./connections.js"
 import { followed } from "./connections.js"
 import type { CheckedAuthentication } from "./credentials.js"
-import type { Endpoint } from "./endpoint.js"
+import type { Endpoint, Refusal, Target } from "./endpoint.js"
+import { hostRefusal } from "./hosts.js"
 import type { CheckedLimits } from "./limits.js"
+import type { OwnServer } from "./listener.js"
 import { listener } from "./listener.js"
+import { answerMalformed, malformed, mostHeaders } from "./malformed.js"
 import { inTurns } from "./pace.js"
 import type { TlsMaterial } from "./secureContext.js"
 import { secureContext } from "./secureContext.js"
@@ -28,6 +31,8 @@ export interface ListenOptions {
   /** Undefined: everybody is let in. */
   readonly authentication: CheckedAuthentication | undefined
   readonly limits: CheckedLimits
+  /** As `hostOf` gives them. Undefined: the default. */
+  readonly allowedHosts: ReadonlyArray<string> | undefined
 }
 
 /** A server that listens. */
@@ -61,25 +66,22 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     // Node.js knows the connections that speak HTTP, but not those that have yet to: they would outlive a close.
     const connections = followed(server, {
       most: limits.maxConnections,
+      kept: limits.maxHeaderSize,
       whole: Math.min(endpoint.scrapeTimeout + limits.requestTimeout, longestTimer),
       taking: limits.requestTimeout
     })
     const { isOutdated, renew } = renewing(server, connections, tls)
-    const isClosing = ({ socket }: IncomingMessage): boolean => closing || isOutdated(socket)
-    const answer = inTurns(
-      perTurn,
-      listener(endpoint, { isClosing, refusal: admission(tls, options.authentication) }),
-      ({ socket }) => socket.destroyed
-    )
+    const answer = answering(server, options, endpoint, connections, ({ socket }) => closing || isOutdated(socket))
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      // What was read of a connection before it was given up is of no use any more.
+      if (request.socket.destroyed) return
       response.on("close", () => {
         // A connection that ends its last request while the server closes is idle from then on.
         if (closing) server.closeIdleConnections()
       })
       answer(request, response)
     })
-    // Bodies are not asked for.
-    server.on("checkContinue", (request, response) => server.emit("request", request, response))
+    answerMalformed(server, connections)
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
         closing = true
@@ -110,26 +112,73 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     })
   })
 
+// Who is let in is answered at once, and overtakes all others: these wait for their turn, verified or refused.
+const answering = (
+  server: HttpServer | HttpsServer,
+  { allowedHosts, authentication, host, tls }: ListenOptions,
+  endpoint: Endpoint,
+  connections: Connections,
+  isClosing: OwnServer["isClosing"]
+) => {
+  const isOver = ({ socket }: IncomingMessage): boolean => socket.destroyed
+  const admitted = admission(tls, authentication)
+  const isGuarded = authentication !== undefined || tls?.clientCertificate === "required"
+  let byHost: ReturnType<typeof hostRefusal> | false = false
+  const unfit = (request: IncomingMessage): Refusal | undefined => {
+    if (byHost === false) {
+      const { address } = server.address() as AddressInfo
+      byHost = hostRefusal({ host, address, isGuarded, allowedHosts })
+    }
+    return malformed(request) ?? byHost?.(request)
+  }
+  const refusal = async (request: IncomingMessage, target: Target): Promise<Refusal | undefined> => {
+    const refused = unfit(request) ?? (await admitted?.refusal(request, target))
+    // Not so the page that is open to everybody.
+    if (refused === undefined && admitted?.knows(request) !== false) connections.letIn(request.socket)
+    return refused
+  }
+  const letIn = inTurns(perTurn, listener(endpoint, { isClosing, refusal: undefined }), isOver)
+  const others = inTurns(perTurn, listener(endpoint, { isClosing, refusal }), isOver)
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    const isLetIn = unfit(request) === undefined && admitted?.knows(request) !== false
+    connections.asked(request, response, isLetIn)
+    const answer = isLetIn ? letIn : others
+    answer(request, response)
+  }
+}
+
 // How often Node.js looks for those that take too long, in milliseconds.
 const looking = 1_000
 
 const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => {
   const { headersTimeout, maxHeaderSize, requestTimeout } = limits
   const http = {
+    // Both are refused by us, in our words.
+    requireHostHeader: false,
     maxHeaderSize,
     headersTimeout: Math.min(headersTimeout, requestTimeout),
     requestTimeout,
     connectionsCheckingInterval: Math.min(looking, headersTimeout)
   }
-  if (tls === undefined) return createServer(http)
-  return createSecureServer({
+  if (tls === undefined) return limited(createServer(http))
+  const server = createSecureServer({
     ...http,
+    // As `node:http` has it by itself.
+    allowHalfOpen: true,
     ...secureContext(tls),
     handshakeTimeout: headersTimeout,
     requestCert: tls.clientCertificate !== "none",
     rejectUnauthorized: tls.clientCertificate === "required"
   })
+  // A handshake takes much more of the server than of the client.
+  server.on("secureConnection", (socket) => socket.disableRenegotiation?.())
+  return limited(server)
 }
+
+// One more header than there may be, so that it shows. A client that has ended its side (`nc -N`) is answered, and its
+// connection ends with the answer; Node.js would end it without one.
+const limited = <A extends HttpServer>(server: A): A =>
+  Object.assign(server, { maxHeadersCount: mostHeaders + 1, httpAllowHalfOpen: true })
 
 // Those who were let in by authorities that are not the same any more come back, and are asked again. The authorities of
 // a connection are those of the time when it came: whoever is done with the handshake only now was let in by them too.

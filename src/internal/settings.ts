@@ -1,11 +1,14 @@
 /** The options of a server, checked as far as no file has to be read. */
+import { isIP } from "node:net"
 import type * as Duration from "effect/Duration"
+import { urlHost } from "./address.js"
 import type { AuthenticationOptions } from "./authentication.js"
 import { checkedAuthentication } from "./authentication.js"
 import { timerMillis } from "./duration.js"
+import { hostOf } from "./hosts.js"
 import type { ConnectionLimits } from "./limits.js"
 import { checkedLimits, knownLimits } from "./limits.js"
-import { booleanOption, isBlank, knownOptions, shown } from "./options.js"
+import { booleanOption, isBlank, knownOptions, listOption, shown } from "./options.js"
 import type { ListenOptions } from "./server.js"
 import type { ServeOptions, Serving } from "./serving.js"
 import { checkedServing, knownServing } from "./serving.js"
@@ -31,6 +34,13 @@ export interface Options extends ServeOptions, ConnectionLimits {
    * from elsewhere. Everybody else, health checks for one, gets the small page there. Default: `true`.
    */
   readonly explorer?: boolean | undefined
+  /**
+   * The host names and addresses that a request may be for, without ports; for another one it is refused with 421. Names
+   * of this machine (`localhost`, `*.localhost`, `127.0.0.0/8`, `::1`) and `host` are always among them; where the default
+   * is not any, they are the only ones, so that no website can read the metrics through a browser on this machine (DNS
+   * rebinding). Default: any unless on a loopback address without authentication.
+   */
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
   /** Default: plain HTTP. */
   readonly tls?: TlsOptions | undefined
   /** Who is let in. Default: everybody. */
@@ -90,6 +100,7 @@ const known = {
   port: true,
   path: true,
   explorer: true,
+  allowedHosts: true,
   tls: true,
   authentication: true,
   shutdownTimeout: true,
@@ -129,7 +140,8 @@ export const checkedSettings = (options: WorkerOptions): Settings => {
       port,
       tls: undefined,
       authentication: authentication === undefined ? undefined : checkedAuthentication(authentication),
-      limits: checkedLimits(options)
+      limits: checkedLimits(options),
+      allowedHosts: checkedHosts(options.allowedHosts)
     },
     sources: tls === undefined ? undefined : checkedTls(tls),
     path,
@@ -138,6 +150,19 @@ export const checkedSettings = (options: WorkerOptions): Settings => {
     grace: millis("grace"),
     staleFor: millis("staleFor")
   }
+}
+
+const checkedHosts = (given: unknown): ReadonlyArray<string> | undefined => {
+  if (given === undefined) return undefined
+  const names = listOption("allowedHosts", given, "name a host, or leave it out for the default")
+  return names.map((name) => {
+    const isName = isIP(name.replace(/^\[(.*)\]$/, "$1")) > 0 || !/[:*%[\]]/.test(name)
+    const host = isName ? hostOf(urlHost(name)) : undefined
+    if (host !== undefined && host !== "") return host
+    throw new RangeError(
+      `allowedHosts must be host names or addresses without scheme, port or *, such as "metrics.example.com", not ${shown(name)}`
+    )
+  })
 }
 
 // One that a request for it still has when its URL has been parsed: without . and .. and an empty first segment.

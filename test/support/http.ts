@@ -145,7 +145,7 @@ const raw = (socket: Socket): RawConnection => {
 
 /** A request as it stands on the wire. */
 export const requestLines = (target: string, headers = ""): string =>
-  `GET ${target} HTTP/1.1\r\nHost: test\r\n${headers}\r\n`
+  `GET ${target} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`
 
 /** Listens on that port, or on any free one, for as long as the scope lasts, and answers nothing. */
 export const listening = (port = 0): Effect.Effect<number, never, Scope.Scope> =>

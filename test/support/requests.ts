@@ -247,14 +247,14 @@ const body = fc.oneof(
       "ffffffffffffffff\r\nhello",
       "-1\r\nhello\r\n0\r\n\r\n",
       "5\r\nhello world\r\n0\r\n\r\n",
-      "0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: test\r\n\r\n"
+      "0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
     )
   ),
   often(1, bytes({ maxLength: 200 })),
   often(1, repeated("x", 30_000))
 )
 
-const host = fc.oneof(often(12, fc.constant(["Host: test"])), often(1, fc.constant([])))
+const host = fc.oneof(often(12, fc.constant(["Host: localhost"])), often(1, fc.constant([])))
 
 const lineEnd = fc.oneof(often(30, fc.constant("\r\n")), often(1, fc.constantFrom("\n", "\r", "\n\r", "")))
 
@@ -265,10 +265,10 @@ const request = fc
   )
 
 const honest = fc.constantFrom(
-  "GET /metrics HTTP/1.1\r\nHost: test\r\nAccept: application/openmetrics-text\r\n\r\n",
-  "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
-  "HEAD /metrics HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n",
-  "POST /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello"
+  "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\n\r\n",
+  "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+  "HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
+  "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
 )
 
 const burst = fc
@@ -301,7 +301,7 @@ const other = fc.oneof(
     `\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03${"*".repeat(160)}`,
     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
     "SSH-2.0-OpenSSH_9.6\r\n",
-    "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\nHost: test\r\n\r\n",
+    "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "\0\0\0\x08\x04\xd2\x16\x2f"
   ),
   bytes({ maxLength: 300 })
