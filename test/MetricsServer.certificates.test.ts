@@ -289,7 +289,7 @@ for (const kind of kinds) {
         for (const ca of [...Object.values(paths), "/nowhere/ca.pem"]) {
           const error = yield* refused(started(kind, { tls: { ...own, ca } }))
           assert.strictEqual(error.reason, "Tls")
-          assert.include(error.message, `TLS authorities in ${ca}`)
+          assert.include(error.message, `TLS authorities (tls.ca) in ${ca}`)
         }
       })
     )

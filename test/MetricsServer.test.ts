@@ -220,9 +220,9 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const server = yield* started(kind, {}, { registry: someMetrics() })
         const connection = yield* rawConnection(server.address.port)
-        connection.send(requestLines("http://metrics.example/metrics?name[]=jobs_total"))
+        connection.send(requestLines("http://localhost/metrics?name[]=jobs_total"))
         assert.include(yield* connection.received((text) => text.includes("jobs_total 3\n")), "HTTP/1.1 200 OK")
-        connection.send(requestLines("http://metrics.example/elsewhere", "Connection: close\r\n"))
+        connection.send(requestLines("http://127.0.0.1/elsewhere", "Connection: close\r\n"))
         yield* connection.closed
         assert.include(yield* connection.received(() => true), "HTTP/1.1 404 Not Found")
       })

@@ -75,11 +75,11 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       // What was read of a connection before it was given up is of no use any more.
       if (request.socket.destroyed) return
+      answer(request, response)
       response.on("close", () => {
         // A connection that ends its last request while the server closes is idle from then on.
         if (closing) server.closeIdleConnections()
       })
-      answer(request, response)
     })
     answerMalformed(server, connections)
     const close = (deadline: number): Promise<void> =>
