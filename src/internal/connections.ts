@@ -60,6 +60,10 @@ export interface Connection {
 // without an end would fill the memory: a socket that is not read from any more has a packet left that may hold many.
 const mostRequests = 16
 
+// A client that has ended its side (`nc -N`) waits for its answer for so long, in milliseconds. One that has closed its
+// connection looks the same until an answer is sent, and its scrape would keep its place.
+const halfClosed = 1_000
+
 // A connection is not read from while so many of its requests wait. With one request of somebody who is let in it is, so
 // that it is noticed when the client leaves.
 const readUpTo = { stranger: 1, letIn: 2 }
@@ -134,6 +138,10 @@ class Following implements Connections {
   speaks(connection: Connection, socket: Socket): void {
     connection.speaking = socket
     this.bySpeaking.set(socket, connection)
+    socket.once("end", () => {
+      // What it asked may still be answered, but from here it looks like one that has left.
+      if (connection.requests > 0 && connection.untakenSince === undefined) this.cutIn(halfClosed, connection)
+    })
   }
 
   asked(request: IncomingMessage, response: ServerResponse, isLetIn: boolean): void {

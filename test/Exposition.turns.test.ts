@@ -1,0 +1,363 @@
+import { setImmediate as nextTurn } from "node:timers/promises"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
+import * as Exposition from "../src/Exposition.js"
+import * as Registry from "../src/Registry.js"
+import { contentTypes } from "./support/expositions.js"
+import type { AskOptions } from "./support/http.js"
+import { eventually, get, rawConnection, requestLines } from "./support/http.js"
+import { inPatientWorker, kinds, started } from "./support/servers.js"
+
+// A piece of work is over after five milliseconds.
+const piece = 6
+
+const busy = (): void => {
+  for (const until = performance.now() + piece; performance.now() < until; );
+}
+
+/** Counts pieces of slow work, and the most of them that were done in one turn of the event loop. */
+const countingTurns = Effect.acquireRelease(
+  Effect.sync(() => {
+    const made = { pieces: 0, most: 0, isOver: false, work: () => {} }
+    let inThisTurn = 0
+    made.work = () => {
+      busy()
+      made.pieces += 1
+      inThisTurn += 1
+      made.most = Math.max(made.most, inThisTurn)
+    }
+    const turning = async (): Promise<void> => {
+      while (!made.isOver) {
+        await nextTurn()
+        inThisTurn = 0
+      }
+    }
+    void turning()
+    return made
+  }),
+  (made) =>
+    Effect.sync(() => {
+      made.isOver = true
+    })
+)
+
+const families = ["one_total", "two_total", "three_total", "four_total"]
+
+/** Counters each of which has labels that say slowly what they are: the first of every piece of 256 series. */
+const slowLabels = (work: () => void): PromRegistry => {
+  const registry = new PromRegistry()
+  for (const name of families) {
+    const counter = new Counter({ name, help: "h", labelNames: ["place"], registers: [registry] })
+    for (let place = 0; place < 1_024; place += 1) {
+      const slow = {
+        toString: () => {
+          work()
+          return `slow ${place}`
+        }
+      }
+      counter.inc({ place: (place % 256 === 0 ? slow : place) as never })
+    }
+  }
+  return registry
+}
+
+const collectors =
+  (collect: (work: () => void) => Promise<void> | void) =>
+  (work: () => void): PromRegistry => {
+    const registry = new PromRegistry()
+    for (let place = 0; place < 8; place += 1) {
+      new Gauge({
+        name: `${families[place] ?? `collected_${place}`}`,
+        help: "h",
+        registers: [registry],
+        collect: () => collect(work)
+      })
+    }
+    return registry
+  }
+
+const slow: ReadonlyArray<{ readonly title: string; readonly make: (work: () => void) => PromRegistry }> = [
+  { title: "labels that are slow", make: slowLabels },
+  { title: "collectors that block", make: collectors((work) => work()) },
+  {
+    title: "asynchronous collectors that block at once",
+    make: collectors(async (work) => {
+      work()
+    })
+  },
+  {
+    title: "asynchronous collectors that block after a promise",
+    make: collectors(async (work) => {
+      await Promise.resolve()
+      work()
+    })
+  },
+  {
+    title: "collectors that throw",
+    make: collectors((work) => {
+      work()
+      throw new Error("no")
+    })
+  }
+]
+
+const openMetrics = { accept: contentTypes.openmetrics }
+
+type Request = readonly [query: string, options?: AskOptions]
+
+const many = (count: number, each: (index: number) => Request): ReadonlyArray<Request> =>
+  Array.from({ length: count }, (_, index) => each(index))
+
+const timeout = (seconds: number): AskOptions => ({
+  headers: { "x-prometheus-scrape-timeout-seconds": String(seconds) }
+})
+
+const asks: ReadonlyArray<{ readonly title: string; readonly requests: ReadonlyArray<Request> }> = [
+  { title: "one scrape", requests: [[""]] },
+  { title: "24 that ask for the same", requests: many(24, () => [""]) },
+  { title: "24 with a timeout of their own", requests: many(24, (index) => ["", timeout(20 + index / 10)]) },
+  {
+    title: "24 with names of which one is unknown",
+    requests: many(24, (index) => [`?${families.map((name) => `name[]=${name}`).join("&")}&name[]=unknown_${index}`])
+  },
+  {
+    title: "24 with different families",
+    requests: many(24, (index) => [
+      `?name[]=x${families.map((name, at) => ((index >> at) % 2 === 1 ? `&name[]=${name}` : "")).join("")}`
+    ])
+  },
+  {
+    title: "24 in two formats, some with gzip, some as HEAD",
+    requests: many(24, (index) => [
+      "",
+      {
+        method: index % 5 === 0 ? "HEAD" : "GET",
+        headers: { ...(index % 2 === 0 ? openMetrics : {}), ...(index % 3 === 0 ? { "accept-encoding": "gzip" } : {}) }
+      }
+    ])
+  }
+]
+
+describe("No turn of the event loop has more than a piece of the work", () => {
+  for (const kind of kinds) {
+    for (const { make, title } of slow) {
+      for (const { requests, title: asked } of asks) {
+        it.scopedLive(`for ${asked}, with ${title}, from a server ${kind.name}`, () =>
+          Effect.gen(function* () {
+            const turns = yield* countingTurns
+            const registry = make(() => turns.work())
+            const server = yield* started(kind, { onError: "continue" }, { registry })
+            yield* get(server.url)
+            turns.pieces = 0
+            turns.most = 0
+            const answers = yield* Effect.all(
+              requests.map(([query, options]) => get(`${server.url}${query}`, options)),
+              { concurrency: "unbounded" }
+            )
+            for (const { status } of answers) assert.strictEqual(status, 200)
+            if (make !== slowLabels) assert.isAbove(turns.pieces, 0)
+            assert.isAtMost(turns.most, 1)
+          })
+        )
+      }
+    }
+  }
+
+  it.scopedLive("for 24 expositions that an application renders itself", () =>
+    Effect.gen(function* () {
+      const turns = yield* countingTurns
+      const registry = slowLabels(() => turns.work())
+      yield* Effect.promise(() => nextTurn())
+      turns.pieces = 0
+      turns.most = 0
+      const rendered = Effect.provideService(Exposition.render(), Registry.Registry, registry)
+      yield* Effect.all(
+        Array.from({ length: 24 }, () => rendered),
+        { concurrency: "unbounded" }
+      )
+      assert.isAbove(turns.pieces, 16)
+      assert.isAtMost(turns.most, 1)
+    })
+  )
+})
+
+/** A registry that counts how often it was rendered. */
+const counted = () => {
+  const registry = new PromRegistry()
+  for (const name of families) new Counter({ name, help: "h", registers: [registry] }).inc()
+  const made = { registry, renders: 0 }
+  const metricsOf = registry.getMetricsAsArray.bind(registry)
+  registry.getMetricsAsArray = () => {
+    made.renders += 1
+    return metricsOf()
+  }
+  return made
+}
+
+describe("One render answers", () => {
+  for (const kind of kinds) {
+    for (const { requests, title } of asks.slice(1)) {
+      it.scopedLive(`${title}, on one connection to a server ${kind.name}`, () =>
+        Effect.gen(function* () {
+          const made = counted()
+          const server = yield* started(kind, {}, { registry: made.registry })
+          yield* get(server.url)
+          made.renders = 0
+          const pipelined = requests.slice(0, 14)
+          const connection = yield* rawConnection(server.address.port)
+          connection.send(
+            pipelined
+              .map(([query, { headers = {} } = {}]) => {
+                const lines = Object.entries(headers).filter(([name]) => name !== "accept-encoding")
+                return requestLines(`/metrics${query}`, lines.map(([name, value]) => `${name}: ${value}\r\n`).join(""))
+              })
+              .join("")
+          )
+          yield* connection.received((text) => text.split("HTTP/1.1 200 OK").length > pipelined.length)
+          // One for each format.
+          assert.isAtMost(made.renders, 2)
+        })
+      )
+    }
+  }
+
+  it.scopedLive("each with the families, the format and the errors that it asked for", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      for (const name of families) new Counter({ name, help: "h", registers: [registry] }).inc()
+      new Gauge({
+        name: "broken",
+        help: "h",
+        registers: [registry],
+        collect: () => {
+          throw new Error("no")
+        }
+      })
+      const server = yield* started(inPatientWorker, {}, { registry })
+      const subsets = Array.from({ length: 16 }, (_, bits) => families.filter((_, at) => (bits >> at) % 2 === 1))
+      const answers = yield* Effect.all(
+        subsets.flatMap((names) => {
+          const query = `?name[]=x${names.map((name) => `&name[]=${name}`).join("")}`
+          return [
+            get(`${server.url}${query}`),
+            get(`${server.url}${query}`, { headers: openMetrics }),
+            get(`${server.url}${query}&name[]=broken`)
+          ]
+        }),
+        { concurrency: "unbounded" }
+      )
+      for (const [index, names] of subsets.entries()) {
+        const [text, open, failed] = answers.slice(3 * index)
+        const samples = (body = ""): ReadonlyArray<string> =>
+          body.split("\n").filter((line) => line !== "" && !line.startsWith("#") && !line.includes("_age_seconds"))
+        assert.deepStrictEqual(
+          samples(text?.body),
+          names.map((name) => `${name} 1`)
+        )
+        assert.deepStrictEqual(samples(open?.body), samples(text?.body))
+        assert.isTrue(open?.body.endsWith("# EOF\n"))
+        assert.strictEqual(failed?.status, 500)
+        assert.strictEqual(failed?.body, "collecting broken failed\n")
+      }
+    })
+  )
+})
+
+describe("Clients that leave", () => {
+  for (const kind of kinds) {
+    for (const where of ["", "?name[]=late", "?name[]=late&name[]=x"]) {
+      it.scopedLive(`give back their places at once, having asked for /metrics${where} of a server ${kind.name}`, () =>
+        Effect.gen(function* () {
+          const registry = new PromRegistry()
+          let release = (): void => {}
+          let isHeld = false
+          let asked = 0
+          new Gauge({
+            name: "late",
+            help: "h",
+            registers: [registry],
+            collect: async () => {
+              if (!isHeld) return
+              asked += 1
+              await new Promise<void>((resolve) => {
+                release = resolve
+              })
+            }
+          })
+          new Counter({ name: "quick_total", help: "h", registers: [registry] })
+          const server = yield* started(kind, {}, { registry })
+          isHeld = true
+          const inFlight = (count: number) =>
+            eventually(`${count} scrapes are in flight`, async () => {
+              const { values } = await (registry.getSingleMetric("effect_prometheus_scrapes_in_flight") as Gauge).get()
+              return values[0]?.value === count
+            })
+          for (let round = 0; round < 3; round += 1) {
+            const connections = yield* Effect.replicateEffect(rawConnection(server.address.port), 64)
+            for (const { send } of connections) send(requestLines(`/metrics${where}`))
+            yield* inFlight(64)
+            assert.strictEqual((yield* get(`${server.url}?name[]=quick_total`)).status, 503)
+            for (const { socket } of connections) socket.destroy()
+            yield* inFlight(0)
+            const { body, status } = yield* get(
+              `${server.url}?name[]=quick_total&name[]=effect_prometheus_scrapes_total`
+            )
+            assert.strictEqual(status, 200)
+            assert.include(body, `effect_prometheus_scrapes_total{code="499"} ${64 * (round + 1)}\n`)
+          }
+          // It hangs once, whoever has asked.
+          assert.strictEqual(asked, 1)
+          isHeld = false
+          release()
+          assert.strictEqual((yield* get(server.url)).status, 200)
+        })
+      )
+    }
+  }
+
+  const handlers = ["webHandler", "nodeListener"] as const
+  for (const name of handlers) {
+    it.scopedLive(`give back their places at once in an application with ${name}`, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        let isHeld = true
+        new Gauge({
+          name: "late",
+          help: "h",
+          registers: [registry],
+          collect: () => (isHeld ? new Promise<void>(() => {}) : undefined)
+        })
+        new Counter({ name: "quick_total", help: "h", registers: [registry] })
+        const provided = Effect.provideService(Registry.Registry, registry)
+        if (name === "webHandler") {
+          const handler = yield* provided(Exposition.webHandler())
+          const controllers = Array.from({ length: 64 }, () => new AbortController())
+          const waiting = controllers.map(({ signal }) => handler(new Request("http://localhost/", { signal })))
+          const quick = (): Promise<Response> => handler(new Request("http://localhost/?name[]=quick_total"))
+          assert.strictEqual((yield* Effect.promise(quick)).status, 503)
+          for (const controller of controllers) controller.abort()
+          yield* Effect.promise(() => Promise.allSettled(waiting))
+          assert.strictEqual((yield* Effect.promise(quick)).status, 200)
+        } else {
+          const { createServer } = yield* Effect.promise(() => import("node:http"))
+          const listener = yield* provided(Exposition.nodeListener())
+          const server = yield* Effect.acquireRelease(
+            Effect.async<ReturnType<typeof createServer>>((resume) => {
+              const made = createServer(listener).listen(0, "127.0.0.1", () => resume(Effect.succeed(made)))
+            }),
+            (made) => Effect.sync(() => void made.close())
+          )
+          const { port } = server.address() as { readonly port: number }
+          const connections = yield* Effect.replicateEffect(rawConnection(port), 64)
+          for (const { send } of connections) send(requestLines("/"))
+          const quick = `http://127.0.0.1:${port}/?name[]=quick_total`
+          yield* eventually("all places are taken", async () => (await fetch(quick)).status === 503)
+          for (const { socket } of connections) socket.destroy()
+          yield* eventually("there are places again", async () => (await fetch(quick)).status === 200)
+        }
+        isHeld = false
+      })
+    )
+  }
+})
