@@ -21,8 +21,8 @@ interface Ranked {
   readonly sample: Sample
 }
 
-// How many points come back at once, as long as none of them is large.
-const pieceSize = 32
+// About how many samples come back at once, as long as no point alone has more.
+const pieceSize = 512
 
 /** The samples to write, in pieces. None comes back before all have been read: those of a point need not be together. */
 export function* pointsOf(
@@ -39,8 +39,9 @@ export function* pointsOf(
   }
   const sound = isHistogram ? soundHistogram : soundSummary
   const { all } = points
-  for (let start = 0; start < all.length; start += pieceSize) {
-    yield all.slice(start, start + pieceSize).flatMap((point) => sound(point, name, style))
+  for (let start = 0, end = 0; start < all.length; start = end) {
+    for (let size = 0; end < all.length && size < pieceSize; end += 1) size += (all[end]?.ranked.length ?? 0) + 2
+    yield all.slice(start, end).flatMap((point) => sound(point, name, style))
   }
 }
 
@@ -219,7 +220,8 @@ const sumAndCount = (
     withValue(sum, sumValue),
     ...(count === undefined ? [{ ...sum, metricName: `${name}_count`, value: total }] : counted)
   ]
-  const rule = sumRule(sumValue, Math.min(...ranked.map(({ rank }) => rank)))
+  const lowest = ranked.reduce((least, { rank }) => Math.min(least, rank), Number.POSITIVE_INFINITY)
+  const rule = sumRule(sumValue, lowest)
   if (rule === undefined || !isIn(format, rule)) return both
   leaveOut(name, rule)
   return []

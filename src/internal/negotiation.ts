@@ -16,7 +16,7 @@ const mediaTypes: { readonly [F in Format]: { readonly type: string; readonly ve
 
 interface Range {
   readonly value: string
-  readonly parameters: ReadonlyMap<string, string>
+  readonly version: string | undefined
   readonly quality: number
   readonly position: number
 }
@@ -51,8 +51,8 @@ const preference = (ranges: ReadonlyArray<Range>, format: Format): Range | undef
   const wildcard = `${type.slice(0, type.indexOf("/"))}/*`
   const ofType = ranges.filter((range) => range.value === type)
   const candidates = [
-    ofType.filter(({ parameters }) => parameters.get("version") === version),
-    ofType.filter(({ parameters }) => !parameters.has("version")),
+    ofType.filter((range) => range.version === version),
+    ofType.filter((range) => range.version === undefined),
     ranges.filter((range) => range.value === wildcard),
     ranges.filter((range) => range.value === "*/*")
   ]
@@ -61,30 +61,111 @@ const preference = (ranges: ReadonlyArray<Range>, format: Format): Range | undef
     ?.reduce((best, range) => (range.quality > best.quality ? range : best))
 }
 
-const parse = (header: string | undefined): ReadonlyArray<Range> => {
-  if (header === undefined) return []
-  return split(header, ",").flatMap((part, position) => {
-    const [value = "", ...rest] = split(part, ";").map((piece) => piece.trim())
-    const parameters = new Map(rest.map(parameter))
-    const quality = parseQuality(parameters.get("q"))
-    return quality === undefined ? [] : [{ value: value.toLowerCase(), parameters, quality, position }]
-  })
+// Those that are asked for by somebody here.
+const known: ReadonlySet<string> = new Set([
+  ...["text/plain", "text/html", "text/*", "application/openmetrics-text", "application/*", "*/*"],
+  ...["gzip", "x-gzip", "*"]
+])
+const lengths: ReadonlySet<number> = new Set([...known].map(({ length }) => length))
+
+/** A range as it is read: places in the header, of which text is made once it is over. */
+interface Draft {
+  readonly value: string
+  quality: Place | undefined
+  version: Place | undefined
 }
 
-// At each separator that does not stand in a quoted string.
-const split = (text: string, separator: "," | ";"): ReadonlyArray<string> =>
-  text.match(separator === "," ? /(?:"(?:\\.|[^"\\])*"?|[^,"])+/g : /(?:"(?:\\.|[^"\\])*"?|[^;"])+/g) ?? []
+type Place = readonly [start: number, end: number]
 
-const parameter = (text: string): readonly [string, string] => {
-  const [name = "", ...value] = text.split("=")
-  return [
-    name.trim().toLowerCase(),
-    value
-      .join("=")
-      .trim()
-      .replace(/^"(.*)"$/, "$1")
-  ]
+// A header can have thousands of ranges and parameters, and everybody may send one. It is gone through once, and text is
+// made of what matters alone.
+const parse = (header = ""): ReadonlyArray<Range> => {
+  const ranges: Array<Range> = []
+  let position = 0
+  let start = 0
+  let isBegun = false
+  let draft: Draft | undefined
+  for (let at = 0; at <= header.length; ) {
+    const end = endOfPart(header, at)
+    if (end > at && isBegun && draft !== undefined) readParameter(draft, header, at, end)
+    else if (end > at && !isBegun) {
+      draft = draftOf(header, at, end)
+      isBegun = true
+    }
+    at = end + 1
+    if (end < header.length && header.charCodeAt(end) !== comma) continue
+    const range = draft && rangeOf(draft, header, position)
+    if (range !== undefined) ranges.push(range)
+    if (end > start) position += 1
+    draft = undefined
+    isBegun = false
+    start = at
+  }
+  return ranges
 }
+
+const quote = 34
+const comma = 44
+const semicolon = 59
+const equals = 61
+const backslash = 92
+
+// Where the next separator is that does not stand in a quoted string, or the end.
+const endOfPart = (header: string, from: number): number => {
+  let isQuoted = false
+  for (let at = from; at < header.length; at += 1) {
+    const code = header.charCodeAt(at)
+    if (code === quote) isQuoted = !isQuoted
+    else if (isQuoted && code === backslash) at += 1
+    else if (!isQuoted && (code === comma || code === semicolon)) return at
+  }
+  return header.length
+}
+
+const isBlank = (code: number): boolean => code === 32 || code === 9
+
+const afterBlanks = (header: string, from: number, to: number): number => {
+  let at = from
+  while (at < to && isBlank(header.charCodeAt(at))) at += 1
+  return at
+}
+
+const beforeBlanks = (header: string, from: number, to: number): number => {
+  let at = to
+  while (at > from && isBlank(header.charCodeAt(at - 1))) at -= 1
+  return at
+}
+
+const draftOf = (header: string, from: number, to: number): Draft | undefined => {
+  const start = afterBlanks(header, from, to)
+  const end = beforeBlanks(header, start, to)
+  const value = lengths.has(end - start) ? header.slice(start, end).toLowerCase() : ""
+  return known.has(value) ? { value, quality: undefined, version: undefined } : undefined
+}
+
+const names = { quality: "q", version: "version" } as const
+
+const readParameter = (draft: Draft, header: string, from: number, to: number): void => {
+  const start = afterBlanks(header, from, to)
+  const field = header.charCodeAt(start) === 113 || header.charCodeAt(start) === 81 ? "quality" : "version"
+  const nameEnd = start + names[field].length
+  const after = afterBlanks(header, nameEnd, to)
+  if (nameEnd > to || (after < to && header.charCodeAt(after) !== equals)) return
+  if (field === "version" && header.slice(start, nameEnd).toLowerCase() !== names.version) return
+  draft[field] = [Math.min(after + 1, to), to]
+}
+
+const rangeOf = ({ quality, value, version }: Draft, header: string, position: number): Range | undefined => {
+  const weight = parseQuality(quality && textAt(header, quality))
+  if (weight === undefined) return undefined
+  return { value, version: version && textAt(header, version), quality: weight, position }
+}
+
+const textAt = (header: string, [start, end]: Place): string =>
+  header
+    .slice(start, end)
+    .trim()
+    .replace(/^"(.*)"$/, "$1")
 
 // A weight that is none makes the range one that nobody can have meant.
 const parseQuality = (text: string | undefined): number | undefined => {

@@ -105,7 +105,10 @@ export const knownOptions = (what: string, given: unknown, known: Readonly<Recor
 }
 
 // At most a letter in four is other, missing or too much.
-const isNear = (a: string, b: string): boolean => distance(a, b) <= Math.max(a.length, b.length) / 4
+const isNear = (a: string, b: string): boolean => {
+  const most = Math.max(a.length, b.length) / 4
+  return Math.abs(a.length - b.length) <= most && distance(a, b) <= most
+}
 
 const distance = (a: string, b: string): number => {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)

@@ -20,6 +20,8 @@ export interface Point {
 /** The observations of a histogram or a summary. */
 export interface Distribution {
   points: Array<Point>
+  /** Whether the points are in the order of their bounds, which they nearly always come in. */
+  isInOrder: boolean
   sum: number
   firstSum: number
 }
@@ -193,7 +195,7 @@ export class Store implements Sink {
     const isDistribution = family.kind === "histogram" || family.kind === "summary"
     const own = isDistribution ? labels.filter(([label]) => label !== bounds[family.kind]) : labels
     const series = this.series(family, own, isDistribution)
-    if (typeof part === "object") inserted(series.distribution?.points ?? [], part)
+    if (typeof part === "object" && series.distribution !== undefined) added(series.distribution, part)
     if (part === "sum" && series.distribution !== undefined) series.distribution.firstSum = first
     if (part === "value" || part === "count") Object.assign(series, { first, previous: value })
     const slot: Slot = { family, series, part, seen: 0 }
@@ -205,7 +207,9 @@ export class Store implements Sink {
     const text = labels.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(",")
     const known = family.series.get(text)
     if (known !== undefined) return known
-    const distribution = isDistribution ? { points: [], sum: Number.NaN, firstSum: Number.NaN } : undefined
+    const distribution = isDistribution
+      ? { points: [], isInOrder: true, sum: Number.NaN, firstSum: Number.NaN }
+      : undefined
     const fresh: Series = {
       ...{ labels, text: searched(labels), value: Number.NaN, previous: Number.NaN, first: Number.NaN },
       ...{ rate: Number.NaN, hasChanged: this.looks > 1, seen: this.looks, history: undefined, distribution }
@@ -268,7 +272,8 @@ export class Store implements Sink {
   }
 
   private followSeries(series: Series, isGauge: boolean): void {
-    const { previous, rate: before, value } = series
+    const { distribution, previous, rate: before, value } = series
+    if (distribution !== undefined) sorted(distribution)
     const isChanged = !Object.is(value, previous)
     // One that has become less began anew.
     const isAnew = value < previous
@@ -320,11 +325,23 @@ const partOf = (kind: Kind, suffix: string, labels: Labels, seen: Omit<Point, "b
   return bound === undefined ? undefined : { bound, ...seen }
 }
 
-// In order, which they nearly always come in.
-const inserted = (points: Array<Point>, point: Point): void => {
-  let index = points.length
-  while (index > 0 && (points[index - 1] as Point).bound > point.bound) index -= 1
-  points.splice(index, 0, point)
+const added = (distribution: Distribution, point: Point): void => {
+  const last = distribution.points.at(-1)
+  if (last !== undefined && byBound(last, point) > 0) distribution.isInOrder = false
+  distribution.points.push(point)
+}
+
+// Once for all that came: to put each in its place would take the longer the more there are.
+const sorted = (distribution: Distribution): void => {
+  if (distribution.isInOrder) return
+  distribution.points.sort(byBound)
+  distribution.isInOrder = true
+}
+
+// What is no number comes last.
+const byBound = ({ bound: one }: Point, { bound: other }: Point): number => {
+  if (one < other) return -1
+  return one > other ? 1 : Number(Number.isNaN(one)) - Number(Number.isNaN(other))
 }
 
 const described = (family: Family, help: string): void => {
