@@ -38,6 +38,7 @@ import { messageOf } from "./internal/message.js"
 import { durationOption, knownOptions, shown } from "./internal/options.js"
 import type { Classes } from "./internal/registered.js"
 import { checkNames, familyOn, newMetric, ownMetricOn } from "./internal/registered.js"
+import { readable } from "./internal/registeredMetrics.js"
 import type { ScrapeValue } from "./internal/scrapeValue.js"
 import { ScrapeValues } from "./internal/scrapeValue.js"
 import type { OwnMetricName, Usable } from "./internal/selfMetrics.js"
@@ -335,7 +336,8 @@ const familyOf = (type: Family["type"], options: AnyOptions): Family => {
   }
 }
 
-const registryError = (options: unknown, cause: unknown): RegistryError => {
+const registryError = (options: unknown, thrown: unknown): RegistryError => {
+  const cause = readable(thrown)
   const name = (options as { readonly name?: unknown } | null | undefined)?.name
   const metric = typeof name === "string" ? name : shown(name)
   const isOption = cause instanceof RangeError

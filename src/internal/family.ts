@@ -1,5 +1,6 @@
 /** What a metric is made from, whichever client it is made with: whether it can be, and whether it is there already. */
 import { isFreeLabelName } from "./labelText.js"
+import { messageOf } from "./message.js"
 import { isMetricName } from "./nameConflicts.js"
 import { booleanOption, countOption, shown } from "./options.js"
 
@@ -120,8 +121,17 @@ const mark = (metric: object, key: symbol, value: unknown): void => {
 
 /** Throws a `ClashError` that names what differs, if what the registry has by that name is another metric. */
 export const checkExisting = (existing: unknown, family: Family): void => {
-  const difference = differenceOf(existing, family)
+  const difference = readDifference(existing, family)
   if (difference !== undefined) throw new ClashError(difference)
+}
+
+// Any property of what an application has put there may throw.
+const readDifference = (existing: unknown, family: Family): string | undefined => {
+  try {
+    return differenceOf(existing, family)
+  } catch (error) {
+    return `the registry has something by the name ${family.name} that cannot be read: ${messageOf(error)}`
+  }
 }
 
 const differenceOf = (existing: unknown, { type, name, labelNames, ...rest }: Family): string | undefined => {
