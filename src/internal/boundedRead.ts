@@ -67,8 +67,10 @@ const textOf = async (path: string, isLate: () => boolean): Promise<string> => {
   }
 }
 
-// Deno knows no such flag.
-const flags = "Deno" in globalThis ? "r" : constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+// A file that becomes a pipe in between is not waited for either. Other runtimes than Node.js take no such flags everywhere,
+// and Windows has none.
+const isNode = !("Deno" in globalThis) && !("Bun" in globalThis)
+const flags = isNode ? constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) : "r"
 
 const statOf = (path: string): Promise<Kind> => stat(path).catch(failed)
 

@@ -93,7 +93,7 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
       if (/[\s\p{Cc}]|^\w+:\/(?!\/)/u.test(address)) throw new Error("it is no address")
       if (url.protocol !== "http:" && url.protocol !== "https:") throw new Error(`${url.protocol} is not spoken`)
       // Such as quotes that a variable has kept.
-      if (!/^(?:\[[\da-f:.]+\]|[\w.-]+)$/i.test(url.hostname)) throw new Error("it has no host")
+      if (!/^(?:\[[\da-f:.]+\]|[\w.-]{1,255})$/i.test(url.hostname)) throw new Error("it has no host")
       return { origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socket: {} }
     },
     catch: none
