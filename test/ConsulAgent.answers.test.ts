@@ -1,4 +1,4 @@
-/** What is told of an agent's answer, and of texts in options: one short line. */
+/** What is shown of an agent's answer, and of texts in options: one short line. */
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
@@ -20,49 +20,49 @@ interface Row {
   readonly title: string
   readonly body: string | Buffer
   /** What is left of it. Where it is cut: with what it begins. */
-  readonly told: string
+  readonly shown: string
   readonly isCut?: true
 }
 
 const rows: ReadonlyArray<Row> = [
-  { title: "as Consul answers", body: "No cluster leader\n", told: "No cluster leader" },
-  { title: "nothing", body: "", told: "" },
-  { title: "lines alone", body: "\r\n\n", told: "" },
+  { title: "as Consul answers", body: "No cluster leader\n", shown: "No cluster leader" },
+  { title: "nothing", body: "", shown: "" },
+  { title: "lines alone", body: "\r\n\n", shown: "" },
   {
     title: "lines, one of them forged",
     body: 'denied\r\nlevel=INFO message="all is well"',
-    told: 'denied level=INFO message="all is well"'
+    shown: 'denied level=INFO message="all is well"'
   },
-  { title: "the escapes of a terminal", body: "\u001b[31mdenied\u001b[0m\u001b[2J!", told: "denied!" },
-  { title: "the title of a window", body: "denied\u001b]0;owned\u0007!", told: "denied ]0;owned !" },
-  { title: "C1 control characters", body: "denied\u009b31m!", told: "denied 31m!" },
-  { title: "NUL and backspaces", body: "denied\0\b\b\bok", told: "denied ok" },
-  { title: "text from right to left", body: "denied \u202eko\u202c", told: "denied  ko" },
-  { title: "separators of lines", body: "denied\u2028and\u2029so", told: "denied and so" },
-  { title: "letters of all kinds", body: "zurückgewiesen 拒否 🚫", told: "zurückgewiesen 拒否 🚫" },
-  { title: "bytes that are no text", body: Buffer.from([0xff, 0xfe, 0x41]), told: "��A" },
-  { title: "a mebibyte", body: "x".repeat(1_000_000), told: "x".repeat(500), isCut: true },
-  { title: "a mebibyte of line ends", body: "\n".repeat(1_000_000), told: "", isCut: true },
+  { title: "the escapes of a terminal", body: "\u001b[31mdenied\u001b[0m\u001b[2J!", shown: "denied!" },
+  { title: "the title of a window", body: "denied\u001b]0;owned\u0007!", shown: "denied ]0;owned !" },
+  { title: "C1 control characters", body: "denied\u009b31m!", shown: "denied 31m!" },
+  { title: "NUL and backspaces", body: "denied\0\b\b\bok", shown: "denied ok" },
+  { title: "text from right to left", body: "denied \u202eko\u202c", shown: "denied  ko" },
+  { title: "separators of lines", body: "denied\u2028and\u2029so", shown: "denied and so" },
+  { title: "letters of all kinds", body: "zurückgewiesen 拒否 🚫", shown: "zurückgewiesen 拒否 🚫" },
+  { title: "bytes that are no text", body: Buffer.from([0xff, 0xfe, 0x41]), shown: "��A" },
+  { title: "a mebibyte", body: "x".repeat(1_000_000), shown: "x".repeat(500), isCut: true },
+  { title: "a mebibyte of line ends", body: "\n".repeat(1_000_000), shown: "", isCut: true },
   {
     title: "a mebibyte with the token at its end",
     body: "y".repeat(900_000) + token,
-    told: "y".repeat(500),
+    shown: "y".repeat(500),
     isCut: true
   },
-  { title: "the token again and again", body: `${token} `.repeat(20_000), told: "<redacted> <redacted>", isCut: true },
-  { title: "the token", body: `no ACL for ${token}!`, told: "no ACL for <redacted>!" },
-  { title: "the token in capitals", body: `no ACL for ${token.toUpperCase()}!`, told: "no ACL for <redacted>!" },
-  { title: "a piece of the token", body: `no ACL for ${token.slice(0, 8)}…`, told: "no ACL for <redacted>…" },
-  { title: "the end of the token", body: `no ACL for …${token.slice(-9)}`, told: "no ACL for …<redacted>" },
-  { title: "the token in base64", body: `no ACL for ${base64(token)}`, told: "no ACL for <redacted>" },
+  { title: "the token again and again", body: `${token} `.repeat(20_000), shown: "<redacted> <redacted>", isCut: true },
+  { title: "the token", body: `no ACL for ${token}!`, shown: "no ACL for <redacted>!" },
+  { title: "the token in capitals", body: `no ACL for ${token.toUpperCase()}!`, shown: "no ACL for <redacted>!" },
+  { title: "a piece of the token", body: `no ACL for ${token.slice(0, 8)}…`, shown: "no ACL for <redacted>…" },
+  { title: "the end of the token", body: `no ACL for …${token.slice(-9)}`, shown: "no ACL for …<redacted>" },
+  { title: "the token in base64", body: `no ACL for ${base64(token)}`, shown: "no ACL for <redacted>" },
   {
     title: "the token in lines",
     body: `no ACL for ${token.replace(/.{4}/g, "$&\n")}!`,
-    told: "no ACL for <redacted> !"
+    shown: "no ACL for <redacted> !"
   },
-  { title: "the token URL-encoded", body: "no user%3Aswordf%C3%AEsh", told: "no <redacted>" },
-  { title: "the token in hexadecimal digits", body: Buffer.from(token).toString("hex"), told: "<redacted>" },
-  { title: "the password", body: "no swordfîsh", told: "no <redacted>" }
+  { title: "the token URL-encoded", body: "no user%3Aswordf%C3%AEsh", shown: "no <redacted>" },
+  { title: "the token in hexadecimal digits", body: Buffer.from(token).toString("hex"), shown: "<redacted>" },
+  { title: "the password", body: "no swordfîsh", shown: "no <redacted>" }
 ]
 
 const assertLine = (text: string, most = 1_000): void => {
@@ -85,8 +85,8 @@ const registering = (options: ConsulAgent.Options) =>
   Effect.scoped(Effect.flatMap(ConsulAgent.make({ ...secrets, ...options }), ({ register }) => register(there)))
 
 describe("The answer of a Consul agent", () => {
-  for (const { body, isCut, title, told } of rows) {
-    it.scopedLive(`that has ${title} is told in one short line without secrets`, () =>
+  for (const { body, isCut, title, shown } of rows) {
+    it.scopedLive(`that has ${title} is shown in one short line without secrets`, () =>
       Effect.gen(function* () {
         for (const status of [403, 200]) {
           const { address } = yield* scripted(({ method }, response) => {
@@ -99,10 +99,10 @@ describe("The answer of a Consul agent", () => {
           assert.strictEqual(error.reason, "Refused")
           assert.strictEqual(error.status, status)
           if (isCut === true) {
-            assert.isTrue(error.body?.startsWith(told), error.body)
+            assert.isTrue(error.body?.startsWith(shown), error.body)
             assert.match(error.body ?? "", /… \(\d+ characters\)$/)
-          } else assert.strictEqual(error.body, told)
-          if (status === 403) assert.include(error.message, told)
+          } else assert.strictEqual(error.body, shown)
+          if (status === 403) assert.include(error.message, shown)
           assertLine(error.message)
           assertLine(error.body ?? "")
           const { layer, lines } = logging()
@@ -125,7 +125,7 @@ describe("The answer of a Consul agent", () => {
     )
   }
 
-  it.scopedLive("that is a service of somebody else is told in one short line, in the error and in the log", () =>
+  it.scopedLive("that is another service is shown in one short line, in the error and in the log", () =>
     Effect.gen(function* () {
       const other = {
         Service: "x\ny".repeat(100_000),
@@ -183,7 +183,7 @@ describe("The answer of a Consul agent", () => {
   )
 })
 
-/** What cannot be seen, and what nobody wants to see all of. */
+/** What cannot be seen, and what is too long to be read. */
 const odd = ["a\nb", "a\u001b[31mb", "a\u202eb", "a\u2028b", "a\u009bb", "a\rb", `a${"b".repeat(1_000_000)}`]
 
 describe("Texts in the options of a Consul agent", () => {

@@ -22,27 +22,27 @@ const run = promisify(execFile)
 interface Wrong {
   readonly title: string
   readonly put: (path: string) => Promise<unknown>
-  readonly told: string
+  readonly shown: string
 }
 
 const most = 4_194_304
 
 const wrong: ReadonlyArray<Wrong> = [
-  { title: "a pipe without a writer", put: (path) => run("mkfifo", [path]), told: "it is a pipe" },
+  { title: "a pipe without a writer", put: (path) => run("mkfifo", [path]), shown: "it is a pipe" },
   {
     title: "a link to a pipe without a writer",
     put: async (path) => {
       await run("mkfifo", [`${path}.pipe`])
       await symlink(`${path}.pipe`, path)
     },
-    told: "it is a pipe"
+    shown: "it is a pipe"
   },
   {
     title: "a device without an end",
     put: (path) => symlink("/dev/zero", path),
-    told: "it is a device"
+    shown: "it is a device"
   },
-  { title: "a folder", put: (path) => mkdir(path), told: "it is a folder" },
+  { title: "a folder", put: (path) => mkdir(path), shown: "it is a folder" },
   {
     title: "a socket",
     put: async (path) => {
@@ -50,11 +50,11 @@ const wrong: ReadonlyArray<Wrong> = [
       await once(server, "listening")
       server.unref()
     },
-    told: "it is a device or a socket"
+    shown: "it is a device or a socket"
   },
-  { title: "a link to itself", put: (path) => symlink(path, path), told: "ELOOP" },
-  { title: "a huge file", put: (path) => writeFile(path, Buffer.alloc(most + 1, "A")), told: "longer than 4194304" },
-  { title: "nothing", put: async () => {}, told: "it does not exist" }
+  { title: "a link to itself", put: (path) => symlink(path, path), shown: "ELOOP" },
+  { title: "a huge file", put: (path) => writeFile(path, Buffer.alloc(most + 1, "A")), shown: "longer than 4194304" },
+  { title: "nothing", put: async () => {}, shown: "it does not exist" }
 ]
 
 const put = ({ put }: Wrong, path: string) =>
@@ -88,7 +88,7 @@ for (const kind of kinds) {
             const start = performance.now()
             const error = yield* refused(started(kind, { tls }))
             assert.strictEqual(error.reason, "Tls")
-            for (const part of [`(tls.${option})`, paths[option], one.told]) assert.include(error.message, part)
+            for (const part of [`(tls.${option})`, paths[option], one.shown]) assert.include(error.message, part)
             assertWithin(performance.now() - start, 10_000)
           }
         })
@@ -101,7 +101,7 @@ for (const kind of kinds) {
           const server = yield* started(kind, { tls: { ...paths, reloadInterval: "20 millis" } })
           const errors = () => server.lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
           yield* put(one, paths.cert)
-          const said = () => errors().filter((message) => message.includes(one.told))
+          const said = () => errors().filter((message) => message.includes(one.shown))
           yield* eventually("it is said", async () => said().length > 0)
           for (const part of ["(tls.cert)", paths.cert, "stays in use"]) assert.include(said()[0], part)
           assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
@@ -170,7 +170,7 @@ describe("A Consul agent whose file", () => {
           yield* put(one, path)
           const error = yield* Effect.flip(Effect.scoped(ConsulAgent.make({ tls: { ...tls, [option]: path } })))
           assert.strictEqual(error.reason, "InvalidOptions")
-          for (const part of [`(tls.${option})`, path, one.told]) assert.include(error.message, part)
+          for (const part of [`(tls.${option})`, path, one.shown]) assert.include(error.message, part)
         }
         yield* put(one, paths.token)
         const variables = new Map([["CONSUL_HTTP_TOKEN_FILE", paths.token]])

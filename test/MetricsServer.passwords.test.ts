@@ -144,7 +144,7 @@ const none: ReadonlyArray<readonly [string, unknown, string]> = [
 ]
 
 describe("hashPassword", () => {
-  for (const [what, given, told] of none) {
+  for (const [what, given, shown] of none) {
     it.live(`refuses ${what} with a typed failure without its value`, () =>
       Effect.gen(function* () {
         const exit = yield* Effect.exit(MetricsServer.hashPassword(given as string))
@@ -154,7 +154,7 @@ describe("hashPassword", () => {
           assert.instanceOf(one, MetricsServer.MetricsServerError)
           assert.strictEqual(one.reason, "InvalidOptions")
           assert.include(one.message, "the password must")
-          assert.include(one.message, told)
+          assert.include(one.message, shown)
           const all = `${inspect(one, { depth: Number.POSITIVE_INFINITY, showHidden: true })} ${JSON.stringify(one)}`
           for (const piece of ["S3CRET", "canary", "12345678", "12_345_678"]) assert.notInclude(all, piece)
         }

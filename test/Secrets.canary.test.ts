@@ -82,8 +82,8 @@ const textOf = (value: unknown): unknown => {
   }
 }
 
-// A certificate is no secret, and what ends as its file does is told; so is the name of a user.
-const isTold = (shape: string, option: string, place: number): boolean =>
+// A certificate is no secret, and what ends as its file does is shown; so is the name of a user.
+const isShown = (shape: string, option: string, place: number): boolean =>
   (shape === "a file name" && option.endsWith("tls.key") && (place === 1 || place === 2)) ||
   (shape === "an object called so" && option.endsWith("users") && place === 1)
 
@@ -142,7 +142,7 @@ describe("A secret of a metrics server", () => {
         Effect.gen(function* () {
           for (const [shape, value] of Object.entries(shapes)) {
             for (const [place, put] of puts.entries()) {
-              if (isTold(shape, option, place)) continue
+              if (isShown(shape, option, place)) continue
               const options = { ...base, ...put(value) } as Options
               // As the other faces, unless it is accepted.
               if (isInThread(face) && !inThread.has(shape)) {
@@ -237,7 +237,7 @@ const variables: Readonly<Record<Variable, (value: string) => Readonly<Record<st
   "environment.CONSUL_CLIENT_KEY": (value) => ({ CONSUL_CLIENT_KEY: value, CONSUL_CLIENT_CERT: own.cert })
 }
 
-// Addresses where nobody is may be told as they are: with no place for a password, what is in them is a host.
+// Addresses where nothing listens may be shown as they are: with no place for a password, what is in them is a host.
 const isHost = (value: unknown): boolean =>
   typeof value === "string" && /^[\w.:/→✓-]+$/u.test(value) && !/user:/.test(value)
 
@@ -314,7 +314,7 @@ describe("A secret of a Consul agent", () => {
           for (const [shape, value] of Object.entries(shapes)) {
             if (option === "ConsulAgent.address" && isHost(value)) continue
             for (const [place, put] of puts.entries()) {
-              if (isTold(shape, option, place)) continue
+              if (isShown(shape, option, place)) continue
               const [how, way] = ways[next % ways.length] as (typeof ways)[number]
               next += 1
               repeat = way
@@ -416,7 +416,7 @@ describe("A secret of a Consul agent", () => {
     )
   }
 
-  it.scopedLive("does not come out where the answer is no HTTP, or is cut, or nobody answers", () =>
+  it.scopedLive("does not come out where the answer is no HTTP, or is cut, or does not come", () =>
     Effect.gen(function* () {
       const answers = [
         (sent: string) => sent,
@@ -445,7 +445,7 @@ describe("A secret of a Consul agent", () => {
       const [port = 0] = yield* freePorts(1)
       assertKept(
         yield* comesOut(registering(ConsulAgent.layer({ address: `127.0.0.1:${port}`, ...secrets }))),
-        "nobody"
+        "no answer"
       )
     })
   )

@@ -19,7 +19,7 @@ import { described, plain, secretText } from "./secret.js"
 export interface AuthenticationOptions {
   /**
    * By the name of each user, the hash of its password, as `hashPassword` makes it: scrypt in the PHC string format, with
-   * `ln` from 10 to 20, `r` up to 32, `p` up to 16, and at most 256 MiB. An empty password lets nobody in, nor does one with
+   * `ln` from 10 to 20, `r` up to 32, `p` up to 16, and at most 256 MiB. An empty password is refused, and so is one with
    * control characters. Names and passwords are compared as OpaqueString (RFC 8265) does: composed or decomposed letters
    * are the same, and so are all kinds of spaces in a password. Default: none.
    */

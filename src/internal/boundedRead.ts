@@ -48,14 +48,14 @@ const begun = (path: string): Read => {
     }),
     isLate: false
   }
-  // Where it fails after its time nobody waits for it any more.
+  // Where it fails after its time nothing waits for it any more.
   read.text.catch(() => {})
   reads.set(path, read)
   return read
 }
 
 const textOf = async (path: string, isLate: () => boolean): Promise<string> => {
-  // To open a pipe waits for somebody who writes to it, and to open a device can do something to it.
+  // To open a pipe waits for a writer, and to open a device can change its state.
   checkKind(await statOf(path))
   const file = await open(path, flags).catch(failed).catch(there)
   try {

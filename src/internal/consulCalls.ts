@@ -27,28 +27,28 @@ export interface Calls {
   readonly dropCheck: Effect.Effect<void, Trouble>
   /** Tells the agent that all is well, for a check with a TTL. */
   readonly pass: Effect.Effect<void, Trouble>
-  /** Something that the agent said, as it may be told: short, in one line, and without secrets. */
-  readonly told: (text: string) => string
+  /** Makes a text of the agent fit for messages: short, in one line, and without secrets. */
+  readonly sanitized: (text: string) => string
   /** The same calls with one token for all of them, for those that have to be made soon. */
   readonly withOneToken: Effect.Effect<Calls>
 }
 
 /** The calls about a service. */
 export const callsAbout = (connection: Connection, wanted: Wanted): Calls => {
-  const { address, call, told } = connection
+  const { address, call, sanitized } = connection
   const id = encodeURIComponent(wanted.id)
   const check = encodeURIComponent(checkId(wanted.id))
   const service = `/v1/agent/service/${id}`
   return {
-    told,
+    sanitized,
     look: (timeout) =>
       call("GET", service, { timeout, isGood: isUnknown }).pipe(
-        Effect.flatMap(({ status, text, token, told: toldOf }): Effect.Effect<Looked, Trouble> => {
+        Effect.flatMap(({ status, text, token, told }): Effect.Effect<Looked, Trouble> => {
           if (status !== 200) return Effect.succeed({ known: undefined, token: undefined })
           const known = parsed(text)
           if (known !== undefined) return Effect.succeed({ known, token })
           const message = `the Consul agent at ${address} answered GET ${visible(service)} with what is no service`
-          return Effect.fail<Trouble>({ reason: "Refused", message, status, body: toldOf() })
+          return Effect.fail<Trouble>({ reason: "Refused", message, status, body: told() })
         })
       ),
     // The status is that of the checks, and 503 where one of them is critical.

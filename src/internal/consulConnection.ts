@@ -41,7 +41,7 @@ export interface Answer {
   readonly status: number
   /** As it came: what is read from it must not depend on what is a secret. */
   readonly text: string
-  /** As it may be told: short, in one line, and without secrets. */
+  /** As it may be shown: short, in one line, and without secrets. */
   readonly told: () => string
   readonly token: Redacted.Redacted<string> | undefined
 }
@@ -58,8 +58,8 @@ export interface CallOptions {
 export interface Connection {
   readonly address: string
   readonly call: (method: "GET" | "PUT", path: string, options?: CallOptions) => Effect.Effect<Answer, Trouble>
-  /** Something that the agent said, as it may be told: short, in one line, and without secrets. */
-  readonly told: (text: string) => string
+  /** Makes a text of the agent fit for messages: short, in one line, and without secrets. */
+  readonly sanitized: (text: string) => string
   /** The same with one token for all calls, for those that have to be done soon. */
   readonly withOneToken: Effect.Effect<Connection>
 }
@@ -73,37 +73,37 @@ export const connect = (options: ConnectionOptions): Effect.Effect<Connection, n
       yield* Effect.provideService(NodeHttpClient.make, NodeHttpClient.HttpAgent, httpAgent),
       () => true
     )
-    const answered = (request: HttpClientRequest.HttpClientRequest, told: (text: string) => string) =>
+    const answered = (request: HttpClientRequest.HttpClientRequest, sanitized: Sanitize) =>
       client.execute(request).pipe(
         Effect.catchAllCause((cause) =>
-          Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause, told))
+          Effect.fail(unreachable(`the Consul agent at ${address} cannot be reached`, cause, sanitized))
         ),
         Effect.bindTo("response"),
         Effect.bind("text", ({ response }) =>
           Effect.catchAllCause(response.text, (cause) =>
-            Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause, told))
+            Effect.fail(unreachable(`the answer of the Consul agent at ${address} cannot be read`, cause, sanitized))
           )
         ),
         HttpIncomingMessage.withMaxBodySize(Option.some(longestAnswer))
       )
     // What the last call was made with: the agent may still repeat it in an answer to the next one.
     let secrets = options.secrets
-    const told = (text: string): string => harmless(text, secrets)
+    const sanitized = (text: string): string => harmless(text, secrets)
     const withTokens = (tokens: CurrentToken): Connection => ({
       address,
-      told,
+      sanitized,
       call: (method, path, { body, isGood, timeout = options.timeout } = {}) =>
         Effect.flatMap(tokens, (token) => {
           const what = `${method} ${visible(path)}`
           const { headers, secrets: own } = withToken(options, token)
           secrets = own
-          const toldOf = (text: string): string => harmless(text, own)
+          const sanitizedFor = (text: string): string => harmless(text, own)
           const empty = HttpClientRequest.make(method)(`${target.origin}${path}`, { headers })
           const request = body === undefined ? empty : HttpClientRequest.bodyUnsafeJson(empty, body)
-          const exchange = Effect.flatMap(answered(request, toldOf), ({ response: { status }, text }) =>
+          const exchange = Effect.flatMap(answered(request, sanitizedFor), ({ response: { status }, text }) =>
             status === 200 || isGood?.(status, text) === true
-              ? Effect.succeed({ status, text, told: () => toldOf(text), token })
-              : Effect.fail(refused(address, what, status, toldOf(text)))
+              ? Effect.succeed({ status, text, told: () => sanitizedFor(text), token })
+              : Effect.fail(refused(address, what, status, sanitizedFor(text)))
           )
           return Effect.flatMap(bounded(exchange, timeout), (exit) => exit ?? Effect.fail(late(address, what, timeout)))
         }),
@@ -145,14 +145,16 @@ const late = (address: string, what: string, timeout: number): Trouble => ({
   message: `the Consul agent at ${address} did not answer ${what} within ${timeout} ms`
 })
 
+type Sanitize = Connection["sanitized"]
+
 // The client wraps the error of Node.js together with the request, and that holds the token; and the error of Node.js may
 // hold what the agent said: of the root only the code and the message go on.
-const unreachable = (what: string, all: Cause.Cause<unknown>, told: (text: string) => string): Trouble => {
+const unreachable = (what: string, all: Cause.Cause<unknown>, sanitized: Sanitize): Trouble => {
   const error = Cause.squash(all)
   const root = (error as { readonly cause?: unknown }).cause ?? error
   const roots: ReadonlyArray<unknown> = root instanceof AggregateError ? root.errors : [root]
   // A name with several addresses fails once for each.
-  const errors = roots.map((one) => rootOf(one, told))
+  const errors = roots.map((one) => rootOf(one, sanitized))
   const [first] = errors
   return {
     reason: "Unreachable",
@@ -161,9 +163,9 @@ const unreachable = (what: string, all: Cause.Cause<unknown>, told: (text: strin
   }
 }
 
-const rootOf = (root: unknown, told: (text: string) => string): Error => {
+const rootOf = (root: unknown, sanitized: Sanitize): Error => {
   const { code } = (root ?? {}) as NodeJS.ErrnoException
-  const error = new Error(told(messageOf(root)))
+  const error = new Error(sanitized(messageOf(root)))
   return typeof code === "string" && /^\w{1,64}$/.test(code) ? Object.assign(error, { code }) : error
 }
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import type { Calls } from "./consulCalls.js"
 import { isWithoutEffect } from "./consulConnection.js"
-import type { Known, Told, Wanted } from "./consulService.js"
+import type { Known, Sanitize, Wanted } from "./consulService.js"
 import { differences, isSamePlace, placeOf } from "./consulService.js"
 import type { Trouble } from "./consulTrouble.js"
 import { visible } from "./visible.js"
@@ -68,12 +68,12 @@ const look = (options: EntryOptions, memory: Memory): Effect.Effect<Found, Troub
     yield* register(options, memory)
     // That of an earlier run, which would speak for this one.
     if (known !== undefined && !wasRegistered && wanted.check === undefined) yield* Effect.ignore(calls.dropCheck)
-    if (isOther) yield* Effect.logWarning(tookThePlace(wanted, known, calls.told))
+    if (isOther) yield* Effect.logWarning(tookThePlace(wanted, known, calls.sanitized))
     return "registered"
   })
 
 const isDifferent = (known: Known, { calls, wanted }: EntryOptions): Effect.Effect<boolean> => {
-  if (differences(known, wanted, calls.told).length > 0) return Effect.succeed(true)
+  if (differences(known, wanted, calls.sanitized).length > 0) return Effect.succeed(true)
   return wanted.check === undefined ? Effect.succeed(false) : calls.lacksCheck
 }
 
@@ -97,11 +97,11 @@ const register = (options: EntryOptions, memory: Memory): Effect.Effect<void, Tr
 const verified = ({ by, calls, wanted }: EntryOptions): Effect.Effect<void, Trouble> =>
   Effect.gen(function* () {
     const { known } = yield* calls.look()
-    const wrong = known === undefined ? ["it is not there"] : differences(known, wanted, calls.told)
+    const wrong = known === undefined ? ["it is not there"] : differences(known, wanted, calls.sanitized)
     const all = wrong.length === 0 && wanted.check !== undefined && (yield* calls.lacksCheck) ? ["no check"] : wrong
     if (all.length === 0) return
     const message = `${by} took the registration of ${placeOf(wanted)}, but does not show it so: ${all.join(", ")}`
-    yield* Effect.fail<Trouble>({ reason: "NotVerified", message: message + sharing(known, wanted, calls.told) })
+    yield* Effect.fail<Trouble>({ reason: "NotVerified", message: message + sharing(known, wanted, calls.sanitized) })
   })
 
 const idOf = ({ id }: Wanted): string => visible(id)
@@ -109,7 +109,7 @@ const idOf = ({ id }: Wanted): string => visible(id)
 const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown, takenBy }: Memory): Effect.Effect<void> => {
   if (!mayBeKnown) return Effect.void
   const leave = (other: Known) =>
-    Effect.logInfo(`the service ${idOf(wanted)} stays registered: it is that of ${placeOf(other, calls.told)} now`)
+    Effect.logInfo(`the service ${idOf(wanted)} stays registered: it is that of ${placeOf(other, calls.sanitized)} now`)
   return Effect.flatMap(calls.withOneToken, ({ deregister, look }) => {
     const forget = Effect.catchAll(deregister, ({ message }) =>
       Effect.logWarning(`the service ${idOf(wanted)} may still be registered: ${message}`)
@@ -123,17 +123,17 @@ const takenBack = ({ calls, lastLook, wanted }: EntryOptions, { mayBeKnown, take
 }
 
 // What registered in between is a server of this process, or another process.
-const sharing = (known: Known | undefined, wanted: Wanted, told: Told): string =>
+const sharing = (known: Known | undefined, wanted: Wanted, sanitized: Sanitize): string =>
   known === undefined || isSamePlace(known, wanted)
     ? ""
-    : `. If ${placeOf(known, told)} is another server, both share the id ${idOf(wanted)}, and an agent knows one service by an id: ` +
+    : `. If ${placeOf(known, sanitized)} is another server, both share the id ${idOf(wanted)}, and an agent knows one service by an id: ` +
       "choose a serviceId for each"
 
-const tookThePlace = (wanted: Wanted, other: Known, told: Told): string =>
-  `the id ${idOf(wanted)} was that of ${placeOf(other, told)}, and is that of ${placeOf(wanted)} now: an agent knows one service ` +
+const tookThePlace = (wanted: Wanted, other: Known, sanitized: Sanitize): string =>
+  `the id ${idOf(wanted)} was that of ${placeOf(other, sanitized)}, and is that of ${placeOf(wanted)} now: an agent knows one service ` +
   "by an id. Unless that was an earlier run of this instance, choose a serviceId for each"
 
 /** What there is to say where another instance holds the id. */
-export const lostThePlace = (wanted: Wanted, other: Known, told: Told): string =>
-  `the id ${idOf(wanted)} is that of ${placeOf(other, told)} now, and ${placeOf(wanted)} is not registered any more: an agent ` +
+export const lostThePlace = (wanted: Wanted, other: Known, sanitized: Sanitize): string =>
+  `the id ${idOf(wanted)} is that of ${placeOf(other, sanitized)} now, and ${placeOf(wanted)} is not registered any more: an agent ` +
   "knows one service by an id. Choose a serviceId for each instance"

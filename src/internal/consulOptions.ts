@@ -100,7 +100,7 @@ export const targetOf = (address: string): Effect.Effect<Target, Trouble> => {
   })
 }
 
-// It may hold a password, also where it is so wrong that nobody knows what of it is one. This has no place for any.
+// It may hold a password, also where it is so wrong that its parts are not known. This form has no place for one.
 const passwordless =
   /^(?:(?:https?|ftp|tcp|grpc|unix|consul):)?\/{0,3}(?:\[[\da-f:.]{0,45}\]|[\w.-]{0,255})(?::\d{0,5})?\/?$/i
 

@@ -79,7 +79,7 @@ const told = (look: Look, { by, calls, url, wanted }: Registering, state: State)
     if (typeof outcome !== "string") {
       return becomes("taken") === "taken"
         ? Effect.void
-        : Effect.logError(lostThePlace(wanted, outcome.takenBy, calls.told))
+        : Effect.logError(lostThePlace(wanted, outcome.takenBy, calls.sanitized))
     }
     const before = becomes(outcome)
     if (outcome === "well") {

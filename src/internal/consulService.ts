@@ -69,18 +69,18 @@ export const checkId = (id: string): string => `service:${id}`
 export const isSamePlace = (one: Place, other: Place): boolean =>
   one.address === other.address && one.port === other.port
 
-/** How something that an agent said may be told. */
-export type Told = (text: string) => string
+/** Makes a text of the agent fit for messages. */
+export type Sanitize = (text: string) => string
 
-/** A place, as it is told; `told` is for one that an agent has named. */
-export const placeOf = ({ address, port }: Place, told: Told = visible): string =>
-  address === "" ? `port ${port} of the agent's node` : told(`${urlHost(address)}:${port}`)
+/** A place as text; `sanitized` is for one that an agent has named. */
+export const placeOf = ({ address, port }: Place, sanitized: Sanitize = visible): string =>
+  address === "" ? `port ${port} of the agent's node` : sanitized(`${urlHost(address)}:${port}`)
 
 /** In what a service is not what it should be, as phrases. */
-export const differences = (known: Known, wanted: Known, told: Told): ReadonlyArray<string> =>
+export const differences = (known: Known, wanted: Known, sanitized: Sanitize): ReadonlyArray<string> =>
   aspects.flatMap(([aspect, of]) => {
     const [is, should] = [JSON.stringify(of(known)), JSON.stringify(of(wanted))]
-    return is === should ? [] : [`${aspect} ${told(is)} instead of ${visible(should)}`]
+    return is === should ? [] : [`${aspect} ${sanitized(is)} instead of ${visible(should)}`]
   })
 
 // Tags and metadata have no order.

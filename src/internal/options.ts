@@ -123,7 +123,7 @@ const distance = (a: string, b: string): number => {
   return row[b.length] ?? 0
 }
 
-/** What was given, as it stands in a sentence: in one line, and cut where it is long. */
+/** What was given, for a message: in one line, and cut where it is long. */
 export const shown = (given: unknown): string => {
   if (typeof given === "string") return quoted(given)
   try {

@@ -24,7 +24,7 @@ export const prepared = (text: string): string => text.normalize("NFC")
 export const preparedPassword = (password: string): string => prepared(password.replace(/\p{Zs}/gu, " "))
 
 /**
- * Why no password can be so: it is empty, or has characters that nobody can type. scrypt fills a password up with zeros, and
+ * Why no password can be so: it is empty, or has characters that no keyboard types. scrypt fills a password up with zeros, and
  * takes the digest of a long one for it: without this `""` and `"\0"` would be the same, and so would a long password and
  * its digest, which is no text without control characters (one in 10¹¹ is).
  */

@@ -1,15 +1,14 @@
-/** Texts that somebody else wrote, who may repeat what is secret: made short, harmless, and free of secrets. */
+/** Texts of another program, which may repeat what is secret: made short, harmless, and free of secrets. */
 
-// Of how many characters a piece of a secret is no longer told. A piece of three letters says nothing, and would be found
-// in each text.
+// How long a piece of a secret must be to be hidden. A piece of three letters says nothing, and is found in every text.
 const shortestPiece = 6
 
 // In hexadecimal digits a letter takes two.
 const shortestHex = 10
 
-// How much is looked at, and how much of that is told, in characters.
+// How much is looked at, and how much of that is shown, in characters.
 const mostRead = 4_096
-const mostTold = 500
+const mostShown = 500
 
 // Terminals take the whole sequence for a command.
 const terminalSequence = new RegExp(`${String.fromCharCode(27)}\\[[0-?]*[ -/]*[@-~]`, "g")
@@ -25,9 +24,9 @@ const replacement = "<redacted>"
 export const harmless = (text: string, secrets: ReadonlyArray<string>): string => {
   const read = text.slice(0, mostRead).replace(terminalSequence, "")
   const line = withoutSecrets(read, secrets).replace(invisible, " ").trim()
-  return line.length <= mostTold && text.length <= mostRead
+  return line.length <= mostShown && text.length <= mostRead
     ? line
-    : `${line.slice(0, mostTold)}… (${text.length} characters)`
+    : `${line.slice(0, mostShown)}… (${text.length} characters)`
 }
 
 interface Form {

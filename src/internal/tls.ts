@@ -148,11 +148,11 @@ export const certificatesOf = (ca: string): ReadonlyArray<X509Certificate> => {
 
 class PemError extends Error {}
 
-/** Where something was read from, as it stands in a sentence; how long it is if it was given as text. */
+/** Where something was read from, for a message; how long it is if it was given as text. */
 export const from = (source: string): string =>
   isPem(source) ? `, a PEM text of ${source.length} characters,` : ` in ${visible(source, 300)}`
 
-/** Why PEM text cannot be used. OpenSSL repeats nothing of it; what else is thrown might, so only its code is told. */
+/** Why PEM text cannot be used. OpenSSL repeats nothing of it; what else is thrown might, so only its code is shown. */
 export const pemTrouble = (cause: unknown): string => {
   const message = messageOf(cause)
   if (cause instanceof PemError || /^error:[0-9a-f]+:[^\n]{0,200}$/i.test(message)) return message

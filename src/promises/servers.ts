@@ -107,7 +107,7 @@ export const validateServerOptions = async (options: ThreadOptions = {}): Promis
 
 /**
  * The salted hash of a password, for `authentication.users`; see `MetricsServer.hashPassword`. It rejects with a
- * `MetricsServerError` for a password that nobody can log in with.
+ * `MetricsServerError` for a password that the server refuses.
  *
  * @example
  * import { hashPassword } from "effect-prometheus/Promises"
