@@ -114,7 +114,7 @@ describe("The defaults in the documentation are those of the code", () => {
   })
 
   it("in the table of the page on security", () => {
-    const limits = [...Object.keys(listen.limits), "scrapeTimeout", "maxScrapesInFlight"]
+    const limits = [...Object.keys(listen.limits), "scrapeTimeout", "maxScrapesInFlight", "allowedHosts"]
     const { openHealthPage } = checkedAuthentication({ tokens: ["0123456789abcdef"] })
     assert.deepStrictEqual(table("SECURITY.md", "| | default | why |"), {
       ...picked(server, limits),
@@ -124,7 +124,8 @@ describe("The defaults in the documentation are those of the code", () => {
       "… client certificates": `${withAuthorities.clientCertificate} as soon as a ca is given`,
       authentication: `off: ${server.authentication} who can connect may scrape`,
       "… /": openHealthPage ? "open" : "asks for credentials as well",
-      // This is shown by a server, below.
+      // These are shown by a server, below and in `MetricsServer.malformed.test.ts`.
+      "headers of a request": "at most 100",
       "request bodies": "ignored, not asked for"
     })
   })

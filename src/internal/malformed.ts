@@ -19,8 +19,10 @@ const badRequest: Refusal = { status: 400, message: "Bad request" }
 export const malformed = (request: IncomingMessage): Refusal | undefined => {
   const { headers, httpVersionMajor, httpVersionMinor, rawHeaders } = request
   if (rawHeaders.length > 2 * mostHeaders) return tooManyHeaders
+  // HTTP/0.9 has no headers, and is spoken by nobody.
+  if (httpVersionMajor !== 1) return badRequest
   // RFC 9112, section 3.2.
-  const isHostNeeded = httpVersionMajor === 1 && httpVersionMinor === 1
+  const isHostNeeded = httpVersionMinor > 0
   if (headers.host === undefined) return isHostNeeded ? badRequest : undefined
   return hostsIn(rawHeaders) > 1 ? badRequest : undefined
 }

@@ -73,8 +73,11 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
     const { isOutdated, renew } = renewing(server, connections, tls)
     const answer = answering(server, options, endpoint, connections, ({ socket }) => closing || isOutdated(socket))
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-      // What was read of a connection before it was given up is of no use any more.
-      if (request.socket.destroyed) return
+      // It was read before its connection was given up.
+      if (request.socket.destroyed) {
+        emptied(request)
+        return
+      }
       answer(request, response)
       response.on("close", () => {
         // A connection that ends its last request while the server closes is idle from then on.
@@ -142,9 +145,16 @@ const answering = (
   return (request: IncomingMessage, response: ServerResponse): void => {
     const isLetIn = unfit(request) === undefined && admitted?.knows(request) !== false
     connections.asked(request, response, isLetIn)
-    const answer = isLetIn ? letIn : others
+    const answer = request.socket.destroyed ? emptied : isLetIn ? letIn : others
     answer(request, response)
   }
+}
+
+// Node.js keeps the requests of a connection until it is closed, which it is when all that there is has been read of all.
+const emptied = (request: IncomingMessage): void => {
+  request.rawHeaders.length = 0
+  request.headers = {}
+  request.url = ""
 }
 
 // How often Node.js looks for those that take too long, in milliseconds.
