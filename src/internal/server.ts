@@ -126,14 +126,12 @@ const answering = (
   const isOver = ({ socket }: IncomingMessage): boolean => socket.destroyed
   const admitted = admission(tls, authentication)
   const isGuarded = authentication !== undefined || tls?.clientCertificate === "required"
-  let byHost: ReturnType<typeof hostRefusal> | false = false
-  const unfit = (request: IncomingMessage): Refusal | undefined => {
-    if (byHost === false) {
-      const { address } = server.address() as AddressInfo
-      byHost = hostRefusal({ host, address, isGuarded, allowedHosts })
-    }
-    return malformed(request) ?? byHost?.(request)
-  }
+  let byHost: ReturnType<typeof hostRefusal>
+  server.once("listening", () => {
+    const { address } = server.address() as AddressInfo
+    byHost = hostRefusal({ host, address, isGuarded, allowedHosts })
+  })
+  const unfit = (request: IncomingMessage): Refusal | undefined => malformed(request) ?? byHost?.(request)
   const refusal = async (request: IncomingMessage, target: Target): Promise<Refusal | undefined> => {
     const refused = unfit(request) ?? (await admitted?.refusal(request, target))
     // Not so the page that is open to everybody.
