@@ -206,7 +206,7 @@ for (const kind of kinds) {
         for (const allowedHosts of wrong) {
           const error = yield* refused(started(kind, { allowedHosts: allowedHosts as never }))
           assert.strictEqual(error.reason, "InvalidOptions", String(allowedHosts))
-          assert.include(error.message, "allowedHosts", String(allowedHosts))
+          assert.include(error.message, "allowedHosts must ", String(allowedHosts))
         }
       })
     )

@@ -148,18 +148,22 @@ for (const kind of kinds) {
         const other = yield* trusted.issue({ names: [{ type: 2, value: "other" }] })
         const tls = { ...own, ca: trusted.cert, allowedNames: ["known"] }
         const secure = yield* started(kind, { tls }, { registry: someMetrics() })
-        const forbidden = yield* get(secure.url, { ...other, ca: own.cert })
+        // A client asks for that by itself where it will not come back.
+        const keepAlive = { connection: "keep-alive" }
+        const forbidden = yield* get(secure.url, { ...other, ca: own.cert, headers: keepAlive })
         assert.deepStrictEqual([forbidden.status, forbidden.headers.connection], [403, "close"])
         const users = { prom: hashOf("right", { ln: 15, r: 8, p: 4 }) }
         const { url } = yield* started(kind, { authentication: { users } }, { registry: someMetrics() })
         const answers = yield* Effect.forEach(
           Array.from({ length: 4 }, (_, index) => basic("prom", String(index))),
-          (headers) => get(url, { headers }),
+          (headers) => get(url, { headers: { ...headers, ...keepAlive } }),
           { concurrency: "unbounded" }
         )
         const statuses = answers.map(({ status }) => status).sort()
         assert.deepStrictEqual(statuses, [401, 401, 429, 429])
         for (const { headers } of answers) assert.strictEqual(headers.connection, "close")
+        const known = yield* get(url, { headers: { ...basic("prom", "right"), ...keepAlive } })
+        assert.strictEqual(known.headers.connection, "keep-alive")
       })
     )
 
