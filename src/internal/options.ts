@@ -96,7 +96,7 @@ export const knownOptions = (what: string, given: unknown, known: Readonly<Recor
     if (given[key] === undefined || Object.hasOwn(known, key)) continue
     // What is no name at all may be a value that got into its place.
     if (!/^[A-Za-z][A-Za-z_-]{0,39}$/.test(key)) {
-      throw new RangeError(`there is no option of ${what} that is called as one of ${key.length} characters is`)
+      throw new RangeError(`${what} has an unknown option, whose name (${key.length} characters) may be a value`)
     }
     const meant = Object.keys(known).find((name) => isNear(key.toLowerCase(), name.toLowerCase()))
     const hint = meant === undefined ? "" : `; is ${prefix}${meant} meant?`
