@@ -5,6 +5,7 @@ import { observedByAll } from "../src/internal/explorer/distribution.js"
 import { found } from "../src/internal/explorer/filter.js"
 import { reading } from "../src/internal/explorer/parse.js"
 import { apart, quantileOf, thinned } from "../src/internal/explorer/quantile.js"
+import { stateOf } from "../src/internal/explorer/state.js"
 import { Store } from "../src/internal/explorer/store.js"
 import { pointsOf } from "../src/internal/metricPoints.js"
 import { acceptsGzip, asksForHtml, negotiate } from "../src/internal/negotiation.js"
@@ -172,6 +173,35 @@ const assertGrows = (act: (count: number) => unknown): void => {
 
 describe("The time that it takes grows no faster than what there is of", () => {
   for (const [title, act] of growing) it(title, () => assertGrows(act), 60_000)
+})
+
+describe("A query of very many words", () => {
+  const store = looked(lines(2_000, (at) => `f${at}{a="${"v".repeat(100)}"} 1\n`))
+  const find = (query: string) => found(store, { query, kind: undefined, changedOnly: false, sort: "name" })
+
+  for (const [title, word] of [
+    ["that differ", (at: number) => `${at}`],
+    ["that are the same", () => "v"]
+  ] as const) {
+    it(`${title} takes no longer than one of 1,000 characters`, () => {
+      const query = lines(200_000, (at) => `${word(at)} `)
+      let took = Number.POSITIVE_INFINITY
+      const short = timeOf(() => find(query.slice(0, 1_000)))
+      for (let attempt = 0; attempt < attempts && took > 5 * short; attempt += 1) took = timeOf(() => find(query))
+      assert.isAtMost(took, 5 * short)
+    })
+  }
+
+  it("finds what has each word of the first 1,000 characters", () => {
+    assert.lengthOf(find("f1999 v a="), 1)
+    assert.lengthOf(find("f1999 v v v f f1 f19 nothing"), 0)
+    assert.lengthOf(find(`${"v ".repeat(500)}nothing`), 2_000)
+  })
+
+  it("stays no longer in the address", () => {
+    assert.lengthOf(stateOf(`#q=${"w".repeat(5_000)}`).query, 1_000)
+    assert.strictEqual(stateOf("#q=some+words").query, "some words")
+  })
 })
 
 describe("The page has the points of a series in the order of their bounds", () => {

@@ -146,6 +146,28 @@ describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
     })
   )
 
+  for (const { fragment, title } of [
+    { title: "100,000 words to look for", fragment: `#q=${many(100_000, (at) => `w${at}+`)}` },
+    { title: "one word 100,000 times", fragment: `#q=${"v+".repeat(100_000)}` },
+    { title: "100,000 names of what is open", fragment: `#open=${many(100_000, (at) => `f${at},`)}` }
+  ]) {
+    it.scopedLive(`a link with ${title}`, () =>
+      Effect.gen(function* () {
+        const server = yield* started(inThisThread)
+        const { page, traces } = yield* tab(yield* launched)
+        const body = many(3_000, (at) => `# TYPE f${at} gauge\nf${at}{a="${"v".repeat(100)}"} ${at}\n`)
+        yield* Effect.promise(async () => {
+          await page.route("**/metrics", (route) => route.fulfill({ status: 200, body }))
+          await page.goto(`${server.healthUrl}${fragment}`)
+          await shown(page)
+          await page.fill("#search", "f2999")
+          await page.waitForFunction(() => document.querySelectorAll(".head").length === 1)
+        })
+        assert.deepStrictEqual(traces.errors, [])
+      })
+    )
+  }
+
   for (const { answer, told } of [
     { answer: { status: 302, headers: { location: "/login" } }, told: "another page in place of the metrics" },
     { answer: { status: 200, contentType: "text/html", body: "<form>Log in</form>" }, told: "another page in place" },

@@ -16,9 +16,12 @@ export interface Found {
   readonly series: ReadonlyArray<Series>
 }
 
+/** So many characters of a query are looked at: a link can have hundreds of thousands of words. */
+export const longestQuery = 1_000
+
 /** What is looked for, of all that there is. Each word must be found: in a name or a help, or in the labels of a series. */
 export const found = (store: Store, { changedOnly, kind, query, sort }: Wanted): ReadonlyArray<Found> => {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
+  const words = [...new Set(query.slice(0, longestQuery).toLowerCase().split(/\s+/).filter(Boolean))]
   const all: Array<Found> = []
   for (const family of store.families.values()) {
     if (kind !== undefined && family.kind !== kind) continue

@@ -1,5 +1,6 @@
 /** What somebody has chosen to see. It stands in the fragment of the URL, so that it can be sent to somebody else. */
 import type { Wanted } from "./filter.js"
+import { longestQuery } from "./filter.js"
 import { kinds } from "./store.js"
 
 /** The filter, and the families that are open. */
@@ -14,7 +15,7 @@ const mostOpen = 30
 export const stateOf = (fragment: string): State => {
   const given = new URLSearchParams(fragment.replace(/^#/, ""))
   return {
-    query: given.get("q") ?? "",
+    query: (given.get("q") ?? "").slice(0, longestQuery),
     kind: kinds.find((kind) => kind === given.get("type")),
     changedOnly: given.get("changed") === "1",
     sort: given.get("sort") === "series" ? "series" : "name",
