@@ -147,9 +147,9 @@ describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
   )
 
   for (const { fragment, title } of [
-    { title: "100,000 words to look for", fragment: `#q=${many(100_000, (at) => `w${at}+`)}` },
-    { title: "one word 100,000 times", fragment: `#q=${"v+".repeat(100_000)}` },
-    { title: "100,000 names of what is open", fragment: `#open=${many(100_000, (at) => `f${at},`)}` }
+    { title: "250,000 words to look for", fragment: `#q=${many(250_000, (at) => `w${at}+`)}` },
+    { title: "one word 500,000 times", fragment: `#q=${"v+".repeat(500_000)}` },
+    { title: "250,000 names of what is open", fragment: `#open=${many(250_000, (at) => `f${at},`)}` }
   ]) {
     it.scopedLive(`a link with ${title}`, () =>
       Effect.gen(function* () {
