@@ -218,7 +218,8 @@ for (const kind of kinds) {
 
     it.scopedLive("a request whose target is a whole URL", () =>
       Effect.gen(function* () {
-        const server = yield* started(kind, {}, { registry: someMetrics() })
+        const options = { allowedHosts: ["metrics.example"] }
+        const server = yield* started(kind, options, { registry: someMetrics() })
         const connection = yield* rawConnection(server.address.port)
         connection.send(requestLines("http://localhost/metrics?name[]=jobs_total"))
         assert.include(yield* connection.received((text) => text.includes("jobs_total 3\n")), "HTTP/1.1 200 OK")

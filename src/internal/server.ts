@@ -80,7 +80,7 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
       }
       answer(request, response)
       response.on("close", () => {
-        // A connection that ends its last request while the server closes is idle from then on.
+        // A connection that ends its last request while the server closes is idle from then on, as it is known by now.
         if (closing) server.closeIdleConnections()
       })
     })
