@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url"
+import { Worker } from "node:worker_threads"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
@@ -289,6 +290,44 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       assert.include(after.body, "\nlevel 3\n")
     })
   )
+
+  const names = (count: number, of: string): string =>
+    `?${Array.from({ length: count }, (_, index) => `name[]=${of}_${index}`).join("&")}`
+  const floods: ReadonlyArray<{ readonly title: string; readonly queryOf: (index: number) => string }> = [
+    { title: "for everything", queryOf: () => "" },
+    { title: "for a family", queryOf: () => "?name[]=jobs_total" },
+    { title: "for 12 kB of names each", queryOf: (index) => names(500, `of_nothing_${index}`) }
+  ]
+  for (const { queryOf, title } of floods) {
+    itInTime(`asks it no more, however many scrapes there are ${title}`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+        let asked = 0
+        const emit = Worker.prototype.emit
+        yield* Effect.acquireRelease(
+          Effect.sync(() => {
+            Worker.prototype.emit = function (this: Worker, event: string | symbol, ...given: ReadonlyArray<unknown>) {
+              const [message] = given as ReadonlyArray<{ readonly tag?: unknown; readonly scrapes: [] } | undefined>
+              if (event === "message" && message?.tag === "Scrape") asked += message.scrapes.length
+              return Reflect.apply(emit, this, [event, ...given])
+            } as typeof emit
+          }),
+          () =>
+            Effect.sync(() => {
+              Worker.prototype.emit = emit
+            })
+        )
+        const clients = Array.from({ length: 12 }, (_, index) => ({ url: `${url}${queryOf(index)}` }))
+        const answers = yield* stuck(clients, 1_000)
+        for (const { status } of answers) assert.strictEqual(status, 200)
+        assert.isAbove(answers.length, 5 * clients.length)
+        // The last one is of a client that comes after the others.
+        assertFresh(yield* get(url))
+        // Those that came before it was known to be stuck.
+        assert.isAtMost(asked, clients.length + 1)
+      })
+    )
+  }
 
   itInTime("answers as soon when the main thread gets stuck while a slow metric is being read", () =>
     Effect.gen(function* () {
