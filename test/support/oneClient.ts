@@ -22,7 +22,9 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   "They are about timers and about collectors that take their time.": [
     "test/Exposition.timers.test.ts",
-    "test/MetricsServer.collectors.test.ts"
+    "test/Exposition.turns.test.ts",
+    "test/MetricsServer.collectors.test.ts",
+    "test/MetricsServer.reports.test.ts"
   ],
   "They are about the metrics of Effect, which a client has no part in.": [
     "test/EffectMetrics.kept.test.ts",
@@ -40,14 +42,21 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/MetricsServer.authentication.test.ts",
     "test/MetricsServer.certificates.test.ts",
     "test/MetricsServer.crash.test.ts",
+    "test/MetricsServer.files.test.ts",
+    "test/MetricsServer.hosts.test.ts",
     "test/MetricsServer.limits.test.ts",
+    "test/MetricsServer.malformed.test.ts",
+    "test/MetricsServer.passwords.test.ts",
     "test/MetricsServer.reload.test.ts",
     "test/MetricsServer.requests.test.ts",
     "test/MetricsServer.shutdown.test.ts",
+    "test/MetricsServer.strangers.test.ts",
     "test/MetricsServer.tls.test.ts",
+    "test/Secrets.canary.test.ts",
     "test/integration/security.test.ts"
   ],
   "They are about what the agent is told and knows; test/integration/whole-way.test.ts scrapes what it registers.": [
+    "test/ConsulAgent.answers.test.ts",
     "test/ConsulAgent.healing.test.ts",
     "test/ConsulAgent.process.test.ts",
     "test/ConsulAgent.settings.test.ts",
@@ -71,6 +80,8 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
   ],
   "They are about what the documentation says.": ["test/documentation.defaults.test.ts", "test/documentation.test.ts"],
   "They are about the explorer's page, which reads an exposition.": [
+    "test/Explorer.descriptors.test.ts",
+    "test/Explorer.hostile.test.ts",
     "test/Explorer.reading.test.ts",
     "test/Explorer.test.ts",
     "test/integration/Explorer.access.test.ts",

@@ -5,7 +5,7 @@
 export const onEachVersion: ReadonlyArray<string> = [
   "test/ConsulAgent*.test.ts",
   "test/DefaultMetrics*.test.ts",
-  "test/Exposition.{memory,next,pace,readings,serving,sharing,timers}.test.ts",
+  "test/Exposition.{memory,next,pace,readings,serving,sharing,timers,turns}.test.ts",
   "test/HttpMetrics.{bodies,exchanges,http2}.test.ts",
   "test/HttpMetrics.test.ts",
   "test/MetricsServer*.test.ts",
