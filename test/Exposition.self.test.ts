@@ -52,7 +52,7 @@ const atFirst = {
   "effect_prometheus_errors_total inc": 0,
   "effect_prometheus_errors_total dec": 0,
   "effect_prometheus_errors_total collect": 0,
-  ...Object.fromEntries([200, 401, 403, 429, 499, 500, 503].map((code) => [scrapes(code), 0])),
+  ...Object.fromEntries([200, 400, 401, 403, 421, 429, 431, 499, 500, 503].map((code) => [scrapes(code), 0])),
   ...errorsBut(undefined, 0),
   // The scrape that tells it.
   [inFlight]: 1,

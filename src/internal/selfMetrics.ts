@@ -99,7 +99,7 @@ export const ownMetrics = {
     name: "effect_prometheus_scrapes_total",
     help: "Requests for the metrics, by the status code that they were answered with.",
     label: "code",
-    values: ["200", "401", "403", "429", "499", "500", "503"]
+    values: ["200", "400", "401", "403", "421", "429", "431", "499", "500", "503"]
   },
   inFlight: {
     type: "gauge",

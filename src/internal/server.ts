@@ -143,6 +143,7 @@ const answering = (
   return (request: IncomingMessage, response: ServerResponse): void => {
     const isLetIn = unfit(request) === undefined && admitted?.knows(request) !== false
     connections.asked(request, response, isLetIn)
+    if (isLetIn) trim(request)
     const answer = request.socket.destroyed ? emptied : isLetIn ? letIn : others
     answer(request, response)
   }
@@ -153,6 +154,17 @@ const emptied = (request: IncomingMessage): void => {
   request.rawHeaders.length = 0
   request.headers = {}
   request.url = ""
+}
+
+// While a request waits, nothing is kept that its answer does not depend on.
+const trim = (request: IncomingMessage): void => {
+  const { accept, "accept-encoding": encoding, "x-prometheus-scrape-timeout-seconds": timeout } = request.headers
+  request.rawHeaders.length = 0
+  request.headers = {
+    ...(accept === undefined ? {} : { accept }),
+    ...(encoding === undefined ? {} : { "accept-encoding": encoding }),
+    ...(timeout === undefined ? {} : { "x-prometheus-scrape-timeout-seconds": timeout })
+  }
 }
 
 // How often Node.js looks for those that take too long, in milliseconds.
