@@ -195,7 +195,7 @@ describe("a metrics server in a worker thread", () => {
       const server = yield* started(inWorker, {}, { registry })
       assert.include((yield* get(server.url)).body, `\n${age}{app="shop"} 0\n`)
       const answers = yield* stuck([{ url: server.url }], 100)
-      for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} 0\\.`, "m"))
+      for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} \\d+\\.`, "m"))
     })
   )
 
