@@ -111,7 +111,15 @@ export interface Report extends Partial<Outcome> {
 /** The reports as one table, one line per comparison. */
 export const table = (reports: ReadonlyArray<Report>): string => {
   const lines = reports.flatMap(({ id, comparisons = [] }) => comparisons.map((comparison) => cells(id, comparison)))
-  const rows = [["row", "ours", "peer", "ratio", "middle half", "rounds", "bar", "reached"], ...lines]
+  const text = lined([["row", "ours", "peer", "ratio", "middle half", "rounds", "bar", "reached"], ...lines])
+  const notes = reports.flatMap(({ id, notes = [], error }) =>
+    [...notes, ...(error === undefined ? [] : [`FAILED: ${error}`])].map((note) => `${id}: ${note}`)
+  )
+  return notes.length > 0 ? `${text}\n${notes.join("\n")}\n` : text
+}
+
+/** Rows in columns, the first one as the head. */
+export const lined = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   const text = rows.map((row) =>
     row
@@ -120,10 +128,7 @@ export const table = (reports: ReadonlyArray<Report>): string => {
       .trimEnd()
   )
   text.splice(1, 0, widths.map((width) => "-".repeat(width)).join("  "))
-  const notes = reports.flatMap(({ id, notes = [], error }) =>
-    [...notes, ...(error === undefined ? [] : [`FAILED: ${error}`])].map((note) => `${id}: ${note}`)
-  )
-  return `${[...text, ...(notes.length > 0 ? ["", ...notes] : [])].join("\n")}\n`
+  return `${text.join("\n")}\n`
 }
 
 const cells = (id: string, { what, ours, peer, kind, result, bar, reached }: Comparison): ReadonlyArray<string> => {

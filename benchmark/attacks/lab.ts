@@ -1,0 +1,145 @@
+/** The processes of an attack: the victim, which serves, and those that attack it. */
+import type { ChildProcess } from "node:child_process"
+import { fork } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import type { Answer, Order, Setup } from "../fresh/victim.js"
+import type { Reading } from "./results.js"
+
+/** Where the server runs. */
+export type Place = "in process" | "in the thread"
+export const places: ReadonlyArray<Place> = ["in process", "in the thread"]
+
+export interface Attack {
+  readonly id: string
+  readonly title: string
+  /** Where it makes sense. Default: everywhere. */
+  readonly only?: ReadonlyArray<Place>
+  readonly run: (place: Place) => Promise<ReadonlyArray<Reading>>
+}
+
+export const token = "0123456789abcdef0123"
+export const user = "scraper"
+export const password = "correct horse battery staple"
+
+/** A process that serves. */
+export interface Victim {
+  readonly url: string
+  readonly port: number
+  readonly order: <O extends Order>(order: O) => Promise<Answer<O>>
+  /** Its memory now, in MiB. */
+  readonly memory: () => number
+  /** Its most memory from now on, until the function is called that it gives. */
+  readonly watchMemory: () => () => number
+}
+
+// An answer that does not come ends the attack.
+const patience = 60_000
+
+const messageOf = (child: ChildProcess): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    const settled = (settle: () => void) => {
+      clearTimeout(late)
+      child.off("message", said).off("exit", ended)
+      settle()
+    }
+    const said = (message: unknown) => settled(() => resolve(message))
+    const ended = () => settled(() => reject(new Error("a process of the attack has ended before it answered")))
+    const late = setTimeout(() => settled(() => reject(new Error("a process does not answer"))), patience)
+    child.once("message", said).once("exit", ended)
+  })
+
+const started = (file: string, args: ReadonlyArray<string>, execArgv: ReadonlyArray<string>): ChildProcess =>
+  fork(fileURLToPath(new URL(file, import.meta.url)), args, {
+    execArgv: [...execArgv],
+    stdio: ["ignore", 2, 2, "ipc"]
+  })
+
+const ended = async (child: ChildProcess): Promise<void> => {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = new Promise((resolve) => child.once("exit", resolve))
+  child.kill("SIGKILL")
+  await gone
+}
+
+/** Does something with a server in a process of its own. */
+export const withVictim = async <A>(setup: Setup, use: (victim: Victim) => Promise<A>): Promise<A> => {
+  const child = started("../fresh/victim.ts", [JSON.stringify(setup)], ["--import", "tsx", "--expose-gc"])
+  try {
+    const { url } = (await messageOf(child)) as { readonly url: string }
+    const memory = () => {
+      const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? []
+      return Number(kilobytes) / 1_024
+    }
+    return await use({
+      url,
+      port: Number(new URL(url).port),
+      order: async (order) => {
+        child.send(order)
+        return (await messageOf(child)) as Answer<typeof order>
+      },
+      memory,
+      watchMemory: () => {
+        let most = memory()
+        const look = () => {
+          most = Math.max(most, memory())
+        }
+        const timer = setInterval(look, 20)
+        return () => {
+          clearInterval(timer)
+          look()
+          return most
+        }
+      }
+    })
+  } finally {
+    await ended(child)
+  }
+}
+
+/** What strangers do: see the fixture of the tests, which they share. */
+export interface Flood {
+  readonly behaviour: string
+  readonly count?: number
+  readonly secured?: boolean
+}
+
+/** Does something while so many connections of strangers are there, once all of them have been open. */
+export const withStrangers = async <A>(
+  { port }: Victim,
+  { behaviour, count = 1_000, secured = false }: Flood,
+  use: () => Promise<A>
+): Promise<A> => {
+  const args = [String(port), secured ? "https" : "http", String(count), behaviour]
+  const child = started("../../test/fixtures/strangers.mjs", args, [])
+  try {
+    await messageOf(child)
+    return await use()
+  } finally {
+    await ended(child)
+  }
+}
+
+/** Lets so many ask at once from a process of their own, and ends when all are answered. */
+export const askedBy = async (count: number, kind: string, { url, order }: Victim): Promise<Answer<"turn">> => {
+  const child = started("../fresh/askers.ts", [url, String(count), kind], ["--import", "tsx"])
+  try {
+    await messageOf(child)
+    await order("look")
+    child.send("ask")
+    const { answered } = (await messageOf(child)) as { readonly answered: number }
+    if (answered !== count) throw new Error(`${answered} of ${count} scrapes were answered`)
+    return await order("turn")
+  } finally {
+    await ended(child)
+  }
+}
+
+/** Leaves the garbage of the beginning behind. */
+export const settled = async ({ order }: Victim): Promise<void> => {
+  for (let count = 0; count < 3; count += 1) {
+    await order("collect")
+    await sleep(50)
+  }
+}

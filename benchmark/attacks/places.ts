@@ -1,0 +1,97 @@
+/**
+ * Honest scrapes during a flood of 1,000 connections: how many of 30 are answered, each on a new connection, and how long
+ * the slowest of them takes. Half of them have a token and half a password that was right before; over TLS all have a
+ * client certificate, without which the server lets in nobody.
+ */
+import { request } from "node:http"
+import { request as secureRequest } from "node:https"
+import { setTimeout as sleep } from "node:timers/promises"
+import { Effect } from "effect"
+import { hashPassword } from "effect-prometheus/Promises"
+import { authority, selfSigned } from "../../test/support/certificate.js"
+import { basic, bearer } from "../../test/support/hashes.js"
+import type { Setup } from "../fresh/victim.js"
+import type { Attack, Flood, Place } from "./lab.js"
+import { password, token, user, withStrangers, withVictim } from "./lab.js"
+import type { Reading } from "./results.js"
+
+interface Client {
+  readonly headers?: Readonly<Record<string, string>>
+  readonly ca?: string
+  readonly key?: string
+  readonly cert?: string
+}
+
+const scrapes = 30
+const patience = 10_000
+
+/** The status of the answer, and its time in milliseconds. It rejects for a connection that was closed. */
+const scrape = (url: string, client: Client): Promise<{ readonly status: number; readonly time: number }> =>
+  new Promise((resolve, reject) => {
+    const start = performance.now()
+    const ask = url.startsWith("https:") ? secureRequest : request
+    const asking = ask(url, { ...client, agent: false, timeout: patience }, (response) => {
+      response.on("error", reject).resume()
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, time: performance.now() - start }))
+    })
+    asking.on("timeout", () => asking.destroy(new Error("no answer"))).on("error", reject)
+    asking.end()
+  })
+
+const honestScrapes = async (url: string, clients: ReadonlyArray<Client>): Promise<ReadonlyArray<Reading>> => {
+  let [answered, slowest] = [0, 0]
+  for (let index = 0; index < scrapes; index += 1) {
+    const { status, time } = await scrape(url, clients[index % clients.length] ?? {}).catch(() => ({
+      status: 0,
+      time: patience
+    }))
+    if (status === 200) answered += 1
+    slowest = Math.max(slowest, time)
+    await sleep(30)
+  }
+  return [
+    { what: "honest scrapes answered", value: answered, unit: "of 30" },
+    { what: "the slowest of them", value: slowest, unit: "ms" }
+  ]
+}
+
+const flooded = (setup: Setup, flood: Flood, clients: ReadonlyArray<Client>) =>
+  withVictim(setup, async (victim) => {
+    // A password is known once it was right.
+    for (const client of clients) {
+      const { status } = await scrape(victim.url, client)
+      if (status !== 200) throw new Error(`an honest scrape before the attack was answered with ${status}`)
+    }
+    return withStrangers(victim, flood, () => honestScrapes(victim.url, clients))
+  })
+
+const floods = [
+  ["wrong-passwords", "guesses", "wrong passwords"],
+  ["wrong-tokens", "tokens", "wrong tokens"],
+  ["silent", "nothing", "silence"],
+  ["reconnecting", "reconnects", "a request and a new connection, again and again"]
+] as const
+
+export const byCredentials: ReadonlyArray<Attack> = floods.map(([id, behaviour, what]) => ({
+  id: `places-${id}`,
+  title: `1,000 connections: ${what}; scrapes with a token and with a known password`,
+  run: async (place: Place) => {
+    const authentication = { tokens: [token], users: { [user]: await hashPassword(password) } }
+    const setup: Setup = { place, registry: "small", options: { authentication } }
+    return flooded(setup, { behaviour }, [{ headers: bearer(token) }, { headers: basic(user, password) }])
+  }
+}))
+
+export const byCertificate: ReadonlyArray<Attack> = floods
+  .filter(([id]) => id === "silent" || id === "reconnecting")
+  .map(([id, behaviour, what]) => ({
+    id: `places-tls-${id}`,
+    title: `1,000 connections with TLS: ${what}; scrapes with a client certificate`,
+    run: async (place: Place) => {
+      const own = await selfSigned()
+      const trusted = await Effect.runPromise(authority())
+      const client = await Effect.runPromise(trusted.issue())
+      const setup: Setup = { place, registry: "small", options: { tls: { ...own, ca: trusted.cert } } }
+      return flooded(setup, { behaviour, secured: true }, [{ ...client, ca: own.cert }])
+    }
+  }))
