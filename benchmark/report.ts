@@ -16,7 +16,7 @@ export interface Outcome {
 }
 
 /** Of times and sizes less is better, of rates more. */
-export type Unit = "ms" | "µs" | "ns" | "MiB" | "scrapes/s" | "requests/s" | "modules"
+export type Unit = "ms" | "µs" | "ns" | "MiB" | "bytes" | "scrapes/s" | "requests/s" | "modules"
 
 export interface Figure extends Spread {
   readonly name: string

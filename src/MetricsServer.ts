@@ -212,7 +212,7 @@ export const validate = (options: WorkerOptions = {}): Effect.Effect<void, Metri
 
 /**
  * The salted hash of a password, for `authentication.users`: scrypt with 16 MiB of memory, in the PHC string format. Two
- * of the same password are never the same. It takes some tenths of a second of a thread that is not the application's.
+ * of the same password are never the same. It is made in a thread that is not the application's.
  *
  * It fails with a `MetricsServerError` with `reason: "InvalidOptions"` for a password that the server refuses: one that is
  * empty, that has control characters, or that is no text.

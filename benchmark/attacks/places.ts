@@ -1,7 +1,8 @@
 /**
  * Honest scrapes during a flood of 1,000 connections: how many of 30 are answered, each on a new connection, and how long
- * the slowest of them takes. Half of them have a token and half a password that was right before; over TLS all have a
- * client certificate, without which the server lets in nobody.
+ * the slowest of them takes; the longest turn of the main thread's event loop, in CPU time, and the memory of the process
+ * beyond that before the flood. Half of the honest scrapes have a token and half a password that was right before; over
+ * TLS all have a client certificate, without which the server lets in nobody.
  */
 import { request } from "node:http"
 import { request as secureRequest } from "node:https"
@@ -12,7 +13,7 @@ import { authority, selfSigned } from "../../test/support/certificate.js"
 import { basic, bearer } from "../../test/support/hashes.js"
 import type { Setup } from "../fresh/victim.js"
 import type { Attack, Flood, Place } from "./lab.js"
-import { password, token, user, withStrangers, withVictim } from "./lab.js"
+import { password, settled, token, user, withStrangers, withVictim } from "./lab.js"
 import type { Reading } from "./results.js"
 
 interface Client {
@@ -56,13 +57,21 @@ const honestScrapes = async (url: string, clients: ReadonlyArray<Client>): Promi
 }
 
 const flooded = (setup: Setup, flood: Flood, clients: ReadonlyArray<Client>) =>
-  withVictim(setup, async (victim) => {
+  withVictim(setup, async (victim): Promise<ReadonlyArray<Reading>> => {
     // A password is known once it was right.
     for (const client of clients) {
       const { status } = await scrape(victim.url, client)
       if (status !== 200) throw new Error(`an honest scrape before the attack was answered with ${status}`)
     }
-    return withStrangers(victim, flood, () => honestScrapes(victim.url, clients))
+    await settled(victim)
+    const before = victim.memory()
+    const most = victim.watchMemory()
+    await victim.order("look")
+    return withStrangers(victim, flood, async () => [
+      ...(await honestScrapes(victim.url, clients)),
+      { what: "longest turn of the main thread", value: await victim.order("turn"), unit: "ms" },
+      { what: "memory at most", value: most() - before, unit: "MiB" }
+    ])
   })
 
 const floods = [

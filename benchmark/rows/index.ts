@@ -5,6 +5,7 @@ import { firstScrape } from "./firstScrape.js"
 import { hold } from "./hold.js"
 import { http1, http32 } from "./http.js"
 import { httpRequests } from "./httpRequests.js"
+import { kept } from "./kept.js"
 import { loading } from "./loading.js"
 import { million } from "./million.js"
 import { promises } from "./promises.js"
@@ -20,6 +21,7 @@ export const rows: ReadonlyArray<Row> = [
   openmetrics,
   hold,
   million,
+  kept,
   http1,
   http32,
   worker,

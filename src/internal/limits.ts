@@ -14,12 +14,12 @@ export interface ConnectionLimits {
    * How many connections may be open. One more takes the place of the one that has waited longest without a request that
    * is let in, or else of one that has been idle for the longest time, or else of one that has not taken its answer for
    * more than a second; only where each of them waits for an answer it is closed itself. Without authentication each
-   * request is let in. Default: 1,000, some 20 MB, and more than those who scrape will ever have.
+   * request is let in. Default: 1,000, more than those who scrape will ever have.
    */
   readonly maxConnections?: number | undefined
   /**
    * How long the request line and the headers may be together, in bytes; more are answered with 431, and so are more than
-   * 100 headers. Default: 16,384, as in Node.js itself: room for well over a thousand `name[]`.
+   * 100 headers. Default: 16,384, as in Node.js itself: room for some 500 `name[]` of 24 letters.
    */
   readonly maxHeaderSize?: number | undefined
   /**

@@ -7,7 +7,7 @@ import type { Connections } from "./connections.js"
 import type { Refusal } from "./endpoint.js"
 
 /**
- * So many headers a request may have. Prometheus sends eight, and proxies add some; what Node.js makes of each takes
+ * So many headers a request may have. Prometheus and the proxies before it send fewer; what Node.js makes of each takes
  * longer than to read it.
  */
 export const mostHeaders = 100

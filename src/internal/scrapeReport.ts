@@ -157,7 +157,7 @@ export class ScrapeReporter {
   }
 }
 
-// So many durations are observed in one turn of the event loop: about a millisecond's worth.
+// So many durations are observed in one turn of the event loop, so that a long report does not hold it.
 const perTurn = 2_048
 
 /** A report in parts, each of which takes little time to record. All but further durations is in the first one. */

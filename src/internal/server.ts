@@ -51,7 +51,7 @@ export interface Running {
   readonly renew: (tls: TlsMaterial) => void
 }
 
-// How many requests are answered before the event loop goes on: about a millisecond's worth of those that are refused.
+// How many requests are answered before the event loop goes on, so that a flood of those that are refused does not hold it.
 const perTurn = 16
 
 // How long a close waits, in milliseconds, until Node.js tells that the connections that were cut are closed.

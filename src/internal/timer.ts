@@ -39,7 +39,7 @@ const wait = original<(milliseconds: number, options: Waiting) => Promise<void>>
 /** Ends after so many milliseconds, or rejects when it is aborted. */
 export const sleep = (milliseconds: number, signal?: AbortSignal): Promise<void> => wait(milliseconds, { signal })
 
-/** A timer made from `sleep`: it takes twenty times as long to make. */
+/** A timer made from `sleep`: it takes longer to make than one of Node.js. */
 class SlowTimer implements Timer {
   private waiting: AbortController
 

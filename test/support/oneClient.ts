@@ -34,6 +34,7 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/integration/EffectMetrics.test.ts"
   ],
   "There is no metric in them.": [
+    "test/Exposition.compression.test.ts",
     "test/Exposition.parser.test.ts",
     "test/MetricsServer.validate.test.ts",
     "test/ServiceDiscovery.test.ts"
