@@ -4,7 +4,7 @@ import { fork } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import type { Answer, Order, Setup } from "../fresh/victim.js"
+import type { ServerOptions } from "effect-prometheus/Promises"
 import type { Reading } from "./results.js"
 
 /** Where the server runs. */
@@ -22,6 +22,23 @@ export interface Attack {
 export const token = "0123456789abcdef0123"
 export const user = "scraper"
 export const password = "correct horse battery staple"
+
+export type RegistryKind = "small" | "100,000-series" | "200-collectors" | "family-of-100,000" | "family-of-500,000"
+
+/** What a victim serves, and how. */
+export interface Setup {
+  readonly place: Place
+  readonly registry: RegistryKind
+  readonly options: Pick<ServerOptions, "authentication" | "tls">
+}
+
+/**
+ * `look`: measures turns from now on; `turn`: the longest since then, in milliseconds of CPU time; `cpu`: that of the main
+ * thread so far; `collect`: collects the garbage of this thread; `stuck`: blocks it for so many milliseconds, and gives by
+ * how many more the next timers are late.
+ */
+export type Order = "look" | "turn" | "cpu" | "collect" | { readonly stuck: number }
+export type Answer<O extends Order> = O extends "look" | "collect" ? null : number
 
 /** A process that serves. */
 export interface Victim {
@@ -65,7 +82,7 @@ const ended = async (child: ChildProcess): Promise<void> => {
 
 /** Does something with a server in a process of its own. */
 export const withVictim = async <A>(setup: Setup, use: (victim: Victim) => Promise<A>): Promise<A> => {
-  const child = started("../fresh/victim.ts", [JSON.stringify(setup)], ["--import", "tsx", "--expose-gc"])
+  const child = started("../fresh/victim.mjs", [JSON.stringify(setup)], ["--expose-gc"])
   try {
     const { url } = (await messageOf(child)) as { readonly url: string }
     const memory = () => {

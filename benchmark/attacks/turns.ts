@@ -1,10 +1,10 @@
 /**
  * The longest turn of the main thread's event loop while scrapes are answered: its CPU time between two visits of a timer
- * of a millisecond, so that what other processes do does not matter. The first scrape is measured alone; the others come
+ * of a millisecond, so that what other processes do does not matter. Linux brings it up to date with each tick of its clock,
+ * so it is exact to some milliseconds. The first scrape is measured alone; the others come
  * after it, when the texts of the series are there.
  */
-import type { RegistryKind } from "../fresh/victim.js"
-import type { Attack, Place } from "./lab.js"
+import type { Attack, Place, RegistryKind } from "./lab.js"
 import { askedBy, withVictim } from "./lab.js"
 import type { Reading } from "./results.js"
 
