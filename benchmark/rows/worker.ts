@@ -22,7 +22,13 @@ export const worker: Row = {
   run: async () => {
     const { registry, change } = Data.promRegistry(promClient, Data.counters)
     const render = rendering(registry)
-    const server = await startHttpServerInThread({ host: "127.0.0.1", registry, log: false })
+    const server = await startHttpServerInThread({
+      host: "127.0.0.1",
+      registry,
+      // On a machine that has other work, the last exposition would be served instead.
+      grace: "10 seconds",
+      log: false
+    })
     const scraper = fork(fileURLToPath(new URL("../fresh/scraper.ts", import.meta.url)), [server.url], {
       execArgv: ["--import", "tsx"],
       stdio: ["ignore", 2, 2, "ipc"]
