@@ -215,7 +215,7 @@ export const validate = (options: WorkerOptions = {}): Effect.Effect<void, Metri
  * of the same password are never the same. It is made in a thread that is not the application's.
  *
  * It fails with a `MetricsServerError` with `reason: "InvalidOptions"` for a password that the server refuses: one that is
- * empty, that has control characters, or that is no text.
+ * empty, that has control characters or a letter with more than 30 accents, or that is no text.
  *
  * @example
  * import { MetricsServer } from "effect-prometheus"
@@ -242,7 +242,7 @@ const checkedPassword = (password: unknown): string => {
   const trouble = passwordTrouble(text)
   if (trouble === undefined) return text
   throw new RangeError(
-    `the password must not be empty, nor have control characters: ${trouble} (${describedSecret(password)})`
+    `the password must not be empty, nor have control characters, nor a letter with more than 30 accents: ${trouble} (${describedSecret(password)})`
   )
 }
 

@@ -83,7 +83,12 @@ const invalid: ReadonlyArray<{ readonly title: string; readonly given: unknown; 
   {
     title: "a name with a colon, behind which the password is",
     given: { users: { a: hashOf(password), [`b:${password}`]: hashOf(password) } },
-    told: "the name of entry 2 must be a text without : and control characters, but it is a text of 30 characters"
+    told: "accents, but it is a text of 30 characters"
+  },
+  {
+    title: "a name with a letter of 31 accents",
+    given: { users: { [`a${"\u0301".repeat(31)}`]: hashOf(password) } },
+    told: "the name of entry 1 must be a text without : and control characters, and without letters of more than 30 accents"
   },
   { title: "a name of two lines", given: { users: { "a\nb": hashOf(password) } }, told: "the name of entry 1" },
   {

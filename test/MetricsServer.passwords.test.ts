@@ -16,6 +16,7 @@ const digest = (text: string): Buffer => createHash("sha256").update(text).diges
 const composed = "p\u00e4ssw\u00f6rd caf\u00e9"
 const decomposed = composed.normalize("NFD")
 const nbsp = composed.replace(" ", "\u00a0")
+const accented = (accents: number): string => `a${"\u0323\u0301".repeat(accents / 2)}${"\u0316".repeat(accents % 2)}`
 
 interface Row {
   readonly title: string
@@ -58,6 +59,9 @@ const rows: ReadonlyArray<Row> = [
   { title: "Latin-1 in the place of UTF-8", password: composed, sent: Buffer.from(composed, "latin1"), status: 401 },
   { title: "cut UTF-8", password: "é", sent: Buffer.from([0xc3]), status: 401 },
   { title: "overlong UTF-8 of NUL", password: "", sent: Buffer.from([0xc0, 0x80]), status: 401 },
+  { title: "a letter with thirty accents", password: accented(30), sent: accented(30), status: 200 },
+  { title: "a letter with more of them", password: accented(31), sent: accented(31), status: 401 },
+  { title: "accents without a letter", password: accented(31).slice(1), sent: accented(31).slice(1), status: 401 },
   { title: "a replacement character", password: "é", sent: "\ufffd", status: 401 }
 ]
 
@@ -132,6 +136,7 @@ const none: ReadonlyArray<readonly [string, unknown, string]> = [
   ["a text with DEL", "S3CRETcanary\u007f", "control characters"],
   ["a text with a C1 control character", "S3CRETcanary\u009b", "control characters"],
   ["half of a character", "S3CRETcanary\ud83d", "half of a character"],
+  ["a letter with 31 accents", `S3CRETcanary${accented(31)}`, "more than 30 accents"],
   ["nothing", undefined, "undefined"],
   ["null", null, "null"],
   ["a number", 12_345_678, "a number of 8 characters"],

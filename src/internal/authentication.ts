@@ -3,7 +3,7 @@ import * as Redacted from "effect/Redacted"
 import type { CheckedAuthentication } from "./credentials.js"
 import { digestOf } from "./credentials.js"
 import { booleanOption, knownOptions, shown } from "./options.js"
-import { parsedHash, prepared } from "./password.js"
+import { isPreparable, parsedHash, prepared } from "./password.js"
 import { described, plain, secretText } from "./secret.js"
 
 /**
@@ -20,8 +20,9 @@ export interface AuthenticationOptions {
   /**
    * By the name of each user, the hash of its password, as `hashPassword` makes it: scrypt in the PHC string format, with
    * `ln` from 10 to 20, `r` up to 32, `p` up to 16, and at most 256 MiB. An empty password is refused, and so is one with
-   * control characters. Names and passwords are compared as OpaqueString (RFC 8265) does: composed or decomposed letters
-   * are the same, and so are all kinds of spaces in a password. Default: none.
+   * control characters, or with a letter of more than 30 accents. Names and passwords are compared as OpaqueString
+   * (RFC 8265) does: composed or decomposed letters are the same, and so are all kinds of spaces in a password.
+   * Default: none.
    */
   readonly users?: Readonly<Record<string, string | Redacted.Redacted<string>>> | undefined
   /** Each has at least 16 letters, digits, and `- . _ ~ + /`, with `=` at the end only. Default: none. */
@@ -66,11 +67,12 @@ export const checkedAuthentication = (options: AuthenticationOptions): CheckedAu
 
 const checkedName = (name: string, index: number): string => {
   // Such a name cannot be sent (RFC 7617).
-  if (/^[^:\p{Cc}\p{Cs}]+$/u.test(name)) return prepared(name)
+  if (/^[^:\p{Cc}\p{Cs}]+$/u.test(name) && isPreparable(name)) return prepared(name)
   // What comes after a colon may be the password.
   throw new RangeError(
-    `authentication.users: the name of entry ${index + 1} must be a text without : and control characters, but it is ` +
-      `${described(name)} that is none; its password belongs in its value, as hashPassword makes it`
+    `authentication.users: the name of entry ${index + 1} must be a text without : and control characters, ` +
+      `and without letters of more than 30 accents, but it is ${described(name)} that is none; its password belongs in ` +
+      "its value, as hashPassword makes it"
   )
 }
 

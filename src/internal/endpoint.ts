@@ -192,7 +192,17 @@ const encoded = async (
   return withBody(200, { ...headers, "content-encoding": "gzip" }, zipped)
 }
 
+// The longest name has 253 letters, and a user, a password and a port may be around it.
+const longestAuthority = 1_024
+
+// To read the name of a host takes the square of its length where it has letters of all languages, and everybody may send
+// one.
+const hasLongAuthority = (target: string): boolean =>
+  !target.startsWith("/") &&
+  (/^(?:[a-z][a-z\d+.-]*:)?[/\\]*([^/\\?#]*)/i.exec(target)?.[1]?.length ?? 0) > longestAuthority
+
 const parse = (target: string): URL | undefined => {
+  if (hasLongAuthority(target)) return undefined
   try {
     // A path that begins with two slashes is not the name of a host here.
     return new URL(target.startsWith("/") ? `http://localhost${target}` : target, "http://localhost")

@@ -24,6 +24,12 @@ export const prepared = (text: string): string => text.normalize("NFC")
 export const preparedPassword = (password: string): string => prepared(password.replace(/\p{Zs}/gu, " "))
 
 /**
+ * Whether a text can be brought into one form in little time: that sorts the accents of each letter, which takes the square
+ * of their number. No letter of any language has more than 30 (Stream-Safe Text Format, UAX #15).
+ */
+export const isPreparable = (text: string): boolean => !/(?:^|\P{M})\p{M}{31}/u.test(text)
+
+/**
  * Why no password can be so: it is empty, or has characters that no keyboard types. scrypt fills a password up with zeros, and
  * takes the digest of a long one for it: without this `""` and `"\0"` would be the same, and so would a long password and
  * its digest, which is no text without control characters (one in 10¹¹ is).
@@ -31,6 +37,7 @@ export const preparedPassword = (password: string): string => prepared(password.
 export const passwordTrouble = (password: string): string | undefined => {
   if (password === "") return "it is empty"
   if (/\p{Cc}/u.test(password)) return "it has control characters"
+  if (!isPreparable(password)) return "it has a letter with more than 30 accents"
   return /\p{Cs}/u.test(password) ? "it has half of a character" : undefined
 }
 
