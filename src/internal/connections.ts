@@ -87,6 +87,8 @@ export const followed = (server: HttpServer | HttpsServer, allowance: Allowance)
     })
   })
   server.on("secureConnection", (socket: Socket) => {
+    // On Bun it is that of `connection`.
+    if (following.below(socket) === socket) return
     const key = keyOf(socket)
     const connection = handshaking.get(key)
     handshaking.delete(key)

@@ -196,9 +196,10 @@ const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => 
 }
 
 // One more header than there may be, so that it shows. A client that has ended its side (`nc -N`) is answered, and its
-// connection ends with the answer; Node.js would end it without one.
+// connection ends with the answer; Node.js would end it without one. Not so on Bun, which then says nothing of clients that
+// leave.
 const limited = <A extends HttpServer>(server: A): A =>
-  Object.assign(server, { maxHeadersCount: mostHeaders + 1, httpAllowHalfOpen: true })
+  Object.assign(server, { maxHeadersCount: mostHeaders + 1, httpAllowHalfOpen: process.versions["bun"] === undefined })
 
 // Those who were let in by authorities that are not the same any more come back, and are asked again. The authorities of
 // a connection are those of the time when it came: whoever is done with the handshake only now was let in by them too.

@@ -1,10 +1,10 @@
-/** The real services and the browser that the integration tests run against, where this machine has them. */
+/** The real services, the other runtimes and the browser that the integration tests run against, where this machine has them. */
 import { accessSync, constants, statSync } from "node:fs"
 import { delimiter, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 
 /** A program that an integration test needs. */
-export type Binary = "chromium" | "consul" | "prometheus" | "prometheus3" | "promtool"
+export type Binary = "bun" | "chromium" | "consul" | "deno" | "prometheus" | "prometheus3" | "promtool"
 
 interface Place {
   readonly variable: string
@@ -13,8 +13,10 @@ interface Place {
 }
 
 const places: { readonly [B in Binary]: Place } = {
+  bun: { variable: "BUN_BIN", command: "bun" },
   chromium: { variable: "CHROMIUM_BIN", command: "chromium" },
   consul: { variable: "CONSUL_BIN", command: "consul" },
+  deno: { variable: "DENO_BIN", command: "deno" },
   prometheus: { variable: "PROMETHEUS_BIN", command: "prometheus" },
   prometheus3: { variable: "PROMETHEUS3_BIN", command: undefined },
   promtool: { variable: "PROMTOOL_BIN", command: "promtool" }
