@@ -80,7 +80,7 @@ const told = [
   "Not found\n",
   "Method not allowed\n",
   "A request may have 100 headers\n",
-  "Misdirected request: the server has no such host name (see its option allowedHosts)\n"
+  "Misdirected request: the server has no such host name. Add it to its option allowedHosts, or have the proxy send Host: localhost\n"
 ]
 
 const isInFlight = /^\d+ scrapes are in flight already\n$/

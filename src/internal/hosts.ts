@@ -37,7 +37,8 @@ export const isLoopback = (host: string): boolean =>
 
 const misdirected: Refusal = {
   status: 421,
-  message: "Misdirected request: the server has no such host name (see its option allowedHosts)"
+  message:
+    "Misdirected request: the server has no such host name. Add it to its option allowedHosts, or have the proxy send Host: localhost"
 }
 
 /**
@@ -50,15 +51,21 @@ export const hostRefusal = ({ address, allowedHosts, host, isGuarded }: Bound) =
   if (allowedHosts === undefined && !isOpenLoopback) return undefined
   const own = [address, host ?? ""].map((each) => hostOf(urlHost(each)))
   const allowed = new Set([...own, ...(allowedHosts ?? [])])
+  const refusalOf = (authority: string): Refusal | undefined => {
+    const asked = hostOf(authority)
+    return asked !== undefined && (isLoopback(asked) || allowed.has(asked)) ? undefined : misdirected
+  }
+  // Most requests are for the same one as the last.
+  let last: { readonly authority: string; readonly refusal: Refusal | undefined } | undefined
   return (request: IncomingMessage): Refusal | undefined => {
     const authority = authorityOf(request)
     // No browser leaves it out.
     if (authority === undefined || authority === "") return undefined
-    const asked = hostOf(authority)
-    return asked !== undefined && (isLoopback(asked) || allowed.has(asked)) ? undefined : misdirected
+    if (last?.authority !== authority) last = { authority, refusal: refusalOf(authority) }
+    return last.refusal
   }
 }
 
 // Where the request line has a whole URL, the header does not count (RFC 9112, section 3.2.2).
 const authorityOf = ({ headers, url = "" }: IncomingMessage): string | undefined =>
-  /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1] ?? headers.host
+  (url.startsWith("/") ? undefined : /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1]) ?? headers.host
