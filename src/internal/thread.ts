@@ -207,11 +207,11 @@ const exposed = async (answers: readonly [Answered, ...ReadonlyArray<Answered>])
   }
 }
 
+// All that one of them has: a metric may have answered after some of them, and before others.
 const familiesOf = (answers: ReadonlyArray<Answered>): ReadonlyArray<WrittenFamily> => {
-  const whole = answers.find(({ ask }) => ask.names === undefined)
-  if (whole !== undefined) return whole.rendered.families
-  const all = new Set(answers.flatMap(({ rendered }) => rendered.families))
-  return [...all].sort((one, other) => one.index - other.index)
+  const [first = [], ...others] = new Set(answers.map(({ rendered }) => rendered.families))
+  if (others.length === 0) return first
+  return [...new Set([...first, ...others.flat()])].sort((one, other) => one.index - other.index)
 }
 
 const answerer = (
@@ -241,9 +241,17 @@ const answerer = (
     answered.set(source, all)
     await nextTurn()
     answered.delete(source)
-    const ids = all.map(({ id }) => id).filter((id) => wanted.delete(id))
-    const exposition = await exposed(all)
-    post({ tag: "Scraped", ids, exposed: exposition }, [exposition.bytes.buffer as ArrayBuffer])
+    try {
+      const exposition = await exposed(all)
+      const ids = all.map(({ id }) => id).filter((id) => wanted.delete(id))
+      post({ tag: "Scraped", ids, exposed: exposition }, [exposition.bytes.buffer as ArrayBuffer])
+    } catch {
+      for (const { id } of all) fail(id)
+    }
+  }
+  const fail = (id: number): void => {
+    if (!wanted.delete(id)) return
+    post({ tag: "NotScraped", id, status: 500, cause: "registry", message: "the registry could not be read" })
   }
   return (message) => {
     if (message.tag === "Ping") post({ tag: "Alive" })
@@ -266,9 +274,7 @@ const answerer = (
       void nextTurn().then(() => {
         for (const { ask, id, leaving } of asked) {
           if (leaving.hasLeft) continue
-          answer(id, ask, leaving).catch(() =>
-            post({ tag: "NotScraped", id, status: 500, cause: "registry", message: "the registry could not be read" })
-          )
+          answer(id, ask, leaving).catch(() => fail(id))
         }
       })
     }
