@@ -70,12 +70,18 @@ const budget = new Budget()
 
 /** The pace of one piece of work. */
 export class Pace {
-  /** The longest time without giving way, in milliseconds. */
-  longest = 0
+  /** How often it has given way. */
+  rests = 0
+  private longestBefore = 0
   private since = 0
   private isWorking = false
 
   constructor(private readonly onProgress: (progress: Progress) => void = () => {}) {}
+
+  /** The longest time without giving way, in milliseconds. */
+  get longest(): number {
+    return this.isWorking ? Math.max(this.longestBefore, now() - this.since) : this.longestBefore
+  }
 
   /** Waits for a turn to work, if it has none. */
   async start(): Promise<void> {
@@ -93,6 +99,7 @@ export class Pace {
 
   /** Gives way to whatever else there is to do. */
   async rest(): Promise<void> {
+    this.rests += 1
     this.stop()
     await this.start()
   }
@@ -111,7 +118,7 @@ export class Pace {
     if (!this.isWorking) return
     this.isWorking = false
     const worked = now() - this.since
-    this.longest = Math.max(this.longest, worked)
+    this.longestBefore = Math.max(this.longestBefore, worked)
     budget.give(worked)
     this.onProgress("waiting")
   }

@@ -73,6 +73,11 @@ export class Readings {
     return reading.answer
   }
 
+  /** Whether the metric has been asked. */
+  hasAsked(metric: object): boolean {
+    return this.asked.has(metric as Metric)
+  }
+
   /** Whether the metric has been asked and has not answered. */
   isPending(metric: object): boolean {
     const reading = this.asked.get(metric as Metric)

@@ -59,6 +59,9 @@ export type Entry = { readonly index: number } & (
 // So many series are read, and then written, before the time is looked at.
 const pieceSize = 256
 
+// A family that takes more pieces than this, of a few milliseconds each, is a large one.
+const largePieces = 4
+
 // What is assumed of the first exposition of a registry, in bytes. Memory that is not written to costs next to nothing.
 const unknownSize = 524_288
 
@@ -85,6 +88,8 @@ export class Render {
   private taken: Families | undefined
   /** How many bytes came of it. */
   private size = 0
+  /** How often its work had rested when it began with the entry that it is at. */
+  private rested = Number.POSITIVE_INFINITY
 
   constructor(
     private readonly registry: Readable,
@@ -144,22 +149,29 @@ export class Render {
     return kind === "metric" && this.readings.isPending(metric)
   }
 
-  /** Writes those that can be read now, and asks those that take their time, until it is over. */
+  /** Whether it is in the middle of a family that takes many pieces. */
+  get isInLarge(): boolean {
+    return this.pace.rests - this.rested >= largePieces
+  }
+
+  /** Writes those that can be read now, and asks those that take their time, until it is over, but one of them at least. */
   async write(entries: ReadonlyArray<Entry>, isOver: () => boolean): Promise<void> {
     const { pace, readings } = this
     // Those that may take their time are asked before any is waited for, so that they take it together.
     for (const entry of entries) {
-      if (entry.kind !== "metric" || !entry.mayTakeTime) continue
-      if (isOver()) return
+      if (entry.kind !== "metric" || !entry.mayTakeTime || readings.hasAsked(entry.metric)) continue
       if (pace.isOver()) await pace.rest()
       // What it does at once is a piece of its own.
       await readings.of(entry.metric)
+      if (isOver()) return
     }
     for (const entry of entries) {
-      if (isOver()) return
       if (pace.isOver()) await pace.rest()
+      this.rested = pace.rests
       await this.settle(entry)
+      if (isOver()) break
     }
+    this.rested = Number.POSITIVE_INFINITY
   }
 
   /** It is over. What stays of it is small. */

@@ -3,11 +3,11 @@
  * ask at the same time for the same format are answered from one render: each gets its families cut out of it as soon as
  * they are written, or what there is of them when its time is over.
  */
-import { Buffer } from "node:buffer"
+import { Cuts } from "./cuts.js"
 import type { LabelTexts } from "./labelText.js"
 import type { Format } from "./negotiation.js"
 import type { Progress } from "./pace.js"
-import { Pace, paced } from "./pace.js"
+import { Pace } from "./pace.js"
 import { LateError } from "./readings.js"
 import type { Entry, Failure, Readable, WrittenFamily } from "./render.js"
 import { capacityFor, Render } from "./render.js"
@@ -61,6 +61,8 @@ export interface Rendered {
 }
 
 interface Sharer extends Wanted {
+  /** The render that it waits for now. */
+  home: SharedRender
   entries: ReadonlyArray<Entry>
   readonly resolve: (rendered: Rendered | undefined) => void
   readonly reject: (error: unknown) => void
@@ -85,7 +87,7 @@ export interface Sharing extends Pick<Way, "onProgress"> {
 // Who asks later than this after a render has begun does not share it, in milliseconds: its numbers would be as old.
 const oldest = 1_000
 
-// So many renders of one kind wait for metrics that do not answer. Who asks then shares the last one, whatever its age.
+// So many renders of one kind wait for metrics that do not answer. The next one takes over those who wait for the last.
 const mostWaiting = 4
 
 const running = new WeakMap<object, Map<Format, Array<SharedRender>>>()
@@ -106,8 +108,9 @@ export const renderShared = (
   const renders = formats.get(format) ?? []
   formats.set(format, renders)
   const last = renders.at(-1)
-  if (last?.isOver === false && (last.age < oldest || renders.length >= mostWaiting)) return last.join(wanted)
-  const render = new SharedRender(registry, format, wanted.names, way)
+  const isFull = renders.length >= mostWaiting
+  if (last?.suits(wanted, isFull)) return last.join(wanted)
+  const render = new SharedRender(registry, format, wanted.names, way, isFull ? last : undefined)
   renders.push(render)
   const result = render.join(wanted)
   void sameTurn()
@@ -148,47 +151,61 @@ export class SharedRender {
   private readonly pace: Pace
   private readonly render: Render
   private readonly writer: Writer
+  private readonly cuts: Cuts
   private readonly late = new Map<Entry, object>()
-  private readonly cuts = new Map<string, Promise<Uint8Array>>()
-  private whole: Promise<Uint8Array> | undefined
   private hasBegun = false
+  private isWaiting = false
   /** How many may still use the memory that it writes into. */
   private users = 0
-  /** The first moment at which a result is due. */
+  /** The first moment at which a result may be due, and what waits for it. */
   private due = Number.POSITIVE_INFINITY
+  private timer: Timer | undefined
   private isChanged = false
+  /** Whether somebody has come for some families since it was decided what is written next. */
+  private isJoined = false
   private onChange = (): void => {}
 
   constructor(
     private readonly registry: Readable,
     readonly format: Format,
     names: Wanted["names"],
-    private readonly way: Way
+    private readonly way: Way,
+    /** Those who wait for this one are taken over when all is written here that they wait for. */
+    private predecessor?: SharedRender | undefined
   ) {
     this.pace = new Pace(way.onProgress)
     const spare = way.isServed ? takeSpare(registry) : undefined
     this.writer = spare ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
     this.render = new Render(registry, format, way.shortcuts, this.writer, this.pace, () => this.change())
+    this.cuts = new Cuts(this.writer)
   }
 
-  /** How long ago it began, in milliseconds. */
-  get age(): number {
-    return now() - this.began
+  /**
+   * Whether who wants that is to share it: it is not too old; or there are many, and it is written as fast as can be. Who
+   * wants some families does not wait for the end of a large one.
+   */
+  suits({ names }: Wanted, isFull: boolean): boolean {
+    if (this.isOver) return false
+    if (isFull && !this.isWaiting) return true
+    return now() - this.began < oldest && (names === undefined || !this.render.isInLarge)
   }
 
   /** Waits for what is wanted. It is undefined where the caller leaves before. */
   join(wanted: Wanted): Promise<Rendered | undefined> {
-    const { deadline, leaving, names } = wanted
+    const { leaving, names } = wanted
     return new Promise((resolve, reject) => {
-      const sharer: Sharer = { ...wanted, entries: this.hasBegun ? this.render.select(names) : [], resolve, reject }
+      const entries = this.hasBegun ? this.render.select(names) : []
+      const sharer: Sharer = { ...wanted, home: this, entries, resolve, reject }
       const leave = (): void => {
-        if (this.sharers.delete(sharer)) this.change()
+        const { home } = sharer
+        if (home.sharers.delete(sharer)) home.change()
         resolve(undefined)
       }
       if (leaving?.hasLeft) return leave()
       if (leaving !== undefined) leaving.onLeave = leave
       this.sharers.add(sharer)
-      this.due = Math.min(this.due, deadline?.at ?? this.due)
+      this.isJoined ||= names !== undefined
+      this.watch(sharer)
       this.change()
     })
   }
@@ -200,20 +217,24 @@ export class SharedRender {
       await render.begin()
       this.hasBegun = true
       for (const sharer of sharers) sharer.entries = render.select(sharer.names)
+      this.watchAll()
       while (sharers.size > 0) {
         this.isChanged = false
-        await render.write(this.unwritten(), () => sharers.size === 0 || this.isDue())
+        this.isJoined = false
+        const entries = this.unwritten()
+        await render.write(entries, () => sharers.size === 0 || this.isJoined || this.isDue())
         if (this.isDue()) {
           pace.stop()
           // What has its answer ready is not waited for.
           await nextTurn()
         }
-        const given = await this.results()
+        const given = await this.results(pace)
         pace.stop()
         // First: what is over is handed out as it is written, without a copy.
         if (sharers.size === 0) this.end()
         for (const give of given) give()
-        if (sharers.size > 0 && !this.isChanged) await this.changed()
+        if (this.isDue()) this.watchAll()
+        if (sharers.size > 0 && entries.length === 0 && !this.isChanged) await this.changed()
       }
     } catch (error) {
       for (const { reject } of sharers) reject(error)
@@ -225,6 +246,8 @@ export class SharedRender {
   private end(): void {
     if (this.isOver) return
     this.isOver = true
+    this.predecessor = undefined
+    clearTimeout(this.timer)
     this.pace.stop()
     this.render.end()
     this.free()
@@ -232,31 +255,12 @@ export class SharedRender {
 
   /** The bytes of families of it, with `end` after them. They are shared with others, and not to be changed. */
   bytesOf(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> {
-    if (this.isOver && this.whole === undefined && isAllOf(families, this.writer)) {
-      this.writer.text(end)
-      this.whole = Promise.resolve(this.writer.bytes())
-      this.cuts.set(keyOf(families), this.whole)
-    }
-    const key = keyOf(families)
-    const known = this.cuts.get(key) ?? this.copyOf(families, end)
-    this.cuts.set(key, known)
-    return known
+    return this.cuts.bytesOf(families, end, this.isOver)
   }
 
-  /** A copy of the bytes of families of it, with `end` after them, in memory of its own. */
-  copyOf(families: ReadonlyArray<WrittenFamily>, end = ""): Promise<Uint8Array> {
-    return paced(() => {
-      const ending = Buffer.from(end)
-      const copy = Buffer.allocUnsafeSlow(families.reduce((sum, { length }) => sum + length, ending.byteLength))
-      const written = this.writer.bytes()
-      let at = 0
-      for (const { length, start } of families) {
-        copy.set(written.subarray(start, start + length), at)
-        at += length
-      }
-      copy.set(ending, at)
-      return copy
-    })
+  /** A copy of the bytes of families of it, in memory of its own. */
+  copyOf(families: ReadonlyArray<WrittenFamily>): Promise<Uint8Array> {
+    return this.cuts.copyOf(families, "")
   }
 
   private change(): void {
@@ -264,45 +268,89 @@ export class SharedRender {
     this.onChange()
   }
 
-  // Ends when there is something to do: a metric has answered, somebody came or left, or a result is due.
-  private changed(): Promise<void> {
-    const time = now()
-    let next = Number.POSITIVE_INFINITY
-    for (const { deadline } of this.sharers) {
-      if (deadline === undefined) continue
-      next = Math.min(next, deadline.patience > time ? deadline.patience : deadline.at)
-    }
-    let timer: Timer | undefined
-    return new Promise<void>((resolve) => {
+  // Ends when there is something to do: a metric has answered, or somebody came or left.
+  private async changed(): Promise<void> {
+    if (this.tookOver()) return
+    this.isWaiting = true
+    await new Promise<void>((resolve) => {
       this.onChange = resolve
-      if (next === Number.POSITIVE_INFINITY) return
-      timer = setTimeout(resolve, Math.ceil(Math.max(0, next - time)))
-      // A process that has nothing else to wait for does not go on for this.
-      timer.unref()
-    }).finally(() => {
-      this.onChange = () => {}
-      clearTimeout(timer)
     })
+    this.onChange = () => {}
+    this.isWaiting = false
+  }
+
+  // All is written that those want who wait for the one before: here they get numbers that are not older.
+  private tookOver(): boolean {
+    const { predecessor, render, sharers } = this
+    if (predecessor === undefined) return false
+    this.predecessor = undefined
+    for (const sharer of predecessor.sharers) {
+      sharer.home = this
+      sharer.entries = render.select(sharer.names)
+      sharers.add(sharer)
+      this.watch(sharer)
+    }
+    predecessor.sharers.clear()
+    predecessor.change()
+    return true
+  }
+
+  // What is due is given whatever is being written just then.
+  private watch({ deadline }: Sharer): void {
+    if (deadline === undefined) return
+    const time = now()
+    const due = deadline.patience > time ? deadline.patience : deadline.at
+    if (due >= this.due) return
+    clearTimeout(this.timer)
+    this.due = due
+    this.timer = setTimeout(() => void this.giveDue(), Math.ceil(Math.max(0, due - time)))
+    // A process that has nothing else to wait for does not go on for this.
+    this.timer.unref()
+  }
+
+  private watchAll(): void {
+    this.due = Number.POSITIVE_INFINITY
+    for (const sharer of this.sharers) this.watch(sharer)
   }
 
   private isDue(): boolean {
     return now() >= this.due
   }
 
-  // What somebody waits for and can be written, as far as that is known.
+  private async giveDue(): Promise<void> {
+    await nextTurn()
+    if (!this.hasBegun || this.isOver) return
+    const pace = new Pace()
+    await pace.start()
+    const given = await this.results(pace)
+    pace.stop()
+    for (const give of given) give()
+    this.watchAll()
+    this.change()
+  }
+
+  // What is written next, as far as it is known: for those who want some families, then for those who want all of them, and
+  // then for those who are to be taken over.
   private unwritten(): ReadonlyArray<Entry> {
+    const { predecessor, render, sharers } = this
+    const own = this.open(new Set([...sharers].map(({ entries }) => entries)))
+    if (own.length > 0 || predecessor === undefined) return own
+    return this.open(new Set([...predecessor.sharers].map(({ names }) => render.select(names))))
+  }
+
+  private open(wanted: Set<ReadonlyArray<Entry>>): ReadonlyArray<Entry> {
     const { render } = this
     const isOpen = (entry: Entry): boolean => render.outcomeOf(entry) === undefined && !render.isPending(entry)
     const all = render.select(undefined)
-    const wanted = new Set([...this.sharers].map(({ entries }) => entries))
-    if (wanted.has(all)) return all.filter(isOpen)
-    const some = new Set([...wanted].flat())
-    return [...some].filter(isOpen).sort((one, other) => one.index - other.index)
+    const isWhole = wanted.delete(all)
+    const some = [...new Set([...wanted].flat())].filter(isOpen)
+    if (some.length > 0) return some.sort((one, other) => one.index - other.index)
+    return isWhole ? all.filter(isOpen) : []
   }
 
   // The results of those who have all that they wait for, or whose time is over, ready to be given to them.
-  private async results(): Promise<ReadonlyArray<() => void>> {
-    const { pace, sharers } = this
+  private async results(pace: Pace): Promise<ReadonlyArray<() => void>> {
+    const { sharers } = this
     const given: Array<() => void> = []
     const time = now()
     const outcomes = new Map<ReadonlyArray<Entry>, Outcomes>()
@@ -315,12 +363,10 @@ export class SharedRender {
       if (!isComplete && !isLate && !(deadline !== undefined && time >= deadline.at)) continue
       if (sharers.delete(sharer)) {
         const rendered = this.rendered(known)
-        given.push(() => sharer.resolve(rendered))
+        given.push(() => (sharer.leaving?.hasLeft ? rendered.done() : sharer.resolve(rendered)))
       }
       if (pace.isOver()) await pace.rest()
     }
-    this.due = Number.POSITIVE_INFINITY
-    for (const { deadline } of sharers) this.due = Math.min(this.due, deadline?.at ?? this.due)
     return given
   }
 
@@ -383,16 +429,4 @@ interface Outcomes {
   readonly pending: Array<Entry>
   /** Neither written nor asked. */
   readonly untouched: Array<Entry>
-}
-
-const keyOf = (families: ReadonlyArray<WrittenFamily>): string => families.map(({ index }) => index).join()
-
-// Whether that is all that is written, in its order.
-const isAllOf = (families: ReadonlyArray<WrittenFamily>, { length }: Writer): boolean => {
-  let end = 0
-  for (const family of families) {
-    if (family.start !== end) return false
-    end += family.length
-  }
-  return end === length
 }

@@ -1,0 +1,54 @@
+/** Expositions that are cut from what one render has written, each made once for all who want the same families. */
+import { Buffer } from "node:buffer"
+import { paced } from "./pace.js"
+import type { WrittenFamily } from "./render.js"
+import type { Writer } from "./writer.js"
+
+/** What is cut from a writer. */
+export class Cuts {
+  private readonly known = new Map<string, Promise<Uint8Array>>()
+  private isWhole = false
+
+  constructor(private readonly writer: Writer) {}
+
+  /**
+   * The bytes of the families, with `end` after them. They are shared with others, and not to be changed. Where nothing
+   * more `isWritten`, those of all families are not copied.
+   */
+  bytesOf(families: ReadonlyArray<WrittenFamily>, end: string, isWritten: boolean): Promise<Uint8Array> {
+    const key = families.map(({ index }) => index).join()
+    const whole = (): Promise<Uint8Array> | undefined => (isWritten ? this.whole(families, end) : undefined)
+    const known = this.known.get(key) ?? whole() ?? this.copyOf(families, end)
+    this.known.set(key, known)
+    return known
+  }
+
+  /** A copy of the bytes of the families, with `end` after them, in memory of its own. */
+  copyOf(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> {
+    return paced(() => {
+      const ending = Buffer.from(end)
+      const copy = Buffer.allocUnsafeSlow(families.reduce((sum, { length }) => sum + length, ending.byteLength))
+      const written = this.writer.bytes()
+      let at = 0
+      for (const { length, start } of families) {
+        copy.set(written.subarray(start, start + length), at)
+        at += length
+      }
+      copy.set(ending, at)
+      return copy
+    })
+  }
+
+  // Undefined where that is not all that is written, in its order.
+  private whole(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> | undefined {
+    let length = 0
+    for (const family of families) {
+      if (family.start !== length) return undefined
+      length += family.length
+    }
+    if (this.isWhole || length !== this.writer.length) return undefined
+    this.isWhole = true
+    this.writer.text(end)
+    return Promise.resolve(this.writer.bytes())
+  }
+}
