@@ -26,7 +26,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import { endpoint, scrapeFamilies, telling } from "./exposition/scraping.js"
+import { endpoint, scraper, telling } from "./exposition/scraping.js"
 import { isWildcard, urlHost } from "./internal/address.js"
 import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
@@ -163,15 +163,15 @@ export const makeWorker = (
   serving(options, (checked) =>
     Effect.gen(function* () {
       const runtime = yield* Effect.runtime<never>()
-      const run = Runtime.runPromise(runtime)
       const tell = yield* telling(checked, serverMetrics)
+      const scrape = yield* scraper(checked)
       const { shutdownTimeout: _, sources: __, ...settings } = checked
       return yield* Effect.tryPromise(() =>
         startThread({
           url: workerUrl(options.workerUrl),
           options: { ...settings, tellsAge: settings.selfMetrics },
           tell,
-          scrape: (ask, sharing) => run(scrapeFamilies(ask, settings, sharing)),
+          scrape,
           onTrouble: (message) => Runtime.runFork(runtime)(Effect.logError(message))
         })
       )

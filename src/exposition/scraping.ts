@@ -4,9 +4,9 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import { epilogues } from "../internal/encoder.js"
-import type { Ask, Endpoint, NotScraped, Scraped } from "../internal/endpoint.js"
+import type { Ask, Endpoint, NotScraped } from "../internal/endpoint.js"
 import { clientClosed } from "../internal/endpoint.js"
-import { newFailures, newlyFailed, newNotices } from "../internal/failures.js"
+import { hasNews, newFailures, newlyFailed, newNotices } from "../internal/failures.js"
 import { contentTypes } from "../internal/negotiation.js"
 import { LateError } from "../internal/readings.js"
 import type { Flight, OnOwnMetric, OwnMetricName, ScrapeEvent } from "../internal/selfMetrics.js"
@@ -41,25 +41,27 @@ export const endpoint = (
   serving: Serving & Partial<Pick<Endpoint, "explorer" | "load" | "path">>,
   metrics?: ReadonlyArray<OwnMetricName>
 ): Effect.Effect<Endpoint> =>
-  Effect.map(
-    Effect.all([Effect.runtime<never>(), Registry, telling(serving, metrics)]),
-    ([runtime, registry, tell]) => {
-      void lookForShortcuts(client)
-      const { compression, load = { scrapes: 0 }, maxScrapesInFlight, onError, path, scrapeTimeout } = serving
-      const { explorer = false } = serving
-      const run = Runtime.runPromise(runtime)
-      return {
-        path,
-        explorer,
-        compression,
-        scrapeTimeout,
-        maxScrapesInFlight,
-        load,
-        tell,
-        scrape: (ask, leaving) => run(scrape(registry, ask, { onError }, leaving))
+  Effect.map(Effect.all([Registry, telling(serving, metrics), scraper(serving)]), ([registry, tell, scrape]) => {
+    void lookForShortcuts(client)
+    const { compression, explorer = false, load = { scrapes: 0 }, maxScrapesInFlight, path, scrapeTimeout } = serving
+    return {
+      path,
+      explorer,
+      compression,
+      scrapeTimeout,
+      maxScrapesInFlight,
+      load,
+      tell,
+      // Whichever way the registry is served: those who ask at the same time share one render.
+      scrape: async (ask, leaving) => {
+        const scraped = await scrape(ask, { owner: registry, leaving })
+        if ("status" in scraped) return scraped
+        const { done, families, source } = scraped
+        const body = await source.bytesOf(families, epilogues[ask.format])
+        return { contentType: contentTypes[ask.format], body, done }
       }
     }
-  )
+  })
 
 /**
  * Records what the endpoint of the registry in context is told of its scrapes, on metrics that are there from now on, and
@@ -99,38 +101,39 @@ export const telling = (
 // How many scrapes of a registry are in flight.
 const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
 
-// Whichever way the registry is served: those who ask at the same time share one render.
-const scrape = (
-  registry: MetricRegistry,
-  ask: Ask,
-  policy: ErrorPolicy,
-  leaving: Leaving | undefined
-): Effect.Effect<Scraped> =>
-  Effect.flatMap(scrapeFamilies(ask, policy, { owner: registry, leaving }), (scraped): Effect.Effect<Scraped> => {
-    if ("status" in scraped) return Effect.succeed(scraped)
-    const { done, families, source } = scraped
-    return Effect.map(
-      Effect.promise(() => source.bytesOf(families, epilogues[ask.format])),
-      (body) => ({ contentType: contentTypes[ask.format], body, done })
-    )
-  })
+/** Scrapes the registry in context. It does not reject, and says why there is no exposition. */
+export type Scrape = (ask: Ask, sharing: Sharing) => Promise<Rendered | NotScraped>
 
 /**
- * A scrape of the registry in context that cannot fail, only say why there is no exposition.
+ * How the registry in context is scraped. Nearly always there is nothing to report of a scrape, and no effect is run for it:
+ * that takes longer than to render a small registry.
  */
-export const scrapeFamilies = (ask: Ask, policy: ErrorPolicy, sharing: Sharing): Effect.Effect<Rendered | NotScraped> =>
-  Effect.suspend(() =>
-    Effect.matchEffect(read(ask, policy, { ...sharing, deadline: deadlineOf(ask, policy) }), {
-      onSuccess: (rendered): Effect.Effect<Rendered | NotScraped> => Effect.succeed(rendered ?? clientClosed),
-      onFailure: ({ cause, message, reason }) =>
-        // What was thrown is for the log, not for whoever scrapes. A metric that fails is logged already.
-        Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
-          status: reason === "Timeout" ? (503 as const) : (500 as const),
-          cause: errorOf[reason],
-          message
-        })
-    })
-  )
+export const scraper = (policy: ErrorPolicy): Effect.Effect<Scrape> =>
+  Effect.map(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]): Scrape => {
+    const run = Runtime.runPromise(runtime)
+    return async (ask, { leaving, onProgress, owner }) => {
+      try {
+        void lookForShortcuts(client)
+        const { format, names } = ask
+        const wanted = { names, deadline: deadlineOf(ask, policy), leaving }
+        const way = { shortcuts: knownShortcuts(), onProgress, isServed: true }
+        const rendered = await renderShared(owner, registry, format, wanted, way)
+        if (rendered === undefined) return clientClosed
+        if (!hasNews(registry, rendered)) return rendered
+        return await run(Effect.catchAll(reported(registry, rendered, ask, policy), notScraped))
+      } catch (cause) {
+        return run(notScraped(unreadable(cause)))
+      }
+    }
+  })
+
+// What was thrown is for the log, not for the client. A metric that fails is logged already.
+const notScraped = ({ cause, message, reason }: ExpositionError): Effect.Effect<NotScraped> =>
+  Effect.as(reason === "Registry" ? Effect.logError(message, Cause.die(cause)) : Effect.void, {
+    status: reason === "Timeout" ? (503 as const) : (500 as const),
+    cause: errorOf[reason],
+    message
+  })
 
 const errorOf = { Collect: "collect", Registry: "registry", Timeout: "timeout" } as const
 
@@ -145,50 +148,37 @@ type Reading = Omit<Ask, "timeout">
 
 /** Reads the registry in context alone, and reports metrics that cannot be read. */
 export const readAlone = (ask: Reading, policy: ErrorPolicy): Effect.Effect<Rendered, ExpositionError> =>
-  // It leaves only where it is interrupted.
-  Effect.flatMap(read(ask, policy, {}), (rendered) =>
-    rendered === undefined ? Effect.never : Effect.succeed(rendered)
-  )
-
-interface Reader extends Partial<Sharing> {
-  readonly deadline?: { readonly at: number; readonly patience: number }
-}
-
-// Undefined: who asked has left.
-const read = (
-  ask: Reading,
-  policy: ErrorPolicy,
-  { deadline, leaving, onProgress, owner }: Reader
-): Effect.Effect<Rendered | undefined, ExpositionError> =>
   Effect.flatMap(Registry, (registry) =>
     Effect.flatMap(
-      interruptible(leaving, (left) => ({
+      interruptible((leaving) => ({
         try: () => {
           void lookForShortcuts(client)
           const { format, names } = ask
-          const wanted = { names, deadline, leaving: left }
-          const way = { shortcuts: knownShortcuts(), onProgress, isServed: owner !== undefined }
-          return owner === undefined
-            ? renderAlone(registry, format, wanted, way)
-            : renderShared(owner, registry, format, wanted, way)
+          return renderAlone(registry, format, { names, leaving }, { shortcuts: knownShortcuts(), isServed: false })
         },
-        catch: (cause) =>
-          new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
+        catch: unreadable
       })),
-      (rendered) => {
-        if (rendered === undefined) return Effect.succeed(rendered)
-        return Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
-      }
+      // It leaves only where it is interrupted.
+      (rendered) => (rendered === undefined ? Effect.never : reported(registry, rendered, ask, policy))
     )
   )
 
+const unreadable = (cause: unknown): ExpositionError =>
+  new ExpositionError({ reason: "Registry", metrics: [], message: "the registry could not be read", cause })
+
+const reported = (
+  registry: MetricRegistry,
+  rendered: Rendered,
+  ask: Reading,
+  policy: ErrorPolicy
+): Effect.Effect<Rendered, ExpositionError> => Effect.zipRight(tell(registry, rendered, ask), judged(rendered, policy))
+
 // Where it is interrupted, the render ends as well.
 const interruptible = <A, E>(
-  given: Leaving | undefined,
   options: (leaving: Leaving) => { readonly try: () => Promise<A>; readonly catch: (cause: unknown) => E }
 ): Effect.Effect<A, E> =>
   Effect.suspend(() => {
-    const leaving: Leaving = given ?? { hasLeft: false, onLeave: undefined }
+    const leaving: Leaving = { hasLeft: false, onLeave: undefined }
     return Effect.onInterrupt(Effect.tryPromise(options(leaving)), () =>
       Effect.sync(() => {
         leaving.hasLeft = true

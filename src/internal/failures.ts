@@ -47,3 +47,12 @@ export const newNotices = (registry: object, { notices }: Rendered): ReadonlyArr
   for (const [key] of fresh) known.add(key)
   return fresh.map(([, sentence]) => sentence)
 }
+
+/** Whether there is something to report of a render: a metric that fails or does not any more, or a new notice. */
+export const hasNews = (registry: object, { failures, notices, stopped }: Rendered): boolean => {
+  if (failures.length > 0 || stopped !== undefined) return true
+  const { failing, notices: known } = toldOf(registry)
+  if (failing.size > 0) return true
+  for (const key of notices.keys()) if (!known.has(key)) return true
+  return false
+}

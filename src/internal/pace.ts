@@ -25,9 +25,9 @@ class Budget {
     return this.used + working >= longestPiece
   }
 
-  /** Ends when it is the caller's turn, which is at once where nothing else has worked in this one. */
+  /** Ends when it is the caller's turn, which is at once where nothing else works or waits and there is time. */
   take(): Promise<void> | undefined {
-    if (!this.isTaken && !this.isTurning && this.waiting.length === 0) {
+    if (!this.isTaken && this.waiting.length === 0 && !this.isUsedUp(0)) {
       this.isTaken = true
       this.isEarly = true
       return undefined
@@ -102,6 +102,12 @@ export class Pace {
     this.rests += 1
     this.stop()
     await this.start()
+  }
+
+  /** Does the work, up to its end or until it is time to rest. Whether it has ended. */
+  ends(work: Generator<void>): boolean {
+    while (!this.isOver()) if (work.next().done === true) return true
+    return false
   }
 
   /** Does the work, and rests between some of its pieces. */

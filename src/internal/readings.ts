@@ -73,6 +73,11 @@ export class Readings {
     return reading.answer
   }
 
+  /** The answer of a metric that has been asked, if it is there. */
+  answerOf(metric: object): Answer | undefined {
+    return this.asked.get(metric as Metric)?.answer
+  }
+
   /** Whether the metric has been asked. */
   hasAsked(metric: object): boolean {
     return this.asked.has(metric as Metric)

@@ -4,7 +4,6 @@
  */
 import type { Sample, Style } from "./encoder.js"
 import { encodeSamples } from "./encoder.js"
-import type { HistogramInfo, HistogramSeries } from "./histogram.js"
 import { encodeHistogram, IrregularError } from "./histogram.js"
 import type { SharingSample } from "./histogramSamples.js"
 import { seriesOf, withOwnLabels } from "./histogramSamples.js"
@@ -50,7 +49,11 @@ export interface Failure {
 }
 
 /** What there is to write: a metric of the registry, a family of one of its sources, or what cannot be read. */
-export type Entry = { readonly index: number } & (
+export type Entry = {
+  readonly index: number
+  /** What has become of it, if it is written or has failed. */
+  outcome: WrittenFamily | Failure | undefined
+} & (
   | (RegisteredMetric & { readonly kind: "metric" })
   | { readonly kind: "source"; readonly name: string; readonly metric: SourceFamily }
   | { readonly kind: "unreadable"; readonly name: string; readonly metric: unknown }
@@ -80,7 +83,6 @@ export class Render {
   defaults: LabelTexts | undefined
   private readonly forbidden = new Forbidden()
   private readonly readings: Readings
-  private readonly settled = new Map<Entry, WrittenFamily | Failure>()
   private entries: ReadonlyArray<Entry> = []
   private byName: Map<string, Array<Entry>> | undefined
   private style: Style
@@ -119,14 +121,24 @@ export class Render {
     this.style = { ...this.style, defaults: this.defaults, clashes }
     const entries: Array<Entry> = []
     for (const { error, metric, name } of registered.unreadable) {
-      const entry: Entry = { kind: "unreadable", index: entries.length, name, metric }
-      entries.push(entry)
-      this.settled.set(entry, { name, metric, error, reading: undefined })
+      const outcome = { name, metric, error, reading: undefined }
+      entries.push({ kind: "unreadable", index: entries.length, outcome, name, metric })
     }
     for (const { help, mayTakeTime, metric, name, type } of metrics) {
-      entries.push({ kind: "metric", index: entries.length, name, help, type, metric, mayTakeTime })
+      entries.push({
+        kind: "metric",
+        index: entries.length,
+        outcome: undefined,
+        name,
+        help,
+        type,
+        metric,
+        mayTakeTime
+      })
     }
-    for (const metric of families) entries.push({ kind: "source", index: entries.length, name: metric.name, metric })
+    for (const metric of families) {
+      entries.push({ kind: "source", index: entries.length, outcome: undefined, name: metric.name, metric })
+    }
     this.entries = entries
   }
 
@@ -137,11 +149,6 @@ export class Render {
     const { byName } = this
     const found = [...new Set(names)].flatMap((name) => byName.get(name) ?? [])
     return found.length === this.entries.length ? this.entries : found.sort((one, other) => one.index - other.index)
-  }
-
-  /** What has become of an entry, if it is written or has failed. */
-  outcomeOf(entry: Entry): WrittenFamily | Failure | undefined {
-    return this.settled.get(entry)
   }
 
   /** Whether the entry has been asked and has not answered. */
@@ -168,7 +175,8 @@ export class Render {
     for (const entry of entries) {
       if (pace.isOver()) await pace.rest()
       this.rested = pace.rests
-      await this.settle(entry)
+      const settling = this.settle(entry)
+      if (settling !== undefined) await settling
       if (isOver()) break
     }
     this.rested = Number.POSITIVE_INFINITY
@@ -176,14 +184,14 @@ export class Render {
 
   /** It is over. What stays of it is small. */
   end(): void {
-    const { entries, readings, registry, settled, writer } = this
+    const { entries, readings, registry, writer } = this
     readings.end()
     this.size = writer.length
-    if (entries.length > 0 && entries.length === settled.size) lastRenders.set(registry, this)
+    const isWhole = entries.length > 0 && entries.every(({ outcome }) => outcome !== undefined)
+    if (isWhole) lastRenders.set(registry, this)
     this.writer = nothing
     this.entries = []
     this.byName = undefined
-    settled.clear()
   }
 
   /** How many bytes were written by the last render of all families of that registry, if there was one. */
@@ -196,83 +204,89 @@ export class Render {
     return this.forbidden.notices
   }
 
-  private async settle(entry: Entry): Promise<void> {
-    if (entry.kind === "unreadable") return
-    const { readings, settled, writer } = this
-    const { index, metric, name } = entry
-    const start = writer.length
+  // At once where it takes little time: a promise for each of thousands of families takes longer than to write them.
+  private settle(entry: Entry): Promise<void> | undefined {
+    const start = this.writer.length
     try {
-      const isWritten = await (entry.kind === "metric" ? this.writeMetric(entry) : this.writeSourced(entry.metric))
-      if (isWritten) settled.set(entry, { name, index, start, length: writer.length - start })
+      const work = this.workOf(entry, false)
+      if (work !== undefined && this.pace.ends(work)) return this.written(entry, start)
+      return this.settleLater(entry, start, work, false)
     } catch (error) {
-      // Nothing stays of one that fails half way.
-      writer.length = start
-      settled.set(entry, { name, metric, error: readable(error), reading: readings.failed(metric) })
+      return this.failed(entry, start, error, false)
     }
   }
 
-  // Whether it is written: one that has not answered yet is not.
-  private async writeMetric(entry: RegisteredMetric): Promise<boolean> {
-    const { pace, readings, shortcuts, style, writer } = this
+  // One that has not answered yet is left as it is.
+  private async settleLater(
+    entry: Entry,
+    start: number,
+    begun: Generator<void> | undefined,
+    bySamples: boolean
+  ): Promise<void> {
+    try {
+      if (begun === undefined && entry.kind === "metric" && (await this.readings.of(entry.metric)) === undefined) return
+      const work = begun ?? this.workOf(entry, bySamples)
+      if (work !== undefined) await this.pace.along(work)
+      this.written(entry, start)
+    } catch (error) {
+      await this.failed(entry, start, error, bySamples)
+    }
+  }
+
+  private written(entry: Entry, start: number): undefined {
+    const { index, name } = entry
+    entry.outcome = { name, index, start, length: this.writer.length - start }
+  }
+
+  // Nothing stays of one that fails half way. A histogram that cannot be written series by series is written by samples.
+  private failed(entry: Entry, start: number, error: unknown, bySamples: boolean): Promise<void> | undefined {
+    this.writer.length = start
+    if (error instanceof IrregularError && !bySamples) return this.settleLater(entry, start, undefined, true)
+    const { metric, name } = entry
+    const reading = this.readings.failed(metric as object)
+    entry.outcome = { name, metric, error: readable(error), reading }
+    return undefined
+  }
+
+  // How an entry is written. Undefined: it has to answer first.
+  private workOf(entry: Entry, bySamples: boolean): Generator<void> | undefined {
+    if (entry.kind === "unreadable") return undefined
+    const { readings, shortcuts, style, writer } = this
+    if (entry.kind === "source") return this.sourceWork(entry.metric, bySamples)
     const { metric, name } = entry
     const kept = keptOf(metric, name, style)
     const family = { name, help: entry.help, type: entry.type }
     if (keepsSamples(metric, shortcuts)) {
-      await pace.along(encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept))
-      return true
+      return encodeSamples(writer, family, storedPieces(metric, pieceSize), style, kept)
     }
     const isStored = keepsHistogram(metric, shortcuts)
-    if (isStored) {
-      const { upperBounds } = metric
-      const info = { ...family, upperBounds }
-      if (await this.wroteSeries(info, storedPieces(metric, pieceSize), kept)) return true
+    if (isStored && !bySamples) {
+      const info = { ...family, upperBounds: metric.upperBounds }
+      return encodeHistogram(writer, info, storedPieces(metric, pieceSize), style, kept)
     }
-    const answer = await readings.of(metric)
-    if (answer === undefined) return false
+    const answer = readings.answerOf(metric)
+    if (answer === undefined) return undefined
     if (answer.status === "rejected") throw answer.reason
     const { help, type: given, values } = answer.value
     if (!Array.isArray(values)) throw new TypeError(`its get() must give a list of values, not ${shown(values)}`)
     // A metric made by hand may say what it is only when it is read.
     const type = given === entry.type || this.taken?.canBe(name, given) ? given : undefined
-    // Labels that stored series cannot have, those that are told cannot have either.
-    const upperBounds = type === "histogram" && !isStored ? boundsOf(metric) : undefined
-    if (upperBounds !== undefined) {
-      const info = { name, help, type, upperBounds }
-      if (await this.wroteSeries(info, seriesOf(values, info, pieceSize), kept)) return true
-    }
-    await pace.along(encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept))
-    return true
+    // Labels that stored series cannot have, those that are read cannot have either.
+    const upperBounds = type === "histogram" && !isStored && !bySamples ? boundsOf(metric) : undefined
+    if (upperBounds === undefined) return encodeSamples(writer, { name, help, type }, piecesOf(values), style, kept)
+    const info = { name, help, type, upperBounds }
+    return encodeHistogram(writer, info, seriesOf(values, info, pieceSize), style, kept)
   }
 
-  private async writeSourced(family: SourceFamily): Promise<true> {
-    const { pace, style, writer } = this
+  private sourceWork(family: SourceFamily, bySamples: boolean): Generator<void> {
+    const { style, writer } = this
     const kept = keptOf(family, family.name, style)
     const { help, name, type, upperBounds } = family
     const info = { help, name, type }
-    const series = family.series?.(pieceSize)
-    if (upperBounds !== undefined && series !== undefined) {
-      if (await this.wroteSeries({ ...info, upperBounds }, series, kept)) return true
-    }
-    await pace.along(encodeSamples(writer, info, family.samples(pieceSize), style, kept))
-    return true
-  }
-
-  // Whether a histogram could be written series by series. Where it could not, nothing is written.
-  private async wroteSeries(
-    info: HistogramInfo,
-    pieces: Iterable<ReadonlyArray<HistogramSeries>>,
-    kept: Kept | undefined
-  ): Promise<boolean> {
-    const { pace, style, writer } = this
-    const start = writer.length
-    try {
-      await pace.along(encodeHistogram(writer, info, pieces, style, kept))
-      return true
-    } catch (error) {
-      if (!(error instanceof IrregularError)) throw error
-      writer.length = start
-      return false
-    }
+    const series = bySamples ? undefined : family.series?.(pieceSize)
+    return upperBounds !== undefined && series !== undefined
+      ? encodeHistogram(writer, { ...info, upperBounds }, series, style, kept)
+      : encodeSamples(writer, info, family.samples(pieceSize), style, kept)
   }
 }
 

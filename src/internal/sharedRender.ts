@@ -340,7 +340,7 @@ export class SharedRender {
 
   private open(wanted: Set<ReadonlyArray<Entry>>): ReadonlyArray<Entry> {
     const { render } = this
-    const isOpen = (entry: Entry): boolean => render.outcomeOf(entry) === undefined && !render.isPending(entry)
+    const isOpen = (entry: Entry): boolean => entry.outcome === undefined && !render.isPending(entry)
     const all = render.select(undefined)
     const isWhole = wanted.delete(all)
     const some = [...new Set([...wanted].flat())].filter(isOpen)
@@ -374,7 +374,7 @@ export class SharedRender {
     const { render } = this
     const outcomes: Outcomes = { families: [], failures: [], pending: [], untouched: [] }
     for (const entry of entries) {
-      const outcome = render.outcomeOf(entry)
+      const { outcome } = entry
       if (outcome === undefined) (render.isPending(entry) ? outcomes.pending : outcomes.untouched).push(entry)
       else if ("error" in outcome) outcomes.failures.push(outcome)
       else outcomes.families.push(outcome)
