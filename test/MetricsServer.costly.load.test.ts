@@ -11,6 +11,9 @@ import { assertWithin, itInTime } from "./support/times.js"
 const token = "0123456789abcdef0123"
 const connections = 300
 
+/** How much more memory of this process they may take, in MB. */
+const mostMemory = 300
+
 const basicOf = (text: string): string => `Authorization: Basic ${Buffer.from(text).toString("base64")}\r\n`
 
 // To bring them into order takes the square of their number: those of each kind are after those of the other one.
@@ -22,7 +25,12 @@ interface Row {
   readonly title: string
   readonly target?: string
   readonly headers: string
+  /** What follows the first request in the same packet. */
+  readonly rest?: string
+  /** NaN: the connection is closed without an answer. */
   readonly status: number
+  /** How long all of them may take, in milliseconds, where that is not the ordinary time. */
+  readonly most?: number
 }
 
 const rows: ReadonlyArray<Row> = [
@@ -48,18 +56,31 @@ const rows: ReadonlyArray<Row> = [
     status: 401
   },
   { title: "a path of dots", target: `/${"a/".repeat(3_000)}${"../".repeat(3_000)}`, headers: "", status: 401 },
+  {
+    title: "thousands of requests at once",
+    headers: "",
+    rest: "GET / HTTP/1.1\r\n\r\n".repeat(3_500),
+    status: Number.NaN
+  },
+  {
+    title: "a body in thousands of pieces",
+    headers: "Transfer-Encoding: chunked\r\n",
+    rest: "1\r\nx\r\n".repeat(10_000),
+    status: 401,
+    most: 10_000
+  },
   { title: "encodings without an end", headers: `Accept-Encoding: ${"gzip;q=0.1,".repeat(1_300)}\r\n`, status: 401 }
 ]
 
 /** The status of the answer to each. */
-const asked = (port: number, { headers, target = "/metrics" }: Row): Promise<ReadonlyArray<number>> =>
+const asked = (port: number, { headers, rest = "", target = "/metrics" }: Row): Promise<ReadonlyArray<number>> =>
   Promise.all(
     Array.from(
       { length: connections },
       () =>
         new Promise<number>((resolve) => {
           const socket = connect({ port, host: "127.0.0.1" }, () =>
-            socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`)
+            socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n${rest}`)
           )
           let text = ""
           socket.on("data", (part) => {
@@ -96,22 +117,26 @@ for (const kind of kinds) {
           yield* Effect.promise(async () => {
             await ask(url, { headers: bearer(token) })
             const over = longestTurn()
+            const before = process.memoryUsage.rss()
             const start = performance.now()
             const all = asked(address.port, row)
             await sleep(5)
             const { milliseconds, status } = await ask(url, { headers: bearer(token) })
             const statuses = await all
+            const grown = (process.memoryUsage.rss() - before) / 1e6
             const took = performance.now() - start
             const turn = over()
             assert.strictEqual(status, 200)
-            const others = statuses.filter((status) => status !== row.status && status !== 429)
+            const others = statuses.filter((status) => !Object.is(status, row.status) && status !== 429)
             assert.deepStrictEqual(others, [])
             console.log(
               `costly ${kind.name}: ${row.title}; ${connections} answered in ${took.toFixed(0)} ms, who is let in in ` +
-                `${milliseconds.toFixed(0)} ms; the longest turn of this thread ${turn.toFixed(0)} ms`
+                `${milliseconds.toFixed(0)} ms; the longest turn of this thread ${turn.toFixed(0)} ms, ` +
+                `${grown.toFixed(0)} MB more`
             )
-            assertWithin(took, 1_200, "all of them")
-            if (kind === inThisThread) assertWithin(turn, 500, "a turn")
+            assert.isBelow(grown, mostMemory)
+            assertWithin(took, row.most ?? 1_200, "all of them")
+            if (kind === inThisThread) assertWithin(turn, row.most ?? 500, "a turn")
           })
         })
       )

@@ -10,6 +10,7 @@ import { followed } from "./connections.js"
 import type { CheckedAuthentication } from "./credentials.js"
 import type { Endpoint, Refusal, Target } from "./endpoint.js"
 import { hostRefusal } from "./hosts.js"
+import { Incoming } from "./incoming.js"
 import type { CheckedLimits } from "./limits.js"
 import type { OwnServer } from "./listener.js"
 import { listener } from "./listener.js"
@@ -173,6 +174,7 @@ const looking = 1_000
 const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => {
   const { headersTimeout, maxHeaderSize, requestTimeout } = limits
   const http = {
+    IncomingMessage: Incoming,
     // Both are refused by us, in our words.
     requireHostHeader: false,
     maxHeaderSize,
