@@ -10,7 +10,8 @@ export class Incoming extends IncomingMessage {
   private isUpgrade: unknown
 
   get upgrade(): boolean {
-    return Boolean(this.isUpgrade) || this.socket.destroyed
+    // Other runtimes make requests without a socket.
+    return Boolean(this.isUpgrade) || this.socket?.destroyed === true
   }
 
   set upgrade(is: unknown) {
