@@ -112,10 +112,10 @@ export class Pace {
 
   /** Does the work, and rests between some of its pieces. */
   async along<A>(work: Generator<void, A>): Promise<A> {
-    await this.start()
-    for (let step = work.next(); ; step = work.next()) {
-      if (step.done === true) return step.value
+    for (;;) {
       if (this.isOver()) await this.rest()
+      const step = work.next()
+      if (step.done === true) return step.value
     }
   }
 

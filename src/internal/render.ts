@@ -241,7 +241,7 @@ export class Render {
   // Nothing stays of one that fails half way. A histogram that cannot be written series by series is written by samples.
   private failed(entry: Entry, start: number, error: unknown, bySamples: boolean): Promise<void> | undefined {
     this.writer.length = start
-    if (error instanceof IrregularError && !bySamples) return this.settleLater(entry, start, undefined, true)
+    if (!bySamples && isIrregular(error)) return this.settleLater(entry, start, undefined, true)
     const { metric, name } = entry
     const reading = this.readings.failed(metric as object)
     entry.outcome = { name, metric, error: readable(error), reading }
@@ -307,6 +307,15 @@ const ownOf: { readonly [name: string]: string | undefined } = Object.assign(Obj
   le: " of histograms, which have one themselves",
   quantile: " of summaries, which have one themselves"
 })
+
+// To ask what a revoked proxy is an instance of throws.
+const isIrregular = (error: unknown): boolean => {
+  try {
+    return error instanceof IrregularError
+  } catch {
+    return false
+  }
+}
 
 // A histogram of the clients has its bounds; of any other one nothing is known.
 const boundsOf = (metric: object): ReadonlyArray<number> | undefined => {
