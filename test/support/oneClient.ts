@@ -42,6 +42,7 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
   "They are about connections, certificates, credentials and shutdown, whatever is served.": [
     "test/integration/runtimes.test.ts",
     "test/MetricsServer.authentication.test.ts",
+    "test/MetricsServer.places.test.ts",
     "test/MetricsServer.certificates.test.ts",
     "test/MetricsServer.crash.test.ts",
     "test/MetricsServer.files.test.ts",
