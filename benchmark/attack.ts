@@ -9,7 +9,7 @@
 import { cpus, loadavg } from "node:os"
 import { parseArgs } from "node:util"
 import { attacks } from "./attacks/index.js"
-import type { Place } from "./attacks/lab.js"
+import type { Attack, Place } from "./attacks/lab.js"
 import { places } from "./attacks/lab.js"
 import type { Attacked } from "./attacks/results.js"
 import { resultsOf, tableOf } from "./attacks/results.js"
@@ -32,39 +32,37 @@ const wanted = [...values.only, ...positionals].flatMap((text) => text.split(","
 const chosen = attacks.filter(({ id }) => wanted.length === 0 || wanted.some((name) => id.startsWith(name)))
 if (chosen.length === 0) throw new RangeError(`unknown attack ${wanted.join(", ")}: see --list`)
 
+const attackedOnce = async ({ id, run }: Attack, place: Place): Promise<ReadonlyArray<Attacked>> => {
+  try {
+    const readings = await run(place)
+    for (const { unit, value, what } of readings) console.error(`  ${what}: ${value.toFixed(1)} ${unit}`)
+    return [{ id, place, readings }]
+  } catch (error) {
+    process.exitCode = 1
+    console.error(`FAILED: ${error instanceof Error ? error.message : String(error)}`)
+    return []
+  }
+}
+
 if (values.list) {
   for (const { id, title } of chosen) console.log(`${id.padEnd(24)}  ${title}`)
 } else {
   const attacked: Array<Attacked> = []
+  // All of them in each run, so that what else the machine does at a time falls on one figure of each.
   for (let run = 1; run <= runs; run += 1) {
-    for (const { id, only = places, run: attack } of chosen) {
-      for (const place of only) await attackOnce(id, place, run, attack)
+    for (const attack of chosen) {
+      for (const place of attack.only ?? places) {
+        console.error(`run ${run} of ${runs}: ${attack.id}, ${place}`)
+        attacked.push(...(await attackedOnce(attack, place)))
+      }
     }
   }
-  const machine = {
-    node: process.version,
-    cpu: cpus()[0]?.model ?? "unknown",
-    cores: cpus().length,
-    load: loadavg()[0]
-  }
+  const [load = 0] = loadavg()
+  const machine = { node: process.version, cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, load }
   const results = resultsOf(attacked)
   if (values.json) console.log(JSON.stringify({ ...machine, runs, results }, undefined, 2))
   else {
-    const { cores, cpu, load = 0, node } = machine
-    console.log(
-      `\nNode.js ${node}, ${cores} cores of ${cpu}, load ${load.toFixed(1)}, ${runs} runs, median (worst)\n\n${tableOf(results)}`
-    )
-  }
-
-  async function attackOnce(id: string, place: Place, run: number, attack: (typeof chosen)[number]["run"]) {
-    console.error(`run ${run} of ${runs}: ${id}, ${place}`)
-    try {
-      const readings = await attack(place)
-      for (const { unit, value, what } of readings) console.error(`  ${what}: ${value.toFixed(1)} ${unit}`)
-      attacked.push({ id, place, readings })
-    } catch (error) {
-      process.exitCode = 1
-      console.error(`FAILED: ${error instanceof Error ? error.message : String(error)}`)
-    }
+    const title = `Node.js ${machine.node}, ${machine.cores} cores of ${machine.cpu}, load ${load.toFixed(1)}`
+    console.log(`\n${title}, ${runs} runs, median (worst)\n\n${tableOf(results)}`)
   }
 }

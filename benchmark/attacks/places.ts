@@ -2,7 +2,7 @@
  * Honest scrapes during a flood of 1,000 connections: how many of 30 are answered, each on a new connection, and how long
  * the slowest of them takes; the longest turn of the main thread's event loop, in CPU time, and the memory of the process
  * beyond that before the flood. Half of the honest scrapes have a token and half a password that was right before; over
- * TLS all have a client certificate, without which the server lets in nobody.
+ * TLS all have a client certificate, which the server requires.
  */
 import { request } from "node:http"
 import { request as secureRequest } from "node:https"

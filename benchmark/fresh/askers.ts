@@ -1,4 +1,4 @@
-/** Scrapes a server many times at once when it is told to, each time in another way, and sends how many were answered. */
+/** Scrapes a server many times at once on a message of its parent, each time in another way, and sends how many were answered. */
 import { request } from "node:http"
 
 const [url = "", count = "1", kind = "same"] = process.argv.slice(2)
