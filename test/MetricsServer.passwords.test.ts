@@ -59,7 +59,7 @@ const rows: ReadonlyArray<Row> = [
   { title: "Latin-1 in the place of UTF-8", password: composed, sent: Buffer.from(composed, "latin1"), status: 401 },
   { title: "cut UTF-8", password: "é", sent: Buffer.from([0xc3]), status: 401 },
   { title: "overlong UTF-8 of NUL", password: "", sent: Buffer.from([0xc0, 0x80]), status: 401 },
-  { title: "a letter with thirty accents", password: accented(30), sent: accented(30), status: 200 },
+  { title: "a letter with thirty accents", password: accented(30).normalize("NFC"), sent: accented(30), status: 200 },
   { title: "a letter with more of them", password: accented(31), sent: accented(31), status: 401 },
   { title: "accents without a letter", password: accented(31).slice(1), sent: accented(31).slice(1), status: 401 },
   { title: "a replacement character", password: "é", sent: "\ufffd", status: 401 }
