@@ -56,7 +56,7 @@ import { endpoint, readAlone } from "./exposition/scraping.js"
 import type { FromConfig } from "./internal/config.js"
 import { unwrapped } from "./internal/config.js"
 import { epilogues } from "./internal/encoder.js"
-import type { Endpoint } from "./internal/endpoint.js"
+import type { Answer, Endpoint, Question } from "./internal/endpoint.js"
 import { answer } from "./internal/endpoint.js"
 import { leaveOut } from "./internal/leftOut.js"
 import { listener } from "./internal/listener.js"
@@ -169,13 +169,12 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
     if (typeof request.source === "object" && request.source !== null) leaveOut(request.source)
     const served = yield* endpoint({ ...serving, load })
     const { status, headers, body } = yield* Effect.promise((signal) =>
-      answer(served, {
+      answeredUntil(signal, served, {
         method: request.method,
         target: request.url,
         accept: request.headers["accept"],
         acceptEncoding: request.headers["accept-encoding"],
-        scrapeTimeout: request.headers["x-prometheus-scrape-timeout-seconds"],
-        leaving: leavingOn(signal)
+        scrapeTimeout: request.headers["x-prometheus-scrape-timeout-seconds"]
       })
     )
     const contentType = headers["content-type"]
@@ -332,13 +331,12 @@ export const webHandler = (
     leaveOut(request)
     const incoming = incomingOf(bindings)
     if (incoming !== undefined) leaveOut(incoming)
-    const { status, headers, body, done } = await answer(served, {
+    const { status, headers, body, done } = await answeredUntil(request.signal, served, {
       method: request.method,
       target: request.url,
       accept: request.headers.get("accept") ?? undefined,
       acceptEncoding: request.headers.get("accept-encoding") ?? undefined,
-      scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined,
-      leaving: leavingOn(request.signal)
+      scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined
     })
     const copy = request.method === "HEAD" ? null : await withBytes(body, () => new Uint8Array(body))
     done?.()
@@ -350,15 +348,23 @@ const incomingOf = (bindings: unknown): object | undefined => {
   return typeof incoming === "object" && incoming !== null ? incoming : undefined
 }
 
-// Requests that only look like those of the web may have no signal.
-const leavingOn = (signal: AbortSignal | undefined): Leaving => {
+// Requests that only look like those of the web may have no signal; others may share one, which outlives them.
+const answeredUntil = async (
+  signal: AbortSignal | undefined,
+  served: Endpoint,
+  question: Question
+): Promise<Answer> => {
   const leaving: Leaving = { hasLeft: signal?.aborted === true, onLeave: undefined }
   const leave = (): void => {
     leaving.hasLeft = true
     leaving.onLeave?.()
   }
   signal?.addEventListener("abort", leave, { once: true })
-  return leaving
+  try {
+    return await answer(served, { ...question, leaving })
+  } finally {
+    signal?.removeEventListener("abort", leave)
+  }
 }
 
 const mounted = (options: ServeOptions): Effect.Effect<Endpoint> => Effect.suspend(() => endpoint(onlyServing(options)))

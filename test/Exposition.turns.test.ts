@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -315,6 +316,17 @@ describe("Clients that leave", () => {
       )
     }
   }
+
+  it.scopedLive("are not listened to any more once they are answered, where many requests share a signal", () =>
+    Effect.gen(function* () {
+      const handler = yield* Effect.provideService(Exposition.webHandler(), Registry.Registry, new PromRegistry())
+      const { signal } = new AbortController()
+      const given = { method: "GET", url: "http://localhost/", headers: new Headers(), signal }
+      const request = given as unknown as Parameters<typeof handler>[0]
+      for (let time = 0; time < 20; time += 1) yield* Effect.promise(() => handler(request))
+      assert.strictEqual(getEventListeners(signal, "abort").length, 0)
+    })
+  )
 
   const handlers = ["webHandler", "nodeListener"] as const
   for (const name of handlers) {

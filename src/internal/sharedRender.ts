@@ -115,6 +115,8 @@ export const renderShared = (
   const result = render.join(wanted)
   void sameTurn()
     .then(() => render.run())
+    // What follows its progress may throw, which is nothing for those who wait for it.
+    .catch(() => {})
     .then(() => void renders.splice(renders.indexOf(render), 1))
   return result
 }
@@ -128,7 +130,7 @@ export const renderAlone = (
 ): Promise<Rendered | undefined> => {
   const render = new SharedRender(registry, format, wanted.names, way)
   const result = render.join(wanted)
-  void render.run()
+  void render.run().catch(() => {})
   return result
 }
 
