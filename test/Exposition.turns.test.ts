@@ -317,6 +317,29 @@ describe("Clients that leave", () => {
     }
   }
 
+  it.scopedLive("end the work that is done for them alone, between two families", () =>
+    Effect.gen(function* () {
+      const turns = yield* countingTurns
+      const registry = slowLabels(() => turns.work())
+      const handler = yield* Effect.provideService(
+        Exposition.webHandler({ selfMetrics: false }),
+        Registry.Registry,
+        registry
+      )
+      turns.pieces = 0
+      const controllers = [new AbortController(), new AbortController()]
+      const answers = controllers.map(({ signal }) => handler(new Request("http://localhost/", { signal })))
+      yield* eventually("it has begun", async () => turns.pieces > 0)
+      for (const controller of controllers) controller.abort()
+      for (const { status } of yield* Effect.promise(() => Promise.all(answers))) assert.strictEqual(status, 499)
+      for (let turn = 0; turn < 50; turn += 1) yield* Effect.promise(() => nextTurn())
+      // All of the first family, at most.
+      assert.isAtMost(turns.pieces, 4)
+      const { status } = yield* Effect.promise(() => handler(new Request("http://localhost/")))
+      assert.strictEqual(status, 200)
+    })
+  )
+
   it.scopedLive("are not listened to any more once they are answered, where many requests share a signal", () =>
     Effect.gen(function* () {
       const handler = yield* Effect.provideService(Exposition.webHandler(), Registry.Registry, new PromRegistry())
