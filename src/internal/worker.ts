@@ -103,6 +103,7 @@ class MainThread {
   private isPinged = false
   private watch: Timer | undefined
   private asked: Array<Asked> = []
+  private readonly waitingForSign = new Set<() => void>()
 
   constructor(
     private readonly post: (message: FromWorker) => void,
@@ -112,6 +113,7 @@ class MainThread {
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" | "ReportRead" }>): void {
     this.isStuck = false
+    for (const goOn of this.waitingForSign) goOn()
     if (message.tag === "Alive") {
       this.isPinged = false
       this.within(this.grace, () => this.ping())
@@ -131,8 +133,12 @@ class MainThread {
    * since; when it works for much longer than for the last one, and there is something else to serve; when the time is
    * over; or when the client has left.
    */
-  scrape(ask: Ask, hasOther: () => boolean, leaving: Leaving | undefined): Promise<Answered> {
-    if (this.isStuck || leaving?.hasLeft) return Promise.resolve(undefined)
+  async scrape(ask: Ask, hasOther: () => boolean, leaving: Leaving | undefined): Promise<Answered> {
+    if (this.isStuck && !(await this.givesSign())) return undefined
+    return leaving?.hasLeft ? undefined : this.answerTo(ask, hasOther, leaving)
+  }
+
+  private answerTo(ask: Ask, hasOther: () => boolean, leaving: Leaving | undefined): Promise<Answered> {
     this.lastId += 1
     const id = this.lastId
     return new Promise((resolve) => {
@@ -168,6 +174,19 @@ class MainThread {
       if (scrapes.length === 0) return
       this.post({ tag: "Scrape", scrapes })
       if (this.watch === undefined) this.within(this.grace, () => this.giveUp())
+    })
+  }
+
+  // Nothing is asked of it meanwhile, but what it has done before may just be over.
+  private givesSign(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        clearTimeout(late)
+        this.waitingForSign.delete(finish)
+        resolve(!this.isStuck)
+      }
+      const late = setTimeout(finish, this.grace)
+      this.waitingForSign.add(finish)
     })
   }
 
