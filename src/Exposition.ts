@@ -2,9 +2,10 @@
  * The registry as text, and the ways to serve it inside an application that has a server already.
  *
  * Both formats, Prometheus' text 0.0.4 and OpenMetrics 1.0.0, are written by this library's own encoder: a render
- * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other. Those of the
- * same format and filter share one render. One reading of a metric serves all renders that need it before it is over; a
- * render that begins later reads anew. If a metric fails, all of them fail with it, and it is counted once.
+ * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other. Scrapes of the
+ * same format that arrive together share one render, whatever families they ask for and however long they wait; their
+ * numbers are at most a second older than the scrape, or as old as it takes to write them. One reading of a metric serves
+ * all renders that need it before it is over. A metric that fails is counted once for each reading.
  *
  * What a format forbids is left out and logged once as a warning; all else is served:
  *
