@@ -66,8 +66,11 @@ const put = ({ put }: Wrong, path: string) =>
 const replaced = (path: string, content: string) =>
   Effect.promise(async () => {
     await writeFile(`${path}.new`, content)
-    await rm(path, { recursive: true, force: true })
-    await rename(`${path}.new`, path)
+    // At once, unless a folder is there: between two steps there would be no file, which may be seen and said.
+    await rename(`${path}.new`, path).catch(async () => {
+      await rm(path, { recursive: true, force: true })
+      await rename(`${path}.new`, path)
+    })
   })
 
 const shows = (url: string, { cert }: Certificate) =>
