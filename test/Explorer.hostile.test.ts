@@ -408,7 +408,10 @@ describe("An unknown option with a very long name", () => {
       ["authentication", "compression", "host", "port", "maxScrapesInFlight"].map((name) => [name, true as const])
     )
     const refused = (length: number) => () =>
-      assert.throws(() => knownOptions("options", { ["x".repeat(length)]: 1 }, known), /there is no option/)
+      assert.throws(
+        () => knownOptions("options", { ["x".repeat(length)]: 1 }, known),
+        /there is no option|has an unknown option/
+      )
     const short = timeOf(() => {
       for (let time = 0; time < 100; time += 1) refused(30)()
     })
