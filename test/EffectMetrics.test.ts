@@ -812,6 +812,8 @@ describe("EffectMetrics", () => {
         }
         yield* Scope.close(other, Exit.void)
       }
+      // Until there is time for a render to begin at once.
+      for (let turn = 0; turn < 4; turn += 1) yield* nextTurn
       const last = yield* Effect.fork(scrape("text"))
       yield* nextTurn
       yield* Scope.close(scope, Exit.void)
