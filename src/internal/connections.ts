@@ -29,7 +29,7 @@ export interface Connections {
   readonly silent: () => Iterable<Socket>
   /** The connection below TLS, or the same one without it; undefined if it has been given up. */
   readonly below: (socket: Socket) => Socket | undefined
-  /** A request has come, of somebody who is let in or of somebody who is not, or not yet. */
+  /** Called for each request, with whether it is known to be let in. */
   readonly asked: (request: IncomingMessage, response: ServerResponse, isLetIn: boolean) => void
   /** Who asked is let in after all. */
   readonly letIn: (socket: Socket) => void
@@ -64,13 +64,13 @@ const mostRequests = 16
 // connection looks the same until an answer is sent, and its scrape would keep its place.
 const halfClosed = 1_000
 
-// A connection is not read from while so many of its requests wait. With one request of somebody who is let in it is, so
+// A connection is not read from while so many of its requests wait. With one request that is let in it is, so
 // that it is noticed when the client leaves.
 const readUpTo = { stranger: 1, letIn: 2 }
 
 /**
  * Follows the connections of a server, and keeps them to what they are allowed. A new one takes the place of the one that
- * is needed least (see `Places`), so that those who hold connections open keep nobody else out. One that asks and asks
+ * is needed least (see `Places`), so that open connections keep no other client out. One that asks and asks
  * without waiting for its answers is closed.
  */
 export const followed = (server: HttpServer | HttpsServer, allowance: Allowance): Connections => {
