@@ -163,10 +163,16 @@ describe("Each value is what somebody else tells as well:", () => {
           near(outside, external, megabyte, "external")
           return outside
         })
-      const before = yield* told()
-      const much = Buffer.alloc(32 * megabyte)
-      assert.isAbove((yield* told()) - before, 24 * megabyte)
-      assert.strictEqual(much.length, 32 * megabyte)
+      // What the tests before left behind may be collected during one of these, and outweigh it.
+      const held: Array<Buffer> = []
+      const grown: Array<number> = []
+      while (held.length < 4) {
+        const before = yield* told()
+        held.push(Buffer.alloc(32 * megabyte))
+        grown.push((yield* told()) - before)
+      }
+      assert.isAbove(Math.max(...grown), 24 * megabyte, grown.join())
+      assert.strictEqual(held.length, 4)
     })
   )
 
