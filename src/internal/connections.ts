@@ -35,6 +35,8 @@ export interface Connections {
   readonly letIn: (socket: Socket) => void
   /** Calls once the answers to all requests of a connection are written: at once if none waits. */
   readonly afterAnswers: (socket: Socket, act: () => void) => void
+  /** Ends a connection with what has been written. What a client still sends that was let in is dropped for a second. */
+  readonly end: (socket: Socket) => void
 }
 
 /** A connection, and what is known of it. */
@@ -63,6 +65,9 @@ const mostRequests = 16
 // A client that has ended its side (`nc -N`) waits for its answer for so long, in milliseconds. One that has closed its
 // connection looks the same until an answer is sent, and its scrape would keep its place.
 const halfClosed = 1_000
+
+// How long a client that was let in may go on sending what is dropped, in milliseconds.
+const lingering = 1_000
 
 // A connection is not read from while so many of its requests wait. With one request that is let in it is, so
 // that it is noticed when the client leaves.
@@ -188,6 +193,19 @@ class Following implements Connections {
     }
   }
 
+  end(socket: Socket): void {
+    const connection = this.known(socket)
+    if (connection?.isLetIn !== true) {
+      socket.destroySoon()
+      return
+    }
+    // While there is something that was not read, the end of a connection can take the answer back.
+    socket.end()
+    socket.on("end", () => socket.destroy())
+    socket.resume()
+    this.cutIn(lingering, connection)
+  }
+
   *all(): Iterable<Socket> {
     for (const { socket } of this.places.all()) yield socket
   }
@@ -221,7 +239,9 @@ class Following implements Connections {
     }
     clearTimeout(connection.late)
     this.places.put(connection)
-    connection.afterAnswers?.()
+    const { afterAnswers } = connection
+    connection.afterAnswers = undefined
+    afterAnswers?.()
   }
 
   // Not at once: where the end of a request is read, Node.js goes on reading whatever was paused before.
@@ -231,7 +251,7 @@ class Following implements Connections {
       if (speaking === undefined || speaking.destroyed) return
       const isPaused = requests >= (isLetIn ? readUpTo.letIn : readUpTo.stranger) || afterAnswers !== undefined
       if (isPaused) speaking.pause()
-      else if (speaking.isPaused()) speaking.resume()
+      else if (speaking.readableFlowing !== true) speaking.resume()
     })
   }
 

@@ -1,24 +1,45 @@
-/** Requests as a server reads them: of one that is not answered, and of bodies, nothing is kept. */
-import { IncomingMessage } from "node:http"
+/** Requests as a server reads them: without bodies, and nothing after what ends their connection. */
+import type { Server as HttpServer } from "node:http"
+import { IncomingMessage, ServerResponse } from "node:http"
+import type { Server as HttpsServer } from "node:https"
+import type { Socket } from "node:net"
+import type { Connections } from "./connections.js"
+import { malformed } from "./malformed.js"
 
 /**
- * A request whose body is dropped as it comes, however many pieces it has. Node.js reads up to 64 KiB of a connection at
- * once, which can be thousands of requests, and makes all of them in one turn of the event loop, also after their
- * connection has been closed. It stops at one that is for another protocol: any request of a closed connection is.
+ * A request after which Node.js reads nothing more of its connection if it has a body or is malformed. Node.js reads up to
+ * 64 KiB at once, and processes all of that in one turn of the event loop: thousands of requests, also after their
+ * connection has been closed, or ten thousand pieces of a body. It stops at what it takes for an upgrade to another
+ * protocol.
  */
 export class Incoming extends IncomingMessage {
-  private isUpgrade: unknown
+  private isLast: boolean | undefined
 
   get upgrade(): boolean {
+    this.isLast ??= this.method === "CONNECT" || hasBody(this) || malformed(this) !== undefined
     // Other runtimes make requests without a socket.
-    return Boolean(this.isUpgrade) || this.socket?.destroyed === true
+    return this.isLast || this.socket?.destroyed === true
   }
 
-  set upgrade(is: unknown) {
-    this.isUpgrade = is
-  }
+  // That a client asks for another protocol is ignored: it gets its answer in this one.
+  set upgrade(_: unknown) {}
+}
 
-  override push(chunk: unknown): boolean {
-    return chunk === null ? super.push(null) : true
-  }
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) !== 0
+
+/** Answers the requests at which Node.js has stopped: each is the last one of its connection. */
+export const answerUnread = (server: HttpServer | HttpsServer, connections: Connections): void => {
+  server.on("upgrade", (request, socket) => {
+    // Node.js has taken its own listener away.
+    socket.on("error", () => {})
+    connections.afterAnswers(socket as Socket, () => {
+      if (socket.destroyed) return
+      const response = new ServerResponse(request)
+      response.shouldKeepAlive = false
+      response.assignSocket(socket as Socket)
+      response.once("finish", () => connections.end(socket as Socket))
+      server.emit("request", request, response)
+    })
+  })
 }

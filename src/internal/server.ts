@@ -10,7 +10,7 @@ import { followed } from "./connections.js"
 import type { CheckedAuthentication } from "./credentials.js"
 import type { Endpoint, Refusal, Target } from "./endpoint.js"
 import { hostRefusal } from "./hosts.js"
-import { Incoming } from "./incoming.js"
+import { answerUnread, Incoming } from "./incoming.js"
 import type { CheckedLimits } from "./limits.js"
 import type { OwnServer } from "./listener.js"
 import { listener } from "./listener.js"
@@ -86,6 +86,7 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
       })
     })
     answerMalformed(server, connections)
+    answerUnread(server, connections)
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
         closing = true
