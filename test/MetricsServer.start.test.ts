@@ -239,6 +239,33 @@ describe("MetricsServer.layerConfig", () => {
     })
   )
 
+  const holdsItself: Record<string, unknown> = {}
+  holdsItself["tls"] = holdsItself
+  const plain: ReadonlyArray<readonly [given: unknown, name: string]> = [
+    ["sesame", "the options"],
+    [null, "the options"],
+    [5, "the options"],
+    [["sesame"], "the options"],
+    [{ port: 9464 }, "port"],
+    [{ host: "sesame" }, "host"],
+    [{ port: Config.succeed(0), tls: { key: "sesame" } }, "tls.key"],
+    [{ tls: null }, "tls"],
+    [{ authentication: { tokens: ["sesame"] } }, "authentication.tokens"],
+    [{ authentication: { users: { prom: "sesame" } } }, "authentication.users.prom"],
+    [holdsItself, "tls.tls"]
+  ]
+  for (const [given, name] of plain) {
+    it.scopedLive(`names what is no Config: ${name} (${typeof given})`, () =>
+      Effect.gen(function* () {
+        for (const layer of [MetricsServer.layerConfig, MetricsServer.layerWorkerConfig]) {
+          const error = yield* Effect.flip(Layer.build(layer(given as never).pipe(Layer.provide(logging().layer))))
+          assert.match(error.toString(), new RegExp(`${name.replaceAll(".", "\\.")}\\S* must be a Config`))
+          assert.notInclude(error.toString(), "sesame")
+        }
+      })
+    )
+  }
+
   it.scopedLive("and layerWorkerConfig those of the worker as well", () =>
     Effect.gen(function* () {
       const layer = MetricsServer.layerWorkerConfig({

@@ -1,7 +1,9 @@
 /** Options from configuration. */
 import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { ownOptions } from "./options.js"
+import { isRecord, ownOptions } from "./options.js"
 
 /**
  * Options that are read from configuration: each is a `Config` of its value, or of an `Option` of it, such as
@@ -37,11 +39,21 @@ type IsGroup<A> =
 export const unwrapped = <A>(options: FromConfig<A>): Config.Config<A> =>
   Config.map(Config.unwrap(defined(options) as Config.Config.Wrap<A>), (read) => withoutOption(read) as A)
 
-const defined = (given: unknown): unknown => {
-  if (typeof given !== "object" || given === null || Config.isConfig(given)) return given
+// No option is in more groups; an object that holds itself would have no end.
+const deepest = 4
+
+const defined = (given: unknown, path: ReadonlyArray<string> = []): unknown => {
+  if (Config.isConfig(given)) return given
+  if (!isRecord(given) || path.length > deepest) return failed(path)
   const entries = Object.entries(ownOptions(given)).filter(([, value]) => value !== undefined)
   if (entries.length === 0) return Config.succeed({})
-  return Object.fromEntries(entries.map(([name, value]) => [name, defined(value)]))
+  return Object.fromEntries(entries.map(([name, value]) => [name, defined(value, [...path, name])]))
+}
+
+// What it is instead may be a secret.
+const failed = (path: ReadonlyArray<string>): Config.Config<never> => {
+  const message = `${path.join(".") || "the options"} must be a Config: Config.succeed gives one of a value that is known`
+  return Config.mapOrFail(Config.succeed(undefined), () => Either.left(ConfigError.InvalidData([...path], message)))
 }
 
 // An `Option` is also an `Effect`, which some options may be: it must not get that far.

@@ -69,7 +69,8 @@ export const without = <A extends object, K extends string & keyof A>(
   return own
 }
 
-const isRecord = (given: unknown): given is Record<string, unknown> =>
+/** Whether it is an object that may have options. */
+export const isRecord = (given: unknown): given is Record<string, unknown> =>
   typeof given === "object" && given !== null && !Array.isArray(given)
 
 // What is its own; and of its classes, what can be enumerated or has a getter. What every object has is at the root.
