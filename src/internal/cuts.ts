@@ -7,7 +7,7 @@ import type { Writer } from "./writer.js"
 /** What is cut from a writer. */
 export class Cuts {
   private readonly known = new Map<string, Promise<Uint8Array>>()
-  private isWhole = false
+  private whole: { readonly size: number; readonly bytes: Promise<Uint8Array> } | undefined
 
   constructor(private readonly writer: Writer) {}
 
@@ -16,9 +16,9 @@ export class Cuts {
    * more `isWritten`, those of all families are not copied.
    */
   bytesOf(families: ReadonlyArray<WrittenFamily>, end: string, isWritten: boolean): Promise<Uint8Array> {
+    if (isWritten && this.isAll(families)) return this.wholeOf(end)
     const key = families.map(({ index }) => index).join()
-    const whole = (): Promise<Uint8Array> | undefined => (isWritten ? this.whole(families, end) : undefined)
-    const known = this.known.get(key) ?? whole() ?? this.copyOf(families, end)
+    const known = this.known.get(key) ?? this.copyOf(families, end)
     this.known.set(key, known)
     return known
   }
@@ -39,16 +39,22 @@ export class Cuts {
     })
   }
 
-  // Undefined where that is not all that is written, in its order.
-  private whole(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> | undefined {
-    let length = 0
+  // Whether that is all that is written, in its order.
+  private isAll(families: ReadonlyArray<WrittenFamily>): boolean {
+    let size = 0
     for (const family of families) {
-      if (family.start !== length) return undefined
-      length += family.length
+      if (family.start !== size) return false
+      size += family.length
     }
-    if (this.isWhole || length !== this.writer.length) return undefined
-    this.isWhole = true
+    return size === (this.whole?.size ?? this.writer.length)
+  }
+
+  private wholeOf(end: string): Promise<Uint8Array> {
+    if (this.whole !== undefined) return this.whole.bytes
+    const size = this.writer.length
     this.writer.text(end)
-    return Promise.resolve(this.writer.bytes())
+    const bytes = Promise.resolve(this.writer.bytes())
+    this.whole = { size, bytes }
+    return bytes
   }
 }
