@@ -8,7 +8,7 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscovery } from "../src/ServiceDiscovery.js"
-import { scripted } from "./support/agent.js"
+import { scripted, there } from "./support/agent.js"
 import { eventually } from "./support/http.js"
 import { kinds, logging, refused, started } from "./support/servers.js"
 import { assertWithin } from "./support/times.js"
@@ -68,15 +68,6 @@ const rows: ReadonlyArray<Row> = [
 const assertLine = (text: string, most = 1_000): void => {
   assert.notMatch(text, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u)
   assert.isBelow(text.length, most, text)
-}
-
-const there = {
-  address: { hostname: "127.0.0.1", port: 9464 },
-  https: false,
-  url: "http://127.0.0.1:9464/metrics",
-  healthUrl: "http://127.0.0.1:9464/",
-  isHealthOpen: true,
-  needsCertificate: false
 }
 
 const secrets = { token: Redacted.make(token), auth: Redacted.make("user:swordfîsh") }

@@ -22,8 +22,7 @@ import * as ConsulAgent from "../src/ConsulAgent.js"
 import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
-import type * as ServiceDiscovery from "../src/ServiceDiscovery.js"
-import { type Heard, type Registered, type Script, type ScriptedAgent, scripted } from "./support/agent.js"
+import { type Heard, type Registered, type Script, type ScriptedAgent, scripted, there } from "./support/agent.js"
 import { assertFree, eventually } from "./support/http.js"
 import { logging } from "./support/servers.js"
 import { assertWithin, itInTime, patience } from "./support/times.js"
@@ -79,16 +78,6 @@ const looks = ({ heard }: { readonly heard: ReadonlyArray<Heard> }, more: number
 
 const told = (lines: ReadonlyArray<{ readonly level: string; readonly message: string }>) =>
   lines.slice(1).map(({ level, message }) => [level, message] as const)
-
-/** A server, as it is told to a discovery. */
-const there: ServiceDiscovery.Server = {
-  address: { hostname: "127.0.0.1", port: 9464 },
-  https: false,
-  url: "http://127.0.0.1:9464/metrics",
-  healthUrl: "http://127.0.0.1:9464/",
-  isHealthOpen: true,
-  needsCertificate: false
-}
 
 const elsewhere = { ID: "checkout", Name: "checkout", Address: "10.9.8.7", Port: 80 }
 

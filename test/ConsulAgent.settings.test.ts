@@ -13,20 +13,11 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscovery } from "../src/ServiceDiscovery.js"
-import { scripted } from "./support/agent.js"
+import { scripted, there } from "./support/agent.js"
 import { workerUrl } from "./support/servers.js"
 
 const environment = (variables: Readonly<Record<string, string>>) =>
   Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
-
-const server = {
-  address: { hostname: "127.0.0.1", port: 9464 },
-  https: false,
-  url: "http://127.0.0.1:9464/metrics",
-  healthUrl: "http://127.0.0.1:9464/",
-  isHealthOpen: true,
-  needsCertificate: false
-}
 
 const fresh = Registry.layer(new PromRegistry())
 
@@ -39,7 +30,7 @@ const registered = (discovery: (address: string) => Discovering, variables: Read
       const agent = yield* scripted()
       const layer = Layer.provide(discovery(agent.address), environment({ AGENT: agent.address, ...variables }))
       const context = yield* Layer.build(layer)
-      yield* Context.get(context, ServiceDiscovery).register(server)
+      yield* Context.get(context, ServiceDiscovery).register(there)
       const [service] = agent.services.values()
       return { tokens: new Set(agent.heard.map(({ token }) => token)), service }
     })
@@ -322,7 +313,7 @@ describe("Two servers of one process", () => {
         return true
       })
       const discovery = yield* ConsulAgent.make({ address: agent.address })
-      const error = yield* Effect.flip(Effect.scoped(discovery.register(server)))
+      const error = yield* Effect.flip(Effect.scoped(discovery.register(there)))
       assert.strictEqual(error.reason, "NotVerified")
       assert.include(error.message, "If 127.0.0.1:1 is another server, both share the id app-metrics")
       assert.include(error.message, "choose a serviceId for each")

@@ -4,21 +4,8 @@ import { Effect } from "effect"
 import { Counter, Gauge, Histogram, Registry as PromRegistry } from "prom-client"
 import { get } from "./support/http.js"
 import { errors } from "./support/metrics.js"
+import { revoked, thrower, value } from "./support/oddities.js"
 import { kinds, started } from "./support/servers.js"
-
-const thrower = (error: unknown = new Error("no")) => ({
-  get: (): never => {
-    throw error
-  },
-  enumerable: true,
-  configurable: true
-})
-
-const revoked = (): object => {
-  const { proxy, revoke } = Proxy.revocable({}, {})
-  revoke()
-  return proxy
-}
 
 /** A metric made by hand, with other properties in the place of its own. */
 const odd = (properties: PropertyDescriptorMap, base: object = {}): object => {
@@ -26,7 +13,6 @@ const odd = (properties: PropertyDescriptorMap, base: object = {}): object => {
   return Object.defineProperties({ ...sound, ...base }, properties)
 }
 
-const value = (given: unknown): PropertyDescriptor => ({ value: given, enumerable: true, configurable: true })
 const giving = (given: unknown): object => odd({ get: value(() => given) })
 const values = (given: unknown): object => giving({ name: "odd", help: "h", type: "gauge", values: given })
 

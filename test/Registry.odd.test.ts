@@ -3,26 +3,11 @@ import { Effect } from "effect"
 import { Counter, Registry as PromRegistry } from "prom-client"
 import * as DefaultMetrics from "../src/DefaultMetrics.js"
 import * as Registry from "../src/Registry.js"
+import { revoked, thrower, value } from "./support/oddities.js"
 import { logging } from "./support/servers.js"
-
-const thrower = (error: unknown = new Error("no")) => ({
-  get: (): never => {
-    throw error
-  },
-  enumerable: true,
-  configurable: true
-})
-
-const revoked = (): object => {
-  const { proxy, revoke } = Proxy.revocable({}, {})
-  revoke()
-  return proxy
-}
 
 const counter = (properties: PropertyDescriptorMap): object =>
   Object.defineProperties(new Counter({ name: "odd", help: "h", labelNames: ["a"], registers: [] }), properties)
-
-const value = (given: unknown): PropertyDescriptor => ({ value: given, enumerable: true, configurable: true })
 
 /** What a registry may have by the name that is asked for, and is no counter with the label `a`. */
 const others: ReadonlyArray<readonly [title: string, entry: () => unknown]> = [

@@ -14,7 +14,7 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscovery } from "../src/ServiceDiscovery.js"
-import { scripted } from "./support/agent.js"
+import { scripted, there } from "./support/agent.js"
 import { canary, comesOut, fullLog, piecesIn, seenOf, shapes, texts } from "./support/canary.js"
 import type { Certificate } from "./support/certificate.js"
 import { encrypted, files, selfSigned } from "./support/certificate.js"
@@ -191,16 +191,6 @@ describe("A secret of a metrics server", () => {
     )
   }
 })
-
-/** A server that a discovery may register. */
-const there = {
-  address: { hostname: "127.0.0.1", port: 9464 },
-  https: false,
-  url: "http://127.0.0.1:9464/metrics",
-  healthUrl: "http://127.0.0.1:9464/",
-  isHealthOpen: true,
-  needsCertificate: false
-}
 
 type AgentOption = Extract<(typeof secretOptions)[number], `ConsulAgent.${string}`>
 

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { createServer as createSecureServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
+import type * as ServiceDiscovery from "../../src/ServiceDiscovery.js"
 
 /** What an agent got to hear. */
 export interface Heard {
@@ -110,3 +111,13 @@ const shown = ({ Check: _, Name, Address = "", Meta = {}, Tags = [], ...rest }: 
   Meta,
   Tags
 })
+
+/** A server that a discovery may register. Nothing listens there. */
+export const there: ServiceDiscovery.Server = {
+  address: { hostname: "127.0.0.1", port: 9464 },
+  https: false,
+  url: "http://127.0.0.1:9464/metrics",
+  healthUrl: "http://127.0.0.1:9464/",
+  isHealthOpen: true,
+  needsCertificate: false
+}
