@@ -153,6 +153,24 @@ describe("Who shares the render of a registry", () => {
     })
   )
 
+  it.live("is answered when it asks while the render before comes to its end", () =>
+    Effect.promise(async () => {
+      const registry = new PromRegistry()
+      const gauge = new Gauge({ name: "tiny", help: "h", registers: [registry] })
+      const ask = asking(registry)
+      for (let steps = 0; steps < 16; steps += 1) {
+        gauge.set(steps)
+        assert.include(await textOf(await ask()), `tiny ${steps}\n`)
+        const { done } = (await ask()) as Rendered
+        for (let step = 0; step < steps; step += 1) await undefined
+        gauge.set(100 + steps)
+        const next = await Promise.race([ask().then(textOf), sleep(10_000, "never")])
+        assert.include(next, `tiny ${100 + steps}\n`, `after ${steps} microtasks`)
+        done()
+      }
+    })
+  )
+
   it.live("gets numbers of its own time where many wait for what does not answer", () =>
     Effect.promise(async () => {
       const registry = new PromRegistry()
