@@ -3,8 +3,8 @@ import type * as Duration from "effect/Duration"
 import { countOption, durationOption } from "./options.js"
 
 /**
- * What a server bears of those who connect to it. Request bodies are ignored whatever their size: there is nothing to
- * send to it.
+ * What a server bears of those who connect to it. Request bodies are not read: a request
+ * that has one is answered, and is the last of its connection.
  *
  * @since 0.1.0
  * @category models
@@ -28,8 +28,9 @@ export interface ConnectionLimits {
    */
   readonly headersTimeout?: Duration.DurationInput | undefined
   /**
-   * How long a whole request may take to arrive, and its answer to be taken once it is there; then the connection is
-   * closed. Default: 30 seconds, for a slow network, and for nobody who reads a byte a second.
+   * How long an answer may take to be taken once it is there; then the connection is closed. A shorter one than
+   * `headersTimeout` counts for headers as well. Default: 30 seconds, enough for a slow network, and too short for a
+   * client that reads a byte a second.
    */
   readonly requestTimeout?: Duration.DurationInput | undefined
 }
