@@ -126,7 +126,7 @@ describe("The defaults in the documentation are those of the code", () => {
       "… /": openHealthPage ? "open" : "asks for credentials as well",
       // These are shown by a server, below and in `MetricsServer.malformed.test.ts`.
       "headers of a request": "at most 100",
-      "request bodies": "ignored, not asked for"
+      "request bodies": "not read, and the last of their connection"
     })
   })
 
