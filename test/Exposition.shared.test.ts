@@ -171,6 +171,49 @@ describe("Who shares the render of a registry", () => {
     })
   )
 
+  for (const steps of [0, 1, 2, 4, 8]) {
+    it.live(`gets a reading of its own ${steps} microtasks after the one before`, () =>
+      Effect.promise(async () => {
+        const registry = new PromRegistry()
+        let value = 0
+        const collect = function (this: Gauge) {
+          this.set(value)
+        }
+        new Gauge({ name: "read", help: "h", registers: [registry], collect })
+        for (const render of [
+          () => renderAlone(registry, "text", { names: undefined }, way),
+          () => renderAlone(registry, "openmetrics", { names: undefined }, way)
+        ]) {
+          for (let step = 0; step < steps; step += 1) await undefined
+          value += 1
+          assert.include(await textOf(await render()), `read ${value}\n`)
+        }
+      })
+    )
+  }
+
+  it.live("gets what a metric has answered, though it is read anew before that is written", () =>
+    Effect.promise(async () => {
+      const registry = new PromRegistry()
+      large(registry, "large_total", 40)
+      const gates: Array<() => void> = []
+      const collect = async function (this: Gauge) {
+        this.inc({ a: "b" })
+        await new Promise<void>((resolve) => void gates.push(resolve))
+      }
+      new Gauge({ name: "last", help: "h", labelNames: ["a"], registers: [registry], collect })
+      const first = renderAlone(registry, "text", { names: undefined }, way)
+      while (gates.length < 1) await nextTurn()
+      gates[0]?.()
+      await turns(2)
+      const second = renderAlone(registry, "text", { names: ["last"] }, way)
+      while (gates.length < 2) await nextTurn()
+      assert.include(await textOf(await first), 'last{a="b"} 1\n')
+      gates[1]?.()
+      assert.include(await textOf(await second), 'last{a="b"} 2\n')
+    })
+  )
+
   it.live("gets numbers of its own time where many wait for what does not answer", () =>
     Effect.promise(async () => {
       const registry = new PromRegistry()
