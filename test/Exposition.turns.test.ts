@@ -1,4 +1,5 @@
 import { getEventListeners } from "node:events"
+import { stat } from "node:fs"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -181,6 +182,38 @@ describe("No turn of the event loop has more than a piece of the work", () => {
       assert.isAtMost(turns.most, 1)
     })
   )
+
+  const beginnings: Readonly<Record<string, (begin: () => void) => void>> = {
+    "a file has answered": (begin) => stat("/", begin),
+    "a timer is over": (begin) => setTimeout(begin, 1),
+    "the turn ends": (begin) => setImmediate(begin),
+    "a promise is fulfilled": (begin) => void Promise.resolve().then(begin)
+  }
+  for (const [when, after] of Object.entries(beginnings)) {
+    it.scopedLive(`and timers come between two pieces, where it begins when ${when}`, () =>
+      Effect.gen(function* () {
+        let visits = 0
+        let timer: NodeJS.Timeout
+        const visit = (): void => {
+          visits += 1
+          timer = setTimeout(visit, 0)
+        }
+        visit()
+        yield* Effect.addFinalizer(() => Effect.sync(() => clearTimeout(timer)))
+        const pieces: Array<number> = []
+        const registry = slowLabels(() => {
+          busy()
+          pieces.push(visits)
+        })
+        // The client reads them as well, when they are counted.
+        pieces.length = 0
+        yield* Effect.async<void>((resume) => after(() => resume(Effect.void)))
+        yield* Effect.provideService(Exposition.render(), Registry.Registry, registry)
+        assert.lengthOf(pieces, 16)
+        assert.lengthOf(new Set(pieces), 16, pieces.join())
+      })
+    )
+  }
 })
 
 /** A registry that counts how often it was rendered. */
