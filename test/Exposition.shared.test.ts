@@ -3,7 +3,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
-import type { Rendered, Wanted, Way } from "../src/internal/sharedRender.js"
+import type { Leaving, Rendered, Wanted, Way } from "../src/internal/sharedRender.js"
 import { renderAlone, renderShared } from "../src/internal/sharedRender.js"
 import { knownShortcuts, lookForShortcuts } from "../src/internal/shortcuts.js"
 import { now } from "../src/internal/timer.js"
@@ -22,8 +22,11 @@ const within = (milliseconds: number): Wanted["deadline"] => {
 
 const asking = (registry: PromRegistry) => {
   const owner = {}
-  return (names?: ReadonlyArray<string>, deadline?: Wanted["deadline"]): Promise<Rendered | undefined> =>
-    renderShared(owner, registry, "text", { names, deadline }, way)
+  return (
+    names?: ReadonlyArray<string>,
+    deadline?: Wanted["deadline"],
+    leaving?: Leaving
+  ): Promise<Rendered | undefined> => renderShared(owner, registry, "text", { names, deadline, leaving }, way)
 }
 
 const namesOf = (rendered: Rendered | undefined) => rendered?.families.map(({ name }) => name)
@@ -211,6 +214,26 @@ describe("Who shares the render of a registry", () => {
       assert.include(await textOf(await first), 'last{a="b"} 1\n')
       gates[1]?.()
       assert.include(await textOf(await second), 'last{a="b"} 2\n')
+    })
+  )
+
+  it.live("leaves no render behind that waits, if none is left to share it", () =>
+    Effect.promise(async () => {
+      const registry = new PromRegistry()
+      new Gauge({ name: "hanging", help: "h", registers: [registry], collect: () => new Promise<void>(() => {}) })
+      const quick = new Counter({ name: "quick_total", help: "h", registers: [registry] })
+      const ask = asking(registry)
+      quick.inc()
+      const leaving: Leaving = { hasLeft: false, onLeave: undefined }
+      const left = ask(undefined, undefined, leaving)
+      assert.include(await textOf(await ask(["quick_total"])), "quick_total 1\n")
+      await turns(3)
+      leaving.hasLeft = true
+      leaving.onLeave?.()
+      assert.isUndefined(await left)
+      await turns(3)
+      quick.inc()
+      assert.include(await textOf(await ask(["quick_total"])), "quick_total 2\n")
     })
   )
 
