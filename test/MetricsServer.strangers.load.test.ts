@@ -37,7 +37,9 @@ const floods: ReadonlyArray<Flood> = [
   { behaviour: "reconnects" },
   { behaviour: "large requests" },
   { behaviour: "large requests", secured: true },
-  { behaviour: "many headers", count: 100 }
+  { behaviour: "many headers", count: 100 },
+  { behaviour: "many headers" },
+  { behaviour: "bodies in pieces" }
 ]
 
 /** How much more memory of this process strangers may take, in MB: that of the garbage of both threads in it as well. */
