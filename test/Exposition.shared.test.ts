@@ -6,6 +6,7 @@ import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import type { Leaving, Rendered, Wanted, Way } from "../src/internal/sharedRender.js"
 import { renderAlone, renderShared } from "../src/internal/sharedRender.js"
 import { knownShortcuts, lookForShortcuts } from "../src/internal/shortcuts.js"
+import { takeSpare } from "../src/internal/spare.js"
 import { now } from "../src/internal/timer.js"
 import { client } from "../src/Registry.js"
 import { rawConnection, requestLines } from "./support/http.js"
@@ -214,6 +215,21 @@ describe("Who shares the render of a registry", () => {
       assert.include(await textOf(await first), 'last{a="b"} 1\n')
       gates[1]?.()
       assert.include(await textOf(await second), 'last{a="b"} 2\n')
+    })
+  )
+
+  it.live("keeps its memory until each of them is done with it, however often one says so", () =>
+    Effect.promise(async () => {
+      const registry = new PromRegistry()
+      new Gauge({ name: "tiny", help: "h", registers: [registry] })
+      const ask = asking(registry)
+      const [one, other] = (await Promise.all([ask(), ask()])) as [Rendered, Rendered]
+      assert.strictEqual(one.source, other.source)
+      one.done()
+      one.done()
+      assert.isUndefined(takeSpare(registry))
+      other.done()
+      assert.isDefined(takeSpare(registry))
     })
   )
 
