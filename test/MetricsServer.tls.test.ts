@@ -24,8 +24,12 @@ const serves = (kind: Kind, tls: MetricsServer.TlsOptions, cert: string) =>
     return server
   })
 
-/** The protocol that was agreed on, or the code of what went wrong. */
-const handshake = (port: number, options: ConnectionOptions): Effect.Effect<string> =>
+/** What of it was agreed on, or the code of what went wrong. */
+const handshake = (
+  port: number,
+  options: ConnectionOptions,
+  agreed = (socket: TLSSocket) => String(socket.getProtocol())
+): Effect.Effect<string> =>
   Effect.async((resume) => {
     // Without it OpenSSL itself would not offer the old versions, and the server would have nothing to refuse.
     const ciphers = "DEFAULT@SECLEVEL=0"
@@ -34,7 +38,7 @@ const handshake = (port: number, options: ConnectionOptions): Effect.Effect<stri
       socket.destroy()
       resume(Effect.succeed(how))
     }
-    socket.on("secureConnect", () => over(String(socket.getProtocol())))
+    socket.on("secureConnect", () => over(agreed(socket)))
     socket.on("error", (error: NodeJS.ErrnoException) => over(String(error.code)))
   })
 
@@ -121,6 +125,27 @@ for (const kind of kinds) {
         assert.strictEqual(yield* offered("TLSv1.1"), "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION")
         assert.strictEqual(yield* offered("TLSv1.2"), "TLSv1.2")
         assert.strictEqual(yield* offered("TLSv1.3"), "TLSv1.3")
+      })
+    )
+
+    it.scopedLive("is served to clients that name a version of HTTP which is answered, or none", () =>
+      Effect.gen(function* () {
+        const { cert, key } = yield* certificate
+        const { address } = yield* started(kind, { tls: { key, cert } })
+        const rows: ReadonlyArray<readonly [named: ReadonlyArray<string>, agreed: string]> = [
+          [[], "false"],
+          [["http/1.1"], "http/1.1"],
+          [["http/1.0"], "http/1.0"],
+          [["http/1.0", "http/1.1"], "http/1.1"],
+          [["h2", "http/1.1"], "http/1.1"],
+          [["h2", "http/1.0"], "http/1.0"],
+          [["h2"], "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL"]
+        ]
+        for (const [ALPNProtocols, agreed] of rows) {
+          const options = ALPNProtocols.length === 0 ? {} : { ALPNProtocols: [...ALPNProtocols] }
+          const found = yield* handshake(address.port, options, ({ alpnProtocol }) => String(alpnProtocol))
+          assert.strictEqual(found, agreed, ALPNProtocols.join())
+        }
       })
     )
 

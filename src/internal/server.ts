@@ -188,6 +188,8 @@ const newServer = ({ limits, tls }: ListenOptions): HttpServer | HttpsServer => 
     ...http,
     // As `node:http` has it by itself.
     allowHalfOpen: true,
+    // Those who name the protocol that they will speak may name each that is answered (`curl --http1.0`).
+    ALPNProtocols: ["http/1.1", "http/1.0"],
     ...secureContext(tls),
     handshakeTimeout: headersTimeout,
     requestCert: tls.clientCertificate !== "none",
