@@ -178,10 +178,18 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
         scrapeTimeout: request.headers["x-prometheus-scrape-timeout-seconds"]
       })
     )
+    if (isClosed(request.source)) return closed
     const contentType = headers["content-type"]
     return HttpServerResponse.uint8Array(body, { status, headers, contentType })
   }).pipe(HttpMiddleware.withLoggerDisabled)
 }
+
+// `@effect/platform-node` waits until a body has been sent, with all that belongs to its request. On a connection that was
+// closed in this turn of the event loop that never happens. An answer without a body is not waited for.
+const closed = HttpServerResponse.empty({ status: 499 })
+
+const isClosed = (source: unknown): boolean =>
+  (source as { readonly socket?: { readonly destroyed?: unknown } | null } | undefined)?.socket?.destroyed === true
 
 /**
  * Mounts the exposition in a router of `@effect/platform`, under `path` (default: `/metrics`), with the registry that is

@@ -1,8 +1,13 @@
 import { getEventListeners } from "node:events"
 import { stat } from "node:fs"
+import { createServer } from "node:http"
+import type { Socket } from "node:net"
 import { setImmediate as nextTurn } from "node:timers/promises"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer, Logger, Queue } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as Registry from "../src/Registry.js"
@@ -389,6 +394,50 @@ describe("Clients that leave", () => {
     })
   )
 
+  const apps: ReadonlyArray<readonly [title: string, options: Exposition.ServeOptions, collect: () => unknown]> = [
+    ["an exposition", {}, () => undefined],
+    ["an exposition without some metrics", { onError: "continue" }, () => Promise.reject(new Error("broken"))],
+    ["the name of what failed", {}, () => Promise.reject(new Error("broken"))]
+  ]
+  for (const [title, options, collect] of apps) {
+    it.scopedLive(`in the turn in which they would get ${title} leave nothing of their request in an app`, () =>
+      Effect.gen(function* () {
+        const sockets = new Set<Socket>()
+        const registry = new PromRegistry()
+        new Gauge({
+          name: "late",
+          help: "h",
+          registers: [registry],
+          collect: async () => {
+            await nextTurn()
+            for (const socket of sockets) socket.destroy()
+            await collect()
+          }
+        })
+        const ended = yield* Queue.unbounded<void>()
+        const app = Effect.zipRight(
+          Effect.addFinalizer(() => ended.offer(undefined)),
+          Exposition.httpApp(options)
+        )
+        const server = createServer((request) => sockets.add(request.socket))
+        yield* HttpRouter.empty.pipe(
+          HttpRouter.all("/metrics", app),
+          HttpServer.serve(),
+          Layer.provide(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" })),
+          Layer.provide(Registry.layer(registry)),
+          Layer.build
+        )
+        const { port } = server.address() as { readonly port: number }
+        for (let round = 0; round < 5; round += 1) {
+          sockets.clear()
+          const connections = yield* Effect.replicateEffect(rawConnection(port), 4)
+          for (const { send } of connections) send(requestLines("/metrics"))
+          for (const _ of connections) yield* Queue.take(ended)
+        }
+      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, Logger.none)))
+    )
+  }
+
   const handlers = ["webHandler", "nodeListener"] as const
   for (const name of handlers) {
     it.scopedLive(`give back their places at once in an application with ${name}`, () =>
@@ -413,7 +462,6 @@ describe("Clients that leave", () => {
           yield* Effect.promise(() => Promise.allSettled(waiting))
           assert.strictEqual((yield* Effect.promise(quick)).status, 200)
         } else {
-          const { createServer } = yield* Effect.promise(() => import("node:http"))
           const listener = yield* provided(Exposition.nodeListener())
           const server = yield* Effect.acquireRelease(
             Effect.async<ReturnType<typeof createServer>>((resume) => {
