@@ -1,4 +1,5 @@
 import { once } from "node:events"
+import { connect } from "node:net"
 import { connect as secureConnect } from "node:tls"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
@@ -66,6 +67,66 @@ const inFlightOn = (registry: Registry, count: number) => has(registry, "effect_
 
 /** Those that got an exposition. */
 const scrapesOn = (registry: Registry, count: number) => has(registry, "effect_prometheus_scrapes_total", count)
+
+const token = "0123456789abcdef0123"
+
+/** What a client can go on sending, and what it begins with. */
+const endless = [
+  { what: "empty lines", begins: "", goesOn: "\r\n" },
+  { what: "spaces before a target", begins: "GET", goesOn: " " },
+  { what: "spaces after a target", begins: "GET /metrics", goesOn: " " },
+  { what: "spaces before the value of a header", begins: "GET /metrics HTTP/1.1\r\nA:", goesOn: " " },
+  { what: "a header", begins: "GET /metrics HTTP/1.1\r\nA: ", goesOn: "b" },
+  ...[
+    { who: "a stranger", authorization: "" },
+    { who: "a client that is let in", authorization: `Authorization: Bearer ${token}\r\n` }
+  ].flatMap(({ who, authorization }) => [
+    {
+      what: `a body of ${who}`,
+      begins: requestLines("/metrics", `${authorization}Content-Length: 100000000000\r\n`),
+      goesOn: "a"
+    },
+    {
+      what: `the pieces of a body of ${who}`,
+      begins: requestLines("/metrics", `${authorization}Transfer-Encoding: chunked\r\n`),
+      goesOn: "1\r\na\r\n"
+    },
+    {
+      what: `what ${who} says in another protocol`,
+      begins: requestLines("/metrics", `${authorization}Connection: Upgrade\r\nUpgrade: websocket\r\n`),
+      goesOn: "a"
+    }
+  ])
+]
+
+/** How much of it can be in the buffers of this process and of the system, in bytes. */
+const mostOnItsWay = 40_000_000
+
+/** How many bytes a client could send without taking its answer until its connection was closed. */
+const sentInAll = (port: number, isSecure: boolean, begins: string, goesOn: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const options = { port, host: "127.0.0.1", rejectUnauthorized: false }
+    const piece = Buffer.from(goesOn.repeat(65_536 / goesOn.length))
+    const socket = isSecure ? secureConnect(options) : connect(options)
+    let sent = 0
+    const more = (): void => {
+      do sent += piece.byteLength
+      while (sent < 2 * mostOnItsWay && !socket.destroyed && socket.write(piece))
+      if (sent >= 2 * mostOnItsWay) socket.destroy()
+    }
+    const late = setTimeout(() => reject(new Error(`its connection is open, with ${sent} bytes`)), patience)
+    socket.pause()
+    socket.on("drain", more)
+    socket.on("error", () => {})
+    socket.on("close", () => {
+      clearTimeout(late)
+      resolve(sent)
+    })
+    socket.on(isSecure ? "secureConnect" : "connect", () => {
+      socket.write(begins)
+      more()
+    })
+  })
 
 for (const kind of kinds) {
   describe(`a metrics server ${kind.name}`, () => {
@@ -450,6 +511,44 @@ for (const kind of kinds) {
         for (const text of texts) assert.match(text, /^connection: close\r$/im)
       })
     )
+
+    for (const { protocol, headers } of [
+      { protocol: "websocket", headers: "Connection: Upgrade\r\nUpgrade: websocket\r\n" },
+      { protocol: "h2c", headers: "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n" }
+    ]) {
+      it.scopedLive(`answers a request for ${protocol} in HTTP/1.1, and closes the connection with that`, () =>
+        Effect.gen(function* () {
+          const server = yield* started(kind, {}, { registry: someMetrics() })
+          const [asking] = (yield* silent(server.address.port, 1)) as [RawConnection]
+          // Of what comes with it only the beginning would be lost to Node.js.
+          asking.send(
+            `${requestLines("/")}${requestLines("/metrics", headers)}${requestLines("/metrics").slice(0, 20)}`
+          )
+          yield* asking.closed
+          const text = yield* asking.received(() => true)
+          const statuses = [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status)
+          assert.deepStrictEqual(statuses, ["200", "200"])
+          assert.match(text, /\njobs_total 3\n/)
+          assert.strictEqual(text.match(/^connection: close\r$/gim)?.length, 1)
+        })
+      )
+    }
+
+    for (const { what, begins, goesOn } of endless) {
+      for (const secured of [false, true]) {
+        itInTime(
+          `reads a part of ${what} without an end${secured ? " over HTTPS" : ""}, and closes the connection`,
+          () =>
+            Effect.gen(function* () {
+              const tls = secured ? yield* certificate : undefined
+              const options = { tls, authentication: { tokens: [token] }, requestTimeout: "5 seconds" } as const
+              const server = yield* started(kind, options, { registry: someMetrics() })
+              const sent = yield* Effect.promise(() => sentInAll(server.address.port, secured, begins, goesOn))
+              assert.isBelow(sent, mostOnItsWay)
+            })
+        )
+      }
+    }
 
     itInTime("cuts a reader that does not take its answer, once that is there for as long as it may", () =>
       Effect.gen(function* () {

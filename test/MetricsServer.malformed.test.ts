@@ -35,6 +35,8 @@ interface Odd {
 
 const many = (count: number): string => Array.from({ length: count }, (_, index) => `A${index}: b\r\n`).join("")
 
+const spaces = " ".repeat(40_000)
+
 /** By the first column of the table in SECURITY.md. */
 const odd: Readonly<Record<string, ReadonlyArray<Odd>>> = {
   "GET /metrics": [
@@ -93,6 +95,12 @@ const odd: Readonly<Record<string, ReadonlyArray<Odd>>> = {
   "101 headers": [
     { text: request("GET /metrics HTTP/1.1", many(100)) },
     { text: request("GET / HTTP/1.1", many(2_000)) }
+  ],
+  "40 kB of empty lines": [{ text: () => "\r\n".repeat(20_000) }, { text: () => "\n".repeat(40_000) }],
+  "40 kB of spaces, in the request line or before the value of a header": [
+    { text: () => `GET ${spaces}` },
+    { text: () => `GET /metrics ${spaces}` },
+    { text: (who) => `GET /metrics HTTP/1.1\r\n${host}${who}A:${spaces}` }
   ],
   "a header over two lines": [{ text: request("GET /metrics HTTP/1.1", "A: b\r\n c\r\n") }],
   "NUL in a header": [{ text: request("GET /metrics HTTP/1.1", "A: b\0c\r\n") }],

@@ -35,6 +35,8 @@ export interface Connections {
   readonly letIn: (socket: Socket) => void
   /** Calls once the answers to all requests of a connection are written: at once if none waits. */
   readonly afterAnswers: (socket: Socket, act: () => void) => void
+  /** Called where nothing more is read of a connection: what still comes is dropped, as far as it is read. */
+  readonly unread: (socket: Socket) => void
   /** Ends a connection with what has been written. What a client still sends that was let in is dropped for a second. */
   readonly end: (socket: Socket) => void
 }
@@ -56,6 +58,8 @@ export interface Connection {
   untakenSince: number | undefined
   late: Timer | undefined
   afterAnswers: (() => void) | undefined
+  /** How much was dropped of what it has sent, in bytes. */
+  dropped: number
 }
 
 // So many requests a connection may have sent before they are answered. Hardly anybody sends a second one; who sends them
@@ -68,6 +72,10 @@ const halfClosed = 1_000
 
 // How long a client that was let in may go on sending what is dropped, in milliseconds.
 const lingering = 1_000
+
+// How much is dropped of what such a client sends, in bytes. Its connection is not read from any more after that: a thousand
+// clients that send bodies without an end would keep the thread busy with what is of no use.
+const mostDropped = 262_144
 
 // A connection is not read from while so many of its requests wait. With one request that is let in it is, so
 // that it is noticed when the client leaves.
@@ -130,7 +138,8 @@ class Following implements Connections {
       kept: 0,
       untakenSince: undefined,
       late: undefined,
-      afterAnswers: undefined
+      afterAnswers: undefined,
+      dropped: 0
     }
     if (this.places.isFull) {
       const leastNeeded = this.places.leastNeeded() ?? connection
@@ -193,6 +202,17 @@ class Following implements Connections {
     }
   }
 
+  unread(socket: Socket): void {
+    const connection = this.known(socket)
+    if (connection === undefined) return
+    // What listens to a connection that is not paused begins to read from it.
+    socket.pause()
+    socket.on("data", ({ length }: Uint8Array) => {
+      connection.dropped += length
+      if (connection.dropped >= mostDropped) socket.pause()
+    })
+  }
+
   end(socket: Socket): void {
     const connection = this.known(socket)
     if (connection?.isLetIn !== true) {
@@ -202,7 +222,7 @@ class Following implements Connections {
     // While there is something that was not read, the end of a connection can take the answer back.
     socket.end()
     socket.on("end", () => socket.destroy())
-    socket.resume()
+    if (connection.dropped < mostDropped) socket.resume()
     this.cutIn(lingering, connection)
   }
 
@@ -247,9 +267,10 @@ class Following implements Connections {
   // Not at once: where the end of a request is read, Node.js goes on reading whatever was paused before.
   private regulateSoon(connection: Connection): void {
     nextTick(() => {
-      const { afterAnswers, isLetIn, requests, speaking } = connection
+      const { afterAnswers, dropped, isLetIn, requests, speaking } = connection
       if (speaking === undefined || speaking.destroyed) return
-      const isPaused = requests >= (isLetIn ? readUpTo.letIn : readUpTo.stranger) || afterAnswers !== undefined
+      const isFull = requests >= (isLetIn ? readUpTo.letIn : readUpTo.stranger) || dropped >= mostDropped
+      const isPaused = isFull || afterAnswers !== undefined
       if (isPaused) speaking.pause()
       else if (speaking.readableFlowing !== true) speaking.resume()
     })

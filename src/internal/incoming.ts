@@ -7,22 +7,26 @@ import type { Connections } from "./connections.js"
 import { malformed } from "./malformed.js"
 
 /**
- * A request after which Node.js reads nothing more of its connection if it has a body or is malformed. Node.js reads up to
- * 64 KiB at once, and processes all of that in one turn of the event loop: thousands of requests, also after their
- * connection has been closed, or ten thousand pieces of a body. It stops at what it takes for an upgrade to another
- * protocol.
+ * A request after which Node.js reads nothing more of its connection if it has a body, asks for another protocol, or is
+ * malformed. Node.js reads up to 64 KiB at once, and processes all of that in one turn of the event loop: thousands of
+ * requests, also after their connection has been closed, or ten thousand pieces of a body. It stops at what it takes for an
+ * upgrade to another protocol.
  */
 export class Incoming extends IncomingMessage {
   private isLast: boolean | undefined
+  private isForOther = false
 
   get upgrade(): boolean {
-    this.isLast ??= this.method === "CONNECT" || hasBody(this) || malformed(this) !== undefined
+    this.isLast ??= this.isForOther || this.method === "CONNECT" || hasBody(this) || malformed(this) !== undefined
     // Other runtimes make requests without a socket.
     return this.isLast || this.socket?.destroyed === true
   }
 
-  // That a client asks for another protocol is ignored: it gets its answer in this one.
-  set upgrade(_: unknown) {}
+  // A client that asks for another protocol gets its answer in this one. What it has sent after that is no request to
+  // Node.js, which would drop it and go on in the middle of the next one.
+  set upgrade(isForOther: unknown) {
+    this.isForOther ||= isForOther === true
+  }
 }
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
@@ -33,6 +37,7 @@ export const answerUnread = (server: HttpServer | HttpsServer, connections: Conn
   server.on("upgrade", (request, socket) => {
     // Node.js has taken its own listener away.
     socket.on("error", () => {})
+    connections.unread(socket as Socket)
     connections.afterAnswers(socket as Socket, () => {
       if (socket.destroyed) return
       const response = new ServerResponse(request)

@@ -4,6 +4,7 @@ import { STATUS_CODES } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import type { Socket } from "node:net"
 import type { Connections } from "./connections.js"
+import { onEndless } from "./endless.js"
 import type { Refusal } from "./endpoint.js"
 
 /**
@@ -51,7 +52,11 @@ const last = (status: number): string =>
  * still to come, and what is no request for the server: each is the last one of its connection. What a client expects of
  * the server is ignored (RFC 9110, section 10.1.1): it shows in the answer.
  */
-export const answerMalformed = (server: HttpServer | HttpsServer, connections: Connections): void => {
+export const answerMalformed = (
+  server: HttpServer | HttpsServer,
+  connections: Connections,
+  maxHeaderSize: number
+): void => {
   const end = (socket: Socket, status: number): void =>
     connections.afterAnswers(socket, () => {
       if (socket.writable) socket.write(last(status))
@@ -62,6 +67,7 @@ export const answerMalformed = (server: HttpServer | HttpsServer, connections: C
     if (connections.below(socket as Socket) === undefined) socket.destroy()
     else end(socket as Socket, statusOf(error.code))
   })
+  onEndless(server, maxHeaderSize, (socket) => end(socket, 431))
   server.on("connect", (_, socket) => {
     // Node.js has taken its own listener away.
     socket.on("error", () => {})

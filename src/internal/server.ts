@@ -85,7 +85,7 @@ export const listen = (options: ListenOptions, endpoint: Endpoint): Promise<Runn
         if (closing) server.closeIdleConnections()
       })
     })
-    answerMalformed(server, connections)
+    answerMalformed(server, connections, limits.maxHeaderSize)
     answerUnread(server, connections)
     const close = (deadline: number): Promise<void> =>
       new Promise((closed) => {
