@@ -6,6 +6,9 @@ import type { Socket } from "node:net"
 import type { Connections } from "./connections.js"
 import { malformed } from "./malformed.js"
 
+// Deno throws where it stops at a request with a body, and nothing catches that: there bodies are read.
+const isReadWhole = process.versions["deno"] !== undefined
+
 /**
  * A request after which Node.js reads nothing more of its connection if it has a body, asks for another protocol, or is
  * malformed. Node.js reads up to 64 KiB at once, and processes all of that in one turn of the event loop: thousands of
@@ -14,12 +17,20 @@ import { malformed } from "./malformed.js"
  */
 export class Incoming extends IncomingMessage {
   private isLast: boolean | undefined
+  private isReadOn: boolean | undefined
   private isForOther = false
 
   get upgrade(): boolean {
+    this.isReadOn ??= isReadWhole && hasBody(this)
+    if (this.isReadOn) return false
     this.isLast ??= this.isForOther || this.method === "CONNECT" || hasBody(this) || malformed(this) !== undefined
     // Other runtimes make requests without a socket.
     return this.isLast || this.socket?.destroyed === true
+  }
+
+  // Where a body is read, nothing of it is kept.
+  override push(chunk: unknown): boolean {
+    return chunk === null ? super.push(null) : true
   }
 
   // A client that asks for another protocol gets its answer in this one. What it has sent after that is no request to

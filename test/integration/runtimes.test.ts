@@ -15,6 +15,18 @@ const token = "0123456789abcdef0123"
 const bearer = { authorization: `Bearer ${token}` }
 const fast = "/metrics?name[]=jobs_total"
 
+/** What comes after the request line, the host and who asks. */
+const odd: ReadonlyArray<{ readonly method: string; readonly headers?: string; readonly rest?: string }> = [
+  { method: "POST", headers: "Content-Length: 5\r\n" },
+  { method: "POST", headers: "Content-Length: 5\r\n", rest: "hello" },
+  { method: "GET", headers: "Content-Length: 5\r\n", rest: "hello" },
+  { method: "POST", headers: "Transfer-Encoding: chunked\r\n", rest: "5\r\nhello\r\n" },
+  { method: "GET", headers: "Connection: Upgrade\r\nUpgrade: websocket\r\n" },
+  { method: "GET", headers: "Connection: Upgrade\r\nUpgrade: websocket\r\n", rest: "hello" },
+  { method: "CONNECT" },
+  { method: "GET", headers: "Host: other\r\n", rest: "hello" }
+]
+
 /** An application that serves until its input ends. */
 interface Application {
   readonly port: number
@@ -108,6 +120,29 @@ for (const name of ["bun", "deno"] as const) {
           yield* eventually("both are in flight", async () => (await status()) === 503)
           for (const { socket } of leaving) socket.destroy()
           yield* eventually("their places are free", async () => (await status()) === 200)
+          assert.strictEqual(yield* end, 0)
+        })
+      )
+
+      it.scopedLive(`goes on after requests with bodies, for other protocols, and malformed ones (${way})`, () =>
+        Effect.gen(function* () {
+          const options = { authentication: { tokens: [token] } }
+          const { end, port } = yield* application(found[name], runtimes[name], way, options)
+          const sent = ["", `Authorization: ${bearer.authorization}\r\n`].flatMap((who) =>
+            odd.map(({ headers = "", method, rest = "" }) => {
+              const target = method === "CONNECT" ? "localhost:443" : fast
+              return `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${who}${headers}\r\n${rest}`
+            })
+          )
+          for (const text of sent) {
+            const { closed, received, send, socket } = yield* rawConnection(port)
+            send(text)
+            assert.match(yield* received((answer) => answer.includes("\r\n\r\n")), /^HTTP\/1\.1 \d{3} /, text)
+            socket.destroy()
+            yield* closed
+            const { status } = yield* Effect.promise(() => ask(`http://127.0.0.1:${port}${fast}`, { headers: bearer }))
+            assert.strictEqual(status, 200, text)
+          }
           assert.strictEqual(yield* end, 0)
         })
       )
