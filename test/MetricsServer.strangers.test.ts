@@ -1,5 +1,6 @@
 import type { Socket } from "node:net"
 import { connect } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
 import { connect as secureConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
@@ -263,6 +264,42 @@ for (const kind of kinds) {
             yield* first.answers(16),
             Array.from({ length: 16 }, () => "200")
           )
+        })
+      )
+
+      it.scopedLive(`goes on after clients have reset their connections${over}, whatever they had sent`, () =>
+        Effect.gen(function* () {
+          const tls = secured ? yield* certificate : undefined
+          const server = yield* started(kind, { tls, authentication: { tokens } }, { registry: someMetrics() })
+          const starts = [right, wrong].flatMap((who) => [
+            "GET /met",
+            lines("/metrics", who),
+            `${lines("/metrics", who)}hello`,
+            lines("/metrics", `${who}Content-Length: 500000\r\n`, "POST") + "x".repeat(100_000),
+            lines("/metrics", `${who}Transfer-Encoding: chunked\r\n`) + "1\r\na\r\n".repeat(20_000),
+            lines("/metrics", `${who}Connection: Upgrade\r\nUpgrade: websocket\r\n`),
+            `CONNECT localhost:443 HTTP/1.1\r\n${who}\r\nmore`,
+            lines("/metrics", who).repeat(12)
+          ])
+          const after = [0, 1, 2, 5, 10, 20]
+          const resets = starts.flatMap((start) => after.map((milliseconds) => [start, milliseconds] as const))
+          yield* Effect.promise(() =>
+            Promise.all(
+              resets.map(async ([start, milliseconds]) => {
+                const raw = connect({ port: server.address.port, host: "127.0.0.1" }).on("error", () => {})
+                const socket = secured ? secureConnect({ socket: raw, rejectUnauthorized: false }) : raw
+                socket.on("error", () => {})
+                await new Promise((resolve) => socket.once(secured ? "secureConnect" : "connect", resolve))
+                socket.write(start)
+                await sleep(milliseconds)
+                raw.resetAndDestroy()
+              })
+            )
+          )
+          const { status } = yield* get(server.url, { headers: bearer(token), ca: tls?.cert })
+          assert.strictEqual(status, 200)
+          const { body } = yield* get(server.url, { headers: bearer(token), ca: tls?.cert })
+          assert.include(body, "effect_prometheus_scrapes_in_flight 1\n")
         })
       )
 
