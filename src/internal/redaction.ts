@@ -83,7 +83,7 @@ const formsOf = (secret: string): ReadonlyArray<Form> => {
   // Go escapes these as well.
   const inGo = inJson.replace(/[<>&]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`)
   const bytes = Buffer.from(secret)
-  const texts = [secret, inJson, inGo, inUrl(secret), ...inBase64(bytes)]
+  const texts = [secret, inJson, inGo, inAscii(inJson), inUrl(secret), ...inBase64(bytes)]
   return [
     ...texts.map((text) => ({ text: packedForm(text), shortest: shortestPiece })),
     { text: bytes.toString("hex"), shortest: shortestHex }
@@ -94,6 +94,10 @@ const packedForm = (text: string): string => folded([...text].filter((character)
 
 // ASCII letters alone: others can be longer in lower case, and places would no longer be those of the text.
 const folded = (text: string): string => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+
+// As JSON is written where it goes through what knows no other letters.
+const inAscii = (inJson: string): string =>
+  inJson.replace(/[\u0080-\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 const inUrl = (secret: string): string => encodeURIComponent(secret.replace(/\p{Cs}/gu, ""))
 
