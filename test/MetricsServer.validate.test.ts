@@ -35,6 +35,9 @@ const mistyped: ReadonlyArray<readonly [given: object, told: string]> = [
   [{ path: Object.create(null) }, "path must begin with /"],
   [{ scrapeTimeout: Object.create(null) }, "scrapeTimeout must be a duration"],
   [{ staleFor: Object.create(null) }, "staleFor must be a duration"],
+  [{ workerUrl: 42 }, "workerUrl must be a path or a URL, not 42"],
+  [{ workerUrl: null }, "workerUrl must be a path or a URL, not null"],
+  [{ workerUrl: "" }, 'workerUrl must be a path or a URL, not ""'],
   [{ authentication: null }, "authentication must be an object with options, not null"],
   [{ authentication: { tokens: [token], openHealthPage: 1 } }, "openHealthPage must be true or false, not 1"]
 ]

@@ -38,7 +38,7 @@ export interface Options extends ServeOptions, ConnectionLimits {
    * The host names and addresses that a request may be for, without ports; for another one it is refused with 421. Names
    * of this machine (`localhost`, `*.localhost`, `127.0.0.0/8`, `::1`) and `host` are always among them; where the default
    * is not any, they are the only ones, so that no website can read the metrics through a browser on this machine (DNS
-   * rebinding). Default: any unless on a loopback address without authentication.
+   * rebinding). Default: any unless on a loopback address where everybody is let in.
    */
   readonly allowedHosts?: ReadonlyArray<string> | undefined
   /** Default: plain HTTP. */
@@ -112,7 +112,7 @@ const known = {
 /** Checks the options. It throws a `RangeError` that names the one which is none. TLS is left to be read. */
 export const checkedSettings = (options: WorkerOptions): Settings => {
   knownOptions("options", options, known)
-  const { authentication, host, path = defaults.path, port = 0, tls } = options
+  const { authentication, host, path = defaults.path, port = 0, tls, workerUrl } = options
   // Node.js takes an empty one for all interfaces, which nobody means who leaves a variable empty.
   if (host !== undefined && (typeof host !== "string" || isBlank(host))) {
     throw new RangeError(`host must be a name or an address, not ${shown(host)}`)
@@ -127,6 +127,9 @@ export const checkedSettings = (options: WorkerOptions): Settings => {
     throw new RangeError(
       `path must begin with / and go on with letters, digits, and - . _ ~ / (no . or .. between slashes), not ${shown(path)}`
     )
+  }
+  if (workerUrl !== undefined && !isFileOrUrl(workerUrl)) {
+    throw new RangeError(`workerUrl must be a path or a URL, not ${shown(workerUrl)}`)
   }
   const millis = (name: "shutdownTimeout" | "grace" | "staleFor"): number => {
     const milliseconds = timerMillis(options[name] ?? defaults[name])
@@ -151,6 +154,10 @@ export const checkedSettings = (options: WorkerOptions): Settings => {
     staleFor: millis("staleFor")
   }
 }
+
+// A URL may be one of another realm.
+const isFileOrUrl = (given: unknown): boolean =>
+  typeof given === "string" ? !isBlank(given) : typeof (given as Partial<URL> | null)?.href === "string"
 
 const checkedHosts = (given: unknown): ReadonlyArray<string> | undefined => {
   if (given === undefined) return undefined
