@@ -1,3 +1,4 @@
+import { createHook } from "node:async_hooks"
 import { scryptSync } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Fiber, Layer, Redacted } from "effect"
@@ -7,7 +8,7 @@ import { fixture } from "./support/child.js"
 import { basic, bearer, cheap, hashOf } from "./support/hashes.js"
 import { eventually, get, rawConnection, requestLines } from "./support/http.js"
 import type { Kind } from "./support/servers.js"
-import { inWorker, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
+import { inThisThread, inWorker, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
 
 const token = "0123456789abcdef"
 const password = "correct horse battery staple"
@@ -311,6 +312,44 @@ for (const kind of kinds) {
     )
   })
 }
+
+/** When each verification of a password began and ended in this thread. */
+const verifications = Effect.gen(function* () {
+  const times: Array<{ readonly id: number; readonly began: number; ended: number }> = []
+  const hook = createHook({
+    init: (id, type) => {
+      if (type === "SCRYPTREQUEST") times.push({ id, began: performance.now(), ended: Number.NaN })
+    },
+    before: (id) => {
+      for (const each of times) if (each.id === id) each.ended = performance.now()
+    }
+  })
+  yield* Effect.acquireRelease(
+    Effect.sync(() => hook.enable()),
+    () => Effect.sync(() => hook.disable())
+  )
+  return times
+})
+
+describe("Between two passwords that are verified", () => {
+  it.scopedLive("there is a pause as long as the verification before it", () =>
+    Effect.gen(function* () {
+      const { status } = yield* serving(inThisThread, { users: { scraper: hashOf(password, { ln: 14, r: 8, p: 2 }) } })
+      const times = yield* verifications
+      const guess = (sent: string) => status(basic("scraper", sent))
+      // One that waits from the beginning, and one that comes later.
+      yield* Effect.all([guess("a"), guess("b")], { concurrency: 2 })
+      yield* guess("c")
+      assert.lengthOf(times, 3)
+      for (const [index, { began }] of times.entries()) {
+        const before = times[index - 1]
+        if (before === undefined) continue
+        // Timers are exact to a millisecond.
+        assert.isAtLeast(began - before.ended, before.ended - before.began - 2)
+      }
+    })
+  )
+})
 
 describe("The worker of a metrics server", () => {
   it.scopedLive("is sent no memory but that of the hashes, which other secrets could lie in", () =>

@@ -4,12 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { connect as secureConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { Gauge } from "prom-client"
+import { Counter, Gauge } from "prom-client"
+import { ownMetrics } from "../src/internal/selfMetrics.js"
 import { authority, certificate } from "./support/certificate.js"
 import { basic, bearer, hashOf } from "./support/hashes.js"
 import { ask, eventually, get, isFree } from "./support/http.js"
-import { gated, kinds, someMetrics, started, stoppable } from "./support/servers.js"
-import { assertWithin, itInTime, patience } from "./support/times.js"
+import { gated, inThisThread, kinds, someMetrics, started, stoppable } from "./support/servers.js"
+import { assertWithin, holdingUp, itInTime, patience } from "./support/times.js"
 
 const token = "0123456789abcdef0123"
 const tokens = [token]
@@ -303,6 +304,70 @@ for (const kind of kinds) {
         })
       )
 
+      it.scopedLive(
+        `closes a connection${over} of which more waits than may, and answers one of which as much waits`,
+        () =>
+          Effect.gen(function* () {
+            const tls = secured ? yield* certificate : undefined
+            const { registry, shut } = gated()
+            const users = { prom: hashOf("right", { ln: 14, r: 8, p: 2 }) }
+            const { address, healthUrl } = yield* started(
+              kind,
+              { tls, authentication: { tokens, users } },
+              { registry }
+            )
+            const guess = `Authorization: ${basic("prom", "wrong").authorization}\r\n`
+            // Some 4 kB each with what is kept of a header beside its text, of 16 kB.
+            const short = guess + Array.from({ length: 60 }, () => "A:b\r\n").join("")
+            const rows: ReadonlyArray<readonly [headers: string, times: number, statuses: ReadonlyArray<string>]> = [
+              [right, 16, Array.from({ length: 16 }, () => "200")],
+              [right, 17, []],
+              [guess, 16, ["401"]],
+              [guess, 17, []],
+              [short, 3, ["401"]],
+              [short, 4, []]
+            ]
+            let others = 0
+            for (const [headers, times, statuses] of rows) {
+              // After it no other one is being verified.
+              yield* eventually("a password has its turn", async () => {
+                others += 1
+                const { status } = await ask(healthUrl, { ca: tls?.cert, headers: basic("prom", `other ${others}`) })
+                return status === 401
+              })
+              const slow = yield* shut
+              const each = yield* client(address.port, secured)
+              each.socket.write(lines("/metrics", headers).repeat(times))
+              if (statuses.length === 0) yield* each.closed
+              yield* slow.open
+              yield* each.answers(statuses.length)
+              if (headers !== right) yield* each.closed
+              assert.deepStrictEqual(each.statuses(), statuses, `${times} times ${headers}`)
+            }
+          })
+      )
+
+      it.scopedLive(`does not read from a connection${over} while two scrapes of it wait`, () =>
+        Effect.gen(function* () {
+          const tls = secured ? yield* certificate : undefined
+          const { registry, shut } = gated()
+          const { address } = yield* started(kind, { tls, authentication: { tokens } }, { registry })
+          const slow = yield* shut
+          const each = yield* client(address.port, secured)
+          each.socket.write(lines("/metrics").repeat(2))
+          yield* eventually("both of them have come", async () => {
+            const { values } = await (registry.getSingleMetric("effect_prometheus_scrapes_in_flight") as Gauge).get()
+            return values[0]?.value === 2
+          })
+          // Read at once, the seventeenth of all would close it.
+          each.socket.write(lines("/", `${right}A: ${"b".repeat(15_000)}\r\n`).repeat(20))
+          yield* Effect.sleep("100 millis")
+          yield* slow.open
+          const expected = Array.from({ length: 22 }, () => "200")
+          assert.deepStrictEqual(yield* each.answers(expected.length), expected)
+        })
+      )
+
       it.scopedLive(`answers what was asked${over} when it stops, and closes the connections`, () =>
         Effect.gen(function* () {
           const tls = secured ? yield* certificate : undefined
@@ -397,3 +462,66 @@ for (const kind of kinds) {
     )
   })
 }
+
+/** How many answers are recorded on a registry in each turn of the event loop. */
+const recordedByTurn = (registry: ReturnType<typeof someMetrics>, status: number) => {
+  const turns: Array<number> = []
+  const { help, label, name } = ownMetrics.scrapes
+  const counter = new Counter({ name, help, labelNames: [label], registers: [registry] })
+  const inc = counter.inc.bind(counter) as (labels: Readonly<Record<string, string>>, by: number) => void
+  let turn = 0
+  Object.assign(counter, {
+    inc: (labels: Readonly<Record<string, string>>, by = 1) => {
+      inc(labels, by)
+      if (by > 0 && labels[label] === String(status)) turns[turn] = (turns[turn] ?? 0) + by
+    }
+  })
+  const watching = Effect.acquireRelease(
+    Effect.sync(() => {
+      const watch = { next: setImmediate(() => {}) }
+      const count = (): void => {
+        turn += 1
+        watch.next = setImmediate(count)
+      }
+      watch.next = setImmediate(count)
+      return watch
+    }),
+    ({ next }) => Effect.sync(() => clearImmediate(next))
+  )
+  return { turns, watching }
+}
+
+describe("a metrics server in this thread", () => {
+  for (const [what, headers, status] of [
+    ["that are refused", wrong, 401],
+    // One of them is in flight.
+    ["that are let in", right, 503]
+  ] as const) {
+    it.scopedLive(`begins at most sixteen requests ${what} in a turn of the event loop`, () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gated()
+        const { turns, watching } = recordedByTurn(registry, status)
+        const options = { authentication: { tokens }, maxScrapesInFlight: 1 }
+        const { address } = yield* started(inThisThread, options, { registry })
+        const slow = yield* shut
+        const first = yield* client(address.port)
+        first.socket.write(lines("/metrics"))
+        yield* slow.reached
+        const clients = yield* Effect.replicateEffect(client(address.port), 200)
+        yield* watching
+        for (const { socket } of clients) socket.write(lines("/metrics", headers))
+        // Until all of them have come.
+        holdingUp(50, () => {
+          for (const start = performance.now(); performance.now() - start < 50; );
+        })
+        for (const each of clients) assert.deepStrictEqual(yield* each.answers(1), [String(status)])
+        assert.strictEqual(
+          turns.reduce((sum, count) => sum + count, 0),
+          200
+        )
+        assert.isAtMost(Math.max(...turns.filter((count) => count > 0)), 16)
+        yield* slow.open
+      })
+    )
+  }
+})
