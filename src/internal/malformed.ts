@@ -39,7 +39,6 @@ const hostsIn = (rawHeaders: ReadonlyArray<string>): number => {
 
 const statusOf = (code: string | undefined): number => {
   if (code === "HPE_HEADER_OVERFLOW") return 431
-  if (code === "HPE_CHUNK_EXTENSIONS_OVERFLOW") return 413
   return code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400
 }
 
