@@ -148,8 +148,8 @@ export const layerConfig = (
  *
  * The worker asks the main thread for each scrape. While that thread is stuck, the worker serves the last exposition,
  * cut to `name[]`, for up to `staleFor`; how old the numbers are is a metric of its own in every answer,
- * `effect_prometheus_exposition_age_seconds`, unless the registry has one by that name. If the format asked for is not
- * at hand then, text is served under its own content type. A worker that dies is started anew on the same port, a second
+ * `effect_prometheus_exposition_age_seconds`, unless the registry has one by that name or `selfMetrics` is off. If the
+ * format asked for is not at hand then, text is served under its own content type. A worker that dies is started anew on the same port, a second
  * later if it lived no longer than that; it is logged as an error.
  *
  * It fails as `make` does, and with `reason: "Worker"` and the name of the file if the worker cannot be started.

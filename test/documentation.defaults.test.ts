@@ -25,7 +25,7 @@ const server = {
   host: listen.host ?? "all interfaces",
   port: listen.port,
   tls: sources ?? "plain HTTP",
-  allowedHosts: listen.allowedHosts ?? "any unless on a loopback address without authentication",
+  allowedHosts: listen.allowedHosts ?? "any unless on a loopback address where everybody is let in",
   authentication: listen.authentication ?? "everybody",
   // These are shown by a server, below.
   compression: true,

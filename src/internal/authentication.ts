@@ -10,8 +10,8 @@ import { described, plain, secretText } from "./secret.js"
  * Who is let in: users with a password (`Authorization: Basic`), those who have a token (`Authorization: Bearer`), or
  * both. Everybody else is answered with 401, whatever is asked for.
  *
- * Passwords are verified one after the other in each thread that serves, and one may wait for its turn; more are answered
- * with 429 and `Retry-After`. The last right password of each user is remembered, as a digest, and takes no turn any more.
+ * Passwords are verified one after the other in each thread that serves, with a pause in between. While two wait for their
+ * answers, others are answered with 429 and `Retry-After`. The last right password of each user is remembered, as a digest, and takes no turn any more.
  *
  * @since 0.1.0
  * @category models

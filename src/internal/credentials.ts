@@ -67,7 +67,7 @@ export const digestOf = (text: string): Uint8Array => createHash("sha256").updat
 
 // Verifying takes a thread of the pool in which the application compresses, reads files and looks up names, and a core
 // for as long. So one is verified after the other, in the whole thread, with a rest between them as long as it took, and
-// at most one waits for its turn.
+// at most two wait for their answers.
 const mostVerifications = 2
 let verifications = 0
 let last: Promise<unknown> = Promise.resolve()

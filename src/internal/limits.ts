@@ -12,8 +12,9 @@ import { countOption, durationOption } from "./options.js"
 export interface ConnectionLimits {
   /**
    * How many connections may be open. One more takes the place of the one that has waited longest without a request that
-   * is let in, or else of one that has been idle for the longest time, or else of one that has not taken its answer for
-   * more than a second; only where each of them waits for an answer it is closed itself. Without authentication each
+   * is let in, or else of one that has been idle for the longest time, or else of one that has ended its side or has not
+   * taken its answer for more than a second; only where each of them waits for an answer it is closed itself. An idle one
+   * goes first while fewer than a quarter wait without being let in, and none of these for more than a second. Without authentication each
    * request is let in. Default: 1,000, more than those who scrape will ever have.
    */
   readonly maxConnections?: number | undefined
