@@ -120,6 +120,20 @@ for (const kind of kinds) {
       })
     )
 
+    it.scopedLive("refuses a whole URL whose host has more than 1,024 letters, and no shorter one", () =>
+      Effect.gen(function* () {
+        const { address } = yield* started(kind, { authentication: { tokens: [token] } }, { registry: someMetrics() })
+        const headers = `Host: localhost\r\nAuthorization: Bearer ${token}`
+        for (const [host, expected] of [
+          ["a".repeat(1_024), 200],
+          ["a".repeat(1_025), 400]
+        ] as const) {
+          const text = yield* sent(address.port, `GET http://${host}/metrics HTTP/1.1\r\n${headers}`)
+          assert.strictEqual(status(text), expected, host)
+        }
+      })
+    )
+
     it.scopedLive("counts what it refuses for its host as scrapes with 421", () =>
       Effect.gen(function* () {
         const server = yield* started(kind, {}, { registry: someMetrics() })
