@@ -2,7 +2,7 @@
  * Secrets, where they are needed in clear: as they were given, or from the file that was named.
  *
  * What comes in through a secret option is never put into a message, whatever its shape or type: a message names the option
- * and says how long the value is. A path is only shown where it is known to be one.
+ * and says how long the value is. A path is only shown where it leads to something, or looks like one and not like base64.
  */
 import * as Redacted from "effect/Redacted"
 import { readBounded } from "./boundedRead.js"
