@@ -2,7 +2,7 @@ import type { ConnectionOptions, TLSSocket } from "node:tls"
 import { connect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import type * as MetricsServer from "../src/MetricsServer.js"
+import * as MetricsServer from "../src/MetricsServer.js"
 import type { Certificate } from "./support/certificate.js"
 import { certificate, encrypted, files } from "./support/certificate.js"
 import { get, isFree } from "./support/http.js"
@@ -231,3 +231,32 @@ for (const kind of kinds) {
     )
   })
 }
+
+describe("A key that leads to no file", () => {
+  for (const [given, isShown] of [
+    ["/nowhere/of/that/name", true],
+    ["./nowhere", true],
+    ["../nowhere", true],
+    ["C:\\nowhere\\key.pem", true],
+    ["C:/nowhere/key.pem", true],
+    ["nowhere/of/that/name.pem", false],
+    ["nowhere.pem", false],
+    // One base64 text of 64 begins so.
+    ["/9j4AAQSkZJRgABAQEASABIAADb", false],
+    ["/9j4AAQSkZJRgABAQEASABIAAD==", false],
+    [`/nowhere/${"a-".repeat(130)}`, false],
+    ["/nowhere/\u202ename", false]
+  ] as const) {
+    it.effect(`is ${isShown ? "shown" : "not shown"} where it is ${JSON.stringify(given.slice(0, 40))}`, () =>
+      Effect.gen(function* () {
+        const { cert } = yield* certificate
+        const { message, reason } = yield* refused(MetricsServer.validate({ tls: { key: given, cert } }))
+        assert.strictEqual(reason, "Tls")
+        assert.include(message, "(tls.key)")
+        if (isShown) assert.include(message, given)
+        else assert.include(message, `a text of ${given.length} characters, and no such file`)
+        if (!isShown) assert.notInclude(message, given.slice(0, 10))
+      })
+    )
+  }
+})
