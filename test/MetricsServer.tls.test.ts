@@ -149,6 +149,29 @@ for (const kind of kinds) {
       })
     )
 
+    it.scopedLive("is not negotiated anew on an open connection", () =>
+      Effect.gen(function* () {
+        const tls = yield* certificate
+        const server = yield* started(kind, { tls, headersTimeout: "500 millis" })
+        const { port } = server.address
+        const outcome = yield* Effect.async<string>((resume) => {
+          // TLS 1.3 has no such thing.
+          const options = { port, host: "127.0.0.1", rejectUnauthorized: false, maxVersion: "TLSv1.2" } as const
+          const socket = connect(options, () => {
+            socket.renegotiate({ rejectUnauthorized: false }, (error) => {
+              resume(Effect.succeed(error === null ? "negotiated anew" : "refused"))
+              socket.destroy()
+            })
+          })
+          socket.on("error", () => {})
+          socket.on("close", () => resume(Effect.succeed("closed")))
+          socket.resume()
+        })
+        assert.include(["closed", "refused"], outcome)
+        assert.strictEqual((yield* get(server.healthUrl, { ca: tls.cert })).status, 200)
+      })
+    )
+
     it.scopedLive("goes on after clients that do not speak TLS at all", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
