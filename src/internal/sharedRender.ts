@@ -77,73 +77,8 @@ export interface Way {
   readonly isServed: boolean
 }
 
-/** With whom a render is shared, and how it is followed. */
-export interface Sharing extends Pick<Way, "onProgress"> {
-  /** Those with the same owner share a render. */
-  readonly owner: object
-  readonly leaving?: Leaving | undefined
-}
-
 // Who asks later than this after a render has begun does not share it, in milliseconds: its numbers would be as old.
 const oldest = 1_000
-
-// So many renders of one kind wait for metrics that do not answer. The next one takes over those who wait for the last.
-const mostWaiting = 4
-
-const running = new WeakMap<object, Map<Format, Array<SharedRender>>>()
-
-/**
- * What comes of a render of the registry that others of the same `owner` share. It is undefined where the caller has left
- * before. It rejects if the registry cannot be read.
- */
-export const renderShared = (
-  owner: object,
-  registry: Readable,
-  format: Format,
-  wanted: Wanted,
-  way: Way
-): Promise<Rendered | undefined> => {
-  const formats = running.get(owner) ?? new Map<Format, Array<SharedRender>>()
-  running.set(owner, formats)
-  const renders = formats.get(format) ?? []
-  formats.set(format, renders)
-  const last = renders.at(-1)
-  const isFull = renders.length >= mostWaiting
-  if (last?.suits(wanted, isFull)) return last.join(wanted)
-  const render = new SharedRender(registry, format, wanted.names, way, isFull ? last : undefined)
-  renders.push(render)
-  const result = render.join(wanted)
-  void sameTurn()
-    .then(() => render.run())
-    // What follows its progress may throw, which is nothing for those who wait for it.
-    .catch(() => {})
-    .then(() => void renders.splice(renders.indexOf(render), 1))
-  return result
-}
-
-/** The same, shared with no other. */
-export const renderAlone = (
-  registry: Readable,
-  format: Format,
-  wanted: Wanted,
-  way: Way
-): Promise<Rendered | undefined> => {
-  const render = new SharedRender(registry, format, wanted.names, way)
-  const result = render.join(wanted)
-  void render.run().catch(() => {})
-  return result
-}
-
-// The next turn, once for all renders that begin with it, so that requests which have arrived together share what one of
-// them waits for at once.
-let turn: Promise<void> | undefined
-
-const sameTurn = (): Promise<void> => {
-  turn ??= nextTurn().then(() => {
-    turn = undefined
-  })
-  return turn
-}
 
 /** A render, and those who wait for it. */
 export class SharedRender {
