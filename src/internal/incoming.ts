@@ -6,7 +6,8 @@ import type { Socket } from "node:net"
 import type { Connections } from "./connections.js"
 import { malformed } from "./malformed.js"
 
-// Deno throws where it stops at a request with a body, and nothing catches that: there bodies are read.
+// Deno throws where it stops at a request that asks for no other protocol, or has a body, and nothing catches that: the
+// request would get no answer. There all that comes is read.
 const isReadWhole = process.versions["deno"] !== undefined
 
 /**
@@ -17,13 +18,12 @@ const isReadWhole = process.versions["deno"] !== undefined
  */
 export class Incoming extends IncomingMessage {
   private isLast: boolean | undefined
-  private isReadOn: boolean | undefined
   private isForOther = false
 
   get upgrade(): boolean {
-    this.isReadOn ??= isReadWhole && hasBody(this)
-    if (this.isReadOn) return false
-    this.isLast ??= this.isForOther || this.method === "CONNECT" || hasBody(this) || malformed(this) !== undefined
+    const isForOther = this.isForOther || this.method === "CONNECT"
+    if (isReadWhole) return isForOther && !hasBody(this)
+    this.isLast ??= isForOther || hasBody(this) || malformed(this) !== undefined
     // Other runtimes make requests without a socket.
     return this.isLast || this.socket?.destroyed === true
   }

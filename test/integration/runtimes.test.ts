@@ -16,7 +16,12 @@ const bearer = { authorization: `Bearer ${token}` }
 const fast = "/metrics?name[]=jobs_total"
 
 /** What comes after the request line, the host and who asks. */
-const odd: ReadonlyArray<{ readonly method: string; readonly headers?: string; readonly rest?: string }> = [
+const odd: ReadonlyArray<{
+  readonly method: string
+  readonly headers?: string
+  readonly rest?: string
+  readonly version?: string
+}> = [
   { method: "POST", headers: "Content-Length: 5\r\n" },
   { method: "POST", headers: "Content-Length: 5\r\n", rest: "hello" },
   { method: "GET", headers: "Content-Length: 5\r\n", rest: "hello" },
@@ -24,7 +29,11 @@ const odd: ReadonlyArray<{ readonly method: string; readonly headers?: string; r
   { method: "GET", headers: "Connection: Upgrade\r\nUpgrade: websocket\r\n" },
   { method: "GET", headers: "Connection: Upgrade\r\nUpgrade: websocket\r\n", rest: "hello" },
   { method: "CONNECT" },
-  { method: "GET", headers: "Host: other\r\n", rest: "hello" }
+  { method: "GET", headers: "Host: other\r\n" },
+  { method: "GET", headers: "Host: other\r\n", rest: "hello" },
+  { method: "GET", version: "HTTP/2.0" },
+  { method: "GET", version: "HTTP/0.9" },
+  { method: "GET", headers: "X: y\r\n".repeat(101) }
 ]
 
 /** An application that serves until its input ends. */
@@ -129,11 +138,12 @@ for (const name of ["bun", "deno"] as const) {
           const options = { authentication: { tokens: [token] } }
           const { end, port } = yield* application(found[name], runtimes[name], way, options)
           const sent = ["", `Authorization: ${bearer.authorization}\r\n`].flatMap((who) =>
-            odd.map(({ headers = "", method, rest = "" }) => {
+            odd.map(({ headers = "", method, rest = "", version = "HTTP/1.1" }) => {
               const target = method === "CONNECT" ? "localhost:443" : fast
-              return `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n${who}${headers}\r\n${rest}`
+              return `${method} ${target} ${version}\r\nHost: localhost\r\n${who}${headers}\r\n${rest}`
             })
           )
+          sent.push(`GET ${fast} HTTP/1.1\r\n\r\n`, `GET ${fast}\r\n\r\n`)
           for (const text of sent) {
             const { closed, received, send, socket } = yield* rawConnection(port)
             send(text)
