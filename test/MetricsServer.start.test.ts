@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigError, ConfigProvider, Context, Effect, Layer, Tracer } from "effect"
+import { Config, ConfigError, ConfigProvider, Context, Duration, Effect, Layer, Option, Redacted, Tracer } from "effect"
 import * as MetricsServer from "../src/MetricsServer.js"
 import * as Registry from "../src/Registry.js"
 import * as ServiceDiscovery from "../src/ServiceDiscovery.js"
@@ -252,14 +252,20 @@ describe("MetricsServer.layerConfig", () => {
     [{ tls: null }, "tls"],
     [{ authentication: { tokens: ["sesame"] } }, "authentication.tokens"],
     [{ authentication: { users: { prom: "sesame" } } }, "authentication.users.prom"],
-    [holdsItself, "tls.tls"]
+    [{ authentication: { users: { prom: Redacted.make("sesame") } } }, "authentication.users.prom"],
+    [{ tls: Redacted.make("sesame") }, "tls"],
+    [{ scrapeTimeout: Duration.seconds(5) }, "scrapeTimeout"],
+    [{ workerUrl: new URL("file:///sesame") }, "workerUrl"],
+    [{ tls: { key: Buffer.from("sesame") } }, "tls.key"],
+    [{ host: Option.some("sesame") }, "host"],
+    [holdsItself, "tls.tls.tls.tls.tls"]
   ]
-  for (const [given, name] of plain) {
-    it.scopedLive(`names what is no Config: ${name} (${typeof given})`, () =>
+  for (const [row, [given, name]] of plain.entries()) {
+    it.scopedLive(`names what is no Config: ${name}, as ${row + 1}.`, () =>
       Effect.gen(function* () {
         for (const layer of [MetricsServer.layerConfig, MetricsServer.layerWorkerConfig]) {
           const error = yield* Effect.flip(Layer.build(layer(given as never).pipe(Layer.provide(logging().layer))))
-          assert.match(error.toString(), new RegExp(`${name.replaceAll(".", "\\.")}\\S* must be a Config`))
+          assert.match(error.toString(), new RegExp(`(^|[^.\\w])${name.replaceAll(".", "\\.")} must be a Config`))
           assert.notInclude(error.toString(), "sesame")
         }
       })

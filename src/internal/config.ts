@@ -47,8 +47,20 @@ const defined = (given: unknown, path: ReadonlyArray<string> = []): unknown => {
   if (!isRecord(given) || path.length > deepest) return failed(path)
   const entries = Object.entries(ownOptions(given)).filter(([, value]) => value !== undefined)
   if (entries.length === 0) return Config.succeed({})
+  if (!isGroup(given)) return failed(path)
   return Object.fromEntries(entries.map(([name, value]) => [name, defined(value, [...path, name])]))
 }
+
+// A value with properties of its own kind (a secret, a duration, a URL) is no group of options, unless it holds some.
+const isGroup = (given: object): boolean => {
+  const kind = Object.getPrototypeOf(given)
+  return kind === Object.prototype || kind === null || holdsConfig(given, deepest)
+}
+
+const holdsConfig = (given: object, levels: number): boolean =>
+  Object.values(ownOptions(given)).some(
+    (value) => Config.isConfig(value) || (levels > 0 && isRecord(value) && holdsConfig(value, levels - 1))
+  )
 
 // What it is instead may be a secret.
 const failed = (path: ReadonlyArray<string>): Config.Config<never> => {
