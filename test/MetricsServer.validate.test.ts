@@ -14,6 +14,8 @@ const token = "0123456789abcdef"
 /** Options that nobody meant, and what is told of them. */
 const misspelt: ReadonlyArray<readonly [given: object, told: string]> = [
   [{ authentification: { tokens: [token] } }, "authentification; is authentication meant?"],
+  [{ prot: 9464 }, "there is no option prot; is port meant?"],
+  [{ allowedHosst: ["localhost"] }, "allowedHosst; is allowedHosts meant?"],
   [{ Authentication: { tokens: [token] } }, "Authentication; is authentication meant?"],
   [{ hots: "127.0.0.1" }, "hots"],
   [{ users: { scraper: "x" } }, "users"],

@@ -105,20 +105,24 @@ export const knownOptions = (what: string, given: unknown, known: Readonly<Recor
   }
 }
 
-// At most a letter in four is other, missing or too much.
+// At most a letter in four is other, missing or too much, or has changed places with the next one.
 const isNear = (a: string, b: string): boolean => {
   const most = Math.max(a.length, b.length) / 4
   return Math.abs(a.length - b.length) <= most && distance(a, b) <= most
 }
 
 const distance = (a: string, b: string): number => {
+  let earlier: ReadonlyArray<number> = []
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (const [i, letter] of [...a].entries()) {
     const next = [i + 1]
     for (let j = 0; j < b.length; j += 1) {
       const replaced = (row[j] ?? 0) + (letter === b[j] ? 0 : 1)
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+      const isSwapped = i > 0 && j > 0 && letter === b[j - 1] && a[i - 1] === b[j]
+      const swapped = isSwapped ? (earlier[j - 1] ?? 0) + 1 : replaced
+      next.push(Math.min(replaced, swapped, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
     }
+    earlier = row
     row = next
   }
   return row[b.length] ?? 0
