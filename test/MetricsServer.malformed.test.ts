@@ -236,6 +236,22 @@ for (const kind of kinds) {
           )
         })
       )
+
+      itInTime(`answers headers that are too long, whatever the limit${secured ? ", over HTTPS" : ""}`, () =>
+        Effect.gen(function* () {
+          const tls = secured ? yield* certificate : undefined
+          for (const maxHeaderSize of [16_384, 32_768, 65_536, 131_072]) {
+            const server = yield* started(kind, { tls, maxHeaderSize }, { registry: someMetrics() })
+            for (const more of [100, 20_000]) {
+              const text = request("GET /metrics HTTP/1.1", `A: ${"b".repeat(maxHeaderSize + more)}\r\n`)
+              const outcome = yield* Effect.promise(() => outcomeOf(server.address.port, secured, { text }, ""))
+              const label = `${maxHeaderSize} and ${more}`
+              assert.deepStrictEqual(outcome.statuses, ["431"], label)
+              assert.isTrue(outcome.isClosed, label)
+            }
+          }
+        })
+      )
     }
   })
 }

@@ -39,6 +39,8 @@ export interface Connections {
   readonly unread: (socket: Socket) => void
   /** Ends a connection with what has been written. What a client still sends that was let in is dropped for a second. */
   readonly end: (socket: Socket) => void
+  /** Writes a last text, and ends the connection as soon as that is sent. Nothing more is read of it. */
+  readonly endWith: (socket: Socket, text: string) => void
 }
 
 /** A connection, and what is known of it. */
@@ -224,6 +226,23 @@ class Following implements Connections {
     socket.on("end", () => socket.destroy())
     if (connection.dropped < mostDropped) socket.resume()
     this.cutIn(lingering, connection)
+  }
+
+  endWith(socket: Socket, text: string): void {
+    if (!socket.writable) {
+      socket.destroySoon()
+      return
+    }
+    socket.write(text)
+    if (socket.writableLength === 0) {
+      socket.destroy()
+      return
+    }
+    // With TLS it waits until what was written before is sent, and a socket that is destroyed drops what waits.
+    socket.pause()
+    socket.destroySoon()
+    const connection = this.known(socket)
+    if (connection !== undefined) this.cutIn(lingering, connection)
   }
 
   *all(): Iterable<Socket> {

@@ -57,10 +57,7 @@ export const answerMalformed = (
   maxHeaderSize: number
 ): void => {
   const end = (socket: Socket, status: number): void =>
-    connections.afterAnswers(socket, () => {
-      if (socket.writable) socket.write(last(status))
-      socket.destroy()
-    })
+    connections.afterAnswers(socket, () => connections.endWith(socket, last(status)))
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     // A handshake that failed: there is nobody to answer to.
     if (connections.below(socket as Socket) === undefined) socket.destroy()
