@@ -152,7 +152,9 @@ const quiet = 3_000
 
 const outcomeOf = (port: number, isSecure: boolean, { text, next }: Odd, who: string): Promise<Outcome> =>
   new Promise((resolve, reject) => {
-    const options = { port, host: "127.0.0.1", rejectUnauthorized: false, maxVersion: "TLSv1.2" } as const
+    // TLS 1.3 has no renegotiation.
+    const maxVersion = next === "renegotiates" ? "TLSv1.2" : "TLSv1.3"
+    const options = { port, host: "127.0.0.1", rejectUnauthorized: false, maxVersion } as const
     const socket: Socket = isSecure ? secureConnect(options) : connect(options)
     let received = ""
     const over = (isClosed: boolean) => (): void => {
