@@ -201,7 +201,7 @@ describe("Who shares the render of a registry", () => {
       const registry = new PromRegistry()
       large(registry, "large_total", 40)
       const gates: Array<() => void> = []
-      const collect = async function (this: Gauge) {
+      const collect = async function (this: Gauge<"a">) {
         this.inc({ a: "b" })
         await new Promise<void>((resolve) => void gates.push(resolve))
       }
