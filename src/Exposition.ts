@@ -21,7 +21,7 @@
  * A large registry is rendered in pieces: all renders of a thread share 5 milliseconds in a turn of the event loop, which
  * goes on in between. What cannot be cut takes its time: a `collect` that is synchronous, the `get()` of a metric that has
  * a `collect` or a `get` of its own, of a summary, and the list of the series of one family. prom-client keeps these in one
- * object, whose keys can only be read all at once: some 15 milliseconds for a family of 100,000 series, and 130 for one of
+ * object, whose keys can only be read all at once: 15 to 20 milliseconds for a family of 100,000 series, 120 to 150 for one of
  * 500,000 (`npm run bench:attack -- --only turns-family` in a clone of the library).
  *
  * The text of each series is kept for as long as the series lives, which takes some 270 bytes for one with three labels
