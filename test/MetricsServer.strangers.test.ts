@@ -495,6 +495,24 @@ const recorded = (registry: ReturnType<typeof someMetrics>) => {
   return { all, turns, watching }
 }
 
+/** A server that answers one scrape at a time, and is at one. */
+const occupied = Effect.gen(function* () {
+  const { registry, shut } = gated()
+  const record = recorded(registry)
+  const options = { authentication: { tokens }, maxScrapesInFlight: 1 }
+  const { address } = yield* started(inThisThread, options, { registry })
+  const slow = yield* shut
+  const first = yield* client(address.port)
+  first.socket.write(lines("/metrics"))
+  yield* slow.reached
+  return { address, slow, ...record }
+})
+
+const untilAllHaveCome = (): void =>
+  holdingUp(50, () => {
+    for (const start = performance.now(); performance.now() - start < 50; );
+  })
+
 describe("a metrics server in this thread", () => {
   for (const [what, headers, status] of [
     ["that are refused", wrong, 401],
@@ -503,21 +521,11 @@ describe("a metrics server in this thread", () => {
   ] as const) {
     it.scopedLive(`begins at most sixteen requests ${what} in a turn of the event loop`, () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
-        const { all, turns, watching } = recorded(registry)
-        const options = { authentication: { tokens }, maxScrapesInFlight: 1 }
-        const { address } = yield* started(inThisThread, options, { registry })
-        const slow = yield* shut
-        const first = yield* client(address.port)
-        first.socket.write(lines("/metrics"))
-        yield* slow.reached
+        const { address, all, slow, turns, watching } = yield* occupied
         const clients = yield* Effect.replicateEffect(client(address.port), 200)
         yield* watching
         for (const { socket } of clients) socket.write(lines("/metrics", headers))
-        // Until all of them have come.
-        holdingUp(50, () => {
-          for (const start = performance.now(); performance.now() - start < 50; );
-        })
+        untilAllHaveCome()
         for (const each of clients) assert.deepStrictEqual(yield* each.answers(1), [String(status)])
         assert.deepStrictEqual(
           all,
@@ -531,21 +539,12 @@ describe("a metrics server in this thread", () => {
 
   it.scopedLive("answers a request that is let in before those that came earlier and are not", () =>
     Effect.gen(function* () {
-      const { registry, shut } = gated()
-      const { all } = recorded(registry)
-      const options = { authentication: { tokens }, maxScrapesInFlight: 1 }
-      const { address } = yield* started(inThisThread, options, { registry })
-      const slow = yield* shut
-      const first = yield* client(address.port)
-      first.socket.write(lines("/metrics"))
-      yield* slow.reached
+      const { address, all, slow } = yield* occupied
       const strangers = yield* Effect.replicateEffect(client(address.port), 200)
       const known = yield* client(address.port)
       for (const { socket } of strangers) socket.write(lines("/metrics", wrong))
       known.socket.write(lines("/metrics"))
-      holdingUp(50, () => {
-        for (const start = performance.now(); performance.now() - start < 50; );
-      })
+      untilAllHaveCome()
       for (const each of [known, ...strangers]) yield* each.answers(1)
       assert.lengthOf(all, 201)
       // Some have had their turn when it is read.
