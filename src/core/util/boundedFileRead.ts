@@ -1,13 +1,12 @@
-/** Files that are read within a time, up to a size, and one read at a time: what a path leads to may never answer. */
+/** Reads files with a time limit and a size limit. Each file is read once at a time, because a read may never end. */
 import { constants } from "node:fs"
-import type { FileHandle } from "node:fs/promises"
-import { open, stat } from "node:fs/promises"
-import { clearTimeout, setTimeout } from "./timer.js"
+import { type FileHandle, open, stat } from "node:fs/promises"
+import { clearTimeout, setTimeout } from "./realTimers.js"
 
-// How long a file may take, in milliseconds. A mount that is gone never answers.
+// The time limit of a file, in milliseconds. A lost mount never responds.
 const longest = 5_000
 
-// How much may be in it, in bytes: all authorities that browsers trust take a quarter of a megabyte.
+// The size limit of a file, in bytes. All certificate authorities that browsers trust take a quarter of a megabyte.
 const most = 4_194_304
 
 interface Read {
@@ -15,13 +14,12 @@ interface Read {
   isLate: boolean
 }
 
-// A read that hangs keeps one of the few threads in which Node.js reads files, and no second one.
+// A read that hangs occupies one of the few threads in which Node.js reads files: no second read of the file starts.
 const reads = new Map<string, Read>()
 
 /**
- * The text of a regular file. It rejects with an error whose `code` says why, and whose message holds nothing of the path:
- * also if the file takes longer than five seconds, is longer than four megabytes, or is none (a pipe, a device, a folder).
- * Where something is there by that name, the error has `isThere: true`.
+ * Rejects if the file takes longer than five seconds, is longer than four megabytes, is not regular, or cannot be read.
+ * The error has a `code`, and `isThere: true` if the path exists. Its message does not contain the path.
  */
 export const readBounded = async (path: string): Promise<string> => {
   const known = reads.get(path)
@@ -48,18 +46,18 @@ const begun = (path: string): Read => {
     }),
     isLate: false
   }
-  // Where it fails after its time nothing waits for it any more.
+  // A failure after the time limit is ignored.
   read.text.catch(() => {})
   reads.set(path, read)
   return read
 }
 
 const textOf = async (path: string, isLate: () => boolean): Promise<string> => {
-  // To open a pipe waits for a writer, and to open a device can change its state.
+  // Opening a pipe waits for a writer, and opening a device can change its state.
   checkKind(await statOf(path))
   const file = await open(path, flags).catch(failed).catch(there)
   try {
-    // It may be another one by now.
+    // The path may lead to another file by now.
     checkKind(await file.stat().catch(failed))
     return await contentOf(file, isLate)
   } finally {
@@ -67,8 +65,7 @@ const textOf = async (path: string, isLate: () => boolean): Promise<string> => {
   }
 }
 
-// A file that becomes a pipe in between is not waited for either. Other runtimes than Node.js take no such flags everywhere,
-// and Windows has none.
+// O_NONBLOCK: the file may have become a pipe. Other runtimes support it only in part, and Windows has no such flag.
 const isNode = !("Deno" in globalThis) && !("Bun" in globalThis)
 const flags = isNode ? constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) : "r"
 
@@ -83,9 +80,9 @@ interface Kind {
 const checkKind = (kind: Kind): void => {
   if (kind.isFile()) return
   const [what, code] = kind.isDirectory()
-    ? ["a folder", "EISDIR"]
+    ? ["a directory", "EISDIR"]
     : [kind.isFIFO() ? "a pipe" : "a device or a socket", "EINVAL"]
-  there(coded(`it is ${what}, and no regular file`, code))
+  there(coded(`it is ${what}, not a regular file`, code))
 }
 
 const contentOf = async (file: FileHandle, isLate: () => boolean): Promise<string> => {
@@ -100,9 +97,9 @@ const contentOf = async (file: FileHandle, isLate: () => boolean): Promise<strin
   }
 }
 
-const late = (): Error => coded(`it did not answer within ${longest / 1_000} seconds`, "ETIMEDOUT")
+const late = (): Error => coded(`it did not respond within ${longest / 1_000} seconds`, "ETIMEDOUT")
 
-// What Node.js says holds the path, which may be no path but a secret.
+// The error of Node.js contains the path, which may be a secret.
 const failed = (cause: unknown): never => {
   const { code } = cause as NodeJS.ErrnoException
   throw coded(words[code ?? ""] ?? "it cannot be read", code)
@@ -117,11 +114,11 @@ const words: Readonly<Record<string, string>> = {
   ENOTDIR: "it does not exist",
   EACCES: "permission denied",
   EPERM: "permission denied",
-  ELOOP: "its links lead in a circle",
-  EMFILE: "too many files are open",
-  ENFILE: "too many files are open",
-  EIO: "input or output failed",
-  ESTALE: "its mount is gone"
+  ELOOP: "too many levels of symbolic links",
+  EMFILE: "too many open files",
+  ENFILE: "too many open files",
+  EIO: "input/output error",
+  ESTALE: "stale file handle"
 }
 
 const coded = (message: string, code = "unknown"): Error => Object.assign(new Error(`${message} (${code})`), { code })

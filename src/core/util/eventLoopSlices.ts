@@ -1,13 +1,10 @@
-/**
- * Long work in short pieces. All of it shares one budget per thread: however many renders run, one of them works at a time,
- * and together they give way to the event loop after every few milliseconds.
- */
-import { nextTurn, now } from "./timer.js"
+/** Divides long work. All work of a thread shares one budget: one piece at a time, a few milliseconds per turn. */
+import { nextTurn, now } from "./realTimers.js"
 
-/** What this thread is doing about a piece of work: nothing but that, or whatever else there is. */
+/** The state of a piece of work in this thread: `busy` while it runs, `waiting` while other work may run. */
 export type Progress = "busy" | "waiting"
 
-// In milliseconds. Nothing else on the event loop waits for longer, but for what cannot be cut.
+// In milliseconds. No other work on the event loop waits longer, except for work that cannot be divided.
 const longestPiece = 5
 
 /** The time that long work may take in a turn of the event loop. */
@@ -16,16 +13,16 @@ class Budget {
   private used = 0
   private isTaken = false
   private isTurning = false
-  /** Whether the next turn may come without a turn for everything else: work that begins at once is in the middle of one. */
+  /** The next `nextTurn` may resolve before other work had its turn, because work has started in the middle of one. */
   private isEarly = false
   private readonly waiting: Array<() => void> = []
 
-  /** Whether nothing is left, where `working` milliseconds are being used. */
+  /** Whether the budget is used up, if the current work has taken `working` milliseconds. */
   isUsedUp(working: number): boolean {
     return this.used + working >= longestPiece
   }
 
-  /** Ends when it is the caller's turn, which is at once where nothing else works or waits and there is time. */
+  /** `undefined` if the caller may work immediately: no other work runs or waits, and the budget is not used up. */
   take(): Promise<void> | undefined {
     if (!this.isTaken && this.waiting.length === 0 && !this.isUsedUp(0)) {
       this.isTaken = true
@@ -35,7 +32,7 @@ class Budget {
     return new Promise((resolve) => void this.waiting.push(resolve))
   }
 
-  /** The caller is done for now, after so many milliseconds. */
+  /** Ends the caller's work for now, after this number of milliseconds. */
   give(milliseconds: number): void {
     this.used += milliseconds
     this.isTaken = false
@@ -48,6 +45,7 @@ class Budget {
     const resolve = this.waiting.shift()
     if (resolve === undefined) return
     this.isTaken = true
+    this.isEarly = true
     resolve()
   }
 
@@ -62,15 +60,15 @@ class Budget {
       }
       this.used = 0
       this.next()
+      // Work that starts here starts with the turn.
+      this.isEarly = false
     })
   }
 }
 
 const budget = new Budget()
 
-/** The pace of one piece of work. */
 export class Pace {
-  /** How often it has given way. */
   rests = 0
   private longestBefore = 0
   private since = 0
@@ -78,12 +76,12 @@ export class Pace {
 
   constructor(private readonly onProgress: (progress: Progress) => void = () => {}) {}
 
-  /** The longest time without giving way, in milliseconds. */
+  /** The longest time without a yield, in milliseconds. */
   get longest(): number {
     return this.isWorking ? Math.max(this.longestBefore, now() - this.since) : this.longestBefore
   }
 
-  /** Waits for a turn to work, if it has none. */
+  /** Does nothing if this work is running. */
   async start(): Promise<void> {
     if (this.isWorking) return
     await budget.take()
@@ -97,20 +95,19 @@ export class Pace {
     return !this.isWorking || budget.isUsedUp(now() - this.since)
   }
 
-  /** Gives way to whatever else there is to do. */
   async rest(): Promise<void> {
     this.rests += 1
     this.stop()
     await this.start()
   }
 
-  /** Does the work, up to its end or until it is time to rest. Whether it has ended. */
+  /** Does the work until it ends or it is time to rest. Returns whether it has ended. */
   ends(work: Generator<void>): boolean {
     while (!this.isOver()) if (work.next().done === true) return true
     return false
   }
 
-  /** Does the work, and rests between some of its pieces. */
+  /** Does the work to its end, and rests between its pieces where necessary. */
   async along<A>(work: Generator<void, A>): Promise<A> {
     for (;;) {
       if (this.isOver()) await this.rest()
@@ -119,7 +116,7 @@ export class Pace {
     }
   }
 
-  /** The work is done, or nothing can be done about it for now. */
+  /** Stops the work: it has ended, or it waits for something. */
   stop(): void {
     if (!this.isWorking) return
     this.isWorking = false
@@ -130,7 +127,6 @@ export class Pace {
   }
 }
 
-/** Does one piece of work when it is its turn. */
 export const paced = async <A>(work: () => A): Promise<A> => {
   const pace = new Pace()
   await pace.start()
@@ -141,17 +137,16 @@ export const paced = async <A>(work: () => A): Promise<A> => {
   }
 }
 
-// Who copies more bytes than this, to a socket for one, waits for a turn.
+// A caller that copies more bytes than this, for example to a socket, waits for the budget.
 const large = 65_536
 
-/** Does something with so many bytes, which takes its time where they are many. */
+/** Does work on these bytes. For many bytes, it waits for the budget. */
 export const withBytes = <A>({ byteLength }: Uint8Array, work: () => A): A | Promise<A> =>
   byteLength > large ? paced(work) : work()
 
 /**
- * Calls at once, but no more than so often in a turn of the event loop; the other calls follow in the next turns, in
- * their order. Whatever comes at the same time, what else the loop has to do gets its turn. A call that is over by then
- * is left out.
+ * Calls at once, but at most `most` times in a turn of the event loop, so that other work gets its turn. Further calls
+ * follow in the next turns, in their order, without those for which `isOver` returns true by then.
  */
 export const inTurns = <A extends ReadonlyArray<unknown>>(
   most: number,

@@ -1,45 +1,35 @@
 /**
- * Timers and a clock that stay real. Test tools (Jest, Sinon, Vitest, `node:test`) replace those of the global scope and of
- * the modules of Node.js by fake ones, which do nothing until the test moves their clock, perhaps before this module is
- * loaded. Serving does not depend on that clock. What an application can measure or drive by a fake clock does not use
- * this module.
+ * Timers and a clock that stay real. Test tools (Jest, Sinon, Vitest, `node:test`) replace those of the global scope
+ * and of Node.js, perhaps before this module is loaded, and fake timers do nothing until the test moves its clock.
+ * Times that an application can measure or control with a fake clock do not use this module.
  */
 import { performance } from "node:perf_hooks"
 import { clearTimeout as clear, setTimeout as set } from "node:timers"
 import { scheduler } from "node:timers/promises"
+import { longestTimer } from "./duration.js"
 
-/** The longest time that a timer of Node.js waits, in milliseconds. A longer one makes a timer of 1 ms. */
-export const longestTimer = 2 ** 31 - 1
-
-/** A timer that can be cleared. */
 export interface Timer {
-  /** The process does not stay alive for it. */
   unref(): unknown
 }
 
-interface Waiting {
-  readonly signal?: AbortSignal | undefined
-  readonly ref?: boolean
-}
-
-// No test tool replaces the methods of a prototype. On Bun `scheduler` and `performance` have none.
+// No test tool replaces the methods of a prototype. On Bun, these prototypes have no such methods.
 const original = <A>(object: object, method: string): A => {
   const prototype = Object.getPrototypeOf(object)
   return (prototype[method] ?? Reflect.get(object, method)).bind(object)
 }
 
-/** Milliseconds on a monotonic clock, as of `performance.now()`. */
+/** Milliseconds on a monotonic clock, as returned by `performance.now()`. */
 export const now = original<() => number>(performance, "now")
 
-/** The next turn of the event loop. */
 export const nextTurn = original<() => Promise<void>>(scheduler, "yield")
 
-const wait = original<(milliseconds: number, options: Waiting) => Promise<void>>(scheduler, "wait")
+const wait = original<
+  (milliseconds: number, options: { signal?: AbortSignal | undefined; ref?: boolean }) => Promise<void>
+>(scheduler, "wait")
 
-/** Ends after so many milliseconds, or rejects when it is aborted. */
 export const sleep = (milliseconds: number, signal?: AbortSignal): Promise<void> => wait(milliseconds, { signal })
 
-/** A timer made from `sleep`: it takes longer to make than one of Node.js. */
+/** A timer based on `scheduler.wait`. It takes longer to create than a timer of Node.js. */
 class SlowTimer implements Timer {
   private waiting: AbortController
 
@@ -67,7 +57,7 @@ class SlowTimer implements Timer {
   }
 }
 
-// By what they do: each test tool makes others. Bun tells of no timer.
+// By their behaviour, because each test tool makes different ones. Bun lists no timers as active resources.
 const areReplaced = (): boolean => {
   const before = process.getActiveResourcesInfo().length
   const timer = set(() => {}, longestTimer)
@@ -77,12 +67,11 @@ const areReplaced = (): boolean => {
 }
 
 interface Timers {
-  /** Calls `act` after so many milliseconds. */
   readonly setTimeout: (act: () => void, milliseconds: number) => Timer
   readonly clearTimeout: (timer: Timer | undefined) => void
 }
 
-// Bound to these functions: the module of Node.js is given others later.
+// Bound to these functions, because test tools later replace those of the module of Node.js.
 const real: Timers = { setTimeout: set, clearTimeout: clear as Timers["clearTimeout"] }
 
 const slow: Timers = {

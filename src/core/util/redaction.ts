@@ -1,26 +1,23 @@
-/** Texts of another program, which may repeat what is secret: made short, harmless, and free of secrets. */
+/** Removes secrets and control characters from the texts of other programs, which may repeat what was sent to them. */
 
-// How long a piece of a secret must be to be hidden. A piece of three letters says nothing, and is found in every text.
+// In characters. A piece of three letters reveals nothing, and occurs in every text.
 const shortestPiece = 6
 
-// In hexadecimal digits a letter takes two.
+// The same for hexadecimal digits: two digits are one byte.
 const shortestHex = 10
 
-// How much is looked at, and how much of that is shown, in characters.
+// How much of a text is read, and how much of that is shown, in characters.
 const mostRead = 4_096
 const mostShown = 500
 
-// Terminals take the whole sequence for a command.
+// Terminals interpret the whole sequence as a command.
 const terminalSequence = new RegExp(`${String.fromCharCode(27)}\\[[0-?]*[ -/]*[@-~]`, "g")
 const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+/gu
 const space = /[\s\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
 
 const replacement = "<redacted>"
 
-/**
- * A text without secrets, pieces of them included, in one line of at most some hundred characters. A secret is found as it
- * is, and as it is written in JSON, base64, URLs and hexadecimal digits, in any case, also where it is wrapped.
- */
+/** One line of at most 500 characters. Hides secrets in plain form, JSON, base64, URLs and hex, in any letter case. */
 export const harmless = (text: string, secrets: ReadonlyArray<string>): string => {
   const read = text.slice(0, mostRead).replace(terminalSequence, "")
   const line = withoutSecrets(read, secrets).replace(invisible, " ").trim()
@@ -37,7 +34,7 @@ interface Form {
 const withoutSecrets = (text: string, secrets: ReadonlyArray<string>): string => {
   const forms = secrets.flatMap(formsOf)
   if (forms.length === 0) return text
-  // What is wrapped is still there: spaces and line ends are passed over.
+  // Spaces and line ends are skipped, so that secrets across line breaks are found.
   const places: Array<number> = []
   let packed = ""
   for (let at = 0; at < text.length; at += 1) {
@@ -65,7 +62,7 @@ const replaced = (text: string, hidden: Uint8Array): string => {
   return left
 }
 
-// By their lengths: all pieces of that length of each form, or the form itself where it is shorter.
+// By length. A piece is as long as the shortest hidden piece of its form, or the whole form if that is shorter.
 const piecesOf = (forms: ReadonlyArray<Form>): Map<number, Set<string>> => {
   const pieces = new Map<number, Set<string>>()
   for (const { text, shortest } of forms) {
@@ -80,7 +77,7 @@ const piecesOf = (forms: ReadonlyArray<Form>): Map<number, Set<string>> => {
 const formsOf = (secret: string): ReadonlyArray<Form> => {
   if (secret === "") return []
   const inJson = JSON.stringify(secret).slice(1, -1)
-  // Go escapes these as well.
+  // Go escapes these characters as well.
   const inGo = inJson.replace(/[<>&]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`)
   const bytes = Buffer.from(secret)
   const texts = [secret, inJson, inGo, inAscii(inJson), inUrl(secret), ...inBase64(bytes)]
@@ -92,16 +89,15 @@ const formsOf = (secret: string): ReadonlyArray<Form> => {
 
 const packedForm = (text: string): string => folded([...text].filter((character) => !space.test(character)).join(""))
 
-// ASCII letters alone: others can be longer in lower case, and places would no longer be those of the text.
+// Only ASCII letters: other letters can be longer in lower case, which would shift the positions.
 const folded = (text: string): string => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 
-// As JSON is written where it goes through what knows no other letters.
 const inAscii = (inJson: string): string =>
   inJson.replace(/[\u0080-\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 const inUrl = (secret: string): string => encodeURIComponent(secret.replace(/\p{Cs}/gu, ""))
 
-// At each of the three places where a group of base64 can begin, without the characters that hold bits of what is beside.
+// One form for each offset in a base64 group, without the characters that contain bits of neighbouring text.
 const inBase64 = (bytes: Buffer): ReadonlyArray<string> =>
   [0, 1, 2].flatMap((before) => {
     const text = Buffer.concat([Buffer.alloc(before), bytes])
@@ -109,6 +105,6 @@ const inBase64 = (bytes: Buffer): ReadonlyArray<string> =>
       .replace(/=+$/, "")
     const whole = Math.floor(((before + bytes.byteLength) * 8) / 6)
     const own = text.slice(Math.ceil((before * 8) / 6), whole)
-    // A short one would be in every text.
+    // A shorter text would be found everywhere.
     return own.length < 4 ? [] : [own, own.replaceAll("+", "-").replaceAll("/", "_")]
   })

@@ -1,107 +1,92 @@
 /**
- * Secrets, where they are needed in clear: as they were given, or from the file that was named.
- *
- * What comes in through a secret option is never put into a message, whatever its shape or type: a message names the option
- * and says how long the value is. A path is only shown where it leads to something, or looks like one and not like base64.
+ * Reads secret options, which are given directly or in a file. A message contains the name and the length of a value,
+ * and a path only if a file exists there, or if it looks like a path and not like base64.
  */
-import * as Redacted from "effect/Redacted"
-import { readBounded } from "./boundedRead.js"
-import { messageOf } from "./message.js"
-import { isBlank } from "./options.js"
-import { visible } from "./visible.js"
+import { readBounded } from "./boundedFileRead.js"
+import { isBlank, type Kind, kind, type Secret } from "./options.js"
+import { messageOf, visible } from "./text.js"
+
+/** Recognizes and opens objects that hold a secret without showing it, such as a `Redacted` of Effect. */
+export interface Wrapper {
+  readonly is: (given: unknown) => boolean
+  /** May throw if the secret was wiped. */
+  readonly value: (wrapped: never) => unknown
+}
+
+const wrappers = new Set<Wrapper>()
+
+/** Registers a kind of wrapper: from now on, secrets in such wrappers can be read. */
+export const readSecretsIn = (wrapper: Wrapper): void => {
+  wrappers.add(wrapper)
+}
+
+const wrapperOf = (given: unknown): Wrapper | undefined => [...wrappers].find(({ is }) => is(given))
+
+export const isWrapped = (given: unknown): boolean => wrapperOf(given) !== undefined
 
 /**
- * Every option that is secret, and every environment variable. To read a secret takes its name from here, and a test puts
- * a secret into each of them and looks for it in all that comes out.
+ * The value of a secret, of any type. A secret configuration may wrap a value that is already wrapped. A wiped secret is
+ * `undefined`.
  */
-export const secretOptions = [
-  "MetricsServer.tls.key",
-  "MetricsServer.tls.passphrase",
-  "MetricsServer.authentication.users",
-  "MetricsServer.authentication.tokens",
-  "MetricsServer.hashPassword",
-  "ConsulAgent.address",
-  "ConsulAgent.token",
-  "ConsulAgent.auth",
-  "ConsulAgent.tls.key",
-  "ConsulAgent.check.url",
-  "ConsulAgent.check.header",
-  "environment.CONSUL_HTTP_ADDR",
-  "environment.CONSUL_HTTP_TOKEN",
-  "environment.CONSUL_HTTP_TOKEN_FILE",
-  "environment.CONSUL_HTTP_AUTH",
-  "environment.CONSUL_CLIENT_KEY"
-] as const
-
-/** The name of one of them. */
-export type SecretOption = (typeof secretOptions)[number]
-
-/** A name as it is known where the option is given. */
-const nameOf = (option: string): string => option.slice(option.indexOf(".") + 1)
-
-// Redacted again where configuration was read and redacted. One that was wiped is none any more.
-const revealed = (given: unknown): unknown => {
+export const revealed = (given: unknown): unknown => {
+  const wrapper = wrapperOf(given)
   try {
-    return Redacted.isRedacted(given) ? revealed(Redacted.value(given)) : given
+    return wrapper === undefined ? given : revealed(wrapper.value(given as never))
   } catch {
     return undefined
   }
 }
 
-/** A secret in clear, whatever it is. `option` says whose it is. */
-export const plain = (_option: SecretOption, given: unknown): unknown => revealed(given)
-
-/** A secret as text. It throws a `RangeError` that names the option if it is something else. */
-export const secretText = (
-  option: SecretOption,
-  given: unknown,
-  what = nameOf(option),
-  expected = "a text, redacted or not"
-): string => {
+/** Throws a `RangeError` that names the option if its value has another type. */
+export const secretText = (given: unknown, name: string, expected = "a string, redacted or not"): string => {
   const text = revealed(given)
   if (typeof text === "string") return text
-  throw new RangeError(`${what} must be ${expected}, but it is ${described(given)}`)
+  throw new RangeError(`${name} must be ${expected}, but it is ${described(given)}`)
 }
 
-/** All that a message may say of a secret: what kind of value it is, and how long. */
+export const secret: Kind<Secret, string> = kind((given, name) => secretText(given, name), "secret")
+
+/** PEM text or the path of a PEM file. `textOrFile` checks it. */
+export const pem: Kind<string, string> = kind((given) => given as string, "text, path")
+
+export const secretPem: Kind<Secret, string> = kind((given) => revealed(given) as string, "text, path, secret")
+
+/** Describes a secret in a message: the type of the value, and its length. */
 export const described = (given: unknown): string => {
   try {
-    return Redacted.isRedacted(given) ? `redacted: ${kindOf(revealed(given))}` : kindOf(given)
+    return isWrapped(given) ? `redacted: ${kindOf(revealed(given))}` : kindOf(given)
   } catch {
-    // An object can throw whatever is asked of it.
+    // Reading a property of an object can throw.
     return "an object"
   }
 }
 
 const kindOf = (given: unknown): string => {
-  if (typeof given === "string") return given === "" ? "an empty text" : `a text of ${given.length} characters`
+  if (typeof given === "string") return given === "" ? "an empty string" : `a string of ${given.length} characters`
   if (given === undefined || given === null) return String(given)
-  if (Array.isArray(given)) return `a list of ${given.length}`
+  if (Array.isArray(given)) return `an array of length ${given.length}`
   if (ArrayBuffer.isView(given)) return `${given.byteLength} bytes`
   if (typeof given === "number" || typeof given === "bigint") return `a number of ${String(given).length} characters`
   return typeof given === "object" ? "an object" : `a ${typeof given}`
 }
 
-/** Whether it is PEM text, and not the name of a file. */
 export const isPem = (source: string): boolean => source.includes("-----BEGIN ")
 
-/** PEM text or the path of a file of it, as it was given. */
 export interface PemSource {
-  /** What it is, in words. */
+  /** What it contains, for messages. */
   readonly what: string
-  readonly option: string
+  /** The name of its option. */
+  readonly name: string
+  readonly isSecret: boolean
   readonly given: unknown
 }
 
-// What led to a file once is a path, also when the file is gone.
+// A path that led to a file once is also shown after the file is gone.
 const paths = new Set<string>()
 
-/** What was given, if that is PEM text; else what is in the file that it names. */
-export const textOrFile = async ({ given, option, what }: PemSource): Promise<string> => {
-  const name = nameOf(option)
-  const isSecret = (secretOptions as ReadonlyArray<string>).includes(option)
+export const textOrFile = async ({ given, isSecret, name, what }: PemSource): Promise<string> => {
   const source = isSecret ? revealed(given) : given
-  if (source === undefined) throw new Error(`the ${what} is missing: give PEM text or the path of a file as ${name}`)
+  if (source === undefined) throw new Error(`the ${what} is missing: set ${name} to PEM text or the path of a PEM file`)
   const expected = `the ${what} (${name}) must be PEM text or the path of a PEM file, but it is ${described(given)}`
   if (typeof source !== "string") throw new Error(expected)
   if (isPem(source)) return source
@@ -111,23 +96,23 @@ export const textOrFile = async ({ given, option, what }: PemSource): Promise<st
     paths.add(source)
     return text
   } catch (cause) {
-    // Not as a cause: that of Node.js holds what may be no path but the secret.
+    // Without its cause: the error of Node.js contains the path, which may be the secret itself.
     const { code, isThere } = cause as NodeJS.ErrnoException & { readonly isThere?: boolean }
     if (isThere !== true && !paths.has(source) && !looksLikePath(source, isSecret)) {
-      throw new Error(`${expected}, and no such file (${code})`)
+      throw new Error(`${expected} that is not the path of a readable file (${code})`)
     }
     const message = `the ${what} (${name}) in ${visible(source)} cannot be read: ${messageOf(cause)}`
     throw Object.assign(new Error(message), { code })
   }
 }
 
-// It begins as a path does, and is not what base64 looks like, which begins with a slash once in 64 times.
+// The text begins like a path, and does not look like base64. One base64 text in 64 begins with a slash.
 const beginning = /^(?:\.{0,2}[\\/]|[A-Za-z]:[\\/])/
 const encoded = /^(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/]{24,}={0,2}$/
-// For what is no secret; that may have been put in its place, but has no such ending.
+// For options that are not secret. A secret in such an option by mistake does not end like this.
 const named = /^[\w./\\-]+\.(?:pem|crt|cer|cert)$/
 
-/** Whether a text that leads to no file was meant to. */
+/** Whether a text that leads to no file is meant as a path. */
 export const looksLikePath = (source: string, isSecret: boolean): boolean =>
   source.length <= 255 &&
   !/[\p{Cc}\p{Cf}\p{Cs}]/u.test(source) &&

@@ -1,6 +1,4 @@
-/** Thenables: what `await` would wait for. */
-
-/** Whether `await` would wait for it. */
+/** Whether `await` would wait for the value. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> => {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false
   try {
@@ -10,9 +8,9 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> => {
   }
 }
 
-/** Gives `value` back, unless it is a promise: then it throws, and the rejection of that promise is taken as handled. */
+/** Throws for a promise, and marks the rejection of that promise as handled. */
 export const atOnce = <A>(value: A, what: string): A => {
   if (!isThenable(value)) return value
   Promise.resolve(value).catch(() => {})
-  throw new TypeError(`${what} returned a promise, but its result is needed at once: use a function that is not async`)
+  throw new TypeError(`${what} returned a promise; it must be synchronous`)
 }
