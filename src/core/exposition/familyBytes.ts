@@ -1,29 +1,24 @@
-/** Expositions that are cut from what one render has written, each made once for all who want the same families. */
+/** Made once for all scrapes of the same families. */
 import { Buffer } from "node:buffer"
-import { paced } from "./pace.js"
+import { paced } from "../util/eventLoopSlices.js"
 import type { WrittenFamily } from "./render.js"
 import type { Writer } from "./writer.js"
 
-/** What is cut from a writer. */
-export class Cuts {
+export class FamilyBytes {
   private readonly known = new Map<string, Promise<Uint8Array>>()
   private whole: { readonly size: number; readonly bytes: Promise<Uint8Array> } | undefined
 
   constructor(private readonly writer: Writer) {}
 
-  /**
-   * The bytes of the families, with `end` after them. They are shared with others, and not to be changed. Where nothing
-   * more `isWritten`, those of all families are not copied.
-   */
-  bytesOf(families: ReadonlyArray<WrittenFamily>, end: string, isWritten: boolean): Promise<Uint8Array> {
-    if (isWritten && this.isAll(families)) return this.wholeOf(end)
+  /** The bytes are shared and must not be changed. If `isComplete`, those of all families are not copied. */
+  bytesOf(families: ReadonlyArray<WrittenFamily>, end: string, isComplete: boolean): Promise<Uint8Array> {
+    if (isComplete && this.isAll(families)) return this.wholeOf(end)
     const key = families.map(({ index }) => index).join()
     const known = this.known.get(key) ?? this.copyOf(families, end)
     this.known.set(key, known)
     return known
   }
 
-  /** A copy of the bytes of the families, with `end` after them, in memory of its own. */
   copyOf(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> {
     return paced(() => {
       const ending = Buffer.from(end)
@@ -39,7 +34,7 @@ export class Cuts {
     })
   }
 
-  // Whether that is all that is written, in its order.
+  // All families, in the order in which they were written.
   private isAll(families: ReadonlyArray<WrittenFamily>): boolean {
     let size = 0
     for (const family of families) {

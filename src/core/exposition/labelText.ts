@@ -1,16 +1,15 @@
-/** Labels as text: between the braces of a series or of an exemplar. */
+/** The text between the braces of a series or of an exemplar. */
 
-/** Labels as a client keeps them. */
+/** As a client stores them. */
 export type LabelValues = Readonly<Record<string, unknown>>
 
-/** Labels as the texts that stand for them, which can be sent to a worker. */
+/** Can be sent to a worker. */
 export type LabelTexts = Readonly<Record<string, string>>
 
-/** A copy of labels as texts. */
 export const labelTexts = (labels: object): LabelTexts =>
   Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]))
 
-/** A copy of the default labels of a registry as texts, without those that no sample can have; if any are left. */
+/** The default labels of a registry without invalid ones. Undefined if none is left. */
 export const someLabels = (labels: unknown): LabelTexts | undefined => {
   if (typeof labels !== "object" || labels === null) return undefined
   const valid = Object.entries(labels).flatMap(([name, value]) =>
@@ -19,7 +18,7 @@ export const someLabels = (labels: unknown): LabelTexts | undefined => {
   return valid.length > 0 ? Object.fromEntries(valid) : undefined
 }
 
-// Any but an object that cannot be converted.
+// False for a value whose conversion to a string throws.
 const canBeText = (value: unknown): boolean => {
   try {
     return typeof String(value) === "string"
@@ -28,7 +27,7 @@ const canBeText = (value: unknown): boolean => {
   }
 }
 
-/** Labels as they stand between the braces: those defaults that are not overridden, and own ones. */
+/** Default labels that are not overridden come first. */
 export const labelText = (own: LabelValues | undefined, defaults?: LabelValues): string => {
   let text = ""
   for (const name in defaults) {
@@ -41,7 +40,7 @@ export const labelText = (own: LabelValues | undefined, defaults?: LabelValues):
   return text
 }
 
-/** The same, unless a name among the own ones is not valid, or a value cannot be a text. */
+/** Undefined if one of the own names is invalid, or if a value cannot be converted to a string. */
 export const validLabelText = (own: LabelValues | undefined, defaults?: LabelValues): string | undefined => {
   for (const name in own) if (!isLabelName(name)) return undefined
   try {
@@ -51,18 +50,18 @@ export const validLabelText = (own: LabelValues | undefined, defaults?: LabelVal
   }
 }
 
-/** Whether samples can have a label of that name. `__name__` is the name of the sample itself. */
+/** `__name__` is the name of the sample itself. */
 export const isLabelName = (name: string): boolean => isWord(name) && name !== "__name__"
 
-/** Whether a metric can have a label of that name: those that begin with two underscores are Prometheus' own. */
+/** Prometheus reserves names that begin with two underscores. */
 export const isFreeLabelName = (name: unknown): name is string =>
   typeof name === "string" && isWord(name) && !name.startsWith("__")
 
 const isWord = (name: string): boolean => /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name)
 
-/** A value as it stands between quotes, and a help text in OpenMetrics. */
+/** For a label value, or a help text in OpenMetrics. */
 export const escapeQuoted = (text: string): string =>
-  // Few have any of them, and to look is cheaper than to replace nothing.
+  // Few texts need it, and a test costs less than a replacement that changes nothing.
   special.test(text) ? text.replace(/[\\\n"]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`)) : text
 
 const special = /[\\\n"]/

@@ -1,35 +1,27 @@
-/**
- * The samples of a histogram or a summary, put together to the points that they are of: the buckets or quantiles of a
- * series, its sum and its count. They come back in the order that both formats ask for, without what `sampleRules` forbid.
- */
-import type { FamilyInfo, Sample, Style } from "./encoder.js"
+/** Groups the samples of a histogram or a summary by series, in the required order, without those that break a rule. */
+import { definitionOf, hasRule, type Style } from "./formats.js"
 import type { LabelValues } from "./labelText.js"
+import type { FamilyHead, Pieces, Sample } from "./model.js"
 import type { Rule } from "./sampleRules.js"
-import { isIn } from "./sampleRules.js"
 
 interface Point {
-  /** Those of its first sample. */
+  /** The labels of its first sample. */
   readonly labels: LabelValues
   readonly ranked: Array<Ranked>
   sum: Sample | undefined
   count: Sample | undefined
 }
 
-/** A bucket with its upper bound, or the value of a quantile. */
 interface Ranked {
   readonly rank: number
   readonly sample: Sample
 }
 
-// About how many samples come back at once, as long as no point alone has more.
+// In samples, approximately. A larger point is not split.
 const pieceSize = 512
 
-/** The samples to write, in pieces. None comes back before all have been read: those of a point need not be together. */
-export function* pointsOf(
-  pieces: Iterable<ReadonlyArray<Sample>>,
-  family: FamilyInfo,
-  style: Style
-): Generator<ReadonlyArray<Sample>> {
+/** Reads all samples first, because the samples of a point need not be adjacent. */
+export function* pointsOf(pieces: Pieces<Sample>, family: FamilyHead, style: Style): Generator<ReadonlyArray<Sample>> {
   const { name, type } = family
   const isHistogram = type === "histogram"
   const points = new Points(isHistogram ? `${name}_bucket` : name, isHistogram ? "le" : "quantile", name)
@@ -45,7 +37,7 @@ export function* pointsOf(
   }
 }
 
-/** The points of a family, by the labels that their samples share. */
+/** By the labels that their samples share. */
 class Points {
   readonly all: Array<Point> = []
   private readonly byIdentity = new Map<string, Point>()
@@ -62,7 +54,7 @@ class Points {
     this.countName = `${name}_count`
   }
 
-  /** Whether the sample is one of the family. */
+  /** False if the sample does not belong to the family. */
   add(sample: Sample): boolean {
     const { metricName = this.name } = sample
     const labels = sample.labels ?? {}
@@ -100,11 +92,11 @@ class Points {
   }
 }
 
-// Whether a point is whole, and begins anew: labels that their owner has changed may be those of another series.
+// Another point with the same labels begins: the owner may have changed the labels of a series to those of another.
 const isAgain = ({ count, ranked, sum }: Point, rank: number | undefined): boolean =>
   sum !== undefined && count !== undefined && rank !== undefined && ranked[0]?.rank === rank
 
-// Most samples follow others of their point.
+// Most samples follow others of their point, so this comparison comes before the slower identity.
 const haveSame = (some: LabelValues, others: LabelValues, but: string): boolean => {
   if (some === others) return true
   let count = 0
@@ -126,13 +118,13 @@ const identityOf = (labels: LabelValues, but: string): string | undefined => {
   }
 }
 
-/** A label as a number: the upper bound of a bucket, or a quantile. */
+/** The upper bound of a bucket, or a quantile. */
 export const rankOf = (label: unknown): number => {
   if (typeof label === "string" && label.trim() !== "") return Number(label.replace(/Inf$/, "Infinity"))
   return typeof label === "number" || typeof label === "bigint" ? Number(label) : Number.NaN
 }
 
-// Any other value than a number is one that no sample has.
+// Only numbers can be written.
 const numberOf = (value: unknown): number | undefined => {
   if (typeof value === "number") return value
   return typeof value === "bigint" ? Number(value) : undefined
@@ -141,23 +133,23 @@ const numberOf = (value: unknown): number | undefined => {
 const withValue = (sample: Sample, value: number): Sample =>
   Object.is(sample.value, value) ? sample : { ...sample, value }
 
-// What is no number comes first.
+// NaN comes first.
 const byRank = (one: Ranked, other: Ranked): number => placeOf(one) - placeOf(other)
 
 const placeOf = ({ rank }: Ranked): number =>
   rank >= -Number.MAX_VALUE ? Math.min(rank, Number.MAX_VALUE) : -Number.MAX_VALUE
 
-// In both formats a series has all of its buckets, or is no histogram.
+// A series that misses some of its buckets is not a histogram.
 const soundHistogram = (point: Point, name: string, style: Style): ReadonlyArray<Sample> => {
-  const buckets = bucketsOf(point, name)
+  const buckets = withSingleInf(point, name)
   const sound = typeof buckets === "string" ? buckets : checkedBuckets(buckets, point, style)
   if (typeof sound !== "string") return [...sound, ...sumAndCount(point, sound, name, style)]
   style.leaveOut(name, sound)
   return []
 }
 
-// The buckets in order, the last of which is up to infinity; or the rule that they break.
-const bucketsOf = ({ count, labels, ranked }: Point, name: string): ReadonlyArray<Ranked> | Rule => {
+// With one bucket +Inf at the end; or the rule that they break.
+const withSingleInf = ({ count, labels, ranked }: Point, name: string): ReadonlyArray<Ranked> | Rule => {
   if (ranked.some(({ rank }) => Number.isNaN(rank))) return "bounds"
   const sorted = [...ranked].sort(byRank)
   const infinite = sorted.filter(({ rank }) => rank === Number.POSITIVE_INFINITY)
@@ -183,7 +175,7 @@ const checkedBuckets = (
   let below = 0
   for (const { sample } of buckets) {
     const value = numberOf(sample.value)
-    const rule = value === undefined ? "value" : bucketRule(value, below, isIn(format, "wholeCount"))
+    const rule = value === undefined ? "value" : bucketRule(value, below, hasRule(format, "wholeCount"))
     if (rule !== undefined || value === undefined) return rule ?? "value"
     samples.push(withValue(sample, value))
     below = value
@@ -194,13 +186,13 @@ const checkedBuckets = (
   return samples
 }
 
-/** The rule that the value of a bucket breaks, after one with the value `below`. */
+/** `below` is the value of the bucket before it. */
 export const bucketRule = (value: number, below: number, isWhole: boolean): Rule | undefined => {
   if (!(value >= below)) return "buckets"
   return isWhole && !Number.isInteger(value) ? "wholeCount" : undefined
 }
 
-/** The rule for which a histogram with that sum, and that lowest bound, has no sum and no count in OpenMetrics. */
+/** `lowest` is the lowest bound. */
 export const sumRule = (sum: number, lowest: number): Rule | undefined => {
   if (lowest < 0) return "negativeBounds"
   return sum >= 0 ? undefined : "sum"
@@ -215,19 +207,19 @@ const sumAndCount = (
   const total = buckets.at(-1)?.value ?? 0
   const counted = count === undefined ? [] : [withValue(count, total)]
   const sumValue = numberOf(sum?.value)
-  if (sum === undefined || sumValue === undefined) return format === "text" ? counted : []
+  if (sum === undefined || sumValue === undefined) return definitionOf(format).countNeedsSum ? [] : counted
   const both = [
     withValue(sum, sumValue),
     ...(count === undefined ? [{ ...sum, metricName: `${name}_count`, value: total }] : counted)
   ]
   const lowest = ranked.reduce((least, { rank }) => Math.min(least, rank), Number.POSITIVE_INFINITY)
   const rule = sumRule(sumValue, lowest)
-  if (rule === undefined || !isIn(format, rule)) return both
+  if (rule === undefined || !hasRule(format, rule)) return both
   leaveOut(name, rule)
   return []
 }
 
-// Each sample of a summary can do without the others.
+// Each sample of a summary is valid independently of the others.
 const soundSummary = (
   { count, ranked, sum }: Point,
   name: string,
@@ -238,7 +230,7 @@ const soundSummary = (
     if (sample === undefined) return
     const value = numberOf(sample.value)
     const rule = value === undefined ? "value" : ruleOf(value)
-    if (rule !== undefined && isIn(format, rule)) leaveOut(name, rule)
+    if (rule !== undefined && hasRule(format, rule)) leaveOut(name, rule)
     else samples.push(withValue(sample, value as number))
   }
   let last = -1

@@ -1,27 +1,23 @@
 /**
- * Which families cannot be in one exposition, because their samples would have the same names.
- *
- * Prometheus keeps one of two such samples and drops the other without a word; a strict reader refuses the exposition. So
- * of two families one is left out: the one that comes later in the registry. All families are looked at, whichever of
- * them are asked for, and in the same way for both formats.
+ * Families that cannot be in one exposition, because their samples would have the same names: Prometheus silently drops
+ * one of two such samples; a strict parser rejects the exposition. So the later one in the registry is left out,
+ * whichever families a scrape requests, and in the same way for both formats.
  */
+import { shown } from "../util/text.js"
 
-import { shown } from "./options.js"
-
-/** A family, as far as its sample names depend on it. */
+/** The sample names depend on both. */
 export interface Named {
   readonly name: string
   readonly type: unknown
 }
 
-/** What two families share, and the one that had it first. */
+/** The family had the sample name first. */
 export interface Conflict {
   readonly sample: string
   readonly owner: string
 }
 
-// What follows the name of a family in the names of its samples. OpenMetrics, "MetricFamily", "Suffixes": `_created` is
-// reserved, whether or not there is such a sample.
+// OpenMetrics, "MetricFamily", "Suffixes": `_created` is reserved even if no such sample exists.
 const suffixes: { readonly [type: string]: ReadonlyArray<string> } = {
   histogram: ["_bucket", "_sum", "_count", "_created"],
   summary: ["_sum", "_count", "_created"]
@@ -30,11 +26,11 @@ const suffixes: { readonly [type: string]: ReadonlyArray<string> } = {
 const suffixesOf = (type: unknown): ReadonlyArray<string> =>
   typeof type === "string" && Object.hasOwn(suffixes, type) ? (suffixes[type] ?? []) : []
 
-/** Whether samples and families can be called so in both formats. */
+/** Valid in both formats. */
 export const isMetricName = (name: unknown): name is string =>
   typeof name === "string" && /^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)
 
-/** What another family has that this one would have as well. `typeOf` knows the other families by their names. */
+/** `typeOf` returns the type of another family by its name. */
 export const conflictWith = ({ name, type }: Named, typeOf: (name: string) => unknown): Conflict | undefined => {
   for (const suffix of ["", ...suffixesOf(type)]) {
     const sample = `${name}${suffix}`
@@ -48,18 +44,17 @@ export const conflictWith = ({ name, type }: Named, typeOf: (name: string) => un
   return undefined
 }
 
-/** Whether a counter can be one in OpenMetrics, where its samples end in `_total`. */
+/** Such a counter is a counter in OpenMetrics, where its samples end in `_total`. */
 export const isTotal = (name: string): boolean => name.endsWith("_total") && name !== "_total"
 
-/** The family of such a counter in OpenMetrics. */
 export const withoutTotal = (name: string): string => name.slice(0, -"_total".length)
 
-// The names that a counter takes in OpenMetrics, beside its own.
+// Reserved in OpenMetrics in addition to its own name.
 const asCounter = (name: string): ReadonlyArray<string> => [withoutTotal(name), `${withoutTotal(name)}_created`]
 
-/** The families of an exposition, by name: those that are added, beside those of `before`. */
+/** The added families, and the families of `before`. */
 export class Families {
-  /** Counters that are `unknown` in OpenMetrics, each with the family that their name there conflicts with. */
+  /** Counters that are `unknown` in OpenMetrics, each with the family that their OpenMetrics name conflicts with. */
   readonly clashes: Map<string, string>
   private readonly types = new Map<string, unknown>()
   private readonly countersTake = new Map<string, string>()
@@ -70,17 +65,17 @@ export class Families {
 
   readonly typeOf = (name: string): unknown => this.types.get(name) ?? this.before?.typeOf(name)
 
-  /** Adds a family, or returns what it conflicts with: a counter of `before` also by its names in OpenMetrics. */
+  /** It can also conflict with the OpenMetrics names of a counter of `before`. */
   add(family: Named): Conflict | undefined {
     const conflict = conflictWith(family, this.typeOf) ?? this.before?.counterWith(family)
-    // A family of no type that is known has a name nevertheless.
+    // A family of unknown type occupies its name as well.
     if (conflict === undefined) this.types.set(family.name, family.type ?? "unknown")
     return conflict
   }
 
   /**
-   * Looks for the counters among these that conflict in OpenMetrics alone. A counter has its name without `_total` there,
-   * and reserves `_created`. Where either is taken it becomes `unknown`, with the name that it has.
+   * In OpenMetrics a counter has its name without `_total`, and reserves `_created`. If one of these names is taken, it
+   * becomes `unknown` and keeps its name.
    */
   addCounters(families: ReadonlyArray<Named>): void {
     for (const { name, type } of families) {
@@ -91,7 +86,7 @@ export class Families {
     }
   }
 
-  /** Whether the family of that name could have another type, beside all others. */
+  /** Whether the family of that name could have another type without a conflict. */
   canBe(name: string, type: unknown): boolean {
     const others = (other: string): unknown => (other === name ? undefined : this.typeOf(other))
     if (conflictWith({ name, type }, others) !== undefined || this.counterWith({ name, type }) !== undefined)
@@ -123,24 +118,20 @@ export class Families {
   }
 }
 
-/** Which families of a registry are exposed. */
 export interface Decision {
   readonly families: Families
-  /** For each of them. */
+  /** One element for each family of the registry. */
   readonly isExposed: ReadonlyArray<boolean>
-  /** What is left out, as sentences. */
+  /** As sentences. */
   readonly leftOut: ReadonlyArray<string>
 }
 
 const decisions = new WeakMap<object, { readonly on: ReadonlyArray<Named>; readonly decision: Decision }>()
 
-// How many names are compared before the event loop may go on.
+// Names that are compared before a yield to the event loop.
 const pieceSize = 256
 
-/**
- * Decides which families of a registry are exposed, and which of the names that the library adds itself are free. For as
- * long as the registry has the same families, that is decided once.
- */
+/** The families and library names to expose. Reused as long as the registry has the same families. */
 export function* decide(
   registry: object,
   all: ReadonlyArray<Named>,
@@ -168,20 +159,15 @@ const isSame = ({ name, type }: Named, other: Named | undefined): boolean => nam
 
 const troubleOf = (family: Named, families: Families): string | undefined => {
   const { name } = family
-  if (!isMetricName(name)) return `a metric is left out: its name ${shortened(shown(name))} is not valid`
+  if (!isMetricName(name)) return `a metric is left out: its name ${shown(name)} is invalid`
   const conflict = families.add(family)
   if (conflict === undefined) return undefined
   const { owner, sample } = conflict
   return (
-    `the ${kindOf(family.type)} ${name} is left out: the sample name ${sample} belongs to the ` +
-    `${kindOf(families.typeOf(owner))} ${owner}, which is registered before it; rename one of the two`
+    `the ${kindOf(family.type)} ${name} is left out: the ${kindOf(families.typeOf(owner))} ${owner}, which is ` +
+    `registered earlier, already has the sample name ${sample}; rename one of the two`
   )
 }
 
-// Of a name that is none, so many characters tell which one it is.
-const longest = 200
-
-const shortened = (text: string): string => (text.length > longest ? `${text.slice(0, longest)}…` : text)
-
-/** A type as a word of a sentence. */
+/** As a word in a sentence. */
 export const kindOf = (type: unknown): string => (typeof type === "string" && type !== "unknown" ? type : "metric")

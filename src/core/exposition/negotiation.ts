@@ -1,18 +1,5 @@
-/** Which format and which encoding a request asks for (RFC 9110, sections 12.4.2, 12.5.1 and 12.5.3). */
-
-/** The two formats: Prometheus' text format 0.0.4 and OpenMetrics 1.0.0. */
-export type Format = "text" | "openmetrics"
-
-/** What each is called in `Content-Type`. Prometheus 3 refuses a scrape that does not name one that it knows. */
-export const contentTypes: { readonly [F in Format]: string } = {
-  text: "text/plain; version=0.0.4; charset=utf-8",
-  openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
-}
-
-const mediaTypes: { readonly [F in Format]: { readonly type: string; readonly version: string } } = {
-  text: { type: "text/plain", version: "0.0.4" },
-  openmetrics: { type: "application/openmetrics-text", version: "1.0.0" }
-}
+/** Selects the format and the encoding that a request asks for (RFC 9110, sections 12.4.2, 12.5.1 and 12.5.3). */
+import { defaultFormat, type Format, formatNames, formats } from "./formats.js"
 
 interface Range {
   readonly value: string
@@ -21,39 +8,46 @@ interface Range {
   readonly position: number
 }
 
-/**
- * The format for an `Accept` header: OpenMetrics if it is asked for above text, or as much as text and before it; text
- * in every other case, so a header that is missing, malformed, or accepts neither gets text.
- */
+/** At equal quality, the first format in the header. If it accepts or prefers none: the default format. */
 export const negotiate = (accept: string | undefined): Format => {
-  const ranges = parse(accept)
-  const openmetrics = preference(ranges, "openmetrics")
-  const text = preference(ranges, "text")
-  if (openmetrics === undefined || openmetrics.quality === 0) return "text"
-  if (text === undefined || openmetrics.quality > text.quality) return "openmetrics"
-  return openmetrics.quality === text.quality && openmetrics.position < text.position ? "openmetrics" : "text"
+  const ranges = parse(accept, mediaTypes)
+  let best = { format: defaultFormat, range: preference(ranges, defaultFormat) }
+  for (const format of formatNames) {
+    const range = preference(ranges, format)
+    if (format !== defaultFormat && range !== undefined && isPreferred(range, best.range)) best = { format, range }
+  }
+  return best.format
 }
 
-/** Whether an `Accept-Encoding` header asks for gzip. Without a header nothing is encoded. */
-export const acceptsGzip = (acceptEncoding: string | undefined): boolean => {
-  const ranges = parse(acceptEncoding)
-  const gzip = ranges.find(({ value }) => value === "gzip" || value === "x-gzip") ?? ranges.find((r) => r.value === "*")
-  return gzip !== undefined && gzip.quality > 0
+const isPreferred = (range: Range, best: Range | undefined): boolean => {
+  if (range.quality === 0 || best === undefined) return range.quality > 0
+  return range.quality > best.quality || (range.quality === best.quality && range.position < best.position)
 }
 
-/** Whether an `Accept` header names HTML, as those of browsers do. One that takes anything does not. */
+/** At equal quality the first one. Undefined if the header is missing or accepts none. */
+export const preferred = <A extends { readonly names: ReadonlyArray<string> }>(choices: ReadonlyArray<A>) => {
+  const known = vocabulary([...choices.flatMap(({ names }) => names), "*"])
+  return (header: string | undefined): A | undefined => {
+    const ranges = parse(header, known)
+    const qualityOf = ({ names }: A): number =>
+      (ranges.find(({ value }) => names.includes(value)) ?? ranges.find(({ value }) => value === "*"))?.quality ?? 0
+    const highest = Math.max(...choices.map(qualityOf))
+    return highest > 0 ? choices.find((choice) => qualityOf(choice) === highest) : undefined
+  }
+}
+
+/** A header that accepts any type does not. */
 export const asksForHtml = (accept: string | undefined): boolean =>
-  parse(accept).some(({ value, quality }) => value === "text/html" && quality > 0)
+  parse(accept, mediaTypes).some(({ value, quality }) => value === "text/html" && quality > 0)
 
-// The range that speaks most precisely of a format decides: one with its version, its media type, its type, anything.
+// The most specific range decides: media type with version, media type, `text/*`, `*`.
 const preference = (ranges: ReadonlyArray<Range>, format: Format): Range | undefined => {
-  const { type, version } = mediaTypes[format]
-  const wildcard = `${type.slice(0, type.indexOf("/"))}/*`
-  const ofType = ranges.filter((range) => range.value === type)
+  const { mediaType, version } = formats[format]
+  const ofType = ranges.filter((range) => range.value === mediaType)
   const candidates = [
     ofType.filter((range) => range.version === version),
     ofType.filter((range) => range.version === undefined),
-    ranges.filter((range) => range.value === wildcard),
+    ranges.filter((range) => range.value === wildcardOf(mediaType)),
     ranges.filter((range) => range.value === "*/*")
   ]
   return candidates
@@ -61,14 +55,24 @@ const preference = (ranges: ReadonlyArray<Range>, format: Format): Range | undef
     ?.reduce((best, range) => (range.quality > best.quality ? range : best))
 }
 
-// Those that are asked for by somebody here.
-const known: ReadonlySet<string> = new Set([
-  ...["text/plain", "text/html", "text/*", "application/openmetrics-text", "application/*", "*/*"],
-  ...["gzip", "x-gzip", "*"]
-])
-const lengths: ReadonlySet<number> = new Set([...known].map(({ length }) => length))
+const wildcardOf = (mediaType: string): string => `${mediaType.slice(0, mediaType.indexOf("/"))}/*`
 
-/** A range as it is read: places in the header, of which text is made once it is over. */
+interface Vocabulary {
+  readonly values: ReadonlySet<string>
+  readonly lengths: ReadonlySet<number>
+}
+
+const vocabulary = (values: ReadonlyArray<string>): Vocabulary => ({
+  values: new Set(values),
+  lengths: new Set(values.map(({ length }) => length))
+})
+
+const mediaTypes = vocabulary([
+  ...Object.values(formats).flatMap(({ mediaType }) => [mediaType, wildcardOf(mediaType)]),
+  ...["text/html", "*/*"]
+])
+
+/** Positions in the header, which become strings when the range ends. */
 interface Draft {
   readonly value: string
   quality: Place | undefined
@@ -77,9 +81,8 @@ interface Draft {
 
 type Place = readonly [start: number, end: number]
 
-// A header can have thousands of ranges and parameters, and everybody may send one. It is gone through once, and text is
-// made of what matters alone.
-const parse = (header = ""): ReadonlyArray<Range> => {
+// Any client may send thousands of ranges. The header is read once, and only the relevant parts become strings.
+const parse = (header = "", known: Vocabulary): ReadonlyArray<Range> => {
   const ranges: Array<Range> = []
   let position = 0
   let start = 0
@@ -89,7 +92,7 @@ const parse = (header = ""): ReadonlyArray<Range> => {
     const end = endOfPart(header, at)
     if (end > at && isBegun && draft !== undefined) readParameter(draft, header, at, end)
     else if (end > at && !isBegun) {
-      draft = draftOf(header, at, end)
+      draft = draftOf(header, known, at, end)
       isBegun = true
     }
     at = end + 1
@@ -110,7 +113,7 @@ const semicolon = 59
 const equals = 61
 const backslash = 92
 
-// Where the next separator is that does not stand in a quoted string, or the end.
+// The next separator outside of a quoted string, or the end of the header.
 const endOfPart = (header: string, from: number): number => {
   let isQuoted = false
   for (let at = from; at < header.length; at += 1) {
@@ -136,11 +139,11 @@ const beforeBlanks = (header: string, from: number, to: number): number => {
   return at
 }
 
-const draftOf = (header: string, from: number, to: number): Draft | undefined => {
+const draftOf = (header: string, { lengths, values }: Vocabulary, from: number, to: number): Draft | undefined => {
   const start = afterBlanks(header, from, to)
   const end = beforeBlanks(header, start, to)
   const value = lengths.has(end - start) ? header.slice(start, end).toLowerCase() : ""
-  return known.has(value) ? { value, quality: undefined, version: undefined } : undefined
+  return values.has(value) ? { value, quality: undefined, version: undefined } : undefined
 }
 
 const names = { quality: "q", version: "version" } as const
@@ -167,7 +170,7 @@ const textAt = (header: string, [start, end]: Place): string =>
     .trim()
     .replace(/^"(.*)"$/, "$1")
 
-// A weight that is none makes the range one that nobody can have meant.
+// A range with an invalid weight is ignored.
 const parseQuality = (text: string | undefined): number | undefined => {
   if (text === undefined) return 1
   return /^(0(\.\d{0,3})?|1(\.0{0,3})?)$/.test(text) ? Number(text) : undefined

@@ -1,86 +1,45 @@
 /**
- * The text of each series of a family, built once and kept for as long as the series lives.
- *
- * A client hands out its series in the order in which they were made, so texts are kept in that order and found by
- * their place. Whether a text is still that of the series in its place is decided by what it was made from, names and
- * values of all labels, and by nothing else: a label object can be changed by its owner, replaced by an equal one with
- * every `set`, or come back under another series.
+ * The text of each series of a family, built once. A client returns its series in the order in which they were created,
+ * so texts are found by their position. A text belongs to a series if all names and values are the same. Object
+ * identity is not compared: the owner of a label object can change it, replace it by an equal one with every `set`, or
+ * use it for another series.
  */
-import type { LabelValues } from "./labelText.js"
+import { Buffer } from "node:buffer"
+import type { Layout, SeriesLabels } from "./model.js"
 import { Writer } from "./writer.js"
 
-/** What the text of a series is made from. */
-export interface Labelled {
-  readonly metricName?: string | undefined
-  readonly labels?: LabelValues | undefined
-}
-
-/** Texts, one after the other, with what each of them was made from. Those that are there never change. */
-export class Texts {
+/** One after the other, each with the labels that it was made from. Existing texts never change. */
+export class SeriesTexts {
   count = 0
   readonly bytes = new Writer()
   private readonly ends: Array<number> = []
-  // For each text the names of its labels, the name of the series, and the values of its labels.
+  // For each text: the names of its labels, the name of the series, and the values of its labels.
   private readonly parts: Array<unknown> = []
   private readonly partEnds: Array<number> = []
-  // One list of names for all texts that have the same.
+  // Texts with the same label names share one list.
   private readonly names = new Map<string, ReadonlyArray<string>>()
-  // Built, but not written yet: the characters of many texts become bytes in one piece.
+  // Built but not yet written: many texts are converted to bytes in one step.
   private pending: Array<string> = []
 
-  /** How long the texts from that place on are together, in bytes. */
+  /** In bytes. */
   lengthFrom(place: number): number {
     return this.bytes.length - this.start(place)
   }
 
-  /** Where a text begins. */
   start(place: number): number {
     return place === 0 ? 0 : (this.ends[place - 1] as number)
   }
 
-  /** Where a text ends. */
   end(place: number): number {
     return this.ends[place] as number
   }
 
-  /** Whether the text in that place is the one of `sample`. */
-  holds(place: number, sample: Labelled): boolean {
-    const { parts } = this
-    let at = place === 0 ? 0 : (this.partEnds[place - 1] as number)
-    const names = parts[at] as ReadonlyArray<string>
-    if (parts[at + 1] !== sample.metricName) return false
-    at += 2
-    let index = 0
-    const { labels } = sample
-    for (const name in labels) {
-      if (names[index] !== name || parts[at + index] !== labels[name]) return false
-      index += 1
-    }
-    return index === names.length
-  }
-
-  /** Adds the text of `sample`. It is there after `flush`. */
-  add({ metricName, labels }: Labelled, text: string): void {
-    const names: Array<string> = []
-    const values: Array<unknown> = []
-    for (const name in labels) {
-      names.push(name)
-      values.push(comparable(labels[name]))
-    }
-    this.parts.push(this.known(names), metricName, ...values)
-    this.partEnds.push(this.parts.length)
+  /** For a text that is not looked up again. It can be read after `flush`. */
+  add(text: string): void {
     this.pending.push(text)
     this.count += 1
   }
 
-  private known(names: ReadonlyArray<string>): ReadonlyArray<string> {
-    const key = names.join()
-    const known = this.names.get(key) ?? names
-    this.names.set(key, known)
-    return known
-  }
-
-  /** Writes what was added. */
   flush(): void {
     if (this.pending.length === 0) return
     const before = this.bytes.length
@@ -95,8 +54,50 @@ export class Texts {
     this.pending = []
   }
 
-  /** Adds the text in that place of `other`. */
-  adopt(other: Texts, place: number): void {
+  /** Only for texts that were added by `add`. */
+  clear(): void {
+    this.count = 0
+    this.bytes.length = 0
+    this.ends.length = 0
+    this.pending.length = 0
+  }
+
+  holds(place: number, series: SeriesLabels): boolean {
+    const { parts } = this
+    let at = place === 0 ? 0 : (this.partEnds[place - 1] as number)
+    const names = parts[at] as ReadonlyArray<string>
+    if (parts[at + 1] !== series.metricName) return false
+    at += 2
+    let index = 0
+    const { labels } = series
+    for (const name in labels) {
+      if (names[index] !== name || parts[at + index] !== labels[name]) return false
+      index += 1
+    }
+    return index === names.length
+  }
+
+  /** It can be read after `flush`. */
+  addOf({ metricName, labels }: SeriesLabels, text: string): void {
+    const names: Array<string> = []
+    const values: Array<unknown> = []
+    for (const name in labels) {
+      names.push(name)
+      values.push(comparable(labels[name]))
+    }
+    this.parts.push(this.sharedNames(names), metricName, ...values)
+    this.partEnds.push(this.parts.length)
+    this.add(text)
+  }
+
+  private sharedNames(names: ReadonlyArray<string>): ReadonlyArray<string> {
+    const key = names.join()
+    const known = this.names.get(key) ?? names
+    this.names.set(key, known)
+    return known
+  }
+
+  adopt(other: SeriesTexts, place: number): void {
     this.flush()
     const first = place === 0 ? 0 : (other.partEnds[place - 1] as number)
     for (let at = first; at < (other.partEnds[place] as number); at += 1) this.parts.push(other.parts[at])
@@ -106,9 +107,8 @@ export class Texts {
     this.count += 1
   }
 
-  /** The first so many of them, apart from these. */
-  first(count: number): Texts {
-    const texts = new Texts()
+  first(count: number): SeriesTexts {
+    const texts = new SeriesTexts()
     if (count === 0) return texts
     const parts = this.partEnds[count - 1] as number
     for (let at = 0; at < parts; at += 1) texts.parts.push(this.parts[at])
@@ -123,87 +123,126 @@ export class Texts {
   }
 }
 
-// What an object says of itself can change. NaN equals nothing, not even itself.
+// The text of an object can change, so its series must never match again: NaN equals nothing, not even itself.
 const comparable = (value: unknown): unknown =>
   typeof value === "object" || typeof value === "function" ? Number.NaN : value
 
-// How far ahead of its place a series is looked for, whatever it costs.
-const near = 8
+// A piece is looked up and written before anything else happens, so one list serves all families without a cache.
+const scratch = new SeriesTexts()
+
+// How many positions ahead a series is always searched for.
+const nearby = 8
 
 /**
- * One walk along the series of a family. Afterwards `texts` are those of the series that were met, in their order, and
- * of no others.
+ * One walk along the series. Afterwards `texts` has exactly their texts, in their order. Several walks can run at the
+ * same time: texts are only added, and a walk that finds missing series builds its own list.
  *
- * Several walks can be on their way at the same time: texts that are kept are only ever added to, and a walk that finds
- * series gone makes texts of its own.
+ * Without a cache, `texts` has those of the last piece. It is the same class, so that the engine compiles one way.
  */
-export class Walk<A extends Labelled = never> {
-  texts: Texts
+export class TextSource<S extends SeriesLabels> {
+  texts: SeriesTexts
   private place = 0
-  private old: Texts | undefined
+  private old: SeriesTexts | undefined
   private oldPlace = 0
   private budget = 0
 
-  /** A walk that begins with the texts of the last one. */
+  /** Begins with the texts of the last walk. `build` creates the texts that are not cached. */
   constructor(
-    last: { readonly texts: Texts } | undefined,
-    private readonly build: (sample: A) => string
+    private readonly cache: SeriesTextCache | undefined,
+    private readonly layout: Layout,
+    private readonly build: (series: S) => string
   ) {
-    this.texts = last?.texts ?? new Texts()
+    this.texts = cache === undefined ? scratch : (cache.lastOf(layout)?.texts ?? new SeriesTexts())
   }
 
-  /** Goes on to these samples. Their texts are in the places from the one that comes back. */
-  meet(samples: ReadonlyArray<A>): number {
+  /** Returns the position of the first text in `texts`; the others follow it. */
+  lookup(series: ReadonlyArray<S>): number {
+    if (this.cache === undefined) {
+      scratch.clear()
+      for (const each of series) scratch.add(this.build(each))
+      scratch.flush()
+      return 0
+    }
     const first = this.place
     try {
-      for (const sample of samples) {
-        if (!this.isInPlace(sample)) this.provide(sample)
+      for (const each of series) {
+        if (!this.isInPlace(each)) this.insert(each)
         this.place += 1
       }
     } finally {
-      // Also of a family that fails half way: what was added stays for the next walk.
+      // Also for a family that fails half way: the next walk reuses the added texts.
       this.texts.flush()
     }
     return first
   }
 
-  /** There are no more. */
-  end(): this {
+  /** Called after all series of the family were looked up. */
+  end(): void {
+    if (this.cache === undefined) return
     if (this.place < this.texts.count) this.texts = this.texts.first(this.place)
     this.old = undefined
-    return this
+    this.cache.put(this.layout, this)
   }
 
-  private isInPlace(sample: A): boolean {
-    return this.place < this.texts.count && this.texts.holds(this.place, sample)
+  private isInPlace(series: S): boolean {
+    return this.place < this.texts.count && this.texts.holds(this.place, series)
   }
 
-  private provide(sample: A): void {
+  private insert(series: S): void {
     if (this.place < this.texts.count) {
-      // Another series stood here before: from now on the texts are put together anew.
+      // The cached text at this position belongs to another series: from now on the walk builds a new list.
       this.old = this.texts
       this.oldPlace = this.place
       this.budget = this.old.count
       this.texts = this.old.first(this.place)
     }
-    const found = this.find(sample)
+    const found = this.seek(series)
     if (this.old !== undefined && found !== undefined) {
       this.texts.adopt(this.old, found)
       this.oldPlace = found + 1
-    } else this.texts.add(sample, this.build(sample))
+    } else this.texts.addOf(series, this.build(series))
   }
 
-  // Further away only as long as all searches together look at no more texts than there are.
-  private find(sample: A): number | undefined {
+  // Looks beyond `nearby` only as long as all searches together look at no more texts than the old list has.
+  private seek(series: S): number | undefined {
     const { old } = this
     if (old === undefined) return undefined
     for (let place = this.oldPlace; place < old.count; place += 1) {
-      if (place >= this.oldPlace + near) {
+      if (place >= this.oldPlace + nearby) {
         if (this.budget <= 0) return undefined
         this.budget -= 1
       }
-      if (old.holds(place, sample)) return place
+      if (old.holds(place, series)) return place
     }
     return undefined
+  }
+}
+
+interface LastWalk {
+  readonly texts: SeriesTexts
+}
+
+/**
+ * The same in all formats. It keeps the last walk, so that one object of the class always exists: when all objects of a
+ * class are garbage-collected, the engine discards its compiled code, and each scrape would be as slow as the first.
+ */
+export class SeriesTextCache {
+  // A histogram is written as series or as samples; the texts are those of the last layout.
+  private last: LastWalk | undefined
+  private layout: Layout | undefined
+
+  /** The texts depend on the name of the family and the text of the default labels. */
+  constructor(
+    readonly name: string,
+    readonly defaults: string
+  ) {}
+
+  lastOf(layout: Layout): LastWalk | undefined {
+    return this.layout === layout ? this.last : undefined
+  }
+
+  put(layout: Layout, walk: LastWalk): void {
+    this.layout = layout
+    this.last = walk
   }
 }

@@ -1,145 +1,87 @@
 /**
- * Renders of a registry that several scrapes share. Whatever families they ask for, and however long they wait, those who
- * ask at the same time for the same format are answered from one render: each gets its families cut out of it as soon as
- * they are written, or what there is of them when its time is over.
+ * One render serves scrapes of the same format at the same time, whatever families they request and however long they
+ * wait. Each scrape gets its families as soon as they are written, or those that are written at its deadline.
  */
-import { Cuts } from "./cuts.js"
-import type { LabelTexts } from "./labelText.js"
-import type { Format } from "./negotiation.js"
-import type { Progress } from "./pace.js"
-import { Pace } from "./pace.js"
-import { LateError } from "./readings.js"
-import type { Entry, Failure, Readable, WrittenFamily } from "./render.js"
-import { capacityFor, Render } from "./render.js"
-import { giveBack, takeSpare } from "./spare.js"
-import type { Shortcuts } from "./store.js"
-import type { Timer } from "./timer.js"
-import { clearTimeout, nextTurn, now, setTimeout } from "./timer.js"
+import { Pace } from "../util/eventLoopSlices.js"
+import { clearTimeout, nextTurn, now, setTimeout, type Timer } from "../util/realTimers.js"
+import { acquire, release } from "./bufferPool.js"
+import { LateError } from "./collect.js"
+import { FamilyBytes } from "./familyBytes.js"
+import type { Format } from "./formats.js"
+import type { RegistryReader } from "./model.js"
+import { capacityFor, type Entry, type Failure, Render, type WrittenFamily } from "./render.js"
+import type { Rendered, RenderedBytes, RenderMode, RenderRequest } from "./renderRequest.js"
 import { Writer } from "./writer.js"
 
-/** What is asked of a render. */
-export interface Wanted {
-  /** Only these families; all if undefined. */
-  readonly names: ReadonlyArray<string> | undefined
-  /**
-   * The moment of `now()` at which the result is due, whatever is missing, and the one up to which metrics are waited for;
-   * default: never.
-   */
-  readonly deadline?: { readonly at: number; readonly patience: number } | undefined
-  /** Ends it before. */
-  readonly leaving?: Leaving | undefined
-}
-
-/** Says that a result is not needed any more. An `AbortSignal` takes longer to make than a small registry to render. */
-export interface Leaving {
-  hasLeft: boolean
-  onLeave: (() => void) | undefined
-}
-
-/** The metrics that had been asked and had not answered when the time was over, or else the one that came next. */
-export interface Stopped {
-  readonly names: ReadonlyArray<string>
-  readonly isWaiting: boolean
-}
-
-/** Families in the order of the registry, and the metrics that could not be read. */
-export interface Rendered {
-  readonly families: ReadonlyArray<WrittenFamily>
-  readonly failures: ReadonlyArray<Failure>
-  /** Why it is not whole: its time was over. */
-  readonly stopped: Stopped | undefined
-  /** The labels that every series has which has no other value for them. */
-  readonly defaults: LabelTexts | undefined
-  /** The longest time that this thread worked on it without giving way, in milliseconds. */
-  readonly heldFor: number
-  /** What is left out, and counters that cannot be one in OpenMetrics: sentences, by what they are about. */
-  readonly notices: ReadonlyMap<string, string>
-  /** What it was cut from. */
-  readonly source: SharedRender
-  /** To be called once its bytes are not needed any more. Where that is not called, their memory is not used again. */
-  readonly done: () => void
-}
-
-interface Sharer extends Wanted {
-  /** The render that it waits for now. */
+interface Sharer extends RenderRequest {
   home: SharedRender
   entries: ReadonlyArray<Entry>
   readonly resolve: (rendered: Rendered | undefined) => void
   readonly reject: (error: unknown) => void
 }
 
-/** How to render. */
-export interface Way {
-  readonly shortcuts: Shortcuts
-  /** Called when this thread begins to work without giving way, and when it gives way or waits for metrics. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined
-  /** Whether its memory is used again for the next one, which it must be given back for. */
-  readonly isServed: boolean
-}
-
-// Who asks later than this after a render has begun does not share it, in milliseconds: its numbers would be as old.
+// In milliseconds: a new request gets numbers that are as old as the render that it shares.
 const oldest = 1_000
 
-/** A render, and those who wait for it. */
-export class SharedRender {
+export class SharedRender implements RenderedBytes {
   isOver = false
   private readonly began = now()
   private readonly sharers = new Set<Sharer>()
   private readonly pace: Pace
   private readonly render: Render
   private readonly writer: Writer
-  private readonly cuts: Cuts
+  private readonly familyBytes: FamilyBytes
   private readonly late = new Map<Entry, object>()
   private hasBegun = false
   private isWaiting = false
-  /** How many may still use the memory that it writes into. */
+  /** Results that may still use the buffer. */
   private users = 0
-  /** The first moment at which a result may be due, and what waits for it. */
+  /** When the first result may be due, and the timer for it. */
   private due = Number.POSITIVE_INFINITY
   private timer: Timer | undefined
   private isChanged = false
-  /** Whether somebody has come for some families since it was decided what is written next. */
+  /** A request for some families has joined since the next families to write were chosen. */
   private isJoined = false
   private onChange = (): void => {}
 
   constructor(
-    private readonly registry: Readable,
+    private readonly reader: RegistryReader,
     readonly format: Format,
-    names: Wanted["names"],
-    private readonly way: Way,
-    /** Those who wait for this one are taken over when all is written here that they wait for. */
+    names: RenderRequest["names"],
+    private readonly mode: RenderMode,
+    /** Its requests are taken over once everything that they wait for is written. */
     private predecessor?: SharedRender | undefined
   ) {
-    this.pace = new Pace(way.onProgress)
-    const spare = way.isServed ? takeSpare(registry) : undefined
-    this.writer = spare ?? new Writer(names === undefined ? capacityFor(registry) : undefined)
-    this.render = new Render(registry, format, way.shortcuts, this.writer, this.pace, () => this.change())
-    this.cuts = new Cuts(this.writer)
+    this.pace = new Pace(mode.onProgress)
+    const spare = mode.isServed ? acquire(reader.registry) : undefined
+    this.writer = spare ?? new Writer(names === undefined ? capacityFor(reader.registry) : undefined)
+    this.render = new Render(reader, format, this.writer, this.pace, () => this.change())
+    this.familyBytes = new FamilyBytes(this.writer)
   }
 
   /**
-   * Whether who wants that is to share it: it is not too old; or there are many, and it is written as fast as can be. Who
-   * wants some families does not wait for the end of a large one.
+   * True if it is not too old; or if the limit of renders is reached, and this one is not waiting for metrics. A
+   * request for some families does not wait for the end of a large family.
    */
-  suits({ names }: Wanted, isFull: boolean): boolean {
+  suits({ names }: RenderRequest, isFull: boolean): boolean {
     if (this.isOver) return false
     if (isFull && !this.isWaiting) return true
     return now() - this.began < oldest && (names === undefined || !this.render.isInLarge)
   }
 
-  /** Waits for what is wanted. It is undefined where the caller leaves before. */
-  join(wanted: Wanted): Promise<Rendered | undefined> {
-    const { leaving, names } = wanted
+  /** Undefined if the request is cancelled first. */
+  join(request: RenderRequest): Promise<Rendered | undefined> {
+    const { cancellation, names } = request
     return new Promise((resolve, reject) => {
       const entries = this.hasBegun ? this.render.select(names) : []
-      const sharer: Sharer = { ...wanted, home: this, entries, resolve, reject }
+      const sharer: Sharer = { ...request, home: this, entries, resolve, reject }
       const leave = (): void => {
         const { home } = sharer
         if (home.sharers.delete(sharer)) home.change()
         resolve(undefined)
       }
-      if (leaving?.hasLeft) return leave()
-      if (leaving !== undefined) leaving.onLeave = leave
+      if (cancellation?.isCancelled) return leave()
+      if (cancellation !== undefined) cancellation.onCancel = leave
       this.sharers.add(sharer)
       this.isJoined ||= names !== undefined
       this.watch(sharer)
@@ -147,7 +89,6 @@ export class SharedRender {
     })
   }
 
-  /** Renders for as long as somebody waits for it. */
   async run(): Promise<void> {
     const { pace, render, sharers } = this
     try {
@@ -162,14 +103,14 @@ export class SharedRender {
         await render.write(entries, () => sharers.size === 0 || this.isJoined || this.isDue())
         if (this.isDue()) {
           pace.stop()
-          // What has its answer ready is not waited for.
+          // So that metrics whose answer is ready do not count as pending.
           await nextTurn()
         }
-        const given = await this.results(pace)
+        const ready = await this.results(pace)
         pace.stop()
-        // First: what is over is handed out as it is written, without a copy.
+        // Before the results are delivered: a render that has ended provides its bytes without a copy.
         if (sharers.size === 0) this.end()
-        for (const give of given) give()
+        for (const give of ready) give()
         if (this.isDue()) this.watchAll()
         if (sharers.size > 0 && entries.length === 0 && !this.isChanged) await this.changed()
       }
@@ -190,14 +131,12 @@ export class SharedRender {
     this.free()
   }
 
-  /** The bytes of families of it, with `end` after them. They are shared with others, and not to be changed. */
   bytesOf(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> {
-    return this.cuts.bytesOf(families, end, this.isOver)
+    return this.familyBytes.bytesOf(families, end, this.isOver)
   }
 
-  /** A copy of the bytes of families of it, in memory of its own. */
   copyOf(families: ReadonlyArray<WrittenFamily>): Promise<Uint8Array> {
-    return this.cuts.copyOf(families, "")
+    return this.familyBytes.copyOf(families, "")
   }
 
   private change(): void {
@@ -205,7 +144,7 @@ export class SharedRender {
     this.onChange()
   }
 
-  // Ends when there is something to do: a metric has answered, or somebody came or left.
+  // A metric has answered, or a request was added or cancelled.
   private async changed(): Promise<void> {
     if (this.tookOver()) return
     this.isWaiting = true
@@ -216,7 +155,7 @@ export class SharedRender {
     this.isWaiting = false
   }
 
-  // All is written that those want who wait for the one before: here they get numbers that are not older.
+  // Everything that the requests of the predecessor wait for is written: here they get numbers that are not older.
   private tookOver(): boolean {
     const { predecessor, render, sharers } = this
     if (predecessor === undefined) return false
@@ -232,7 +171,7 @@ export class SharedRender {
     return true
   }
 
-  // What is due is given whatever is being written just then.
+  // Delivers a result when it is due, even while a family is being written.
   private watch({ deadline }: Sharer): void {
     if (deadline === undefined) return
     const time = now()
@@ -241,7 +180,7 @@ export class SharedRender {
     clearTimeout(this.timer)
     this.due = due
     this.timer = setTimeout(() => void this.giveDue(), Math.ceil(Math.max(0, due - time)))
-    // A process that has nothing else to wait for does not go on for this.
+    // The timer does not keep the process running.
     this.timer.unref()
   }
 
@@ -259,15 +198,14 @@ export class SharedRender {
     if (!this.hasBegun || this.isOver) return
     const pace = new Pace()
     await pace.start()
-    const given = await this.results(pace)
+    const ready = await this.results(pace)
     pace.stop()
-    for (const give of given) give()
+    for (const give of ready) give()
     this.watchAll()
     this.change()
   }
 
-  // What is written next, as far as it is known: for those who want some families, then for those who want all of them, and
-  // then for those who are to be taken over.
+  // First those for requests of some families, then for requests of all, then for the predecessor.
   private unwritten(): ReadonlyArray<Entry> {
     const { predecessor, render, sharers } = this
     const own = this.open(new Set([...sharers].map(({ entries }) => entries)))
@@ -285,10 +223,10 @@ export class SharedRender {
     return isWhole ? all.filter(isOpen) : []
   }
 
-  // The results of those who have all that they wait for, or whose time is over, ready to be given to them.
+  // Functions that deliver the results that are complete or due.
   private async results(pace: Pace): Promise<ReadonlyArray<() => void>> {
     const { sharers } = this
-    const given: Array<() => void> = []
+    const ready: Array<() => void> = []
     const time = now()
     const outcomes = new Map<ReadonlyArray<Entry>, Outcomes>()
     for (const sharer of [...sharers]) {
@@ -300,11 +238,11 @@ export class SharedRender {
       if (!isComplete && !isLate && !(deadline !== undefined && time >= deadline.at)) continue
       if (sharers.delete(sharer)) {
         const rendered = this.rendered(known)
-        given.push(() => (sharer.leaving?.hasLeft ? rendered.done() : sharer.resolve(rendered)))
+        ready.push(() => (sharer.cancellation?.isCancelled ? rendered.done() : sharer.resolve(rendered)))
       }
       if (pace.isOver()) await pace.rest()
     }
-    return given
+    return ready
   }
 
   private outcomesOf(entries: ReadonlyArray<Entry>): Outcomes {
@@ -323,8 +261,7 @@ export class SharedRender {
     const { render } = this
     const [next] = untouched
     const late = pending.map((entry): Failure => {
-      const { metric, name } = entry
-      return { name, metric, error: new LateError(), reading: this.latenessOf(entry) }
+      return { name: entry.name, error: new LateError(), reading: this.latenessOf(entry) }
     })
     const names = pending.map(({ name }) => name)
     const stopped = next && (names.length > 0 ? { names, isWaiting: true } : { names: [next.name], isWaiting: false })
@@ -335,7 +272,7 @@ export class SharedRender {
       failures: [...failures, ...late],
       stopped,
       defaults: render.defaults,
-      heldFor: this.pace.longest,
+      longestBlock: this.pace.longest,
       notices: render.notices,
       source: this,
       done: () => {
@@ -347,7 +284,7 @@ export class SharedRender {
     }
   }
 
-  // That a metric is late is one failure, whoever waits for it here.
+  // A late metric is one failure for all requests of this render.
   private latenessOf(entry: Entry): object {
     const known = this.late.get(entry) ?? {}
     this.late.set(entry, known)
@@ -355,15 +292,14 @@ export class SharedRender {
   }
 
   private free(): void {
-    if (this.way.isServed && this.isOver && this.users === 0) giveBack(this.registry, this.writer)
+    if (this.mode.isServed && this.isOver && this.users === 0) release(this.reader.registry, this.writer)
   }
 }
 
-/** What has become of entries. */
 interface Outcomes {
   readonly families: Array<WrittenFamily>
   readonly failures: Array<Failure>
   readonly pending: Array<Entry>
-  /** Neither written nor asked. */
+  /** Neither written nor collected. */
   readonly untouched: Array<Entry>
 }

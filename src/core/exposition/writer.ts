@@ -1,16 +1,13 @@
-/**
- * Bytes written one after the other: text as UTF-8, numbers as both formats write them, and pieces of what another
- * writer holds. Nothing is made per piece, so that a large exposition leaves no garbage behind but its own buffer.
- */
+/** Creates no objects per part, so that a large exposition leaves no garbage except its buffer. */
 import { Buffer, isAscii } from "node:buffer"
 
-// JavaScript writes no number longer than -0.0000012345678901234567.
+// The longest number that JavaScript writes is -0.0000012345678901234567.
 const longestNumber = 25
 
-/** How many bytes to reserve for a value and the end of its line. */
+/** The bytes to reserve for a value and the end of its line. */
 export const roomForValue = longestNumber + 1
 
-// Pieces are copied eight bytes at a time: the last step can go seven bytes too far, and `blank` writes eight.
+// Parts are copied eight bytes at a time: the last step can write seven bytes too many, and `blank` writes eight.
 const overrun = 8
 
 const zero = 48
@@ -19,9 +16,8 @@ const newline = 10
 const point = 46
 const eightDigits = 100_000_000
 
-/** A growing piece of memory. */
 export class Writer {
-  /** How many bytes are written. Only to be lowered, which takes back what was written last. */
+  /** In bytes. A caller may only lower it, which removes the last bytes. */
   length = 0
   private memory: Buffer
   private view: DataView
@@ -31,17 +27,16 @@ export class Writer {
     this.view = viewOf(this.memory)
   }
 
-  /** How much there is room for, without more memory. */
   get capacity(): number {
     return this.memory.length - overrun
   }
 
-  /** What is written. It shares the memory of the writer. */
+  /** They share the memory of the writer. */
   bytes(): Uint8Array {
     return new Uint8Array(this.memory.buffer, 0, this.length)
   }
 
-  /** Makes room for so many bytes more. The methods whose names begin with `unsafe` need it to be there. */
+  /** Required by the methods whose names begin with `unsafe`. */
   reserve(count: number): void {
     const needed = this.length + count + overrun
     if (needed <= this.memory.length) return
@@ -51,29 +46,28 @@ export class Writer {
     this.view = viewOf(larger)
   }
 
-  /** Text of any characters. A lone surrogate becomes U+FFFD, as everywhere in UTF-8. */
+  /** A lone surrogate becomes U+FFFD, as always in UTF-8. */
   text(text: string): void {
     this.reserve(3 * text.length)
     this.length += this.memory.write(text, this.length)
     this.blank()
   }
 
-  /** The bytes of `source` from `start` to `end`. */
   copy(source: Writer, start: number, end: number): void {
     this.reserve(end - start)
     this.unsafeCopy(source, start, end)
     this.blank()
   }
 
-  // What a copy of the last bytes takes along is text as well then.
+  // Clears the next eight bytes: a copy of the last bytes reads them too, and they must be valid text.
   private blank(): void {
     this.view.setFloat64(this.length, 0)
   }
 
   /**
-   * `copy`, with `end - start` bytes reserved, from a writer that was filled by `text` and `copy`. It goes by eight bytes
-   * at a time, as floating-point numbers, which the engine moves without making an object of them; no eight bytes of
-   * UTF-8 are a NaN, whose bits it could change.
+   * `end - start` bytes must be reserved, and `text` and `copy` must have filled `source`. Copies eight bytes at a time
+   * as floating-point numbers, which the engine moves without an object; no eight bytes of UTF-8 are a NaN, whose bits
+   * could change.
    */
   unsafeCopy(source: Writer, start: number, end: number): void {
     const { view } = this
@@ -86,7 +80,7 @@ export class Writer {
     this.length += end - start
   }
 
-  /** The end of a line, with a byte reserved. */
+  /** One byte must be reserved. */
   unsafeNewline(): void {
     this.unsafeByte(newline)
   }
@@ -96,7 +90,7 @@ export class Writer {
     this.length += 1
   }
 
-  /** A number as both formats write it, with `longestNumber` bytes reserved. */
+  /** `longestNumber` bytes must be reserved. */
   unsafeNumber(value: number): void {
     const start = this.length
     const magnitude = Math.abs(value)
@@ -108,8 +102,8 @@ export class Writer {
     }
   }
 
-  // Numbers of at most nine decimal places and fifteen digits. No two of those are the same floating-point number, so
-  // one that is this number is also the shortest text for it, which is what String gives.
+  // For at most nine decimal places and fifteen digits: no two of those are the same floating-point number. So if one
+  // of them equals this number, it is its shortest text, which is what String returns.
   private unsafeDecimal(value: number): boolean {
     const billionths = Math.round(value * 1e9)
     if (billionths / 1e9 !== value || billionths >= 1e15 || value < 1e-6) return false
@@ -132,7 +126,7 @@ export class Writer {
     }
   }
 
-  // Below a hundred million everything is a small integer.
+  // Below one hundred million, the engine computes with small integers.
   private unsafeDigits(value: number, width: number): void {
     const { memory } = this
     const end = this.length + width
@@ -152,17 +146,15 @@ export class Writer {
   }
 }
 
-/** A number as text. */
 export const numberText = (value: number): string => {
   if (value === Number.POSITIVE_INFINITY) return "+Inf"
   if (value === Number.NEGATIVE_INFINITY) return "-Inf"
   return String(value)
 }
 
-/** UTF-8 as text. */
 export const textOf = (bytes: Uint8Array): string => {
   const { buffer, byteLength, byteOffset } = bytes
-  // Bytes that stand for one character each are copied as they are.
+  // ASCII bytes are copied as they are.
   return Buffer.from(buffer, byteOffset, byteLength).toString(isAscii(bytes) ? "latin1" : "utf8")
 }
 
