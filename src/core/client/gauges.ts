@@ -1,40 +1,43 @@
 /**
- * From a labelled child back to its gauge. A child of either client is made of bound functions alone, so nothing can be
- * read from it.
+ * Finds the gauge of a labelled child, and reports when series of a gauge are reset, removed or set. A child of either
+ * client consists of bound functions, so its gauge cannot be read from it.
  *
- * It reaches into the clients: the timer of a child ends in the method `set` of its gauge, which is replaced, once for
- * the class, by one that can answer for whom it was called. The timer is ended with a label that no gauge can have:
- * where this goes wrong, the client refuses the call, and nothing is written. Tested with prom-client 15.1 and
- * @prometheus-io/client 0.16; a child that cannot be identified is used as it is.
+ * Client internals: tested with prom-client 15.1 and @prometheus-io/client 0.16. A child whose gauge cannot be found is
+ * used without it.
+ * - The names `bound inc` and `bound startTimer` of the methods of a child.
+ * - The timer of a child ends in the method `set` of its gauge. This module replaces `set`, once per class, by one that
+ *   reports its gauge and its labels. It ends the timer with a label that no gauge can have: if the replacement fails,
+ *   the client rejects the call, and nothing is written.
+ * - Neither client reports a change of a gauge, so `reset`, `remove` and `set` are replaced on the gauge itself.
  */
 import { createRequire } from "node:module"
-import type { Gauge, Labels } from "./labels.js"
+import { labelsOf, replaceMethod } from "./recording.js"
 
-/** The gauge of a child, and the labels of the child. */
+type Labels = Readonly<Record<string, string | number>>
+
 export interface Parent {
   readonly gauge: object
   readonly labels: Labels
 }
 
-interface Child extends Gauge {
+interface Child {
   startTimer(): (labels: Labels) => void
 }
 
-// On the child, where another copy of this library finds it.
+// A property of the child, so that another copy of this library finds it.
 const known = Symbol.for("effect-prometheus/parent")
 
-/** Keeps the gauge of a child, where it is known. */
 export const rememberParent = (child: object, gauge: object, labels: Labels): void => {
   const value: Parent = { gauge, labels }
   Object.defineProperty(child, known, { value, configurable: true })
 }
 
-/** The gauge of that child; `undefined` for what is no child, or for one whose gauge cannot be found. */
+/** `undefined` if the metric is not a child, or if its gauge cannot be found. */
 export const parentOf = (metric: object): Parent | undefined =>
   (metric as { readonly [known]?: Parent })[known] ?? (isChild(metric) ? identified(metric) : undefined)
 
 const isChild = (metric: object): metric is Child => {
-  const { inc, startTimer } = metric as Partial<Child>
+  const { inc, startTimer } = metric as Partial<Child> & { readonly inc?: { readonly name: string } }
   return inc?.name === "bound inc" && startTimer?.name === "bound startTimer"
 }
 
@@ -45,7 +48,7 @@ interface GaugeClass {
 const classes = new Set<GaugeClass>()
 const prepared = new WeakSet<GaugeClass>()
 
-/** A class of gauges whose children may have to be identified. */
+/** Children of gauges of this class can then be identified. */
 export const knownGauges = (gauge: GaugeClass): void => {
   classes.add(gauge)
 }
@@ -53,20 +56,20 @@ export const knownGauges = (gauge: GaugeClass): void => {
 // No label name has a hyphen.
 const noLabel = "effect-prometheus"
 
-// Of children that are made anew for each call, each question in vain takes its time.
-const mostInVain = 100
+// Limits the time spent on children whose gauge cannot be found. An application may create new ones for each call.
+const mostFailures = 100
 
-let inVain = 0
+let failures = 0
 let isAsking = false
 let answer: Parent | undefined
 
 const identified = (child: Child): Parent | undefined => {
-  if (inVain === mostInVain) return undefined
+  if (failures === mostFailures) return undefined
   const error = ask(child)
   if (answer === undefined && learnedFrom(error)) ask(child)
   const found = answer
   answer = undefined
-  if (found === undefined) inVain += 1
+  if (found === undefined) failures += 1
   return found
 }
 
@@ -83,7 +86,7 @@ const ask = (child: Child): unknown => {
   }
 }
 
-/** Whether a call of `set` was the question for the gauge of a child, which is answered now. */
+/** Whether this call of `set` comes from the search for the gauge of a child: it must not be recorded. */
 export const answers = (gauge: object, labels: unknown): boolean => {
   if (!isAsking) return false
   answer = { gauge, labels: labels as Labels }
@@ -103,7 +106,7 @@ const prepare = (gauge: GaugeClass): void => {
   Object.defineProperty(prototype, "set", { value: set, configurable: true, writable: true })
 }
 
-// Another copy of a client, or the other client: what it threw says where its class is.
+// For another copy of a client, or the other client: the stack of its error names the file of its class.
 const learnedFrom = (error: unknown): boolean => {
   const file = error instanceof Error ? /\((.+gauge\.js):\d+:\d+\)/.exec(error.stack ?? "")?.[1] : undefined
   if (file === undefined) return false
@@ -112,3 +115,66 @@ const learnedFrom = (error: unknown): boolean => {
   classes.add(found as GaugeClass)
   return true
 }
+
+type Method = (...args: ReadonlyArray<unknown>) => unknown
+
+export interface ClientGauge {
+  readonly labelNames: ReadonlyArray<string>
+  labels: Method
+  reset: Method
+  remove: Method
+  set: Method
+}
+
+/** Whether the metric is a gauge of a client, and not a child. */
+export const isClientGauge = (metric: object): metric is ClientGauge => {
+  const { labelNames, labels, remove, reset, set } = metric as Partial<ClientGauge>
+  return Array.isArray(labelNames) && [labels, remove, reset, set].every((method) => typeof method === "function")
+}
+
+/** They run after the change. */
+export interface GaugeEvents {
+  readonly onReset: () => void
+  readonly onRemove: (labels: Readonly<Record<string, unknown>>) => void
+  readonly onSet: (labels: Readonly<Record<string, unknown>>, value: number) => void
+}
+
+/** Throws if the methods of the gauge cannot be replaced. */
+export const watchGauge = (gauge: ClientGauge, { onRemove, onReset, onSet }: GaugeEvents): void => {
+  after(gauge, "reset", onReset)
+  after(gauge, "remove", (args) => onRemove(labelsOf(gauge.labelNames, args) ?? {}))
+  after(gauge, "set", ([first, second]) => {
+    const [labels, value] = typeof first === "object" ? [first ?? {}, second] : [{}, first]
+    onSet(labels as Labels, Number(value))
+  })
+}
+
+const after = (
+  gauge: ClientGauge,
+  name: "reset" | "remove" | "set",
+  report: (args: ReadonlyArray<unknown>) => void
+): void => {
+  const original = gauge[name]
+  const replaced = {
+    [name](this: unknown, ...args: ReadonlyArray<unknown>): unknown {
+      if (name === "set" && answers(gauge, args[0])) return undefined
+      const result = Reflect.apply(original, this, args)
+      report(args)
+      return result
+    }
+  }
+  replaceMethod(gauge, name, replaced[name])
+}
+
+// A property of the metric, so that another copy of this library finds it.
+const redirected = Symbol.for("effect-prometheus/recorded-as")
+
+type Redirect = (labels: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
+
+/** The gauge records on other series than those of the labels. */
+export const redirectSeries = (gauge: object, recordedAs: Redirect): void => {
+  Object.defineProperty(gauge, redirected, { value: recordedAs })
+}
+
+export const recordedAs = (gauge: object, labels: Readonly<Record<string, unknown>>): typeof labels =>
+  (gauge as { readonly [redirected]?: Redirect })[redirected]?.(labels) ?? labels

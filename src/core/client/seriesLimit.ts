@@ -1,26 +1,32 @@
 /**
- * A metric with at most so many series, and one for all others. It stands before the methods that record, so that it
- * knows nothing of how a client keeps its series, and a scrape nothing of it.
+ * Limits the series of a metric: a recording that would create one series too many goes to an overflow series instead.
+ * The recording methods are replaced, so the limit does not depend on how a client stores series, and does not affect
+ * scrapes.
+ *
+ * Client internals: tested with prom-client 15.1 and @prometheus-io/client 0.16.
+ * - The methods of a metric are replaced on the metric itself. Calls that the clients reject are still rejected.
+ * - Children of a gauge, and of a counter without exemplars, record by the methods of their metric; all other children
+ *   are replaced as well. If a client changes that, children of gauges and counters record without the limit.
  */
-import { rememberParent } from "./gaugeChildren.js"
+import { redirectSeries, rememberParent } from "./gauges.js"
+import { labelsOf, replaceMethod, takesExemplars } from "./recording.js"
 
 type Labels = Readonly<Record<string, unknown>>
 
-/** What stands in each label of the series for all others. */
 export const overflow = "overflow"
 
 const none: Labels = Object.freeze({})
 
 interface Level extends Map<unknown, Level> {}
 
-// Where no label follows.
+// The level after the last label.
 const last: Level = new Map()
 
-/** The label sets that a metric has. They stand in a tree of their values: to look one up puts no text together. */
-class Known {
+/** A tree of label values: a look-up builds no string. */
+class LabelSets {
   private root: Level = new Map()
   count = 0
-  /** Becomes another one when a label set goes. */
+  /** Changes when a label set is removed. */
   generation = 0
 
   constructor(private readonly names: ReadonlyArray<string>) {}
@@ -72,17 +78,16 @@ class Known {
   }
 }
 
-// The clients make texts of the values. Where they take two values for the same and this does not, there are fewer series.
+// The clients compare values as strings.
 const keyOf = (value: unknown): unknown => (typeof value === "string" || value === undefined ? value : String(value))
 
 const isLabels = (given: unknown): given is Labels => typeof given === "object" && given !== null
 
 type Method = (...args: ReadonlyArray<unknown>) => unknown
 
-/** A metric of a client. Which of the methods it has is seen by its type. */
+/** The type determines which of the methods it has. */
 interface Capped {
   readonly type: "counter" | "gauge" | "histogram" | "summary"
-  readonly enableExemplars?: unknown
   labels: Method
   remove: Method
   reset: Method
@@ -94,26 +99,28 @@ interface Capped {
   startTimer: Method
 }
 
-/**
- * Has the metric keep to `maxSeries` from now on; it has no series yet. `told` hears of each recording beyond them. What
- * is refused is refused by the client, in its words.
- */
-export const cap = (metric: object, labelNames: ReadonlyArray<string>, maxSeries: number, told: () => void): void => {
+/** The metric must have no series yet. `onOverflow` is called for each recording beyond the limit. */
+export const limitSeries = (
+  metric: object,
+  labelNames: ReadonlyArray<string>,
+  maxSeries: number,
+  onOverflow: () => void
+): void => {
   const capped = metric as Capped
   const others: Labels = Object.freeze(Object.fromEntries(labelNames.map((name) => [name, overflow])))
-  const limits: Limits = { known: new Known(labelNames), labelNames, maxSeries, others, told, balance: 0 }
+  const limits: Limits = { known: new LabelSets(labelNames), labelNames, maxSeries, others, onOverflow, balance: 0 }
   const { type } = capped
   for (const method of recording[type]) {
-    if (capped.enableExemplars === true) capWithExemplars(capped, method, limits)
+    if (takesExemplars(metric)) capWithExemplars(capped, method, limits)
     else capLabelled(capped, method, limits)
   }
   if (type === "histogram") capZero(capped, limits)
-  // The other children of both clients record by these methods.
-  if (type === "histogram" || type === "summary" || capped.enableExemplars === true) capChildren(capped, limits)
+  // The other children of both clients record by the methods that are replaced above.
+  if (type === "histogram" || type === "summary" || takesExemplars(metric)) capChildren(capped, limits)
   freeRoom(capped, limits)
   if (type !== "gauge") return
   const recordedAs = (labels: Labels): Labels => (limits.known.has(labels) ? labels : limits.others)
-  Object.defineProperty(metric, redirected, { value: recordedAs })
+  redirectSeries(metric, recordedAs)
   const childOf = capped.labels.bind(capped)
   put(capped, "labels", (...args) => {
     const child = childOf(...args) as object
@@ -121,13 +128,6 @@ export const cap = (metric: object, labelNames: ReadonlyArray<string>, maxSeries
     return child
   })
 }
-
-// On the metric, where another copy of this library finds it.
-const redirected = Symbol.for("effect-prometheus/recorded-as")
-
-/** The labels of the series on which a metric records what has those labels. */
-export const recordedAs = (metric: object, labels: Labels): Labels =>
-  (metric as { readonly [redirected]?: (labels: Labels) => Labels })[redirected]?.(labels) ?? labels
 
 const recording = {
   counter: ["inc"],
@@ -139,34 +139,29 @@ const recording = {
 type Recording = (typeof recording)[keyof typeof recording][number]
 
 interface Limits {
-  readonly known: Known
+  readonly known: LabelSets
   readonly labelNames: ReadonlyArray<string>
   readonly maxSeries: number
-  /** The labels of the series for all others. */
+  /** Of the overflow series. */
   readonly others: Labels
-  readonly told: () => void
-  /**
-   * What a gauge has in the series for all others. As long as that is not 0, no label set gets a series of its own: what
-   * `inc` put there, `dec` must find there.
-   */
+  readonly onOverflow: () => void
+  /** A gauge's overflow. Until it is 0, no label set gets a new series: a `dec` must go to the series of its `inc`. */
   balance: number
 }
 
-const put = (metric: Capped, name: keyof Capped, value: Method): void => {
-  Object.defineProperty(metric, name, { value, configurable: true, writable: true })
-}
+const put = (metric: Capped, name: keyof Capped, value: Method): void => replaceMethod(metric, name, value)
 
-// A label set that is not known, on its way to a series of its own or to the one for all others.
+// Labels that are not known yet: records on a new series, or on the overflow series.
 const enter = (
-  { balance, known, labelNames, maxSeries, others, told }: Limits,
+  { balance, known, labelNames, maxSeries, others, onOverflow }: Limits,
   labels: Labels,
   call: (labels: Labels) => unknown,
   recordsBeforeItThrows = false
 ): unknown => {
-  // Those that the metric does not have are refused.
+  // The client rejects labels that the metric does not have.
   for (const name in labels) if (!labelNames.includes(name)) return call(labels)
   const hasRoom = known.count < maxSeries && balance === 0
-  const done = (): void => (hasRoom ? known.add(labels) : told())
+  const done = (): void => (hasRoom ? known.add(labels) : onOverflow())
   try {
     const result = call(hasRoom ? labels : others)
     done()
@@ -186,7 +181,7 @@ const capLabelled = (metric: Capped, name: Recording, limits: Limits): void => {
     return enter(limits, labels, (target) => {
       if (target !== others) return record(first, value)
       const amount = isLabels(first) ? value : first
-      // Of all values that were set it could only be the last.
+      // The overflow series would only show the last value that was set.
       if (name === "set" && typeof amount === "number") return undefined
       const result = record(target, amount)
       const by = typeof amount === "number" ? amount : 1
@@ -205,7 +200,7 @@ const capWithExemplars = (metric: Capped, name: Recording, limits: Limits): void
     if (known.has(labels)) return record(data)
     const call = (target: Labels): unknown =>
       record(target === others ? { ...(data as WithExemplar), labels: others } : data)
-    // An exemplar that is too long is refused when the value is there already.
+    // The client records the value before it rejects an exemplar that is too long.
     return enter(limits, labels, call, exemplarLabels !== undefined)
   })
 }
@@ -215,21 +210,23 @@ interface WithExemplar {
   readonly exemplarLabels?: unknown
 }
 
-// What is beyond the limit stays what it is: nothing has been recorded.
+// Beyond the limit `zero` does nothing: it records nothing.
 const capZero = (metric: Capped, limits: Limits): void => {
   const zero = metric.zero.bind(metric)
   const { known, others } = limits
   put(metric, "zero", (labels) => {
     if (!isLabels(labels) || known.has(labels)) return zero(labels)
-    return enter({ ...limits, told: () => {} }, labels, (target) => (target === others ? undefined : zero(target)))
+    return enter({ ...limits, onOverflow: () => {} }, labels, (target) =>
+      target === others ? undefined : zero(target)
+    )
   })
 }
 
 const capChildren = (metric: Capped, { known, labelNames }: Limits): void => {
   const childOf = metric.labels.bind(metric)
-  const withExemplars = metric.enableExemplars === true
+  const withExemplars = takesExemplars(metric as object)
   put(metric, "labels", (...args) => {
-    // A copy: whose labels change would be another series, and nobody would notice.
+    // A copy: if the caller changes its object, the child must not silently move to another series.
     const labels = labelsOf(labelNames, args)
     if (labels === undefined) return childOf(...args)
     const child = childOf(labels) as { readonly observe: (value: unknown) => void }
@@ -248,14 +245,6 @@ const capChildren = (metric: Capped, { known, labelNames }: Limits): void => {
       startTimer: () => metric.startTimer(labels)
     }
   })
-}
-
-/** Labels as the clients take them, or `undefined` where they refuse them. */
-export const labelsOf = (labelNames: ReadonlyArray<string>, args: ReadonlyArray<unknown>): Labels | undefined => {
-  const [first] = args
-  if (typeof first === "object") return { ...first }
-  if (args.length !== labelNames.length) return undefined
-  return Object.fromEntries(labelNames.map((name, at) => [name, args[at]]))
 }
 
 const freeRoom = (metric: Capped, limits: Limits): void => {
