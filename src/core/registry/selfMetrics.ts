@@ -1,174 +1,153 @@
-/** What the library tells about itself, as metrics on the registry that it works for. */
-import type { ScrapeReport } from "./scrapeReport.js"
-import { operations } from "./warnings.js"
+/** The library's self-metrics: metrics about its own work, on the registry that it serves. */
+import { type Collect, newMetric } from "../client/promClient.js"
+import { beginAtZero } from "../client/recording.js"
+import { type Operation, operations } from "../instrument/metricFailures.js"
+import type { MetricRegistry } from "./metricRegistry.js"
 
-/** One of `scrapeErrors`. */
 export type ScrapeError = (typeof scrapeErrors)[number]
 
 /**
- * Why a scrape gets no exposition: a metric could not be read, or the registry; it took too long; too many are in flight;
- * the application does not answer its worker; or the client has closed its connection before the answer was ready.
+ * A metric or the registry could not be read; it took too long; too many scrapes are in flight; the application does
+ * not answer its worker; or the client closed its connection before the response was ready.
  */
 export const scrapeErrors = ["collect", "registry", "timeout", "in_flight", "stale", "client_closed"] as const
 
-/** What happens to a request for the metrics. */
-export type RequestEvent = Began | Ended | Refused
-
-/** What is recorded of the requests for the metrics: one by one, or those of a worker all together. */
-export type ScrapeEvent = RequestEvent | Gone | Reported
-
-/** A scrape is in flight. */
-interface Began {
-  readonly tag: "Began"
-}
-
-/** How a scrape ended. */
 export interface Outcome {
   readonly status: 200 | 499 | 500 | 503
-  /** Of the body as it is sent. */
+  /** The size of the body as sent. */
   readonly bytes: number
-  /** Why there is no exposition, if there is none. */
+  /** Why there is no exposition; undefined for an exposition. */
   readonly cause: ScrapeError | undefined
 }
 
-/** It is no more; its answer is ready. */
-interface Ended extends Outcome {
-  readonly tag: "Ended"
-  /** Since it began. */
-  readonly seconds: number
+/** A scrape begins, and ends when its response is ready. A rejected request does not become a scrape. */
+export type RequestEvent =
+  | { readonly tag: "Began" }
+  | ({ readonly tag: "Ended"; readonly seconds: number } & Outcome)
+  | {
+      readonly tag: "Rejected"
+      readonly status: 400 | 401 | 403 | 421 | 429 | 431 | 503
+      readonly cause: ScrapeError | undefined
+    }
+
+type Gone = { readonly tag: "Gone" }
+
+/** If the worker is gone, the scrapes that it has in flight will not be reported as ended. */
+export type ScrapeEvent = RequestEvent | Gone | { readonly tag: "Reported"; readonly report: ScrapeReport }
+
+/** The requests for the metrics that a worker has received since its last report. It can be sent to another thread. */
+export interface ScrapeReport {
+  readonly inFlight: number
+  readonly scrapes: ReadonlyArray<readonly [status: number, times: number]>
+  readonly errors: ReadonlyArray<readonly [cause: ScrapeError, times: number]>
+  readonly bytes: number
+  readonly durations: ReadonlyArray<DurationCount>
 }
 
-/** A request was turned away before it became a scrape. */
-interface Refused {
-  readonly tag: "Refused"
-  readonly status: 400 | 401 | 403 | 421 | 429 | 431 | 503
-  readonly cause: ScrapeError | undefined
-}
+export type DurationCount = readonly [seconds: number, times: number]
 
-/** Whoever told of scrapes that began will not tell of their end: the worker is gone. */
-interface Gone {
-  readonly tag: "Gone"
-}
-
-/** What has happened in a worker since its last report. */
-interface Reported {
-  readonly tag: "Reported"
-  readonly report: ScrapeReport
-}
-
-/** A metric of the library's own. Those with a label have all their series from the start, at 0. */
-export interface OwnMetric {
+/** A self-metric. A metric with label values has all their series from the start, at 0. */
+interface OwnMetric {
   readonly type: "counter" | "gauge" | "histogram"
   readonly name: string
   readonly help: string
   readonly label?: string
   readonly values?: ReadonlyArray<string>
   readonly buckets?: ReadonlyArray<number>
-  /** What a gauge is at a scrape of that registry, where nobody sets it. */
+  /** The value of a gauge at a scrape of the registry. Default: the library sets the gauge. */
   readonly value?: (registry: object) => number
 }
 
-// How to see of the metrics servers of a registry whether they are registered.
 const servers = new WeakMap<object, Set<() => boolean>>()
 
-/** The metrics servers of a registry, each as the answer to whether it is registered now. */
+/** The metrics servers of a registry, each as a function that returns whether the server is registered now. */
 export const serversOf = (registry: object): Set<() => boolean> => {
   const known = servers.get(registry) ?? new Set()
   servers.set(registry, known)
   return known
 }
 
-/** How old an exposition is. It is on no registry: the worker adds it to what it serves. */
-export const ageMetric = {
-  name: "effect_prometheus_exposition_age_seconds",
-  help: "How old the numbers of this exposition are: 0, or the time since the main thread last answered, in seconds.",
-  type: "gauge"
-} as const
-
-/** The metrics of the library's own, but for the age of an exposition, which only the worker knows. */
+/** All self-metrics except the age of an exposition, which only the worker knows. */
 export const ownMetrics = {
   errors: {
     type: "counter",
     name: "effect_prometheus_errors_total",
-    help: "Operations on a metric that failed and were left out, by operation.",
+    help: "Failed operations on metrics, by operation.",
     label: "operation",
     values: operations
   },
   scrapes: {
     type: "counter",
     name: "effect_prometheus_scrapes_total",
-    help: "Requests for the metrics, by the status code that they were answered with.",
+    help: "Requests for metrics, by status code of the response.",
     label: "code",
     values: ["200", "400", "401", "403", "421", "429", "431", "499", "500", "503"]
   },
   inFlight: {
     type: "gauge",
     name: "effect_prometheus_scrapes_in_flight",
-    help: "Scrapes that are being answered now, this one included."
+    help: "Scrapes in flight, including this one."
   },
   duration: {
     type: "histogram",
     name: "effect_prometheus_scrape_duration_seconds",
-    help: "Time from a scrape's arrival until its answer was ready to be sent, in seconds.",
+    help: "Time from the arrival of a scrape until its response is ready, in seconds.",
     buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10]
   },
   bytes: {
     type: "counter",
     name: "effect_prometheus_scrape_response_bytes_total",
-    help: "Bytes of the expositions that were answered, as they were sent."
+    help: "Size of all expositions as sent, after compression, in bytes."
   },
   scrapeErrors: {
     type: "counter",
     name: "effect_prometheus_scrape_errors_total",
-    help: "Scrapes that got no exposition, by cause.",
+    help: "Scrapes that returned no exposition, by cause.",
     label: "cause",
     values: scrapeErrors
   },
   registered: {
     type: "gauge",
     name: "effect_prometheus_registered",
-    help: "How many of the metrics servers of this registry are registered with a service discovery.",
+    help: "Metrics servers of this registry that are registered with service discovery.",
     value: (registry) => [...serversOf(registry)].filter((isRegistered) => isRegistered()).length
   },
   overflows: {
     type: "counter",
     name: "effect_prometheus_series_overflow_total",
-    help: "Recordings for which a metric had no room for another series, by metric.",
+    help: "Recordings beyond the series limit of a metric, by metric.",
     label: "metric"
   }
 } as const satisfies Readonly<Record<string, OwnMetric>>
 
-/** The labels of each of its series. */
+/** The labels of each initial series of a self-metric. */
 export const seriesOf = ({ label = "", values = [] }: OwnMetric): ReadonlyArray<Readonly<Record<string, string>>> =>
   values.map((value) => ({ [label]: value }))
 
-/** What they are called here. */
-export type OwnMetricName = keyof typeof ownMetrics
+type OwnMetricName = keyof typeof ownMetrics
 
-/** Those that tell of scrapes. */
 export const scrapeMetrics: ReadonlyArray<OwnMetricName> = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"]
 
-/** Those that a metrics server tells. */
 export const serverMetrics: ReadonlyArray<OwnMetricName> = [...scrapeMetrics, "registered"]
 
-/** How many scrapes are in flight: of all endpoints of a registry, and of one of them. */
-export interface Flight {
+/** How many scrapes are in flight: of all endpoints of a registry, and of one endpoint. */
+interface Flight {
   readonly all: { scrapes: number }
   scrapes: number
 }
 
-/** Records an event; `on` does that to the metric, or leaves it if it cannot. */
-export const record = (event: ScrapeEvent, flight: Flight, on: OnOwnMetric): void => {
+/** Records an event. `on` applies an action to a metric, or ignores it if the metric is not available. */
+const record = (event: ScrapeEvent, flight: Flight, on: OnOwnMetric): void => {
   if (event.tag === "Reported") {
     recordReport(event.report, flight, on)
     return
   }
-  if (event.tag !== "Refused") fly(flight, flightsOf(event, flight), on)
+  if (event.tag !== "Rejected") fly(flight, flightsOf(event, flight), on)
   if (event.tag === "Began" || event.tag === "Gone") return
   const { cause, status } = event
   on("scrapes", (counter) => counter.inc({ code: String(status) }))
   if (cause !== undefined) on("scrapeErrors", (counter) => counter.inc({ cause }))
-  if (event.tag === "Refused") return
+  if (event.tag === "Rejected") return
   on("duration", (histogram) => histogram.observe(event.seconds))
   on("bytes", (counter) => counter.inc(event.bytes))
 }
@@ -190,19 +169,84 @@ const flightsOf = ({ tag }: RequestEvent | Gone, { scrapes }: Flight): number =>
   return tag === "Began" ? scrapes + 1 : scrapes - 1
 }
 
-// The gauge is set, not moved: whatever became of it meanwhile, it is right again.
+// The gauge is set and not incremented, so it is correct again after any other change.
 const fly = (flight: Flight, scrapes: number, on: OnOwnMetric): void => {
   flight.all.scrapes += scrapes - flight.scrapes
   flight.scrapes = scrapes
   on("inFlight", (gauge) => gauge.set(flight.all.scrapes))
 }
 
-/** Does something to the metric of that name, which is made if it is not there. It does not throw. */
-export type OnOwnMetric = (name: OwnMetricName, act: (metric: Usable) => void) => void
+/** Applies an action to the metric with that key, and creates the metric if it is missing. It does not throw. */
+type OnOwnMetric = (name: OwnMetricName, act: (metric: Usable) => void) => void
 
-/** One of the metrics, as far as it is used. */
 export interface Usable {
   readonly inc: (first?: Readonly<Record<string, string>> | number, by?: number) => void
   readonly set: (value: number) => void
   readonly observe: (seconds: number) => void
+}
+
+/** Creates the metric, with all its series at 0, if it is missing. Throws what the registry throws. */
+export const selfMetric = (
+  registry: Pick<MetricRegistry, "registerMetric" | "getSingleMetric">,
+  key: OwnMetricName
+): Usable => {
+  const own: OwnMetric = ownMetrics[key]
+  const { buckets, help, label, name, type, value } = own
+  const existing = registry.getSingleMetric(name)
+  if (existing !== undefined) return existing as Usable
+  const labelNames = label === undefined ? [] : [label]
+  const collect: Collect | undefined =
+    value &&
+    function () {
+      this.set({}, value(registry))
+    }
+  const made = newMetric({ type, name, help, labelNames, buckets }, collect)
+  beginAtZero(made, seriesOf(own), true)
+  registry.registerMetric(made as never)
+  return made as typeof made & Usable
+}
+
+/** Counts a failed operation on a metric. Ignores what the registry throws: the failure is logged in any case. */
+export const countError = (registry: MetricRegistry, operation: Operation): void => {
+  try {
+    selfMetric(registry, "errors").inc({ operation })
+  } catch {
+    // The registry rejects the counter.
+  }
+}
+
+export type ScrapeRecorder = (event: ScrapeEvent) => void
+
+const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
+
+/** Creates the self-metrics now, and again at a scrape if necessary: the registry may have been cleared or reset. */
+export const scrapeRecorder = (
+  registry: MetricRegistry,
+  { selfMetrics }: { readonly selfMetrics: boolean },
+  metrics: ReadonlyArray<OwnMetricName> = scrapeMetrics
+): ScrapeRecorder => {
+  const on: OnOwnMetric = (name, act) => {
+    try {
+      act(selfMetric(registry, name))
+    } catch {
+      // The registry rejects it, or has another metric with that name. The scrape continues.
+    }
+  }
+  const names: ReadonlyArray<OwnMetricName> = selfMetrics ? ["errors", ...metrics] : ["errors"]
+  const series = names.map((name) => ({ name, all: seriesOf(ownMetrics[name]) }))
+  const begin = (): void => {
+    for (const { name, all } of series) {
+      on(name, (metric) => {
+        for (const labels of all) metric.inc(labels, 0)
+      })
+    }
+  }
+  begin()
+  const all = flights.get(registry) ?? { scrapes: 0 }
+  flights.set(registry, all)
+  const flight: Flight = { all, scrapes: 0 }
+  return (event) => {
+    if (event.tag === "Began" || event.tag === "Reported") begin()
+    if (selfMetrics) record(event, flight, on)
+  }
 }
