@@ -1,5 +1,5 @@
-/** Which errors count as exceptions: what both sides make of `only`. */
-import { atOnce } from "./thenable.js"
+/** The filter `only`, which selects the errors that count as exceptions, for the Effect and the Promise side. */
+import { atOnce } from "../util/thenable.js"
 
 /**
  * A class of errors, tested with `instanceof`.
@@ -10,8 +10,8 @@ import { atOnce } from "./thenable.js"
 export type ErrorClass = abstract new (...args: never) => unknown
 
 /**
- * Which errors are counted: instances of a class or of one of several, errors with a `_tag`, or those for which a
- * predicate holds.
+ * The errors that are counted: instances of a class or of one of several classes, errors with a `_tag`, or errors for
+ * which a predicate returns true.
  *
  * @since 0.1.0
  * @category models
@@ -22,7 +22,7 @@ export type OnlyErrors =
   | { readonly tag: string | ReadonlyArray<string> }
   | { readonly when: (error: unknown) => boolean }
 
-/** Whether an error is one of those. What the predicate throws comes out of it. */
+/** Throws what the predicate throws. */
 export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
   if (typeof only === "function") return (error) => error instanceof only
   if (typeof only !== "object" || only === null) throw notOnly()
@@ -38,4 +38,4 @@ export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
   return (error) => only.some((errorClass) => error instanceof errorClass)
 }
 
-const notOnly = () => new TypeError("only must be an error class, a list of them, { tag } or { when }")
+const notOnly = () => new RangeError("only must be an error class, an array of error classes, { tag } or { when }")

@@ -1,55 +1,39 @@
 /**
- * Runs in progress on a gauge of the caller's, which other code may reset, set, or remove series from.
- *
- * What began before a reset or a removal left nothing there that its end could take back, so its end takes nothing back.
- * Neither client says when that happens: `reset`, `remove` and `set` of a gauge that is used here are wrapped, on the
- * gauge itself. One that cannot be wrapped, such as a gauge that is frozen or has `inc` and `dec` alone, is counted on
- * as it is.
+ * Counts runs on a gauge that other code may reset, set, or remove series from. This also removes the runs that began
+ * before it: their end does not decrement the gauge. A gauge that cannot be watched is decremented at each end.
  */
-import { labelsOf, recordedAs } from "./cap.js"
-import type { Parent } from "./gaugeChildren.js"
-import { answers, parentOf } from "./gaugeChildren.js"
+import { type ClientGauge, isClientGauge, type Parent, parentOf, recordedAs, watchGauge } from "../client/gauges.js"
 import type { Gauge, Labels, SomeLabels } from "./labels.js"
-import { tracking } from "./metric.js"
+import { tracking } from "./record.js"
 
 /** A series of a gauge, until it is removed or the gauge is reset. */
 interface Series {
   isGone: boolean
-  /** How many runs are on it, and are to be taken off. */
+  /** How many runs the series counts and will be decremented for. */
   running: number
-  /** How many runs are on it no more, because the series was set to less. */
+  /** How many runs the series no longer counts, because it was set to a lower value. */
   settled: number
-  /** Whether others may record there by the same labels, now or later. */
+  /** Whether it is the overflow series. The next run with the same labels may then record on another series. */
   readonly isShared: boolean
 }
 
 type AllSeries = Map<string, Series>
 
-type Method = (...args: ReadonlyArray<unknown>) => unknown
-
-interface ClientGauge {
-  readonly labelNames: ReadonlyArray<string>
-  labels: Method
-  reset: Method
-  remove: Method
-  set: Method
-}
-
 const gauges = new WeakMap<object, AllSeries>()
 
-/** The gauge, or its child for the labels, for one run: its `dec` takes back what its `inc` has counted, if that is still there. */
-export const heldOn = (metric: Gauge, labels: SomeLabels | undefined): (() => Gauge) => {
+/** Its `dec` undoes its `inc`, if the series still counts the run. */
+export const gaugeOfRuns = (metric: Gauge, labels: SomeLabels | undefined): (() => Gauge) => {
   const child = tracking(metric, labels)
-  let held: Held | undefined
+  let held: RunGauge | undefined
   return () => {
     if (held === undefined || held.isOver) {
-      held = new Held(child(), labels === undefined ? undefined : { gauge: metric, labels: labels as Labels })
+      held = new RunGauge(child(), labels === undefined ? undefined : { gauge: metric, labels: labels as Labels })
     }
     return held
   }
 }
 
-class Held implements Gauge {
+class RunGauge implements Gauge {
   private series: Series | undefined
 
   constructor(
@@ -57,12 +41,12 @@ class Held implements Gauge {
     private readonly parent: Parent | undefined
   ) {}
 
-  /** Whether the next run needs another one. */
+  /** Whether the next run needs a new object. */
   get isOver(): boolean {
     return this.series !== undefined && (this.series.isGone || this.series.isShared)
   }
 
-  /** Returns what the gauge returns, which may be a promise. */
+  /** May return a promise, as the gauge does. */
   inc(): unknown {
     const result: unknown = this.gauge.inc()
     this.series ??= seriesOf(this.gauge, this.parent)
@@ -90,7 +74,7 @@ const seriesOf = (target: Gauge, parent: Parent | undefined): Series => {
       return found(watched(gauge), keyOf(gauge, recorded), recorded !== labels)
     }
   } catch {
-    // It is a stranger's, who may not have it looked at.
+    // The properties of an object that is not made by a client may throw.
   }
   return begun(false)
 }
@@ -105,11 +89,6 @@ const found = (all: AllSeries, key: string, isShared: boolean): Series => {
   return series
 }
 
-const isClientGauge = (metric: object): metric is ClientGauge => {
-  const { labelNames, labels, remove, reset, set } = metric as Partial<ClientGauge>
-  return Array.isArray(labelNames) && [labels, remove, reset, set].every((method) => typeof method === "function")
-}
-
 const keyOf = ({ labelNames }: ClientGauge, labels: Readonly<Record<string, unknown>>): string =>
   JSON.stringify(labelNames.map((name) => String(labels[name] ?? "")))
 
@@ -117,15 +96,16 @@ const watched = (gauge: ClientGauge): AllSeries => {
   const known = gauges.get(gauge)
   if (known !== undefined) return known
   const all: AllSeries = new Map()
-  after(gauge, "reset", () => {
-    for (const key of all.keys()) forget(all, key)
-  })
-  after(gauge, "remove", (args) => forget(all, keyOf(gauge, labelsOf(gauge.labelNames, args) ?? {})))
-  after(gauge, "set", ([first, second]) => {
-    const [labels, value] = typeof first === "object" ? [first ?? {}, second] : [{}, first]
-    const key = keyOf(gauge, labels as Labels)
-    if (Number(value) <= 0) forget(all, key)
-    else settle(all.get(key), Number(value))
+  watchGauge(gauge, {
+    onReset: () => {
+      for (const key of all.keys()) forget(all, key)
+    },
+    onRemove: (labels) => forget(all, keyOf(gauge, labels)),
+    onSet: (labels, value) => {
+      const key = keyOf(gauge, labels)
+      if (value <= 0) forget(all, key)
+      else settle(all.get(key), value)
+    }
   })
   gauges.set(gauge, all)
   return all
@@ -138,23 +118,10 @@ const forget = (all: AllSeries, key: string): void => {
   all.delete(key)
 }
 
-// Of a value that was set, no more runs can be taken off than there are in it.
+// After a gauge is set, the number of runs that it is decremented for is at most its value.
 const settle = (series: Series | undefined, value: number): void => {
   if (series === undefined || !(value < series.running)) return
   const over = Math.ceil(series.running - value)
   series.running -= over
   series.settled += over
-}
-
-const after = (gauge: ClientGauge, name: "reset" | "remove" | "set", heard: (args: ReadonlyArray<unknown>) => void) => {
-  const original = gauge[name]
-  const wrapped = {
-    [name](this: unknown, ...args: ReadonlyArray<unknown>): unknown {
-      if (name === "set" && answers(gauge, args[0])) return undefined
-      const result = Reflect.apply(original, this, args)
-      heard(args)
-      return result
-    }
-  }
-  Object.defineProperty(gauge, name, { value: wrapped[name], configurable: true, writable: true })
 }

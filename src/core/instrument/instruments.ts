@@ -1,19 +1,15 @@
-/**
- * What is done around one run, on the Effect and on the Promise side alike: each side brings its clock, its exits and
- * its way to report a metric that failed.
- */
-import { heldOn } from "./inProgress.js"
+/** Records one run on the instruments. Each side has its own clock, exits and reports of failed metrics. */
+import { isThenable } from "../util/thenable.js"
+import { gaugeOfRuns } from "./inProgress.js"
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
-import type { Increment, Observe } from "./metric.js"
-import { incrementing, observing } from "./metric.js"
-import { isThenable } from "./thenable.js"
-import type { Operation } from "./warnings.js"
+import type { Operation } from "./metricFailures.js"
+import { type Increment, incrementing, type Observe, observing } from "./record.js"
 
-/** The instruments as they are at run time; `X` is how a run ended, `Only` what narrows the exceptions. */
+/** The instruments at run time. `X` is the exit of a run; `Only` is the type of the filter of exceptions. */
 export interface Instruments<X, Only> {
   readonly duration?: Observer | Entry<Observer, Recording<X>> | undefined
   readonly exceptions?: Counter | Entry<Counter, Recording<X> & { readonly only?: Only | undefined }> | undefined
-  readonly inprogress?: Gauge | Entry<Gauge, { readonly labels?: SomeLabels | undefined }> | undefined
+  readonly inProgress?: Gauge | Entry<Gauge, { readonly labels?: SomeLabels | undefined }> | undefined
 }
 
 type Entry<Metric, Options> = Options & { readonly metric: Metric }
@@ -23,7 +19,7 @@ interface Recording<X> {
   readonly exemplar?: "currentSpan" | undefined
 }
 
-/** The instruments, made ready as far as they can be known before a run. */
+/** The instruments, prepared as far as possible before a run. */
 export interface Plan<X> {
   readonly duration: { readonly metric: Observer; readonly exemplar: boolean; readonly observe: Observe<X> } | undefined
   readonly exceptions:
@@ -34,41 +30,36 @@ export interface Plan<X> {
         readonly increment: Increment<X>
       }
     | undefined
-  readonly inprogress: { readonly metric: Gauge; readonly child: () => Gauge } | undefined
-  /** Whether one of them wants an exemplar. */
+  readonly inProgress: { readonly metric: Gauge; readonly child: () => Gauge } | undefined
   readonly exemplars: boolean
-  /** Whether one of them looks at how a run ended. */
   readonly looksAtExit: boolean
 }
 
-/** Where failures of metrics go. Its methods must not throw. */
+/** Its methods must not throw. */
 export interface Reporter {
-  /** Called for each failure. */
   failed(operation: Operation, metric: object, error: unknown): void
-  /** Called where the metric returned a promise. What it returns is called if that rejects, perhaps after the run. */
+  /** Called if the metric returned a promise. The result is called if that rejects, perhaps after the run. */
   failsLater(operation: Operation, metric: object): (error: unknown) => void
 }
 
-/** Handles a rejection of what the metric returned, if that is a promise. */
-export const heed = (result: unknown, operation: Operation, metric: object, reporter: Reporter): void => {
+export const reportRejection = (result: unknown, operation: Operation, metric: object, reporter: Reporter): void => {
   if (result === undefined || !isThenable(result)) return
   Promise.resolve(result).catch(reporter.failsLater(operation, metric))
 }
 
-/** Makes a plan. `counting` says which ends of a run are exceptions; `others` are instruments that are no part of it. */
+/** The instruments that a program can have, each with the names of its options. */
+export type InstrumentOptions = Readonly<Record<string, ReadonlyArray<string>>>
+
+/** `counting` selects the exits that are exceptions. Throws a `RangeError` for an instrument or an option that is unknown. */
 export const planned = <X, Only>(
   instruments: Instruments<X, Only>,
   counting: (only: Only | undefined) => (exit: X) => boolean,
-  others: ReadonlyArray<string> = []
+  options: InstrumentOptions
 ): Plan<X> => {
-  const known = [...planning, ...others]
-  if (typeof instruments !== "object" || instruments === null) throw new TypeError(`expected ${known.join(", ")}`)
-  for (const key of Object.keys(instruments)) {
-    if (!known.includes(key)) throw new TypeError(`there is no instrument ${key}: they are ${known.join(", ")}`)
-  }
+  checkNames(instruments, options)
   const duration = entry(instruments.duration)
   const exceptions = entry(instruments.exceptions)
-  const inprogress = entry(instruments.inprogress)
+  const inProgress = entry(instruments.inProgress)
   return {
     duration: duration && {
       metric: duration.metric,
@@ -81,15 +72,27 @@ export const planned = <X, Only>(
       counts: counting(exceptions.only),
       increment: incrementing(exceptions.metric, exceptions.labels)
     },
-    inprogress: inprogress && { metric: inprogress.metric, child: heldOn(inprogress.metric, inprogress.labels) },
+    inProgress: inProgress && { metric: inProgress.metric, child: gaugeOfRuns(inProgress.metric, inProgress.labels) },
     exemplars: duration?.exemplar !== undefined || exceptions?.exemplar !== undefined,
     looksAtExit: typeof duration?.labels === "function" || exceptions !== undefined
   }
 }
 
-const planning: ReadonlyArray<string> = ["duration", "exceptions", "inprogress"]
+const checkNames = (instruments: object, options: InstrumentOptions): void => {
+  const all = Object.keys(options).join(", ")
+  if (typeof instruments !== "object" || instruments === null) throw new RangeError(`expected an object with ${all}`)
+  for (const [name, given] of Object.entries(instruments)) {
+    const known = Object.hasOwn(options, name) ? options[name] : undefined
+    if (known === undefined) throw new RangeError(`unknown instrument ${name}; the instruments are ${all}`)
+    if (typeof given !== "object" || given === null || !("metric" in given)) continue
+    const unknown = Object.keys(given).find((key) => key !== "metric" && !known.includes(key))
+    if (unknown !== undefined) {
+      throw new RangeError(`unknown option ${unknown} of ${name}; the options are ${known.join(", ")}`)
+    }
+  }
+}
 
-/** An instrument as the metric with its options. */
+/** An instrument in the form of a metric with its options. */
 export const entry = <Metric extends object, Options>(
   given: Metric | Entry<Metric, Options> | undefined
 ): Entry<Metric, Partial<Options>> | undefined =>
@@ -97,22 +100,22 @@ export const entry = <Metric extends object, Options>(
     ? (given as Entry<Metric, Options> | undefined)
     : ({ metric: given } as Entry<Metric, Partial<Options>>)
 
-/** Counts the start of a run. What it gives back is what must be taken back at its end. */
-export const begin = <X>({ inprogress }: Plan<X>, reporter: Reporter): Gauge | undefined => {
-  if (inprogress === undefined) return undefined
+/** Returns the gauge to decrement at the end. */
+export const begin = <X>({ inProgress }: Plan<X>, reporter: Reporter): Gauge | undefined => {
+  if (inProgress === undefined) return undefined
   try {
-    const gauge = inprogress.child()
-    heed(gauge.inc(), "inc", inprogress.metric, reporter)
+    const gauge = inProgress.child()
+    reportRejection(gauge.inc(), "inc", inProgress.metric, reporter)
     return gauge
   } catch (error) {
-    reporter.failed("inc", inprogress.metric, error)
+    reporter.failed("inc", inProgress.metric, error)
     return undefined
   }
 }
 
-/** Records the end of a run. A metric that fails does not keep the others from being recorded, and is not tried again. */
+/** A metric that fails does not prevent others from being recorded. It is not retried. */
 export const end = <X>(
-  { duration, exceptions, inprogress }: Plan<X>,
+  { duration, exceptions, inProgress }: Plan<X>,
   gauge: Gauge | undefined,
   seconds: number,
   exit: X,
@@ -122,7 +125,7 @@ export const end = <X>(
   if (duration !== undefined) {
     try {
       const result = duration.observe(seconds, exit, duration.exemplar ? exemplar : undefined)
-      heed(result, "observe", duration.metric, reporter)
+      reportRejection(result, "observe", duration.metric, reporter)
     } catch (error) {
       reporter.failed("observe", duration.metric, error)
     }
@@ -131,21 +134,21 @@ export const end = <X>(
     try {
       if (exceptions.counts(exit)) {
         const result = exceptions.increment(exit, exceptions.exemplar ? exemplar : undefined)
-        heed(result, "inc", exceptions.metric, reporter)
+        reportRejection(result, "inc", exceptions.metric, reporter)
       }
     } catch (error) {
       reporter.failed("inc", exceptions.metric, error)
     }
   }
-  leave(inprogress, gauge, reporter)
+  leave(inProgress, gauge, reporter)
 }
 
-/** Takes back what the start of a run has counted, and records nothing else. */
-export const leave = <X>(inprogress: Plan<X>["inprogress"], gauge: Gauge | undefined, reporter: Reporter): void => {
-  if (inprogress === undefined || gauge === undefined) return
+/** Undoes what the start of a run has counted, and records nothing else. */
+export const leave = <X>(inProgress: Plan<X>["inProgress"], gauge: Gauge | undefined, reporter: Reporter): void => {
+  if (inProgress === undefined || gauge === undefined) return
   try {
-    heed(gauge.dec(), "dec", inprogress.metric, reporter)
+    reportRejection(gauge.dec(), "dec", inProgress.metric, reporter)
   } catch (error) {
-    reporter.failed("dec", inprogress.metric, error)
+    reporter.failed("dec", inProgress.metric, error)
   }
 }

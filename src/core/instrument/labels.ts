@@ -1,13 +1,11 @@
 /**
- * What a metric must be able to do, and which labels it takes: the part of the combinators that the compiler checks,
- * the same on the Effect and on the Promise side.
- *
- * Nothing here asks for a class: prom-client 15, `@prometheus-io/client` 0.16, a labelled child of either, and an
- * object written by hand are all told apart by what they can do.
+ * The methods that a metric must have, and its labels. No type requires a class: prom-client 15,
+ * `@prometheus-io/client` 0.16, a labelled child of either, and a hand-written object are all distinguished by their
+ * methods.
  */
 
 /**
- * What a duration is recorded on: a histogram, a summary, or a labelled child of one. The value is in **seconds**.
+ * A metric that records durations: a histogram, a summary, or a labelled child of one. The value is in **seconds**.
  *
  * @since 0.1.0
  * @category models
@@ -18,26 +16,26 @@ export interface Observer {
 }
 
 /**
- * What an event is counted on: a counter, or a labelled child of one.
+ * A metric that counts events: a counter, or a labelled child of one.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Counter {
-  /** Counts one. */
+  /** Adds one. */
   inc(): void
 }
 
 /**
- * What a number of things in progress is kept on: a gauge, or a labelled child of one.
+ * A metric that counts things in progress: a gauge, or a labelled child of one.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Gauge {
-  /** One more. */
+  /** Adds one. */
   inc(): void
-  /** One less. */
+  /** Subtracts one. */
   dec(): void
 }
 
@@ -52,8 +50,8 @@ export interface Labels {
 }
 
 /**
- * The label names that a metric's own type knows: `never` for a metric without labels and for a child, `string` where
- * the compiler cannot know them, as with a prom-client 15 metric that was made without literal `labelNames`.
+ * The label names in the type of a metric: `never` for a metric without labels and for a child, `string` if the
+ * compiler cannot know them, as for a prom-client 15 metric that was made without literal `labelNames`.
  *
  * @since 0.1.0
  * @category models
@@ -70,7 +68,7 @@ type NamesOf<X> = X extends unknown
   : never
 
 /**
- * Labels of any shape, also of an interface, that are not a function.
+ * Labels as any object except a function. The type may be an interface.
  *
  * @since 0.1.0
  * @category models
@@ -78,7 +76,7 @@ type NamesOf<X> = X extends unknown
 export type SomeLabels = object & { readonly [Symbol.hasInstance]?: never }
 
 /**
- * Labels that stand still, or are worked out from how the run ended.
+ * Labels that are either constant or computed from the exit of the run.
  *
  * @since 0.1.0
  * @category models
@@ -86,8 +84,8 @@ export type SomeLabels = object & { readonly [Symbol.hasInstance]?: never }
 export type LabelsFrom<X> = SomeLabels | ((exit: X) => object)
 
 /**
- * Holds for a metric that can be recorded on without labels; for any other it names, in the compiler's message, the
- * labels that are missing.
+ * Accepts a metric that can be recorded without labels. For any other metric, the compiler's message names the missing
+ * labels.
  *
  * @since 0.1.0
  * @category models
@@ -99,7 +97,7 @@ export type WithoutLabels<M> = [LabelNames<M>] extends [never]
     : { readonly "this metric has labels: pass { labels } or a child": LabelNames<M> }
 
 /**
- * Holds for a metric that takes labels; a child and a metric without label names take none.
+ * Accepts a metric with labels. Rejects a child and a metric without label names.
  *
  * @since 0.1.0
  * @category models
@@ -107,7 +105,7 @@ export type WithoutLabels<M> = [LabelNames<M>] extends [never]
 export type WithLabels<M> = [LabelNames<M>] extends [never] ? { readonly "this metric has no labels": never } : unknown
 
 /**
- * Holds for a whole metric. A child has lost the way to its exemplars.
+ * Accepts a metric that is not a child. A child cannot record exemplars.
  *
  * @since 0.1.0
  * @category models
@@ -125,8 +123,8 @@ export type Whole<M> = M extends { labels(labels: never): unknown }
 export type LabelsOf<M> = { readonly [K in LabelNames<M>]: string | number }
 
 /**
- * Holds for labels `O` that are exactly those of the metric `M`. TypeScript makes no excess check on what a function
- * returns: a name that the metric lacks gets the type `never` instead.
+ * Accepts labels `O` that are exactly the labels of the metric `M`. TypeScript makes no excess check on the result of a
+ * function: instead, a name that the metric does not have gets the type `never`.
  *
  * @since 0.1.0
  * @category models
@@ -140,7 +138,7 @@ export type ExactLabels<M, O> = LabelsOf<M> & { readonly [K in Exclude<keyof O, 
  * @category models
  */
 export type Unlabelled = {
-  /** None: the metric has no labels, or is a child that has them already. */
+  /** No labels: the metric has none, or is a child that already has them. */
   readonly labels?: undefined
 }
 
@@ -151,12 +149,15 @@ export type Unlabelled = {
  * @category models
  */
 export type Labelled<L> = {
-  /** A value for each label of the metric; of what is over also a function that works them out from how it ended. */
+  /**
+   * A value for each label of the metric. Metrics that are recorded at the end also accept a function that computes
+   * them from the exit.
+   */
   readonly labels: L
 }
 
 /**
- * Options that ask for an exemplar only where the metric `M` is whole.
+ * Options that allow an exemplar only if the metric `M` is not a child.
  *
  * @since 0.1.0
  * @category models
@@ -164,13 +165,15 @@ export type Labelled<L> = {
 export type Exemplar<M> =
   | { readonly exemplar?: undefined }
   | ({
-      /** Puts `trace_id` and `span_id` of the current span on the sample, where that is sampled. Default: no exemplar. */
+      /**
+       * Adds `trace_id` and `span_id` of the current span to the sample, if the span is sampled. Default: no exemplar.
+       */
       readonly exemplar: "currentSpan"
     } & Whole<M>)
 
 /**
- * The compiler's check of the entries of `instrumented`. Each is a metric, or `{ metric, …options }` with no other
- * option than `Options` has for it, and there are no other entries than those of `Options`.
+ * The compiler's check of the entries of `instrumented`. Each entry is a metric, or `{ metric, …options }` with only
+ * the options that `Options` has for it. Only the entries of `Options` are allowed.
  *
  * @since 0.1.0
  * @category models

@@ -1,37 +1,34 @@
-/** A metric that fails is told once, not once per observation. */
-import { messageOf } from "./message.js"
+/** Warnings for metrics that fail: once per metric, not once per observation. */
+import { messageOf } from "../util/text.js"
 
-/** What can fail in a metric without failing what it measures; `collect` is what a scrape asks of it. */
+/** Their failure does not affect the measured code; `collect` is the operation of a scrape. */
 export const operations = ["observe", "inc", "dec", "collect"] as const
 
-/** One of `operations`. */
 export type Operation = (typeof operations)[number]
 
-const told = new WeakSet<object>()
-const toldOfChildren = new Set<string>()
+const warned = new WeakSet<object>()
+const warnedOfChildren = new Set<string>()
 const mostMessages = 1_000
 
 /**
- * The warning for an operation that failed, or `undefined` if this metric had one before.
- *
- * A labelled child has no name and is often made anew for each call: children are told apart by the message of their
- * error, up to a bound.
+ * `undefined` if there was already a warning for this metric. A labelled child has no name and is often created anew
+ * for each call, so children are distinguished by the messages of their errors, up to a limit.
  */
 export const warningFor = (metric: object, operation: Operation, error: unknown): string | undefined => {
   const name = nameOf(metric)
   const reason = messageOf(error)
   if (name !== undefined) {
-    if (told.has(metric)) return undefined
-    told.add(metric)
+    if (warned.has(metric)) return undefined
+    warned.add(metric)
   } else {
     const key = `${operation}: ${reason}`
-    if (toldOfChildren.has(key) || toldOfChildren.size >= mostMessages) return undefined
-    toldOfChildren.add(key)
+    if (warnedOfChildren.has(key) || warnedOfChildren.size >= mostMessages) return undefined
+    warnedOfChildren.add(key)
   }
   const subject = name === undefined ? "a labelled child of a metric" : `metric ${name}`
   return (
-    `${operation} on ${subject} failed: ${reason}. What it measures goes on unchanged; ` +
-    "each such failure is counted in effect_prometheus_errors_total, and this is logged once per metric"
+    `${operation} on ${subject} failed: ${reason}. The measured code is not affected. ` +
+    "Each failure is counted in effect_prometheus_errors_total; this is logged once per metric"
   )
 }
 

@@ -1,16 +1,14 @@
-/** Follows what a measured function has returned to its end, and gives its caller something in its place that is the same. */
+/** Follows the result of a measured function to its end, and gives an equivalent result to the caller. */
 import { types } from "node:util"
+import { isThenable } from "../util/thenable.js"
+import { begin, end, leave, type Plan, type Reporter } from "./instruments.js"
 import type { Gauge } from "./labels.js"
-import type { Plan, Reporter } from "./plan.js"
-import { begin, end, leave } from "./plan.js"
-import { isThenable } from "./thenable.js"
 
-/** How a call, a promise or a generator ended. */
 export type Settled = PromiseSettledResult<unknown>
 
-/** One run of what is measured. It is recorded once, at its first end. */
+/** One run of a measured function. It is recorded once, at its first end. */
 export class Run {
-  /** Whether a thenable, which may be lazy, was asked for its value. */
+  /** Whether `then` of a thenable, which may be lazy, was called. */
   isAwaited = false
   private isFollowed = false
   private isResting = false
@@ -33,15 +31,15 @@ export class Run {
     this.end(this.plan.looksAtExit ? { status: "rejected", reason } : unseen)
   }
 
-  /** It is no run, or not yet, unless it is followed. */
+  /** Takes the run back until `follow` is called, because its work may not have begun. */
   rest(): void {
     if (this.isFollowed || this.isOver) return
     this.isResting = true
-    leave(this.plan.inprogress, this.gauge, this.reporter)
+    leave(this.plan.inProgress, this.gauge, this.reporter)
     this.gauge = undefined
   }
 
-  /** Its end will come. It begins anew, if it rests. */
+  /** Marks the run as certain to end. If it was taken back, it begins again. */
   follow(): void {
     this.isFollowed = true
     if (!this.isResting || this.isOver) return
@@ -49,7 +47,7 @@ export class Run {
     this.begin()
   }
 
-  /** Whether another run of the same instruments can take its place. */
+  /** Whether another run of the same instruments can replace it. */
   isReplacedBy({ plan }: Run): boolean {
     return this.isResting && this.plan === plan
   }
@@ -62,7 +60,7 @@ export class Run {
   private end(exit: Settled): void {
     if (this.isOver) return
     this.isOver = true
-    // Not below 0 where a test has replaced the clock meanwhile.
+    // Not below 0 if a test has replaced the clock in between.
     const seconds = this.plan.duration === undefined ? 0 : Math.max(0, performance.now() - this.start) / 1e3
     end(this.plan, this.gauge, seconds, exit, undefined, this.reporter)
   }
@@ -71,11 +69,11 @@ export class Run {
 /**
  * What the caller of a measured function gets for `result`, which is followed to its end if it has one:
  *
- * - a promise of JavaScript's own, as an `async` function returns it: the promise that follows it
- * - such a promise with properties of its own, or of a class that has the same `then`: itself
- * - another thenable, which may be lazy: itself, measured when it is asked for its value
- * - a generator: one that goes through it
- * - anything else: itself
+ * - a native promise, such as the result of an `async` function: the promise that follows it
+ * - a native promise with its own properties, or of a class with the same `then`: the same promise
+ * - another thenable, which may be lazy: the same thenable, measured when its `then` is called
+ * - a generator: a generator that delegates to it
+ * - anything else: the same value
  */
 export const follow = (result: unknown, run: Run): unknown => {
   if (typeof result !== "object" && typeof result !== "function") {
@@ -88,10 +86,7 @@ export const follow = (result: unknown, run: Run): unknown => {
   return result
 }
 
-/**
- * The promise that follows `thenable`, or the same promise where `follow` gives that. Any other `then` is called once,
- * now.
- */
+/** Like `follow` for promises. Any other `then` is called once, immediately. */
 export const followPromise = (thenable: PromiseLike<unknown>, run: Run): PromiseLike<unknown> => {
   if (isNative(thenable)) return followNative(thenable, run, false)
   return derived(thenable instanceof Promise ? thenable : Promise.resolve(thenable), run, false)
@@ -100,8 +95,8 @@ export const followPromise = (thenable: PromiseLike<unknown>, run: Run): Promise
 type SyncGenerator = Generator<unknown, unknown, unknown>
 type AnyGenerator = SyncGenerator | AsyncGenerator<unknown, unknown, unknown>
 
-/** Goes through a generator, which is a run from its first `next` to its end. */
-export function* going(generator: SyncGenerator, plan: Plan<Settled>, reporter: Reporter): SyncGenerator {
+/** The run lasts from the first `next` to the end. */
+export function* measuredGenerator(generator: SyncGenerator, plan: Plan<Settled>, reporter: Reporter): SyncGenerator {
   const run = new Run(plan, reporter)
   try {
     const value = yield* generator
@@ -111,13 +106,12 @@ export function* going(generator: SyncGenerator, plan: Plan<Settled>, reporter: 
     run.rejected(reason)
     throw reason
   } finally {
-    // It was left early, unless it is over already.
+    // The caller left it early, unless it has already ended.
     run.fulfilled(undefined)
   }
 }
 
-/** Goes through an async generator, which is a run from its first `next` to its end. */
-export async function* goingAsync(
+export async function* measuredAsyncGenerator(
   generator: AsyncGenerator<unknown, unknown, unknown>,
   plan: Plan<Settled>,
   reporter: Reporter
@@ -131,12 +125,12 @@ export async function* goingAsync(
     run.rejected(reason)
     throw reason
   } finally {
-    // It was left early, unless it is over already.
+    // The caller left it early, unless it has already ended.
     run.fulfilled(undefined)
   }
 }
 
-// How a run ended, for those that do not look.
+// The exit for instruments that do not use it.
 const unseen: Settled = { status: "fulfilled", value: undefined }
 
 class Same {
@@ -146,10 +140,8 @@ class Same {
   }
 }
 
-/**
- * What callers of measured functions get in the place of a promise or a generator. It is kept on the object itself, where
- * it is not seen: a private field costs a fraction of an entry of a WeakMap.
- */
+// What callers get instead of a promise or a generator. It is stored in a private field of the original object, which
+// is invisible there and costs a fraction of an entry of a WeakMap.
 class Substitute extends Same {
   readonly #substitute: unknown
 
@@ -163,7 +155,7 @@ class Substitute extends Same {
   }
 }
 
-// What `yield*` asks a generator for.
+// The properties of a generator that `yield*` reads.
 const asked: ReadonlyArray<PropertyKey> = ["next", "return", "throw", Symbol.iterator, Symbol.asyncIterator]
 
 const followGenerator = (generator: AnyGenerator, run: Run): unknown => {
@@ -172,7 +164,9 @@ const followGenerator = (generator: AnyGenerator, run: Run): unknown => {
   if (known !== undefined) return known
   const { plan, reporter } = run
   const outer =
-    Symbol.asyncIterator in generator ? goingAsync(generator, plan, reporter) : going(generator, plan, reporter)
+    Symbol.asyncIterator in generator
+      ? measuredAsyncGenerator(generator, plan, reporter)
+      : measuredGenerator(generator, plan, reporter)
   Object.setPrototypeOf(outer, Object.getPrototypeOf(generator))
   for (const key of Reflect.ownKeys(generator)) {
     const own = Object.getOwnPropertyDescriptor(generator, key)
@@ -184,7 +178,7 @@ const followGenerator = (generator: AnyGenerator, run: Run): unknown => {
 
 type Observer = (value: unknown) => unknown
 
-// The class of promises that `await` takes as they are, whatever a program puts in the place of the global one.
+// The class of promises that `await` uses without a wrapper, even if a program has replaced the global class.
 const nativePrototype: Promise<unknown> = Object.getPrototypeOf((async () => {})())
 const NativePromise = nativePrototype.constructor
 
@@ -207,7 +201,7 @@ const ignore = (): void => {}
 const followThenable = (thenable: PromiseLike<unknown>, run: Run, isLesser: boolean): unknown =>
   isNative(thenable) ? followNative(thenable, run, isLesser) : postponed(thenable, run)
 
-/** Whether it is a promise whose state `await` looks at, so that nothing happens when its `then` is called. */
+/** Whether it is a promise whose state `await` reads directly, so that calling its `then` has no side effects. */
 const isNative = (thenable: PromiseLike<unknown>): thenable is Promise<unknown> =>
   types.isPromise(thenable) &&
   (Substitute.of(thenable) !== undefined ||
@@ -228,7 +222,7 @@ const followNative = (promise: Promise<unknown>, run: Run, isLesser: boolean): P
   run.follow()
   const known = Substitute.of(promise)
   if (known !== undefined) {
-    // Whether its rejection is handled shows there.
+    // The substitute shows whether its rejection is handled.
     observed(promise, fulfilling(run, isLesser), rejecting(run, isLesser)).catch(ignore)
     return known as Promise<unknown>
   }
@@ -239,29 +233,28 @@ const followNative = (promise: Promise<unknown>, run: Run, isLesser: boolean): P
   return substitute
 }
 
-/** Whether a promise that is made anew is as good. Node.js puts symbols of its own on promises, with other values. */
+/** Node.js puts its own symbols on promises, with values that are not functions. */
 const isBare = (promise: Promise<unknown>): boolean =>
   isNativePrototype(Object.getPrototypeOf(promise)) &&
   Object.getOwnPropertyNames(promise).length === 0 &&
   Object.getOwnPropertySymbols(promise).every((symbol) => typeof Reflect.get(promise, symbol) !== "function")
 
-/** The promise that follows it: an unhandled rejection shows there. */
+/** An unhandled rejection is reported there. */
 const derived = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> => {
   try {
     return promise.then(fulfilling(run, isLesser), rejecting(run, isLesser))
   } catch (error) {
-    // The `then` of a class derived from Promise can throw as well.
+    // The `then` of a class derived from Promise can also throw.
     return Promise.reject(error).catch(rejecting(run, isLesser))
   }
 }
 
-/** The promise that follows it, with its properties. */
 const copied = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> => {
   const { then: _, ...own } = Object.getOwnPropertyDescriptors(promise)
   return Object.defineProperties(derived(promise, run, isLesser), own)
 }
 
-/** Calls JavaScript's own `then`, and makes no instance of a derived class. */
+/** Calls the native `then`, without making an instance of a derived class. */
 const observed = (promise: Promise<unknown>, fulfilled: Observer, rejected: Observer): Promise<unknown> => {
   const prototype = Object.getPrototypeOf(promise)
   const isSwapped = prototype !== nativePrototype && Reflect.setPrototypeOf(promise, nativePrototype)
@@ -272,8 +265,8 @@ const observed = (promise: Promise<unknown>, fulfilled: Observer, rejected: Obse
   }
 }
 
-// A promise that is given back itself is handled already, by what follows it. Its rejection shows at the promise of that
-// instead, until it is awaited or its `then` is called, also by what it has of its own.
+// A promise that is itself returned is already handled, by the promise that follows it. An unhandled rejection is
+// reported there, until the caller awaits the returned one or calls its `then`, also through its own methods.
 const mirrors = new WeakMap<object, Promise<unknown>>()
 
 const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> | undefined => {
@@ -284,7 +277,7 @@ const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promi
   return Object.setPrototypeOf(promise, mirrorLayer(Object.getPrototypeOf(promise)))
 }
 
-/** Makes what stands between an object and its prototype, once per prototype. */
+/** Makes the layer between an object and its prototype, once per prototype. */
 const layers = (make: (prototype: object) => object): ((prototype: object) => object) => {
   const made = new WeakMap<object, object>()
   return (prototype) => {
@@ -294,7 +287,7 @@ const layers = (make: (prototype: object) => object): ((prototype: object) => ob
   }
 }
 
-// Both `await` and JavaScript's own `then` ask a promise for its constructor.
+// Both `await` and the native `then` read the constructor of a promise.
 const mirrorLayer = layers((prototype) =>
   Object.create(prototype, {
     constructor: {
@@ -310,8 +303,7 @@ const mirrorLayer = layers((prototype) =>
   })
 )
 
-// The runs of a thenable that may be lazy: what its `then` does is their work, or what another of its methods does that
-// returns a promise.
+// Runs of thenables that may be lazy: the work is done by `then`, or by another method that returns a promise.
 const waiting = new WeakMap<object, Set<Run>>()
 const watchers = new WeakSet<object>()
 
@@ -327,12 +319,12 @@ const postponed = (thenable: PromiseLike<unknown>, run: Run): unknown => {
   }
   for (const other of runs) if (other.isReplacedBy(run)) runs.delete(other)
   runs.add(run)
-  // When all jobs of this turn are done, whatever awaits it at once has called its `then`.
+  // After all jobs of this turn: code that awaits it immediately has called its `then` by now.
   queueMicrotask(() => process.nextTick(() => run.rest()))
   return thenable
 }
 
-/** Has its methods watched, which is not possible for every object. */
+/** Watches the methods of a thenable. Returns false if that is not possible. */
 const isWatched = (thenable: PromiseLike<unknown>): boolean => {
   try {
     const prototype = Object.getPrototypeOf(thenable)
@@ -355,7 +347,7 @@ const watchingLayer = layers((prototype) => {
   for (let from: object | null = prototype; isOfClass(from); from = Object.getPrototypeOf(from))
     all = { ...Object.getOwnPropertyDescriptors(from), ...all }
   const layer = Object.create(prototype)
-  // It is the one that is there at the call: tests put stubs in its place.
+  // The current method at the time of the call: tests replace it by stubs.
   watchMethods(all, layer, (key) => Reflect.get(prototype, key))
   return layer
 })
@@ -371,7 +363,7 @@ const watchMethods = (all: Descriptors, on: object, now: (key: PropertyKey) => M
   }
 }
 
-// It is known by its identity, and nothing is executed by it.
+// A constructor is recognized by its identity, so it must not be replaced; and calling it does no work of a run.
 const isConstructor = (fn: Method): boolean => {
   const own = Object.getOwnPropertyDescriptor(fn, "prototype")
   return own !== undefined && (own.writable === false || Reflect.ownKeys(Object(own.value)).length > 1)
@@ -388,7 +380,7 @@ const watched = (method: Method, key: PropertyKey, now: () => Method): Method =>
     apply(_, self, args) {
       const method = now()
       const runs = [...runsOf(self)]
-      // What it gives is not rejected any more.
+      // The promise that `catch` returns does not reject any more, so the rejection is recorded in its handler.
       const handlers = key === "catch" && args.length === 1 ? [onRejection(runs, args[0])] : args
       const result = Reflect.apply(method, self, handlers)
       if (result === self || !isThenable(result)) return result

@@ -1,30 +1,25 @@
 /** Measures functions, methods and promises: the hot path of the Promise side, where no effect runs. */
 import { promisify, types } from "node:util"
-import type { Settled } from "./follow.js"
-import { follow, followPromise, going, goingAsync, Run } from "./follow.js"
-import type { Plan, Reporter } from "./plan.js"
+import type { Plan, Reporter } from "./instruments.js"
+import type { Settled } from "./promiseResults.js"
+import { follow, followPromise, measuredAsyncGenerator, measuredGenerator, Run } from "./promiseResults.js"
 
 type AnyFunction = (this: unknown, ...args: ReadonlyArray<unknown>) => unknown
 
-/** How the calls of one function are measured. */
 interface Measuring {
-  /** The function, called as it is. */
   readonly call: (self: unknown, args: ArrayLike<unknown>) => unknown
   readonly plan: Plan<Settled>
   readonly reporter: Reporter
 }
 
-/** The same promise, or the one that follows `thenable`, measured from now on. */
+/** Returns the same promise, or the one that follows `thenable`. */
 export const measuredPromise = (
   thenable: PromiseLike<unknown>,
   plan: Plan<Settled>,
   reporter: Reporter
 ): PromiseLike<unknown> => followPromise(thenable, new Run(plan, reporter))
 
-/**
- * What `timed(…)` and its like give back: a wrapper of functions, which is also a decorator of methods, both the
- * standard (TC39) one and that of `experimentalDecorators`.
- */
+/** Wraps functions and decorates methods, by the standard (TC39) or by `experimentalDecorators`. */
 export const wrapper =
   (plan: Plan<Settled>, reporter: Reporter) =>
   (target: unknown, second?: unknown, third?: unknown): unknown => {
@@ -45,14 +40,13 @@ export const wrapper =
     return measuredFunction(target as AnyFunction, plan, reporter)
   }
 
-/** The same function, measured. */
 const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Reporter): AnyFunction => {
   if (isClass(fn)) throw notAMethod(`class ${fn.name}`)
   let isCalled = false
   const call: Measuring["call"] = (self, args) => {
     if (!isCalled) {
       isCalled = true
-      // What decorators have put on the measured function since, for those that look at this one.
+      // Metadata that later decorators put on the measured function, for code that reads them from the original.
       copyMetadata(measured, fn)
     }
     return Reflect.apply(fn, self, args)
@@ -62,8 +56,8 @@ const measuredFunction = (fn: AnyFunction, plan: Plan<Settled>, reporter: Report
   return measured
 }
 
-// Only a function that is async can be taken for one. Of a function that has more than every other one, there must be no
-// second, which would not change with it.
+// Async functions and generator functions get one of the same kind: a Proxy is not recognized as one. Others get a
+// Proxy, also those with own properties that are not frozen: changes of the original would not appear on a copy.
 const ofSameKind = (fn: AnyFunction, measuring: Measuring): AnyFunction | undefined => {
   const make = kindOf(fn)
   if (make === undefined || (hasMore(fn) && !Object.isFrozen(fn))) return undefined
@@ -71,7 +65,7 @@ const ofSameKind = (fn: AnyFunction, measuring: Measuring): AnyFunction | undefi
   return copyProperties(fn, measured, measured, measuring)
 }
 
-/** Gives `copy` what `fn` has, as it is now. What `util.promisify` gives is measured. */
+/** The function that `util.promisify` returns is measured. */
 const copyProperties = (
   fn: AnyFunction,
   copy: AnyFunction,
@@ -97,7 +91,7 @@ const everyones: ReadonlyArray<PropertyKey> = ["length", "name", "prototype"]
 
 const hasMore = (fn: AnyFunction): boolean => Reflect.ownKeys(fn).some((key) => !everyones.includes(key))
 
-// They are methods, because those have no prototype and are no constructors either.
+// These functions are methods, because methods have no prototype and are not constructors either.
 const asyncFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
   ({
     async measured(this: unknown, ...args: ReadonlyArray<unknown>): Promise<unknown> {
@@ -113,12 +107,12 @@ const asyncFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
     }
   }).measured
 
-// A generator function is called, and can throw, before there is a generator: where its parameters are evaluated.
+// A generator function can throw at its call, before the generator exists: when its parameters are evaluated.
 const generatorFunction = ({ call, plan, reporter }: Measuring): AnyFunction =>
   ({
     // biome-ignore lint/complexity/noArguments: there is no other name for them there
     *measured(this: unknown, ...{ [given]: generator = call(this, arguments) }: Given): Generator {
-      return yield* going(generator as Generator, plan, reporter)
+      return yield* measuredGenerator(generator as Generator, plan, reporter)
     }
   }).measured
 
@@ -126,7 +120,7 @@ const asyncGeneratorFunction = ({ call, plan, reporter }: Measuring): AnyFunctio
   ({
     // biome-ignore lint/complexity/noArguments: there is no other name for them there
     async *measured(this: unknown, ...{ [given]: generator = call(this, arguments) }: Given): AsyncGenerator {
-      return yield* goingAsync(generator as AsyncGenerator, plan, reporter)
+      return yield* measuredAsyncGenerator(generator as AsyncGenerator, plan, reporter)
     }
   }).measured
 
@@ -165,7 +159,7 @@ const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
       }
       return follow(result, run) as object
     },
-    // What `util.promisify` gives for it is measured as well. It marks what it has given as promisified, by itself.
+    // `util.promisify` marks its result, which is measured as well, with the result itself as the value.
     get(target, key, receiver) {
       const value: unknown = Reflect.get(target, key, receiver)
       const isCustom = key === promisify.custom && typeof value === "function" && !isPinned(target)
@@ -183,7 +177,7 @@ const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
   return measured
 }
 
-// A Proxy is a constructor only if what is behind it is one.
+// A Proxy is a constructor only if its target is one.
 const blank = (fn: AnyFunction): AnyFunction => {
   try {
     Reflect.construct(Object, [], fn)
@@ -194,7 +188,7 @@ const blank = (fn: AnyFunction): AnyFunction => {
   }
 }
 
-/** Whether a Proxy can give no other value for what `util.promisify` gives. */
+/** Whether a Proxy cannot return another value for the property that `util.promisify` reads. */
 const isPinned = (fn: AnyFunction): boolean => {
   const own = Object.getOwnPropertyDescriptor(fn, promisify.custom)
   return own?.configurable === false && own.writable === false
@@ -203,7 +197,7 @@ const isPinned = (fn: AnyFunction): boolean => {
 const isClass = (fn: AnyFunction): boolean =>
   Object.hasOwn(fn, "prototype") && /^class\b/.test(Function.prototype.toString.call(fn))
 
-/** What `reflect-metadata` adds to `Reflect`. It finds metadata by the identity of a function. */
+/** The functions that `reflect-metadata` adds to `Reflect`. It finds metadata by the identity of a function. */
 interface Metadata {
   defineMetadata(key: unknown, value: unknown, target: object): void
   getOwnMetadata(key: unknown, target: object): unknown
@@ -216,7 +210,7 @@ const copyMetadata = (from: object, to: object): void => {
   for (const key of getOwnMetadataKeys(from)) defineMetadata(key, getOwnMetadata(key, from), to)
 }
 
-// Not whatever else is called with a value, its key and where it is from, such as a `mapValues`.
+// Excludes other calls with a value, its key and its container, such as those of `mapValues`.
 const isDescriptor = (value: unknown): value is PropertyDescriptor =>
   typeof value === "object" && value !== null && typeof Reflect.get(value, "configurable") === "boolean"
 
