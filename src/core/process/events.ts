@@ -1,22 +1,19 @@
-/** What cannot be read at a scrape, because it happens between two of them: garbage collections, and a late event loop. */
-import type { IntervalHistogram } from "node:perf_hooks"
-import { constants, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks"
-import type { Timer } from "./timer.js"
-import { clearTimeout, nextTurn, now, setTimeout } from "./timer.js"
+/** Events between two scrapes, which cannot be read at a scrape: garbage collections, and delays of the event loop. */
+import { constants, type IntervalHistogram, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks"
+import { clearTimeout, nextTurn, now, setTimeout, type Timer } from "../util/realTimers.js"
 
-/** The kinds of garbage collections. */
 export const gcKinds = ["major", "minor", "incremental", "weakcb"] as const
 
 const kinds = new Map<unknown, string>([
   [constants.NODE_PERFORMANCE_GC_MAJOR, "major"],
   [constants.NODE_PERFORMANCE_GC_MINOR, "minor"],
-  // V8 has two ways to collect what is young.
+  // V8 has two ways to collect the young generation.
   [2, "minor"],
   [constants.NODE_PERFORMANCE_GC_INCREMENTAL, "incremental"],
   [constants.NODE_PERFORMANCE_GC_WEAKCB, "weakcb"]
 ])
 
-/** Tells of each garbage collection of this thread, with its seconds. What comes back ends it. */
+/** In seconds. Returns a function that stops it. */
 export const onGarbageCollection = (observe: (kind: string, seconds: number) => void): (() => void) => {
   const observer = new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) {
@@ -28,7 +25,7 @@ export const onGarbageCollection = (observe: (kind: string, seconds: number) => 
   return () => observer.disconnect()
 }
 
-/** How late the event loop was, in seconds. */
+/** In seconds. */
 export interface Lag {
   readonly min: number
   readonly max: number
@@ -39,14 +36,12 @@ export interface Lag {
   readonly p99: number
 }
 
-/** For how long a monitor measures before a younger one takes its place, in milliseconds. */
+/** How long a monitor measures before a younger one replaces it, in milliseconds. */
 export const generation = 60_000
 
 /**
- * Watches how late the event loop is, by a timer every `resolution` milliseconds.
- *
- * Nobody resets it, so it tells every scraper the same. There are two monitors at a time, and the older one is asked: it
- * has seen the last one to two minutes.
+ * Measures by a timer every `resolution` milliseconds. A scrape does not reset it, so all scrapers read the same
+ * values: those of the older of two monitors, which covers the last one to two minutes.
  */
 export class LagMonitor {
   private older: IntervalHistogram
@@ -55,7 +50,7 @@ export class LagMonitor {
 
   constructor(private readonly resolution: number) {
     this.older = this.begun()
-    // The first pair is of one age until the first turn.
+    // Both monitors are the same until the first turn.
     this.younger = this.older
     this.turn = this.nextGeneration()
   }
@@ -81,7 +76,7 @@ export class LagMonitor {
   read(): Lag | undefined {
     const { older } = this
     if (older.max === 0) return undefined
-    // It measures from one of its timers to the next, of which the wait itself is no delay.
+    // The monitor measures from one timer to the next, so the wait itself is subtracted.
     const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - this.resolution / 1e3)
     return {
       min: late(older.min),
@@ -101,7 +96,7 @@ export class LagMonitor {
   }
 }
 
-/** How late something is that is due at once, in seconds. */
+/** The delay of work that is due immediately, in seconds. */
 export const lagNow = (): Promise<number> => {
   const start = now()
   return nextTurn().then(() => (now() - start) / 1e3)

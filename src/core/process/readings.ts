@@ -1,13 +1,13 @@
-/** What the process and its runtime tell of themselves: each reading is taken once for all metrics of a scrape. */
+/** Reads the values of the process and its runtime. Each reading is taken once for all metrics of a scrape. */
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { performance } from "node:perf_hooks"
 import { getHeapSpaceStatistics, getHeapStatistics } from "node:v8"
-import { now } from "./timer.js"
+import { now } from "../util/realTimers.js"
 
-/** Labels beside those that every metric has. */
+/** Labels in addition to those of the options. */
 export type OwnLabels = Readonly<Record<string, string | number>>
 
-/** The series of a metric: one without labels of its own, or any number; `undefined` is none that is known here. */
+/** The series of a metric: one without its own labels, or any number; `undefined` if the value is unknown. */
 export type Read = number | undefined | ReadonlyArray<readonly [OwnLabels, number]>
 
 /** Values that were read at about the same time. */
@@ -16,7 +16,7 @@ export class Reading {
   private readonly askers = new Set<object>()
   private readonly taken = now()
 
-  /** Whether it can serve that metric: who asks again wants to know what is now, and so does who comes late. */
+  /** A metric that asks again belongs to a new scrape, and so does one that asks more than 100 milliseconds later. */
   serves(asker: object): boolean {
     return !this.askers.has(asker) && now() - this.taken < 100
   }
@@ -25,7 +25,7 @@ export class Reading {
     this.askers.add(asker)
   }
 
-  /** What `read` gives, asked once; `undefined` where this system has no answer. */
+  /** `read` is called once; `undefined` if this system does not provide it. */
   get<A>(read: () => A): A | undefined {
     if (!this.values.has(read)) this.values.set(read, attempted(read))
     return this.values.get(read) as A | undefined
@@ -36,18 +36,18 @@ const attempted = <A>(read: () => A): A | undefined => {
   try {
     return read()
   } catch {
-    // Another system, or one that forbids it. The scrape goes on without.
+    // This system does not provide it, or denies access. The scrape continues without it.
     return undefined
   }
 }
 
-/** In seconds, of the whole process since its start, as the system has it. */
+/** Of the whole process since its start, in seconds. */
 export const cpu = (): { readonly user: number; readonly system: number } => {
   const { system, user } = process.cpuUsage()
   return { user: user / 1e6, system: system / 1e6 }
 }
 
-/** In bytes, as `/proc/self/status` has it. */
+/** The fields of `/proc/self/status`, in bytes. */
 export const status = (): { readonly [field: string]: number } => {
   const text = readFileSync("/proc/self/status", "utf8")
   return Object.fromEntries(
@@ -55,21 +55,18 @@ export const status = (): { readonly [field: string]: number } => {
   )
 }
 
-/** In bytes. */
 export const memory = (): NodeJS.MemoryUsage => process.memoryUsage()
 
-/** The resident memory in bytes. */
 export const resident = (): number => process.memoryUsage.rss()
 
-/** How many file descriptors are open. */
 export const openDescriptors = (): number => {
-  // Linux tells their number since 6.2. To list ten thousand takes ten milliseconds, in which nothing else happens; the
-  // list has the descriptor that it is read with.
+  // Since Linux 6.2, the size of the directory is their number. Listing ten thousand takes ten milliseconds and blocks
+  // the event loop; the list contains the descriptor that it is read with.
   const { size } = statSync("/proc/self/fd")
   return size > 0 ? size : readdirSync("/proc/self/fd").length - 1
 }
 
-/** How many file descriptors may be open, which can be changed while the process runs. */
+/** It can change while the process runs. */
 export const mostDescriptors = (): number | undefined => {
   const [, soft] = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? []
   if (soft === undefined) return undefined
@@ -78,13 +75,13 @@ export const mostDescriptors = (): number | undefined => {
 
 let startedAt: number | undefined
 
-/** In seconds since 1970, the same for the whole life of the process whatever becomes of the clock. */
+/** In seconds since 1970. It stays the same for the whole life of the process, even if the clock changes. */
 export const started = (): number => {
   startedAt ??= Math.round(Date.now() - process.uptime() * 1e3) / 1e3
   return startedAt
 }
 
-/** The time that the event loop has been busy since it began, in seconds. */
+/** In seconds. */
 export const loopActive = (): number => performance.eventLoopUtilization().active / 1e3
 
 interface Inside {
@@ -92,11 +89,10 @@ interface Inside {
   _getActiveRequests(): ReadonlyArray<object | null>
 }
 
-/** The names of the classes of what libuv has open, and of what it is asked to do. They have no public name. */
+/** The class names of libuv's active handles and requests. Node.js has no public function for them. */
 export const handles = (): ReadonlyArray<string> => classesOf((process as unknown as Inside)._getActiveHandles())
 export const requests = (): ReadonlyArray<string> => classesOf((process as unknown as Inside)._getActiveRequests())
 
-/** The kinds of what keeps the event loop alive. */
 export const resources = (): ReadonlyArray<string> => process.getActiveResourcesInfo()
 
 const classesOf = (objects: ReadonlyArray<object | null>): ReadonlyArray<string> =>
@@ -105,7 +101,6 @@ const classesOf = (objects: ReadonlyArray<object | null>): ReadonlyArray<string>
     return typeof name === "string" && name !== "" ? name : "unknown"
   })
 
-/** How often each comes. */
 export const byType = (names: ReadonlyArray<string> | undefined): Read => {
   if (names === undefined) return undefined
   const numbers = new Map<string, number>()
@@ -113,14 +108,12 @@ export const byType = (names: ReadonlyArray<string> | undefined): Read => {
   return [...numbers].map(([type, number]) => [{ type }, number])
 }
 
-/** How large V8's heap may become, in bytes, which can be changed while the process runs. */
+/** In bytes. It can change while the process runs. */
 export const heapLimit = (): number => getHeapStatistics().heap_size_limit
 
-/** The spaces of V8's heap. */
 export const heapSpaces = () =>
   getHeapSpaceStatistics().map((space) => ({ ...space, name: space.space_name.replace(/_space$/, "") }))
 
-/** What is running. */
 export const version = (): Read => {
   const [, major = "", minor = "", patch = ""] = /^v(\d+)\.(\d+)\.(\d+)/.exec(process.version) ?? []
   return [[{ version: process.version, major, minor, patch }, 1]]
