@@ -1,17 +1,18 @@
-/** What can be said of the metrics of HTTP requests: what the compiler checks of it, and what is checked at run time. */
-import type { HttpDurationUnit, HttpLabel, HttpMetricName, HttpNaming, HttpShape } from "./httpMetrics.js"
-import { defaultNames, httpFamilies } from "./httpMetrics.js"
-import type { Counter, Gauge, LabelNames, Labels, Observer } from "./labels.js"
-import { isFreeLabelName } from "./labelText.js"
-import { isMetricName } from "./nameConflicts.js"
-import { choiceOption, knownOptions, ownOptions, shown } from "./options.js"
-import { atOnce } from "./thenable.js"
+/** The options of the metrics of HTTP requests: the checks of the compiler, and the checks at run time. */
+import { isFreeLabelName } from "../exposition/labelText.js"
+import { isMetricName } from "../exposition/nameConflicts.js"
+import type { Counter, Gauge, LabelNames, Labels, Observer } from "../instrument/labels.js"
+import { bounds, checkNames, choice, kind, optional, type Read, withDefault } from "../util/options.js"
+import { shown } from "../util/text.js"
+import { atOnce } from "../util/thenable.js"
+import type { HttpDurationUnit, HttpLabel, HttpMetricName, HttpNaming, HttpShape, httpLabels } from "./metrics.js"
+import { defaultNames, httpFamilies, httpLabelKeys, httpMetricNames } from "./metrics.js"
 
 /**
- * Metrics of the caller's own in the place of those that are made on the registry; `false` leaves one out.
+ * The caller's own metrics instead of those that are created on the registry; `false` leaves a metric out.
  *
- * Each has the labels `method`, `route`, `status` (or what `names` calls them) and the further ones, `inProgress` has
- * `method` alone.
+ * Each has the labels `method`, `route`, `status` (or their names in `names`) and the additional labels. `inProgress`
+ * has only `method`.
  *
  * @since 0.1.0
  * @category models
@@ -19,24 +20,23 @@ import { atOnce } from "./thenable.js"
 export interface OwnHttpMetrics {
   /** Counts the requests that have ended. */
   readonly requests?: Counter | false | undefined
-  /** Observes how long they took, in seconds, or in what `durationUnit` says. */
+  /** Observes the duration of requests, in seconds, or in the unit `durationUnit`. */
   readonly duration?: Observer | false | undefined
-  /** Observes the sizes of their bodies, in bytes. */
+  /** Observes the sizes of request bodies, in bytes. */
   readonly requestSize?: Observer | false | undefined
-  /** Observes the sizes of the bodies of their answers, in bytes. */
+  /** Observes the sizes of response bodies, in bytes. */
   readonly responseSize?: Observer | false | undefined
-  /** How many are being answered. */
+  /** The number of requests in progress. */
   readonly inProgress?: Gauge | false | undefined
 }
 
 /**
- * Other names for the metrics and for their labels, for dashboards that are there already. Those that are not given keep
- * their own.
+ * Other names for the metrics and their labels, for existing dashboards. Names that are not given keep their defaults.
  *
  * @since 0.1.0
  * @category models
  */
-export interface HttpNames {
+export interface HttpNames extends HttpLabelNames {
   /** Default: `http_server_requests_total`. */
   readonly requests?: string | undefined
   /** Default: `http_server_request_duration_seconds`, or `…_milliseconds` where that is its unit. */
@@ -47,16 +47,12 @@ export interface HttpNames {
   readonly responseSize?: string | undefined
   /** Default: `http_server_requests_in_progress`. */
   readonly inProgress?: string | undefined
-  /** The label of the method. Default: `method`. */
-  readonly method?: string | undefined
-  /** The label of the route's pattern. Default: `route`. */
-  readonly route?: string | undefined
-  /** The label of the status code. Default: `status`. */
-  readonly status?: string | undefined
 }
 
+type HttpLabelNames = { readonly [K in keyof typeof httpLabels]?: string | undefined }
+
 /**
- * What a metric or a label is called with those names. `Default` is what it is called without.
+ * The name of a metric or a label with those names. `Default` is its default name.
  *
  * @since 0.1.0
  * @category models
@@ -68,8 +64,8 @@ export type HttpNameIn<L, K extends string, Default extends string = K> = K exte
   : Default
 
 /**
- * The compiler's check of names: each is one that Prometheus takes, and no two are the same. `Further` are those of the
- * further labels.
+ * The compiler's check of names: each is valid in Prometheus, and no two are the same. `Further` has the names of the
+ * additional labels.
  *
  * @since 0.1.0
  * @category models
@@ -94,9 +90,9 @@ type CheckName<X, What extends string, Taken extends string> = X extends undefin
   : string extends X
     ? unknown
     : X extends Taken
-      ? { readonly "this name is taken by another one": X }
+      ? { readonly "this name is already used or reserved": X }
       : X extends ForbiddenIn<What>
-        ? { readonly "letters, digits and _, not beginning with a digit or with __": What }
+        ? { readonly "use only letters, digits and _, and no digit or __ at the start": What }
         : unknown
 
 type ForbiddenIn<What> =
@@ -106,8 +102,7 @@ type ForbiddenIn<What> =
   | (What extends "label" ? `__${string}` | `${string}:${string}` : never)
 
 /**
- * The compiler's check of metrics of the caller's own: each has exactly the labels that are recorded, by the names that
- * these have in `L`.
+ * The compiler's check of the caller's own metrics: each has exactly the recorded labels, with their names in `L`.
  *
  * @since 0.1.0
  * @category models
@@ -136,100 +131,95 @@ const abilities: Readonly<Record<HttpMetricName, ReadonlyArray<"inc" | "dec" | "
   inProgress: ["inc", "dec"]
 }
 
-/** Those, each with a method `labels` and what it must be able to do beside that. */
-export const ownHttpMetrics = (given: unknown): OwnHttpMetrics => {
-  if (given === undefined) return {}
-  knownOptions("metrics", given, {
-    requests: true,
-    duration: true,
-    requestSize: true,
-    responseSize: true,
-    inProgress: true
-  })
-  const own = ownOptions(given) as Readonly<Record<string, unknown>>
+// Each must have the method `labels` and its recording methods.
+const ownMetrics = kind<OwnHttpMetrics, OwnHttpMetrics>((given, option) => {
+  checkNames(abilities, given, option)
+  const own: Record<string, unknown> = {}
   for (const [name, methods] of Object.entries(abilities)) {
-    const metric = own[name] as Readonly<Record<string, unknown>> | false | null | undefined
+    const metric = given[name] as Readonly<Record<string, unknown>> | false | null | undefined
+    own[name] = metric
     if (metric === undefined || metric === false) continue
     const lacks = ["labels", ...methods].find((method) => typeof metric?.[method] !== "function")
-    if (lacks !== undefined) throw new RangeError(`metrics.${name} must be a metric or false, but it has no ${lacks}()`)
+    if (lacks !== undefined)
+      throw new RangeError(`${option}.${name} must be a metric or false, but it has no ${lacks}()`)
   }
-  return own as OwnHttpMetrics
+  return own
+}, "metrics")
+
+/** An option whose user checks it. */
+export const checkedLater = <A>(unit: string) => optional(kind<A, A>((given) => given as A, unit))
+
+/** The options that the middleware of `@effect/platform` and the listener of Node.js have in common. */
+export const httpOptions = {
+  metrics: withDefault(ownMetrics, {}),
+  names: checkedLater<HttpNames>("texts by name"),
+  /**
+   * The unit of the duration: `"seconds"`, as Prometheus recommends, or `"milliseconds"`, for existing dashboards. The
+   * unit is part of the metric's default name. Default: `"seconds"`.
+   */
+  durationUnit: withDefault(choice<HttpDurationUnit>("seconds", "milliseconds"), "seconds"),
+  labelNames: checkedLater<ReadonlyArray<string>>("texts"),
+  /**
+   * The upper bounds of the buckets of the duration, in its unit. Default: 0.005 to 10 seconds, as OpenTelemetry's semantic
+   * conventions advise.
+   */
+  buckets: checkedLater<ReadonlyArray<number>>("`durationUnit`")
 }
 
-/** What says how the metrics are made. */
-interface ShapeOptions {
-  readonly names?: HttpNames | undefined
-  readonly durationUnit?: HttpDurationUnit | undefined
-  readonly labelNames?: ReadonlyArray<string> | undefined
-  readonly buckets?: ReadonlyArray<number> | undefined
-}
-
-/** How the metrics are made; `own` are those that are there already. */
-export const httpShape = (options: ShapeOptions, own: OwnHttpMetrics, exemplars = false): HttpShape => {
-  const unit = choiceOption("durationUnit", options.durationUnit, ["seconds", "milliseconds"], "seconds")
-  const names = namesOption(options.names, own, unit)
-  const labelNames = furtherLabelNames(options.labelNames, names)
-  const buckets = bucketsOption(options.buckets, unit)
+/** Throws a `RangeError` that names the option. */
+export const httpShape = (options: Read<typeof httpOptions>, exemplars = false): HttpShape => {
+  const { durationUnit: unit, metrics } = options
+  const names = namesOption(options.names, metrics, unit)
+  const labelNames = extraLabelNames(options.labelNames, names)
+  // An empty setting is read as 0, which is rejected.
+  const buckets = optional(bounds(unit)).check(options.buckets, "buckets")
   return { names, unit, labelNames, families: httpFamilies({ names, unit, labelNames, buckets, exemplars }) }
 }
 
-const metricKeys = ["requests", "duration", "requestSize", "responseSize", "inProgress"] as const
-const labelKeys = ["method", "route", "status"] as const
-
-// Labels that histograms and summaries have themselves.
+// Labels that Prometheus reserves for histograms and summaries.
 const reserved = ["le", "quantile"]
 
 const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit): HttpNaming => {
   const fallback = defaultNames(unit)
   if (given === undefined) return fallback
-  knownOptions("names", given, knownNames)
-  const chosen = ownOptions(given) as HttpNames
+  checkNames(fallback, given, "names")
+  const chosen = given as HttpNames
   const names: Record<HttpMetricName | HttpLabel, string> = { ...fallback }
-  for (const key of labelKeys) {
+  for (const key of httpLabelKeys) {
     const name = chosen[key] ?? fallback[key]
-    if (!isFreeLabelName(name)) throw new RangeError(`names.${key} must be the name of a label, not ${shown(name)}`)
-    if (reserved.includes(name)) throw new RangeError(`names.${key} must not be ${name}: it has a meaning already`)
+    if (!isFreeLabelName(name)) throw new RangeError(`names.${key} must be a valid label name, not ${shown(name)}`)
+    if (reserved.includes(name))
+      throw new RangeError(`names.${key} must not be ${name}: Prometheus reserves this label name`)
     names[key] = name
   }
-  for (const key of metricKeys) {
+  for (const key of httpMetricNames) {
     const name = chosen[key] ?? fallback[key]
-    if (!isMetricName(name)) throw new RangeError(`names.${key} must be the name of a metric, not ${shown(name)}`)
+    if (!isMetricName(name)) throw new RangeError(`names.${key} must be a valid metric name, not ${shown(name)}`)
     if (chosen[key] !== undefined && own[key] !== undefined) {
-      throw new RangeError(`names.${key} has no effect beside metrics.${key}, which has a name: leave one of them out`)
+      throw new RangeError(`names.${key} has no effect together with metrics.${key}: remove one of them`)
     }
     names[key] = name
   }
   const other = unit === "seconds" ? "milliseconds" : "seconds"
   if (names.duration.endsWith(`_${other}`)) {
-    throw new RangeError(`names.duration is ${names.duration}, but durationUnit is ${shown(unit)}`)
+    throw new RangeError(`names.duration is ${names.duration}, but durationUnit is ${shown(unit)}: change one of them`)
   }
   distinctLabels(names)
   distinctSamples(names, own)
   return names
 }
 
-const knownNames = {
-  requests: true,
-  duration: true,
-  requestSize: true,
-  responseSize: true,
-  inProgress: true,
-  method: true,
-  route: true,
-  status: true
-} as const satisfies Record<keyof HttpNames, true>
-
 const distinctLabels = (names: HttpNaming): void => {
-  for (const [at, key] of labelKeys.entries()) {
-    const same = labelKeys.slice(0, at).find((other) => names[other] === names[key])
-    if (same !== undefined) throw new RangeError(`names.${same} and names.${key} must differ, both are ${names[key]}`)
+  for (const [at, key] of httpLabelKeys.entries()) {
+    const same = httpLabelKeys.slice(0, at).find((other) => names[other] === names[key])
+    if (same !== undefined) throw new RangeError(`names.${same} and names.${key} must differ: both are ${names[key]}`)
   }
 }
 
-// A histogram has samples by three names of its own. Prometheus cannot distinguish two metrics that share one.
+// A histogram has three sample names of its own, and Prometheus cannot distinguish metrics that share one.
 const distinctSamples = (names: HttpNaming, own: OwnHttpMetrics): void => {
   const taken = new Map<string, HttpMetricName>()
-  for (const key of metricKeys) {
+  for (const key of httpMetricNames) {
     if (own[key] !== undefined) continue
     const isHistogram = key !== "requests" && key !== "inProgress"
     for (const suffix of isHistogram ? ["", "_bucket", "_sum", "_count"] : [""]) {
@@ -237,7 +227,7 @@ const distinctSamples = (names: HttpNaming, own: OwnHttpMetrics): void => {
       const other = taken.get(sample)
       if (other !== undefined) {
         throw new RangeError(
-          `names.${other} and names.${key} must differ: both would have samples by the name ${sample}`
+          `names.${other} and names.${key} must differ: both would have samples with the name ${sample}`
         )
       }
       taken.set(sample, key)
@@ -245,48 +235,39 @@ const distinctSamples = (names: HttpNaming, own: OwnHttpMetrics): void => {
   }
 }
 
-/** The names of labels beside the method, the route and the status. */
-const furtherLabelNames = (given: unknown, names: HttpNaming): ReadonlyArray<string> => {
+const extraLabelNames = (given: unknown, names: HttpNaming): ReadonlyArray<string> => {
   if (given === undefined) return []
-  if (!Array.isArray(given)) throw new RangeError("labelNames must be a list of texts")
-  const taken = [names.method, names.route, names.status, ...reserved]
+  if (!Array.isArray(given)) throw new RangeError("labelNames must be an array of strings")
+  const taken = [...httpLabelKeys.map((key) => names[key]), ...reserved]
   for (const [index, name] of given.entries()) {
-    if (!isFreeLabelName(name)) throw new RangeError(`labelNames must be names of labels, not ${shown(name)}`)
-    if (taken.includes(name)) throw new RangeError(`labelNames must not have ${name}: it has a meaning already`)
-    if (given.indexOf(name) !== index) throw new RangeError(`labelNames must not have ${name} twice`)
+    if (!isFreeLabelName(name))
+      throw new RangeError(`labelNames must contain only valid label names, not ${shown(name)}`)
+    if (taken.includes(name))
+      throw new RangeError(`labelNames must not contain ${name}: this label name is already used or reserved`)
+    if (given.indexOf(name) !== index) throw new RangeError(`labelNames contains ${name} twice`)
   }
   return [...given]
 }
 
-/** The bounds of a histogram of times, which rise. An empty setting is read as 0. */
-const bucketsOption = (given: unknown, unit: HttpDurationUnit): ReadonlyArray<number> | undefined => {
-  if (given === undefined) return undefined
-  const rises =
-    Array.isArray(given) &&
-    given.length > 0 &&
-    given.every((bound, index) => Number.isFinite(bound) && bound > (index === 0 ? 0 : given[index - 1]))
-  if (!rises) throw new RangeError(`buckets must be numbers of ${unit} above 0 that rise, not ${shown(given)}`)
-  return [...given]
-}
-
-/** A function that gives labels, which there are if and only if they have names. */
+/** A function that returns labels. It must be given if and only if `labelNames` is given. */
 export const labelsOption = <Args extends ReadonlyArray<unknown>>(
   given: ((...args: Args) => Labels) | undefined,
   labelNames: ReadonlyArray<string>
 ): ((...args: Args) => Labels) | undefined => {
   if (given !== undefined && typeof given !== "function") throw new RangeError("labels must be a function")
-  if ((given !== undefined) !== labelNames.length > 0) throw new RangeError("labelNames and labels need each other")
+  if ((given !== undefined) !== labelNames.length > 0)
+    throw new RangeError("labelNames and labels must be set together")
   return given && ((...args) => atOnce(given(...args), "labels"))
 }
 
-/** Whose answers last as long as their clients want. */
+/** Selects long-lived responses, which last as long as their clients want. */
 export interface LongLived<Args extends ReadonlyArray<unknown>> {
   readonly isLongLived:
     | ((route: string | undefined, contentType: () => string | undefined, ...args: Args) => boolean)
     | undefined
 }
 
-/** The patterns of routes and the content types in a list; or a function decides. */
+/** A list of route patterns and content types, or a function that decides. */
 export const longLivedOption = <Args extends ReadonlyArray<unknown>>(
   given: ReadonlyArray<string> | ((...args: Args) => boolean) | undefined
 ): LongLived<Args> => {
@@ -296,7 +277,7 @@ export const longLivedOption = <Args extends ReadonlyArray<unknown>>(
   }
   if (!Array.isArray(given) || !given.every((entry) => typeof entry === "string" && longLivedEntry.test(entry))) {
     throw new RangeError(
-      "longLived must be a function, or a list of patterns that begin with / and of content types such as text/event-stream"
+      "longLived must be a function, or an array of patterns that start with / and content types such as text/event-stream"
     )
   }
   const routes = new Set<string>(given.filter((entry) => entry.startsWith("/")))
@@ -311,19 +292,18 @@ export const longLivedOption = <Args extends ReadonlyArray<unknown>>(
 
 const longLivedEntry = /^(\/.*|[\w.+-]+\/[\w.+-]+)$/
 
-/** Which requests are left out: by their path when they come, and by their route when it is known. */
+/** Selects the requests that are left out: by their path on arrival, and by their route when it is known. */
 export interface Excluding<Request> {
   readonly excludes: (request: Request, path: string) => boolean
   readonly excludesRoute: (route: string) => boolean
 }
 
-/** The path of a URL, without its query. */
 export const pathOf = (url: string): string => {
   const query = url.indexOf("?")
   return query === -1 ? url : url.slice(0, query)
 }
 
-/** A path or a pattern stands for itself, one that ends in `/*` for all under it; or a function decides. */
+/** An entry that ends in `/*` matches all paths under it; any other entry matches only itself. */
 export const excludeOption = <Request>(
   given: ReadonlyArray<string> | ((request: Request) => boolean) | undefined
 ): Excluding<Request> => {
@@ -332,7 +312,7 @@ export const excludeOption = <Request>(
   }
   const list = given ?? []
   if (!Array.isArray(list) || !list.every((entry) => typeof entry === "string" && entry.startsWith("/"))) {
-    throw new RangeError("exclude must be a function, or a list of paths and patterns that begin with /")
+    throw new RangeError("exclude must be a function, or an array of paths and patterns that start with /")
   }
   const exact = new Set<string>(list)
   const above = list.filter((entry) => entry.endsWith("/*")).map((entry) => entry.slice(0, -1))

@@ -1,19 +1,18 @@
-/** The requests for the metrics themselves: whoever answers one says so, and whoever counts requests leaves it out. */
+/** Marks the requests for the metrics themselves, so that HTTP metrics leave them out. */
 
-// Kept on the request itself: a map that holds its keys weakly costs the collector more than all of the counting.
+// A property of the request: a WeakMap would cost the garbage collector more than all other work of counting.
 const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
-  /** Whether it is left out, or who is to leave it out. */
+  /** True if it is left out; otherwise the recorders that would leave it out. */
   [key]?: true | Array<Leaving>
 }
 
-/** Whoever counts a request, and can have it uncounted. */
 export interface Leaving {
   leaveOut(): void
 }
 
-/** Says that this request, as whoever serves it knows it, asks for metrics. */
+/** `request` must be the object that its server knows. */
 export const leaveOut = (request: object): void => {
   const marked: Marked = request
   const waiting = marked[key]
@@ -22,7 +21,7 @@ export const leaveOut = (request: object): void => {
   for (const each of waiting ?? []) each.leaveOut()
 }
 
-/** Has it left out as soon as that is said of this request, which is at once where it has been already. */
+/** Calls `leaveOut` of the recorder when the request is marked, or at once if it already is. */
 export const onLeftOut = (request: object, leaving: Leaving): void => {
   const marked: Marked = request
   const waiting = marked[key]

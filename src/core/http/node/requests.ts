@@ -1,25 +1,25 @@
-/** The requests that a server of Node.js gets: when each has ended, how, and how large it was. */
+/** Watches the requests of a Node.js server: when and how each has ended, and how large it was. */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
-import { keptContext, newContext } from "./httpContext.js"
-import type { HttpRecorder, HttpRun } from "./httpMetrics.js"
-import { unmatched } from "./httpMetrics.js"
-import type { Connection } from "./httpNode.js"
+import type { Labels } from "../../instrument/labels.js"
+import { atOnce } from "../../util/thenable.js"
+import { unmatched } from "../metrics.js"
+import { type Excluding, type LongLived, pathOf } from "../options.js"
+import { decided, type HttpRecorder, type HttpRun } from "../recorder.js"
+import { onLeftOut } from "../scrapeMarker.js"
+import { keptContext, newContext } from "./asyncContext.js"
+import type { Closing, Connection, Emitting } from "./messages.js"
 import {
   bytesOfRequest,
   contentTypeOf,
   emitsItsEnd,
   headerOf,
   isConnected,
+  openOn,
   sizeOf,
   streamOf,
   whyCut
-} from "./httpNode.js"
-import type { Excluding, LongLived } from "./httpOptions.js"
-import { pathOf } from "./httpOptions.js"
-import type { Labels } from "./labels.js"
-import { onLeftOut } from "./leftOut.js"
-import { atOnce } from "./thenable.js"
+} from "./messages.js"
 
 /**
  * How a request has ended.
@@ -33,27 +33,29 @@ export interface HttpOutcome {
   /** The value of the label. */
   readonly status: number
   /**
-   * Who cut the answer before all of it was sent: the client, which went away or did not send the rest of its request, or
-   * the server, for example because a handler failed when the status had been sent already.
+   * Who cut the response before it was completely sent: the client, which disconnected or did not send the rest of its
+   * request, or the server, for example because a handler failed after the status had been sent.
    */
   readonly cut: "client" | "server" | undefined
 }
 
-/** What the caller decides about each request. An error of these is reported, and changes nothing. */
-export interface Asked extends Excluding<IncomingMessage>, LongLived<readonly [IncomingMessage, ServerResponse]> {
+/** An error in one of the caller's decisions is reported, and changes nothing. */
+export interface RequestOptions
+  extends Excluding<IncomingMessage>,
+    LongLived<readonly [IncomingMessage, ServerResponse]> {
   readonly labels: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
 }
 
 /**
- * Records a request, from now until its response is closed: to be called when the request arrives, before anything else
- * has a hand in the response. For the same request it does nothing when it is called again.
+ * Records a request, from now until its response is closed. Call it when the request arrives, before any other code
+ * uses the response. A second call for the same request does nothing.
  *
- * `route` is asked at the end, when the router has been through, and gives the *pattern* of the route (`/users/:id`), or
- * `undefined` where the request matched none. A path in the place of the pattern would be a series for each path that
- * anybody makes up. It is called in the asynchronous context (`AsyncLocalStorage`) in which the head of the answer was
- * sent; where none was, in the one in which Express has found the route (by `expressRoute`), or else in that of this call.
+ * `route` is called at the end, after routing. It returns the *pattern* of the route (`/users/:id`), or `undefined` if
+ * the request matched none. A path instead of the pattern would create a series for each path that a client invents. It
+ * is called in the asynchronous context (`AsyncLocalStorage`) in which the head of the response was sent; if no head
+ * was sent, in the context in which Express found the route (by `expressRoute`), or else in the context of this call.
  *
- * It never throws, whatever request and response it is given.
+ * It never throws, whatever the request and response are.
  *
  * @since 0.1.0
  * @category models
@@ -64,16 +66,17 @@ export type HttpMeasure = (
   route?: (() => string | undefined) | undefined
 ) => void
 
-/** Records the requests that it is called with, each once for all that record on the same `target`. */
-export const watching = (recorder: HttpRecorder, asked: Asked, target: object): HttpMeasure => {
+/** All recorders with the same `target` together record each request once. */
+export const watching = (recorder: HttpRecorder, options: RequestOptions, target: object): HttpMeasure => {
   const marks = marksOf(target)
-  // Whatever goes wrong here is an error of the measuring. The request goes on as if it were not measured.
+  // Any error here is an error of the measurement. The request continues as if it were not measured.
   return (request, response, route) => {
     let watched: Watched | undefined
     try {
-      if (isExcluded(request, recorder, asked) || marks.has(request)) return
+      const isExcluded = decided(recorder, () => options.excludes(request, pathOf(urlOf(request))), false)
+      if (isExcluded || marks.has(request)) return
       marks.add(request)
-      watched = new Watched(request, response, route, recorder, asked)
+      watched = new Watched(request, response, route, recorder, options)
       watched.begin()
     } catch (error) {
       recorder.failed(error)
@@ -88,7 +91,7 @@ interface Marked {
 
 /** The requests that are recorded on one target. */
 class Marks {
-  // On the request itself: a set that holds it weakly would cost the collector more.
+  // A property of the request: a WeakSet would cost the garbage collector more.
   private readonly seen = Symbol("effect-prometheus/httpMetrics")
   private readonly others = new WeakSet<object>()
 
@@ -112,43 +115,33 @@ const marksOf = (target: object): Marks => {
   return known
 }
 
-/** Whether a request of Node.js is recorded on that target already. */
 export const isRecorded = (request: object, target: () => object): boolean =>
   hasMarks && (marks.get(target())?.has(request) ?? false)
 
-const isExcluded = (request: IncomingMessage, recorder: HttpRecorder, { excludes }: Asked): boolean => {
-  try {
-    return excludes(request, pathOf(urlOf(request)))
-  } catch (error) {
-    recorder.failed(error)
-    return false
-  }
-}
-
-// Express takes from the `url` what the place of a router stands for.
+// Express removes the mount path of a router from `url`.
 const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: unknown }): string =>
   typeof originalUrl === "string" ? originalUrl : (url ?? "")
 
 const upgraded = 101
 
-// The code with which a client closes a stream whose answer it no longer wants.
+// The code with which a client closes an HTTP/2 stream whose response it no longer wants.
 const cancelled = 8
 
-// One request until its response is closed, as one object: functions of its own would be made anew for every request.
+// One object per request: separate functions would be created anew for every request.
 class Watched {
   private readonly start = performance.now()
   private readonly stream: ServerHttp2Stream | undefined
-  // A response lets go of its connection when it is finished.
+  // A response releases its connection when it is finished.
   private readonly connection: Connection
   private run: HttpRun | undefined
   private context = newContext()
   private requestBytes: ((isWhole: boolean) => number | undefined) | undefined
-  private open: Set<Watched> | undefined
-  // Of the answer: what it was begun with, and how much of it was written, where that is known.
+  private open: Set<Closing> | undefined
+  // The status and the `writeHead` arguments of the response, and the number of bytes written, where known.
   private status: number | undefined
   private head: ReadonlyArray<unknown> | undefined
   private bytes: number | undefined
-  // How much its connection had sent by then, unless something of the answer was written.
+  // How much the connection had sent when the head was written; undefined after more of the response was written.
   private sentBefore: number | undefined
   private isEnding = false
   private isEnded = false
@@ -163,17 +156,16 @@ class Watched {
     private readonly response: ServerResponse,
     private readonly route: (() => string | undefined) | undefined,
     private readonly recorder: HttpRecorder,
-    private readonly asked: Asked
+    private readonly options: RequestOptions
   ) {
     this.stream = streamOf(response)
     this.connection = request.socket
   }
 
-  /** Waits for the end. */
   begin(): void {
     const { request, response } = this
     this.run = this.recorder.begin(request.method ?? "")
-    // It may be measured late.
+    // The measurement may begin after the end.
     if (this.isClosed()) this.closed()
     else {
       this.awaitEnd()
@@ -182,7 +174,7 @@ class Watched {
     onLeftOut(request, this)
   }
 
-  /** It could not be begun: nothing is known of its end, unless that is awaited already. */
+  /** The request is left out, unless its end is already watched. */
   notBegun(): void {
     if (!this.isAwaited) this.leaveOut()
   }
@@ -191,36 +183,38 @@ class Watched {
     if (this.over()) this.run?.leaveOut()
   }
 
-  /** The response is closed, or cannot be any more. */
+  /** The response is closed, or can no longer be closed. */
   closed(): void {
     if (!this.over()) return
     try {
-      // The latest that is known: where the head was sent, where the route was found, where the request arrived.
+      // The latest known context: where the head was sent, where the route was found, or where the request arrived.
       const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
-      // Not below 0 where a test has replaced the clock meanwhile.
+      // Not below 0 if a test has replaced the clock in between.
       context.runInAsyncScope(this.record, this, Math.max(0, performance.now() - this.start) / 1e3)
     } catch (error) {
       this.recorder.failed(error)
     } finally {
-      // Does nothing where its end was recorded.
+      // Does nothing if the end was recorded.
       this.run?.leaveOut()
     }
   }
 
   private record(seconds: number): void {
-    const { asked } = this
-    const route = this.pattern()
-    if (route !== undefined && asked.excludesRoute(route)) return
+    const { head, options, recorder, request, response, stream } = this
+    const route = decided(recorder, () => textOf(atOnce(this.route?.(), "route")), undefined)
+    if (route !== undefined && options.excludesRoute(route)) return
     const isWhole = this.isWhole()
-    const isLongLived = this.isLongLived(route)
+    const typeOf = (): string | undefined => contentTypeOf(response, stream, head)
+    const isLongLived = decided(recorder, () => options.isLongLived?.(route, typeOf, request, response), false) ?? false
     const why = isWhole ? undefined : this.whyCut()
     const status = this.statusOf(why, isLongLived)
     const cut = why === undefined ? undefined : why === 500 ? "server" : "client"
+    const outcome: HttpOutcome = { route: route ?? unmatched, status, cut }
     this.run?.end({
       route,
       status,
-      labels: this.labels({ route: route ?? unmatched, status, cut }),
-      // How long two ends talk to each other after an upgrade is not the time of a request.
+      labels: decided(recorder, () => options.labels?.(request, response, outcome), undefined),
+      // The time that two ends exchange data after an upgrade is not the time of a request.
       seconds: status === upgraded || isLongLived ? undefined : seconds,
       requestBytes: status === upgraded ? undefined : this.requestBytes?.(isWhole),
       responseBytes: isWhole ? (this.hasNoBody(status) ? 0 : this.bytes) : undefined
@@ -234,36 +228,6 @@ class Watched {
     return true
   }
 
-  private pattern(): string | undefined {
-    try {
-      const route: unknown = atOnce(this.route?.(), "route")
-      return route === undefined || route === null || route === "" ? undefined : String(route)
-    } catch (error) {
-      this.recorder.failed(error)
-      return undefined
-    }
-  }
-
-  private labels(outcome: HttpOutcome): Labels | undefined {
-    try {
-      return this.asked.labels?.(this.request, this.response, outcome)
-    } catch (error) {
-      this.recorder.failed(error)
-      return undefined
-    }
-  }
-
-  private isLongLived(route: string | undefined): boolean {
-    const { asked, head, request, response, stream } = this
-    try {
-      return asked.isLongLived?.(route, () => contentTypeOf(response, stream, head), request, response) ?? false
-    } catch (error) {
-      this.recorder.failed(error)
-      return false
-    }
-  }
-
-  /** Whether it is over already where it is asked late. */
   private isClosed(): boolean {
     const { connection, response, stream } = this
     if (stream !== undefined) return stream.destroyed
@@ -271,17 +235,17 @@ class Watched {
     return isEnded(response) === true && !emitsItsEnd(response, connection)
   }
 
-  /** Whether all of the answer was sent. What does not say so of itself has sent what it had. */
+  /** A response that does not report this has sent everything. */
   private isWhole(): boolean {
     const { connection, response, stream } = this
     if (stream !== undefined) return response.writableEnded && !stream.aborted && stream.rstCode === 0
-    // A write that failed finishes a response as well.
+    // A failed write also finishes a response.
     if (connection?.errored || this.isAborted || this.isDestroyed) return false
     if (this.isFinished || this.isAsLongAsSaid()) return true
     return response.writableFinished ?? (this.isEnded || (isEnded(response) ?? true))
   }
 
-  // A client that has got all that the head announced can close before the server calls `end()`.
+  // A client that has received the announced length can close before the server calls `end()`.
   private isAsLongAsSaid(): boolean {
     const { bytes, head, response } = this
     if (!bytes || response.writableLength !== 0) return false
@@ -301,25 +265,25 @@ class Watched {
     if (why === undefined) return sent ?? numberOf(response.statusCode)
     const { upgrade } = request as { readonly upgrade?: unknown }
     if (upgrade === true || sent === upgraded) return upgraded
-    // One whose turn never came on its connection has sent nothing, whatever was written, nor has a head alone.
+    // Nothing was sent if only the head was written, or if earlier responses on the connection had not ended.
     const begun = response.socket === null || this.isUnsent() ? undefined : sent
     if (why === 499) return isLongLived ? (begun ?? 200) : why
     return begun ?? why
   }
 
-  // Node.js keeps the head until something is written, or the headers are flushed.
+  // Node.js holds the head back until a part of the body is written, or the headers are flushed.
   private isUnsent(): boolean {
     return this.sentBefore !== undefined && this.sentBefore === this.connection?.bytesWritten
   }
 
-  /** Whatever was made of the status afterwards. */
+  /** The sent status, even if the response's property was changed afterwards. */
   private sentStatus(): number | undefined {
     const { response, status, stream } = this
     if (stream !== undefined) return stream.sentHeaders && numberOf(stream.sentHeaders[":status"])
     return status ?? (response.headersSent === true ? numberOf(response.statusCode) : undefined)
   }
 
-  // What is written to those goes nowhere.
+  // Node.js discards the body of these responses.
   private hasNoBody(status: number): boolean {
     return this.request.method === "HEAD" || status === 204 || status === 304
   }
@@ -327,7 +291,7 @@ class Watched {
   private awaitEnd(): void {
     const { connection, request, response, stream } = this
     if (typeof response.on === "function") {
-      // Each of them may be missing where no server of Node.js has made the response.
+      // A response that is not made by a Node.js server may miss any of these.
       response.on("finish", () => this.finished())
       response.on("close", () => this.closed())
       this.isAwaited = true
@@ -336,7 +300,7 @@ class Watched {
       this.open = openOn(connection as Emitting)
       this.open.add(this)
     }
-    // Where no connection can close, a client that goes away closes its request before that was read.
+    // If no connection can close, a client that disconnects closes its request before that was read.
     if (stream === undefined && !isConnected(connection) && typeof request.on === "function") {
       request.on("close", () => {
         if (request.readableEnded === false) this.aborted()
@@ -346,7 +310,7 @@ class Watched {
     if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
   }
 
-  // Only some responses emit something then.
+  // Only some responses emit an event when they are destroyed.
   private destroyed(): void {
     try {
       if (this.isOver || emitsItsEnd(this.response, this.connection)) return
@@ -367,7 +331,6 @@ class Watched {
     this.closed()
   }
 
-  // What is written to the response.
   private watchAnswer(): void {
     const { connection, response } = this
     const { destroy, end, write, writeHead }: Partial<ServerResponse> = response
@@ -388,7 +351,7 @@ class Watched {
       watched.written()
       return result
     }
-    // In HTTP/2 the end of a response writes its last part by `write`.
+    // In HTTP/2, `end` of a response writes the last part by `write`.
     const ending = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
       watched.add(args[0], args[1])
       const wasEnding = watched.isEnding
@@ -412,11 +375,11 @@ class Watched {
     if (typeof destroy === "function" && !emitsItsEnd(response, connection)) {
       response.destroy = destroying as typeof destroy
     }
-    // Parts that were written before are not known.
+    // The size of parts that were written before is unknown.
     if (!isBegun) this.bytes = 0
   }
 
-  // The following are called within calls of the application, and so never throw.
+  // The following methods are called within calls of the application, so they never throw.
 
   private begun(head: ReadonlyArray<unknown> | undefined): void {
     try {
@@ -430,7 +393,7 @@ class Watched {
   }
 
   private written(): void {
-    // Only Node.js itself begins an answer by `writeHead` in any case.
+    // Only a Node.js response always calls `writeHead`.
     if (this.status === undefined) this.begun(undefined)
     this.sentBefore = undefined
   }
@@ -458,25 +421,8 @@ class Watched {
 
 const isEnded = ({ finished, writableEnded }: Partial<ServerResponse>): boolean | undefined => writableEnded ?? finished
 
-// Node.js makes a number of what it is given.
+const textOf = (route: unknown): string | undefined =>
+  route === undefined || route === null || route === "" ? undefined : String(route)
+
+// Node.js converts the status to a number.
 const numberOf = (status: unknown): number => Number(status) || 200
-
-// What is to end where the connection closes with responses that never had it: those of requests that came one right
-// after the other, and those that were made for a connection that speaks another protocol now. Node.js closes only the
-// response whose turn it is.
-const open = new WeakMap<Emitting, Set<Watched>>()
-
-interface Emitting {
-  on(event: "close", listener: () => void): unknown
-}
-
-const openOn = (connection: Emitting): Set<Watched> => {
-  const known = open.get(connection)
-  if (known !== undefined) return known
-  const all = new Set<Watched>()
-  connection.on("close", () => {
-    for (const watched of all) watched.closed()
-  })
-  open.set(connection, all)
-  return all
-}

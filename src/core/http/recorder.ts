@@ -1,0 +1,135 @@
+/** Records HTTP requests. Each side has its own clock, routes, statuses, registry, and reports of failed metrics. */
+import type { Reporter } from "../instrument/instruments.js"
+import type { Labels } from "../instrument/labels.js"
+import { type HttpEndValues, type HttpShape, type HttpSource, perSecond, unmatched } from "./metrics.js"
+import { AllSeries, InProgress, type MethodInProgress } from "./series.js"
+
+// The methods in OpenTelemetry's semantic conventions: those of RFC 9110, PATCH (RFC 5789) and QUERY.
+const methods: ReadonlySet<string> = new Set("GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT TRACE QUERY".split(" "))
+
+/** The method as a label value. A client can invent methods, and each would create a series. */
+const methodLabel = (method: string): string => (methods.has(method) ? method : "other")
+
+export interface HttpEnd extends HttpEndValues {
+  /** The pattern of its route. Default: it matched none. */
+  readonly route?: string | undefined
+  /** The status code that was sent, or 499 if the client disconnected before the complete response was sent. */
+  readonly status: number
+  /** Since the arrival of the request. Default: not observed. */
+  readonly seconds?: number | undefined
+  readonly requestBytes?: number | undefined
+  readonly responseBytes?: number | undefined
+  /** The values of the additional labels. A label without a value gets the empty text. */
+  readonly labels?: Labels | undefined
+  /** The exemplar of the request count and the duration. */
+  readonly exemplar?: Labels | undefined
+}
+
+/** Calls after its end do nothing. */
+export interface HttpRun {
+  end(how: HttpEnd): void
+  /** Ends the request without recording it. */
+  leaveOut(): void
+}
+
+/** Records requests, and never throws. */
+export interface HttpRecorder {
+  begin(method: string): HttpRun
+  /** Reports an error in the caller's decisions about a request, as a failure of the metric of requests. */
+  failed(error: unknown): void
+}
+
+/** What the caller's code decides about a request. If it throws, the error is reported and the result is `otherwise`. */
+export const decided = <A>(recorder: HttpRecorder, decide: () => A, otherwise: A): A => {
+  try {
+    return decide()
+  } catch (error) {
+    recorder.failed(error)
+    return otherwise
+  }
+}
+
+export const httpRecorder = (source: HttpSource, shape: HttpShape, reporter: Reporter): HttpRecorder =>
+  new Recorder(source, shape, reporter)
+
+class Recorder implements HttpRecorder {
+  private readonly all: AllSeries
+  readonly inProgress: InProgress
+  private readonly labelNames: ReadonlyArray<string>
+  private readonly perSecond: number
+  // An object per recorder: errors in one caller's decisions are reported independently of other callers.
+  private readonly asked: object
+
+  constructor(
+    source: HttpSource,
+    shape: HttpShape,
+    private readonly reporter: Reporter
+  ) {
+    this.all = new AllSeries(source, shape, reporter)
+    this.inProgress = new InProgress(source, shape, reporter)
+    this.labelNames = shape.labelNames
+    this.perSecond = perSecond[shape.unit]
+    this.asked = { ...shape.families.requests }
+  }
+
+  begin(method: string): HttpRun {
+    return new Run(this, methodLabel(method))
+  }
+
+  failed(error: unknown): void {
+    this.reporter.failed("inc", this.asked, error)
+  }
+
+  record(method: string, how: HttpEnd): void {
+    const { all } = this
+    const { exemplar, labels, requestBytes, responseBytes, route, seconds } = how
+    const further = this.labelNames.length === 0 ? none : this.textsOf(labels)
+    const series = all.of(method, route === undefined || route === "" ? unmatched : route, how, further)
+    all.write("requests", series, 1, exemplar)
+    if (seconds !== undefined) all.write("duration", series, seconds * this.perSecond, exemplar)
+    if (requestBytes !== undefined) all.write("requestSize", series, requestBytes, undefined)
+    if (responseBytes !== undefined) all.write("responseSize", series, responseBytes, undefined)
+  }
+
+  // In the order of the label names.
+  private textsOf(labels: Labels | undefined): ReadonlyArray<string> {
+    const { labelNames } = this
+    try {
+      const unknown = labels && Object.keys(labels).find((name) => !labelNames.includes(name))
+      if (unknown !== undefined) this.failed(new RangeError(`the label ${unknown} is not in labelNames`))
+      return labelNames.map((name) => String(labels?.[name] ?? ""))
+    } catch (error) {
+      this.failed(error)
+      return labelNames.map(() => "")
+    }
+  }
+}
+
+const none: ReadonlyArray<string> = []
+
+class Run implements HttpRun {
+  private readonly held: MethodInProgress | undefined
+  private isOver = false
+
+  constructor(
+    private readonly recorder: Recorder,
+    private readonly method: string
+  ) {
+    this.held = recorder.inProgress.start(method)
+  }
+
+  end(how: HttpEnd): void {
+    if (this.over()) this.recorder.record(this.method, how)
+  }
+
+  leaveOut(): void {
+    this.over()
+  }
+
+  private over(): boolean {
+    if (this.isOver) return false
+    this.isOver = true
+    if (this.held !== undefined) this.recorder.inProgress.end(this.held)
+    return true
+  }
+}
