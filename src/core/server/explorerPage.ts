@@ -1,14 +1,13 @@
-/** The explorer as one document, and the headers that keep it to itself. */
+/** The explorer as one HTML document, and the headers that isolate it. */
 import { createHash } from "node:crypto"
-import { page, script, style } from "./explorer/built.js"
-import type { Page } from "./frontPage.js"
+import { page, script, style } from "../../explorer/built.js"
 
-/** The page that explores the metrics on that path of its own server. It is the same for every request. */
-export const explorerPage = (path: string): Page => {
+/** The same for every request. */
+export const explorerPage = (path: string) => {
   const parts: Readonly<Record<string, string>> = {
     script: `<script>${script}</script>`,
     style: `<style>${style}</style>`,
-    // From where the page is, so that both can stand below a path of a proxy.
+    // Relative to the page, so that both can be below the path of a proxy.
     metrics: escaped(`.${path}`)
   }
   const document = page.replace(
@@ -20,8 +19,7 @@ export const explorerPage = (path: string): Page => {
 
 const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
 
-// Whatever a label says: no code but this, nothing from elsewhere and nothing to it, and no markup made from texts. The
-// icon is a part of the document.
+// Whatever a label contains: no other script, no other hosts, no markup made from texts. The icon is in the document.
 const policy = [
   "default-src 'none'",
   `script-src ${hash(script)}`,
@@ -38,7 +36,6 @@ const policy = [
 const headers = {
   "content-type": "text/html; charset=utf-8",
   "content-security-policy": policy.join("; "),
-  "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer"
 }
 

@@ -1,26 +1,30 @@
-/** What is on `/`: a small page for health checks, and for browsers the explorer. */
+/** The page on `/`: a small one for health checks, and the explorer for browsers. */
 import { pathToFileURL } from "node:url"
-import type { Endpoint } from "./endpoint.js"
-import { asksForHtml } from "./negotiation.js"
-import { now } from "./timer.js"
+import { asksForHtml } from "../exposition/negotiation.js"
+import { now } from "../util/realTimers.js"
 
-/** A page, whatever it is sent as. */
-export interface Page {
+interface Page {
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array
 }
 
-/** The page for whoever accepts that. */
-export const frontPage = async (endpoint: Endpoint, accept: string | undefined): Promise<Page> => {
-  if (!endpoint.explorer) return smallPage(endpoint.path)
-  // Also the small one is one of two: a cache must not hand it to a browser.
+/** Pages are cached by this object. */
+export interface FrontPageOptions {
+  /** Undefined: `/metrics`. */
+  readonly path: string | undefined
+  readonly explorer: boolean
+}
+
+export const frontPage = async (options: FrontPageOptions, accept: string | undefined): Promise<Page> => {
+  if (!options.explorer) return smallPage(options.path)
+  // The small page varies as well: a cache must not send it to a browser.
   const vary = { vary: "Accept, Accept-Encoding" }
-  const { body, headers } = asksForHtml(accept) ? await explorerOf(endpoint) : smallPage(endpoint.path)
+  const { body, headers } = asksForHtml(accept) ? await explorerOf(options) : smallPage(options.path)
   return { headers: { ...headers, ...vary }, body }
 }
 
-// The same bytes whatever the registry's size: it is what health checks ask for. The link leads from where the page is, so
-// that both can be below a path of a proxy.
+// Health checks request this page: its size does not depend on the registry. The link is relative, so that both pages
+// can be below the path of a proxy.
 const smallPage = (path = "/metrics"): Page => {
   const page = `<!doctype html>
 <html lang="en">
@@ -31,41 +35,40 @@ const smallPage = (path = "/metrics"): Page => {
   return { headers: { "content-type": "text/html; charset=utf-8" }, body: new TextEncoder().encode(page) }
 }
 
-interface Made {
+interface CachedPage {
   readonly page: Promise<Page>
-  /** The moment of `now()` from which on it is made anew. */
+  /** In milliseconds of `now()`. */
   until: number
 }
 
-const explorers = new WeakMap<Endpoint, Made>()
+const explorers = new WeakMap<FrontPageOptions, CachedPage>()
 
-// Where the explorer cannot be loaded, it is tried again after so many milliseconds. A process can be out of file
-// descriptors; where a bundle has left the file behind, that costs next to nothing.
+// After this time, in milliseconds, a failed load is tried again: a process can be out of file descriptors for a while.
 const pause = 1_000
 
-const explorerOf = (endpoint: Endpoint): Promise<Page> => {
-  const known = explorers.get(endpoint)
+const explorerOf = (options: FrontPageOptions): Promise<Page> => {
+  const known = explorers.get(options)
   if (known !== undefined && now() < known.until) return known.page
-  const made: Made = {
-    page: madeExplorer(endpoint.path).catch(() => {
-      made.until = now() + pause
-      return smallPage(endpoint.path)
+  const cached: CachedPage = {
+    page: newExplorer(options.path).catch(() => {
+      cached.until = now() + pause
+      return smallPage(options.path)
     }),
     until: Number.POSITIVE_INFINITY
   }
-  explorers.set(endpoint, made)
-  return made.page
+  explorers.set(options, cached)
+  return cached.page
 }
 
-// Only where somebody looks at it, so that nobody else loads it. Where a bundle has left it behind there is a link still.
-const madeExplorer = async (path = "/metrics"): Promise<Page> => {
+// Loaded with the first request for it. Without its file, as in a bundle, the small page is served.
+const newExplorer = async (path = "/metrics"): Promise<Page> => {
   const { explorerPage } = await loaded()
   return explorerPage(path)
 }
 
 let attempts = 0
 
-// Node.js before 24 remembers for ever, by its URL, that a file could not be read. It says which file that is.
+// Node.js before 24 caches a failure to read a file for ever, by its URL. The error has the path of the file.
 const loaded = async (): Promise<typeof import("./explorerPage.js")> => {
   try {
     return await import("./explorerPage.js")
@@ -74,7 +77,7 @@ const loaded = async (): Promise<typeof import("./explorerPage.js")> => {
     if (path === undefined) throw error
     attempts += 1
     const url = `${pathToFileURL(path).href}?attempt=${attempts}`
-    // No bundler can know it.
+    // Bundlers cannot resolve it.
     return await import(/* webpackIgnore: true */ /* @vite-ignore */ url)
   }
 }

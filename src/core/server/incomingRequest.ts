@@ -1,55 +1,56 @@
-/** Requests as a server reads them: without bodies, and nothing after what ends their connection. */
-import type { Server as HttpServer } from "node:http"
-import { IncomingMessage, ServerResponse } from "node:http"
+/**
+ * Requests whose bodies are not read. Nothing is read after a request that ends its connection.
+ *
+ * Depends on the inside of Node.js (20 to 24): its parser reads `upgrade` of a new request, and stops reading the connection
+ * if it is true; without it: all that a connection sends is parsed, and the limits of its requests apply.
+ */
+import { type Server as HttpServer, IncomingMessage, ServerResponse } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import type { Socket } from "node:net"
 import type { Connections } from "./connections.js"
-import { malformed } from "./malformed.js"
+import { malformed } from "./malformedRequests.js"
 
-// Deno throws where it stops at a request that asks for no other protocol, or has a body, and nothing catches that: the
-// request would get no answer. There all that comes is read.
-const isReadWhole = process.versions["deno"] !== undefined
+// Deno throws an uncaught error if it stops at a request without `Upgrade`, or with a body. On Deno everything is read.
+const readsAll = process.versions["deno"] !== undefined
 
 /**
- * A request after which Node.js reads nothing more of its connection if it has a body, asks for another protocol, or is
- * malformed. Node.js reads up to 64 KiB at once, and processes all of that in one turn of the event loop: thousands of
- * requests, also after their connection has been closed, or ten thousand pieces of a body. It stops at what it takes for an
- * upgrade to another protocol.
+ * Node.js processes up to 64 KiB in one turn: thousands of requests, also of a closed connection, or ten thousand
+ * chunks. It stops at an upgrade, so a request that is malformed or has a body or `Upgrade` is taken for one.
  */
 export class Incoming extends IncomingMessage {
   private isLast: boolean | undefined
-  private isForOther = false
+  private isUpgrade = false
 
   get upgrade(): boolean {
-    const isForOther = this.isForOther || this.method === "CONNECT"
-    if (isReadWhole) return isForOther && !hasBody(this)
-    this.isLast ??= isForOther || hasBody(this) || malformed(this) !== undefined
+    const isUpgrade = this.isUpgrade || this.method === "CONNECT"
+    if (readsAll) return isUpgrade && !hasBody(this)
+    this.isLast ??= isUpgrade || hasBody(this) || malformed(this) !== undefined
     // Other runtimes make requests without a socket.
     return this.isLast || this.socket?.destroyed === true
   }
 
-  // Where a body is read, nothing of it is kept.
+  // Chunks of a body are dropped.
   override push(chunk: unknown): boolean {
     return chunk === null ? super.push(null) : true
   }
 
-  // A client that asks for another protocol gets its answer in this one. What it has sent after that is no request to
-  // Node.js, which would drop it and go on in the middle of the next one.
-  set upgrade(isForOther: unknown) {
-    this.isForOther ||= isForOther === true
+  // A client that sends `Upgrade` gets its response in HTTP. Node.js would drop what follows, and resume in the middle
+  // of the next request.
+  set upgrade(isUpgrade: unknown) {
+    this.isUpgrade ||= isUpgrade === true
   }
 }
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) !== 0
 
-/** Answers the requests at which Node.js has stopped: each is the last one of its connection. */
-export const answerUnread = (server: HttpServer | HttpsServer, connections: Connections): void => {
+/** Each response is the last one of its connection. */
+export const respondToStopped = (server: HttpServer | HttpsServer, connections: Connections): void => {
   server.on("upgrade", (request, socket) => {
-    // Node.js has taken its own listener away.
+    // Node.js has removed its own listener.
     socket.on("error", () => {})
-    connections.unread(socket as Socket)
-    connections.afterAnswers(socket as Socket, () => {
+    connections.stopReading(socket as Socket)
+    connections.afterResponses(socket as Socket, () => {
       if (socket.destroyed) return
       const response = new ServerResponse(request)
       response.shouldKeepAlive = false

@@ -1,26 +1,26 @@
-/** What is answered to requests that are none, or more than a request may be, before anything is known of who asks. */
-import type { Server as HttpServer, IncomingMessage } from "node:http"
-import { STATUS_CODES } from "node:http"
+/** The responses to malformed and oversized requests, before authorization. */
+import { type Server as HttpServer, type IncomingMessage, STATUS_CODES } from "node:http"
 import type { Server as HttpsServer } from "node:https"
 import type { Socket } from "node:net"
 import type { Connections } from "./connections.js"
-import { onEndless } from "./endless.js"
-import type { Refusal } from "./endpoint.js"
+import type { Rejection } from "./endpoint.js"
+import type { ResponseHeaders } from "./responseHeaders.js"
+import { onUnboundedHeaders } from "./unboundedHeaders.js"
 
-/**
- * So many headers a request may have. Prometheus and the proxies before it send fewer; what Node.js makes of each takes
- * longer than to read it.
- */
+/** Prometheus and proxies send fewer. Processing a header takes Node.js longer than reading it. */
 export const mostHeaders = 100
 
-const tooManyHeaders: Refusal = { status: 431, message: `A request may have ${mostHeaders} headers` }
-const badRequest: Refusal = { status: 400, message: "Bad request" }
+const tooManyHeaders: Rejection = {
+  status: 431,
+  message: `Too many headers: a request may have at most ${mostHeaders}`
+}
+const badRequest: Rejection = { status: 400, message: "Bad request" }
 
-/** Why a request is refused, whoever sends it. Node.js keeps to itself what is above `maxHeadersCount`. */
-export const malformed = (request: IncomingMessage): Refusal | undefined => {
+/** Headers above `maxHeadersCount` are not in `rawHeaders`. */
+export const malformed = (request: IncomingMessage): Rejection | undefined => {
   const { headers, httpVersionMajor, httpVersionMinor, rawHeaders } = request
   if (rawHeaders.length > 2 * mostHeaders) return tooManyHeaders
-  // HTTP/0.9 has no headers, and is spoken by nobody.
+  // No client uses HTTP/0.9, which has no headers.
   if (httpVersionMajor !== 1) return badRequest
   // RFC 9112, section 3.2.
   const isHostNeeded = httpVersionMinor > 0
@@ -42,30 +42,31 @@ const statusOf = (code: string | undefined): number => {
   return code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400
 }
 
-const last = (status: number): string =>
-  `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n` +
-  "X-Content-Type-Options: nosniff\r\n\r\n"
+const lastResponse = (status: number, { last }: ResponseHeaders): string => {
+  const lines = Object.entries({ ...last, "content-length": "0" }).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n`
+}
 
 /**
- * Answers what Node.js cannot read, which by itself it does without a header of ours and in front of answers that are
- * still to come, and what is no request for the server: each is the last one of its connection. What a client expects of
- * the server is ignored (RFC 9110, section 10.1.1): it shows in the answer.
+ * For input that Node.js cannot parse, and CONNECT. Each response is the last one of its connection, after those to
+ * earlier requests, which Node.js does not wait for. `Expect` headers are ignored (RFC 9110, section 10.1.1).
  */
-export const answerMalformed = (
+export const respondToMalformed = (
   server: HttpServer | HttpsServer,
   connections: Connections,
+  headers: ResponseHeaders,
   maxHeaderSize: number
 ): void => {
   const end = (socket: Socket, status: number): void =>
-    connections.afterAnswers(socket, () => connections.endWith(socket, last(status)))
+    connections.afterResponses(socket, () => connections.endWith(socket, lastResponse(status, headers)))
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    // A handshake that failed: there is nobody to answer to.
-    if (connections.below(socket as Socket) === undefined) socket.destroy()
+    // After a failed handshake no response can be sent.
+    if (connections.tcpSocketOf(socket as Socket) === undefined) socket.destroy()
     else end(socket as Socket, statusOf(error.code))
   })
-  onEndless(server, maxHeaderSize, (socket) => end(socket, 431))
+  onUnboundedHeaders(server, maxHeaderSize, (socket) => end(socket, 431))
   server.on("connect", (_, socket) => {
-    // Node.js has taken its own listener away.
+    // Node.js has removed its own listener.
     socket.on("error", () => {})
     end(socket as Socket, 405)
   })

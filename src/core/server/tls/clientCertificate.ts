@@ -1,55 +1,54 @@
-/** The certificates of clients: whether what one shows lets it in. */
+/** Authorization by client certificate. */
 import type { X509Certificate } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import { isIP } from "node:net"
 import type { TLSSocket } from "node:tls"
-import { urlHost } from "./address.js"
-import type { Refusal } from "./endpoint.js"
+import { urlHost } from "../../util/address.js"
+import type { Rejection } from "../endpoint.js"
 import type { TlsMaterial } from "./secureContext.js"
 
 interface Verdict {
-  readonly refusal: Refusal | undefined
-  /** When the certificate ends to be valid, in milliseconds. Undefined: there is none. */
+  readonly rejection: Rejection | undefined
+  /** In milliseconds. Undefined: the client sent no certificate. */
   readonly until: number | undefined
 }
 
-/** Why the client of a request is not let in; `undefined` if no client is asked for a certificate. */
-export const certificateRefusal = ({ allowedNames, clientCertificate }: TlsMaterial) => {
+/** `undefined` if clients are asked for no certificate. */
+export const certificateCheck = ({ allowedNames, clientCertificate }: TlsMaterial) => {
   if (clientCertificate === "none") return undefined
-  // A connection shows its certificate once.
+  // The certificate of a connection does not change.
   const verdicts = new WeakMap<TLSSocket, Verdict>()
   const isAllowed = allowedNames === undefined ? () => true : allowing(allowedNames)
-  return (request: IncomingMessage): Refusal | undefined => {
+  return (request: IncomingMessage): Rejection | undefined => {
     const socket = request.socket as TLSSocket
     const verdict = verdicts.get(socket) ?? verdictOn(socket, isAllowed)
     verdicts.set(socket, verdict)
-    // It may end while its connection is open.
-    const isOver = verdict.until !== undefined && !(Date.now() <= verdict.until)
-    return isOver ? forbidden("The client certificate has expired") : verdict.refusal
+    // It may expire while its connection is open.
+    const isExpired = verdict.until !== undefined && !(Date.now() <= verdict.until)
+    return isExpired ? forbidden("The client certificate has expired") : verdict.rejection
   }
 }
 
 const verdictOn = (socket: TLSSocket, isAllowed: (certificate: X509Certificate) => boolean): Verdict => {
   const certificate = socket.getPeerX509Certificate()
-  // Where one is required, there is no connection without.
-  if (certificate === undefined) return { refusal: undefined, until: undefined }
+  // If certificates are required, the handshake fails without one.
+  if (certificate === undefined) return { rejection: undefined, until: undefined }
   const until = Date.parse(certificate.validTo)
-  if (!socket.authorized) return { refusal: forbidden("The client certificate cannot be verified"), until }
+  if (!socket.authorized) return { rejection: forbidden("The client certificate cannot be verified"), until }
   return {
-    refusal: isAllowed(certificate) ? undefined : forbidden("The client certificate is for another name"),
+    rejection: isAllowed(certificate) ? undefined : forbidden("The client certificate has none of the allowed names"),
     until
   }
 }
 
-const forbidden = (message: string): Refusal => ({ status: 403, message })
+const forbidden = (message: string): Rejection => ({ status: 403, message })
 
-/** Whether one of the names of a certificate is one of those. */
 export const allowing = (allowed: ReadonlyArray<string>): ((certificate: X509Certificate) => boolean) => {
   const known = new Set(allowed.flatMap((name) => kindsOf(name)))
   return (certificate) => namesOf(certificate).some((name) => known.has(name))
 }
 
-// An address is that of a machine and nothing else; any other name can be of each kind.
+// An IP address is of one kind; any other name can be of each of the other kinds.
 const kindsOf = (name: string): ReadonlyArray<string> =>
   isIP(name) === 0
     ? (["DNS", "URI", "email", "CN"] as const).map((kind) => named(kind, name))
@@ -63,20 +62,20 @@ const named = (kind: string, name: string): string => {
 const namesOf = (certificate: X509Certificate): ReadonlyArray<string> => {
   const { subject, subjectAltName } = certificate
   if (subjectAltName !== undefined) return alternativeNames(subjectAltName)
-  // Attributes of one part of the subject stand in one line; a plus sign in any of them is escaped.
+  // The attributes of one part of the subject are in one line; plus signs in their values are escaped.
   const attributes = subject.split("\n").flatMap((line) => line.split(" + "))
   const commonNames = attributes.filter((attribute) => attribute.startsWith("CN="))
-  // Where somebody has put a second one, nobody knows which of them is meant.
+  // With two common names it is not clear which one is meant.
   return commonNames.length === 1 ? commonNames.map((name) => named("CN", unescaped(name.slice("CN=".length)))) : []
 }
 
-// As in RFC 4514: what would mean something else has a backslash before it, control characters are two hexadecimal digits.
+// As in RFC 4514: special characters have a backslash before them, control characters are two hexadecimal digits.
 const unescaped = (text: string): string =>
   text.replace(/\\([0-9A-F]{2}|.)/g, (_, escaped: string) =>
     escaped.length === 2 ? String.fromCharCode(Number.parseInt(escaped, 16)) : escaped
   )
 
-// As Node.js writes them, `DNS:a, IP Address:10.0.0.1, URI:"a, b"`: what could be taken for more than one name is quoted.
+// As Node.js writes them, `DNS:a, IP Address:10.0.0.1, URI:"a, b"`: ambiguous names are quoted.
 const alternativeName = /([^:,"]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/y
 
 const alternativeNames = (text: string): ReadonlyArray<string> => {
@@ -84,7 +83,6 @@ const alternativeNames = (text: string): ReadonlyArray<string> => {
   alternativeName.lastIndex = 0
   while (alternativeName.lastIndex < text.length) {
     const [, kind, name] = alternativeName.exec(text) ?? []
-    // What cannot be read names nobody.
     if (kind === undefined || name === undefined) return []
     names.push(named(kind, name.startsWith('"') ? String(JSON.parse(name)) : name))
   }

@@ -1,0 +1,100 @@
+/** How an exposition is served: in an application's own server, by the metrics server, and from its worker thread. */
+import type { Given, Read } from "../util/options.js"
+import {
+  choice,
+  count,
+  duration,
+  flag,
+  isListOf,
+  optional,
+  readOptions,
+  text,
+  valid,
+  withDefault
+} from "../util/options.js"
+
+export const errorPolicy = {
+  /**
+   * What happens when a metric cannot be read: with `"fail"` a scrape gets 500 with the name of the metric, with
+   * `"continue"` the exposition has the other metrics. Either way the failure is counted in
+   * `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when it begins. Default: `"fail"`.
+   */
+  onError: withDefault(choice("fail", "continue"), "fail")
+}
+
+export const handlerOptions = {
+  ...errorPolicy,
+  /** Whether bodies of 1 KiB or more are sent with gzip when the request accepts it. Default: `true`. */
+  compression: withDefault(flag, true),
+  /**
+   * The timeout of a scrape, unless Prometheus sends a shorter one. A scrape that takes longer gets 503 with the names of
+   * the metrics that have not responded. The timeout that Prometheus sends (`X-Prometheus-Scrape-Timeout-Seconds`) is
+   * reduced by half a second, or by half if it is shorter than a second.
+   *
+   * With `onError: "continue"` a scrape stops waiting for metrics half a second earlier (a tenth of the time, if that is
+   * less), and gets the other metrics. A scrape can stop between two families only: a `collect` that blocks the thread
+   * delays everything in it. A metric that was too late is not collected again until it has responded. It is logged and
+   * counted as a failure if it had a second, or the whole time.
+   *
+   * Default: 30 seconds, for clients that send no timeout. Prometheus waits 10 seconds by default, and sends that.
+   */
+  scrapeTimeout: withDefault(duration, "30 seconds"),
+  /**
+   * How many scrapes may be in flight; further ones get 503 and `Retry-After`. A scrape is in flight from its arrival until
+   * its response is ready. Default: 64, enough for several Prometheus servers and people at the same time.
+   */
+  maxScrapesInFlight: withDefault(count, 64),
+  /**
+   * Whether the endpoint has metrics of its own. They are `effect_prometheus_*` on the registry that it serves: scrapes by
+   * code and in flight, their duration and bytes, and errors by cause. A metrics server also records whether it is
+   * registered, and a worker the age of the exposition. They start at 0. Failures of the application's metrics are counted
+   * in `effect_prometheus_errors_total` in any case. Default: `true`.
+   */
+  selfMetrics: withDefault(flag, true)
+}
+
+const routerPath = valid<`/${string}`>(
+  "text",
+  "be a path that begins with /",
+  (given) => typeof given === "string" && given.startsWith("/")
+)
+
+export const mountOptions = {
+  /** The path of the metrics in the router. Default: `/metrics`. */
+  path: withDefault(routerPath, "/metrics"),
+  ...handlerOptions
+}
+
+const familyNames = valid<ReadonlyArray<string>>("texts", "be an array of strings", (given) =>
+  isListOf(given, (name) => typeof name === "string")
+)
+
+export const renderOptions = {
+  ...errorPolicy,
+  /** An `Accept` header. The format is OpenMetrics 1.0.0 if the header prefers it, and text 0.0.4 in every other case. */
+  accept: optional(text),
+  /** The families to render, by their registered names. Default: all. */
+  names: optional(familyNames)
+}
+
+/**
+ * What happens when a metric cannot be read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ErrorPolicy extends Given<typeof errorPolicy> {}
+
+/**
+ * How to serve the exposition.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServeOptions extends Given<typeof handlerOptions> {}
+
+/** Times in milliseconds. */
+export type HandlerSettings = Read<typeof handlerOptions>
+
+/** Throws a `RangeError` that names an option that is unknown or wrong. */
+export const readHandlerOptions = (options: ServeOptions): HandlerSettings => readOptions(handlerOptions, options)
