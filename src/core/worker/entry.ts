@@ -1,23 +1,21 @@
 /**
- * The entry of the worker thread: it serves HTTP, TLS and compression, asks the main thread for each scrape, and serves
- * the last exposition while that thread is stuck. It loads nothing but Node.js and its own neighbours.
+ * The worker thread. It serves HTTP, TLS and compression, sends each scrape to the main thread, and serves the last
+ * exposition while that is stuck. It loads only Node.js and modules of the core.
  */
 import { parentPort, workerData } from "node:worker_threads"
-import { encodeSamples, epilogues } from "./encoder.js"
-import type { Ask, NotScraped, Scraped } from "./endpoint.js"
-import { clientClosed } from "./endpoint.js"
-import type { LabelTexts } from "./labelText.js"
-import type { Format } from "./negotiation.js"
-import { contentTypes } from "./negotiation.js"
-import type { Asked, Exposed, FromWorker, ToWorker, WorkerOptions } from "./protocol.js"
+import { defaultFormat, type Format, formats } from "../exposition/formats.js"
+import type { LabelTexts } from "../exposition/labelText.js"
+import { ageFamily } from "../exposition/ownFamilies.js"
+import type { Cancellation } from "../exposition/renderRequest.js"
+import { encodeSamples } from "../exposition/samples.js"
+import { Writer } from "../exposition/writer.js"
+import { clientClosed, type ScrapeErrorResponse, type ScrapeRequest, type ScrapeResult } from "../server/endpoint.js"
+import { type ListeningServer, listen } from "../server/listen.js"
+import type { ServerSettings } from "../server/serverOptions.js"
+import { longestTimer } from "../util/duration.js"
+import { clearTimeout, nextTurn, now, setTimeout, type Timer } from "../util/realTimers.js"
+import type { FromWorker, NumberedScrapeRequest, SentExposition, ToWorker, WorkerStartData } from "./messages.js"
 import { ScrapeReporter } from "./scrapeReport.js"
-import { ageMetric } from "./selfMetrics.js"
-import type { Running } from "./server.js"
-import { listen } from "./server.js"
-import type { Leaving } from "./sharedRender.js"
-import type { Timer } from "./timer.js"
-import { clearTimeout, longestTimer, nextTurn, now, setTimeout } from "./timer.js"
-import { Writer } from "./writer.js"
 
 interface CachedFamily {
   readonly bytes: Uint8Array
@@ -28,36 +26,33 @@ interface CachedFamily {
 interface Cached {
   readonly format: Format
   readonly families: ReadonlyArray<Uint8Array>
-  /** Of the oldest of the families, in milliseconds. */
+  /** Of the oldest family, in milliseconds. */
   readonly age: number
 }
 
-/** The families as they were last seen in each format. */
 class Cache {
-  /** The labels that all series have, as of the last exposition. */
   defaults: LabelTexts | undefined
   private readonly formats = new Map<Format, { readonly at: number; readonly families: Map<string, CachedFamily> }>()
 
-  /** Takes in an exposition. One of all families replaces what was known; one of some replaces those of them. */
-  put(exposed: Exposed): void {
+  /** An exposition of all families replaces everything; one of some families only those. */
+  put(exposed: SentExposition): void {
     this.defaults = exposed.defaults
     const receivedAt = now()
     const known = this.formats.get(exposed.format)
-    // Some families alone would pass for all of them.
-    if (exposed.asked !== undefined && known === undefined) return
-    const families = exposed.asked === undefined || known === undefined ? new Map() : known.families
-    for (const name of exposed.asked ?? []) families.delete(name)
+    // Without a complete exposition, some families would look like all of them.
+    if (exposed.requested !== undefined && known === undefined) return
+    const families = exposed.requested === undefined || known === undefined ? new Map() : known.families
+    for (const name of exposed.requested ?? []) families.delete(name)
     for (const [name, bytes] of split(exposed)) families.set(name, { bytes, receivedAt })
-    this.formats.set(exposed.format, { at: exposed.asked === undefined ? receivedAt : (known?.at ?? 0), families })
+    this.formats.set(exposed.format, { at: exposed.requested === undefined ? receivedAt : (known?.at ?? 0), families })
   }
 
-  /** The families asked for: in that format, or else, or if it is too old, as text. */
-  get(ask: Ask, staleFor: number): Cached | undefined {
-    const found = ([ask.format, "text"] as const).flatMap((format) => this.in(format, ask.names) ?? [])
+  /** If the requested format is missing or too old: the text format. */
+  get(request: ScrapeRequest, staleFor: number): Cached | undefined {
+    const found = [request.format, defaultFormat].flatMap((format) => this.in(format, request.names) ?? [])
     return found.find(({ age }) => age <= staleFor) ?? found[0]
   }
 
-  /** Whether there is a family by that name. */
   has(name: string): boolean {
     return [...this.formats.values()].some(({ families }) => families.has(name))
   }
@@ -65,15 +60,15 @@ class Cache {
   private in(format: Format, names: ReadonlyArray<string> | undefined): Cached | undefined {
     const known = this.formats.get(format)
     if (known === undefined) return undefined
-    const asked = names === undefined ? undefined : new Set(names)
-    const families = [...known.families].filter(([name]) => asked?.has(name) ?? true).map(([, family]) => family)
+    const requested = names === undefined ? undefined : new Set(names)
+    const families = [...known.families].filter(([name]) => requested?.has(name) ?? true).map(([, family]) => family)
     const oldest = families.reduce((at, { receivedAt }) => Math.min(at, receivedAt), Number.POSITIVE_INFINITY)
     const receivedAt = families.length === 0 ? known.at : oldest
     return { format, families: families.map(({ bytes }) => bytes), age: now() - receivedAt }
   }
 }
 
-const split = ({ names, lengths, bytes }: Exposed): ReadonlyArray<readonly [string, Uint8Array]> => {
+const split = ({ names, lengths, bytes }: SentExposition): ReadonlyArray<readonly [string, Uint8Array]> => {
   let start = 0
   return names.map((name, index) => {
     const end = start + (lengths[index] ?? 0)
@@ -83,102 +78,109 @@ const split = ({ names, lengths, bytes }: Exposed): ReadonlyArray<readonly [stri
   })
 }
 
-/** What the main thread answers. Undefined: there is nothing to wait for. */
-type Answered = Exposed | NotScraped | undefined
+/** Undefined: it does not respond. */
+type MainThreadResponse = SentExposition | ScrapeErrorResponse | undefined
 
 interface Waiting {
-  readonly finish: (answered: Answered) => void
-  /** Whether there is something else to serve. */
-  readonly hasOther: () => boolean
+  readonly finish: (response: MainThreadResponse) => void
+  readonly hasCached: () => boolean
 }
 
-// How many times as long as for the last scrape the main thread may work without giving way.
+// How many times the longest block of the last render the main thread may work without yielding.
 const patience = 4
 
-/** Asks the main thread, and notices when it is stuck: then it is asked for nothing until it gives a sign of life. */
+/** Detects when the main thread is stuck. It then gets no scrapes until it shows a sign of life. */
 class MainThread {
   private readonly waiting = new Map<number, Waiting>()
   private lastId = 0
   private isStuck = false
   private isPinged = false
   private watch: Timer | undefined
-  private asked: Array<Asked> = []
+  private unsent: Array<NumberedScrapeRequest> = []
   private readonly waitingForSign = new Set<() => void>()
 
   constructor(
     private readonly post: (message: FromWorker) => void,
     private readonly grace: number,
-    private heldFor: number
+    private longestBlock: number
   ) {}
 
   receive(message: Exclude<ToWorker, { readonly tag: "Close" | "Renew" | "ReportRead" }>): void {
     this.isStuck = false
-    for (const goOn of this.waitingForSign) goOn()
+    for (const resume of this.waitingForSign) resume()
     if (message.tag === "Alive") {
       this.isPinged = false
       this.within(this.grace, () => this.ping())
     } else if (message.tag === "Busy") {
-      this.within(this.grace + patience * this.heldFor, () => this.lookElsewhere())
-    } else if (message.tag === "NotScraped") this.waiting.get(message.id)?.finish(message)
+      this.within(this.grace + patience * this.longestBlock, () => this.useCached())
+    } else if (message.tag === "ScrapeFailed") this.waiting.get(message.id)?.finish(message)
     else {
-      const { exposed, ids } = message
-      // Some families alone tell how long all of them take at least.
-      this.heldFor = exposed.asked === undefined ? exposed.heldFor : Math.max(this.heldFor, exposed.heldFor)
+      const { exposition: exposed, ids } = message
+      // A render of some families is only a lower limit for the time of all families.
+      this.longestBlock =
+        exposed.requested === undefined ? exposed.longestBlock : Math.max(this.longestBlock, exposed.longestBlock)
       for (const id of ids) this.waiting.get(id)?.finish(exposed)
     }
   }
 
   /**
-   * The answer to a scrape, or `undefined` when the main thread shows no sign of life for `grace`, or has shown none
-   * since; when it works for much longer than for the last one, and there is something else to serve; when the time is
-   * over; or when the client has left.
+   * `undefined` if the main thread shows no sign of life for `grace`, was already stuck, or works much longer than for
+   * the last scrape while a cached exposition can be served; after the timeout; and if the client has left.
    */
-  async scrape(ask: Ask, hasOther: () => boolean, leaving: Leaving | undefined): Promise<Answered> {
-    if (this.isStuck && !(await this.givesSign())) return undefined
-    return leaving?.hasLeft ? undefined : this.answerTo(ask, hasOther, leaving)
+  async scrape(
+    request: ScrapeRequest,
+    hasCached: () => boolean,
+    cancellation: Cancellation | undefined
+  ): Promise<MainThreadResponse> {
+    if (this.isStuck && !(await this.waitForSign())) return undefined
+    return cancellation?.isCancelled ? undefined : this.send(request, hasCached, cancellation)
   }
 
-  private answerTo(ask: Ask, hasOther: () => boolean, leaving: Leaving | undefined): Promise<Answered> {
+  private send(
+    request: ScrapeRequest,
+    hasCached: () => boolean,
+    cancellation: Cancellation | undefined
+  ): Promise<MainThreadResponse> {
     this.lastId += 1
     const id = this.lastId
     return new Promise((resolve) => {
-      const finish = (answered: Answered): void => {
+      const finish = (response: MainThreadResponse): void => {
         clearTimeout(late)
         this.waiting.delete(id)
         if (this.waiting.size === 0) this.within(undefined)
-        resolve(answered)
+        resolve(response)
       }
       const giveUp = (): void => {
         this.post({ tag: "Forget", ids: [id] })
         finish(undefined)
       }
-      // The main thread keeps to the time itself, unless it is held up.
-      const late = setTimeout(giveUp, Math.min(ask.timeout + this.grace, longestTimer))
-      if (leaving !== undefined) {
-        leaving.onLeave = () => {
+      // The main thread observes the timeout itself, unless it is blocked.
+      const late = setTimeout(giveUp, Math.min(request.timeout + this.grace, longestTimer))
+      if (cancellation !== undefined) {
+        cancellation.onCancel = () => {
           if (this.waiting.has(id)) giveUp()
         }
       }
-      this.waiting.set(id, { finish, hasOther })
-      this.ask({ id, ask })
+      this.waiting.set(id, { finish, hasCached })
+      this.enqueue({ id, request })
     })
   }
 
-  // Those that arrive in the same turn go together, and share what they can.
-  private ask(asked: Asked): void {
-    this.asked.push(asked)
-    if (this.asked.length > 1) return
+  // Requests that arrive in the same turn are sent together, so that they can share a render.
+  private enqueue(scrape: NumberedScrapeRequest): void {
+    this.unsent.push(scrape)
+    if (this.unsent.length > 1) return
     void nextTurn().then(() => {
-      const scrapes = this.asked.filter(({ id }) => this.waiting.has(id))
-      this.asked = []
+      const scrapes = this.unsent.filter(({ id }) => this.waiting.has(id))
+      this.unsent = []
       if (scrapes.length === 0) return
       this.post({ tag: "Scrape", scrapes })
       if (this.watch === undefined) this.within(this.grace, () => this.giveUp())
     })
   }
 
-  // Nothing is asked of it meanwhile, but what it has done before may just be over.
-  private givesSign(): Promise<boolean> {
+  // Waits up to `grace` for a sign of life. Nothing is sent meanwhile, but earlier work may just be ending.
+  private waitForSign(): Promise<boolean> {
     return new Promise((resolve) => {
       const finish = (): void => {
         clearTimeout(late)
@@ -190,13 +192,13 @@ class MainThread {
     })
   }
 
-  // It was there, and waits for metrics that take their time. Is it still there?
+  // The main thread waits for slow metrics. A ping checks whether it still responds.
   private ping(): void {
-    this.askForSign()
+    this.sendPing()
     this.within(this.grace, () => this.giveUp())
   }
 
-  private askForSign(): void {
+  private sendPing(): void {
     if (this.isPinged) return
     this.isPinged = true
     this.post({ tag: "Ping" })
@@ -205,15 +207,15 @@ class MainThread {
   private giveUp(): void {
     this.isStuck = true
     this.post({ tag: "Forget", ids: [...this.waiting.keys()] })
-    this.askForSign()
+    this.sendPing()
     for (const { finish } of [...this.waiting.values()]) finish(undefined)
   }
 
-  private lookElsewhere(): void {
-    for (const { finish, hasOther } of [...this.waiting.values()]) if (hasOther()) finish(undefined)
+  private useCached(): void {
+    for (const { finish, hasCached } of [...this.waiting.values()]) if (hasCached()) finish(undefined)
   }
 
-  // Only while something is waited for.
+  // The timer runs only while requests are waiting.
   private within(milliseconds: number | undefined, act: () => void = () => {}): void {
     clearTimeout(this.watch)
     this.watch = undefined
@@ -225,90 +227,85 @@ class MainThread {
   }
 }
 
-/** Serves what the main thread answers, or what it last answered. */
 const scraping =
-  (main: MainThread, cache: Cache, { staleFor, tellsAge }: WorkerOptions) =>
-  async (ask: Ask, leaving?: Leaving): Promise<Scraped> => {
-    // Another metric by its name stays, as on a registry.
-    const told = (age: number): Told | undefined =>
-      tellsAge && !cache.has(ageMetric.name) ? { age, defaults: cache.defaults } : undefined
-    const hasOther = (): boolean => (cache.get(ask, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
-    const answered = await main.scrape(ask, hasOther, leaving)
-    if (leaving?.hasLeft) return clientClosed
-    if (answered !== undefined) return "status" in answered ? answered : cutFrom(answered, ask, told(0))
-    const cached = cache.get(ask, staleFor)
-    if (cached === undefined) return stale("has given no numbers yet")
+  (main: MainThread, cache: Cache, { staleFor, selfMetrics }: ServerSettings) =>
+  async (request: ScrapeRequest, cancellation?: Cancellation): Promise<ScrapeResult> => {
+    // Another metric with this name takes precedence, as on a registry.
+    const stamp = (age: number): AgeStamp | undefined =>
+      selfMetrics && !cache.has(ageFamily.name) ? { age, defaults: cache.defaults } : undefined
+    const hasCached = (): boolean => (cache.get(request, staleFor)?.age ?? Number.POSITIVE_INFINITY) <= staleFor
+    const response = await main.scrape(request, hasCached, cancellation)
+    if (cancellation?.isCancelled) return clientClosed
+    if (response !== undefined) return "status" in response ? response : selectFrom(response, request, stamp(0))
+    const cached = cache.get(request, staleFor)
+    if (cached === undefined) return stale("no exposition is cached yet")
     const { format, families, age } = cached
-    if (age > staleFor) return stale(`its last numbers are ${(age / 1e3).toFixed(0)} s old`)
-    return exposition(format, families, told(age))
+    if (age > staleFor) return stale(`the cached exposition is ${(age / 1e3).toFixed(0)} s old (staleFor)`)
+    return exposition(format, families, stamp(age))
   }
 
-// By the families of each exposition that are asked for, so that those who ask for the same share a body.
-const bodies = new WeakMap<Exposed, Map<string, Scraped>>()
+// Scrapes of the same families share a body.
+const bodies = new WeakMap<SentExposition, Map<string, ScrapeResult>>()
 
-const cutFrom = (exposed: Exposed, { names }: Ask, told: Told | undefined): Scraped => {
-  const known = bodies.get(exposed) ?? new Map<string, Scraped>()
+const selectFrom = (exposed: SentExposition, { names }: ScrapeRequest, stamp: AgeStamp | undefined): ScrapeResult => {
+  const known = bodies.get(exposed) ?? new Map<string, ScrapeResult>()
   bodies.set(exposed, known)
-  const asked = names && new Set(names)
-  const chosen = exposed.names.flatMap((name, index) => (asked?.has(name) === false ? [] : [index]))
+  const requested = names && new Set(names)
+  const chosen = exposed.names.flatMap((name, index) => (requested?.has(name) === false ? [] : [index]))
   const key = chosen.join()
   const cut = known.get(key)
   if (cut !== undefined) return cut
   const all = chosen.length === exposed.names.length ? [exposed.bytes] : undefined
-  const made = exposition(exposed.format, all ?? cutOf(exposed, chosen), told)
-  known.set(key, made)
-  return made
+  const result = exposition(exposed.format, all ?? selectedBytes(exposed, chosen), stamp)
+  known.set(key, result)
+  return result
 }
 
-const cutOf = (exposed: Exposed, chosen: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
+const selectedBytes = (exposed: SentExposition, chosen: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
   const families = split(exposed)
   return chosen.flatMap((index) => families[index]?.[1] ?? [])
 }
 
-const stale = (why: string): Scraped => ({
+const stale = (why: string): ScrapeResult => ({
   status: 503,
   cause: "stale",
-  message: `the application does not answer, and ${why}`
+  message: `the application does not respond, and ${why}`
 })
 
-interface Told {
+interface AgeStamp {
   /** In milliseconds. */
   readonly age: number
   readonly defaults: LabelTexts | undefined
 }
 
-// What is not told is undefined.
-const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, told: Told | undefined): Scraped => {
+const exposition = (format: Format, families: ReadonlyArray<Uint8Array>, stamp: AgeStamp | undefined): ScrapeResult => {
   const own = new Writer()
-  if (told !== undefined) {
-    const style = { format, defaults: told.defaults, clashes: new Map(), leaveOut: () => {} }
-    for (const _ of encodeSamples(own, ageMetric, [[{ value: told.age / 1e3 }]], style));
+  if (stamp !== undefined) {
+    const style = { format, defaults: stamp.defaults, clashes: new Map(), leaveOut: () => {} }
+    for (const _ of encodeSamples(own, { ...ageFamily, samples: [[{ value: stamp.age / 1e3 }]] }, style));
   }
-  own.text(epilogues[format])
-  return { contentType: contentTypes[format], body: Buffer.concat([...families, own.bytes()]) }
+  const { contentType, epilogue } = formats[format]
+  own.text(epilogue)
+  return { contentType, body: Buffer.concat([...families, own.bytes()]) }
 }
 
-const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>): Promise<void> => {
+const run = async ({ first, settings }: WorkerStartData, port: NonNullable<typeof parentPort>): Promise<void> => {
   const reporter = new ScrapeReporter((report) => port.postMessage({ tag: "Report", report } satisfies FromWorker))
   const post = (message: FromWorker): void => {
-    // An exposition contains everything that happened before it, and nothing is lost in the end.
+    // So that an exposition contains all earlier events, and that none is lost at the end.
     if (message.tag === "Scrape" || message.tag === "Closed") reporter.send()
     port.postMessage(message)
   }
   const cache = new Cache()
-  if (options.first !== undefined) cache.put(options.first)
-  const main = new MainThread(post, options.grace, options.first?.heldFor ?? 0)
-  let running: Running
+  if (first !== undefined) cache.put(first)
+  const main = new MainThread(post, settings.grace, first?.longestBlock ?? 0)
+  let server: ListeningServer
   try {
-    running = await listen(options.listen, {
-      path: options.path,
-      explorer: options.explorer,
-      compression: options.compression,
-      scrapeTimeout: options.scrapeTimeout,
-      maxScrapesInFlight: options.maxScrapesInFlight,
+    server = await listen(settings, {
+      ...settings,
       load: { scrapes: 0 },
-      scrape: scraping(main, cache, options),
-      tell: (event) => reporter.tell(event)
+      scrape: scraping(main, cache, settings),
+      onEvent: (event) => reporter.add(event)
     })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -316,17 +313,17 @@ const run = async (options: WorkerOptions, port: NonNullable<typeof parentPort>)
     return
   }
   port.on("message", (message: ToWorker) => {
-    if (message.tag === "Scraped") cache.put(message.exposed)
+    if (message.tag === "Scraped") cache.put(message.exposition)
     if (message.tag === "ReportRead") return reporter.read()
-    if (message.tag === "Renew") return running.renew(message.tls)
+    if (message.tag === "Renew") return server.renew(message.tls)
     if (message.tag !== "Close") return main.receive(message)
-    running.close(message.deadline).then(() => {
+    server.close(message.deadline).then(() => {
       post({ tag: "Closed" })
-      // Deno's has no `close`.
+      // The port of Deno has no `close`.
       port.unref()
     })
   })
-  post({ tag: "Listening", hostname: running.hostname, port: running.port })
+  post({ tag: "Listening", hostname: server.hostname, port: server.port })
 }
 
-if (parentPort !== null) void run(workerData as WorkerOptions, parentPort)
+if (parentPort !== null) void run(workerData as WorkerStartData, parentPort)

@@ -1,43 +1,23 @@
-/**
- * What happens to the requests for the metrics in a worker, added up. The registry is in the main thread: one message for
- * each request would fill its memory while it is stuck, and take its time afterwards.
- */
-import type { RequestEvent, ScrapeError, ScrapeEvent } from "./selfMetrics.js"
-import { ownMetrics } from "./selfMetrics.js"
-import type { Timer } from "./timer.js"
-import { nextTurn, setTimeout } from "./timer.js"
+/** The worker's requests, summed up: one message each would fill the memory of a blocked main thread. */
+import type { DurationCount, RequestEvent, ScrapeError, ScrapeEvent, ScrapeReport } from "../registry/selfMetrics.js"
+import { ownMetrics } from "../registry/selfMetrics.js"
+import { nextTurn, setTimeout, type Timer } from "../util/realTimers.js"
 
-/** What has happened since the last report. It can be sent to another thread. */
-export interface ScrapeReport {
-  /** How many scrapes are in flight now. */
-  readonly inFlight: number
-  /** Answers by status code. */
-  readonly scrapes: ReadonlyArray<readonly [status: number, times: number]>
-  /** Scrapes that got no exposition, by cause. */
-  readonly errors: ReadonlyArray<readonly [cause: ScrapeError, times: number]>
-  /** Of the expositions. */
-  readonly bytes: number
-  readonly durations: ReadonlyArray<Duration>
-}
-
-/** So many scrapes that took so long. */
-export type Duration = readonly [seconds: number, times: number]
-
-// So many durations of a report are exact: hundreds of scrapes a second have them. Of more, those of a bucket are added up.
+// Exact durations in a report, enough for hundreds of scrapes a second. Further ones are summed up by bucket.
 const mostExact = 1_000
 
-/** The durations that belong to one bucket of the histogram, beyond those that are exact. */
-interface Added {
+/** The durations beyond `mostExact`. */
+interface BucketSum {
   times: number
   sum: number
   least: number
   most: number
 }
 
-/** Durations, in a bounded amount of memory. */
+/** In a bounded amount of memory. */
 class Durations {
-  private readonly exact: Array<Duration> = []
-  private readonly buckets = new Map<number, Added>()
+  private readonly exact: Array<DurationCount> = []
+  private readonly buckets = new Map<number, BucketSum>()
 
   add(seconds: number): void {
     if (this.exact.length < mostExact) {
@@ -56,10 +36,10 @@ class Durations {
     added.most = Math.max(added.most, seconds)
   }
 
-  all(): ReadonlyArray<Duration> {
-    // A mean that is rounded stays in its bucket.
+  all(): ReadonlyArray<DurationCount> {
+    // The mean of a bucket, kept in the bucket despite rounding.
     const means = [...this.buckets.values()].map(
-      ({ least, most, sum, times }): Duration => [Math.max(least, Math.min(most, sum / times)), times]
+      ({ least, most, sum, times }): DurationCount => [Math.max(least, Math.min(most, sum / times)), times]
     )
     return [...this.exact, ...means]
   }
@@ -69,9 +49,7 @@ const increase = <Key>(counts: Map<Key, number>, key: Key): void => {
   counts.set(key, (counts.get(key) ?? 0) + 1)
 }
 
-/** Adds events up until they are taken. */
 export class ScrapeSums {
-  /** Whether nothing has happened since it was taken the last time. */
   isEmpty = true
   private inFlight = 0
   private scrapes = new Map<number, number>()
@@ -87,13 +65,13 @@ export class ScrapeSums {
     }
     increase(this.scrapes, event.status)
     if (event.cause !== undefined) increase(this.errors, event.cause)
-    if (event.tag === "Refused") return
+    if (event.tag === "Rejected") return
     this.inFlight -= 1
     this.bytes += event.bytes
     this.durations.add(event.seconds)
   }
 
-  /** What has happened since; `undefined` if nothing has. */
+  /** `undefined` if there was no event since the last call. */
   take(): ScrapeReport | undefined {
     if (this.isEmpty) return undefined
     const { bytes, durations, errors, inFlight, scrapes } = this
@@ -106,13 +84,12 @@ export class ScrapeSums {
   }
 }
 
-// How long there is between two reports of requests that the main thread has nothing to do with, in milliseconds.
+// The time between two reports of requests that the main thread takes no part in, in milliseconds.
 const interval = 250
 
 /**
- * Reports from the worker. The end of a scrape is reported at once, and everything else after `interval` at most, but
- * nothing while the main thread has yet to read a report. Before a scrape, `send` is called in any case, so that its
- * exposition contains everything that happened before.
+ * Reports the end of a scrape at once, everything else within `interval`, and nothing while the last report is not
+ * read. `send` is called before each scrape, so that its exposition contains all earlier requests.
  */
 export class ScrapeReporter {
   private readonly sums = new ScrapeSums()
@@ -122,13 +99,12 @@ export class ScrapeReporter {
 
   constructor(private readonly post: (report: ScrapeReport) => void) {}
 
-  tell(event: RequestEvent): void {
+  add(event: RequestEvent): void {
     this.sums.add(event)
     this.hasEnded ||= event.tag === "Ended"
     this.sendInTime()
   }
 
-  /** Sends what has been added up now. */
   send(): void {
     const report = this.sums.take()
     this.hasEnded = false
@@ -137,7 +113,6 @@ export class ScrapeReporter {
     this.post(report)
   }
 
-  /** The main thread has read a report. */
   read(): void {
     this.unread -= 1
     this.sendInTime()
@@ -150,19 +125,19 @@ export class ScrapeReporter {
         this.pause = undefined
         this.sendInTime()
       }, interval)
-      // A worker that has closed does not stay for it.
+      // It does not keep a closed worker alive.
       this.pause.unref()
     } else if (!this.hasEnded) return
     this.send()
   }
 }
 
-// So many durations are observed in one turn of the event loop, so that a long report does not hold it.
+// Durations per turn of the event loop, so that a long report does not block it.
 const perTurn = 2_048
 
-/** A report in parts, each of which takes little time to record. All but further durations is in the first one. */
+/** Parts that take little time to record. All but further durations is in the first one. */
 export const partsOf = ({ durations, ...counts }: ScrapeReport): ReadonlyArray<ScrapeReport> => {
-  const parts: Array<Array<Duration>> = [[]]
+  const parts: Array<Array<DurationCount>> = [[]]
   let room = perTurn
   for (const [seconds, times] of durations) {
     for (let left = times; left > 0; ) {
@@ -180,34 +155,33 @@ export const partsOf = ({ durations, ...counts }: ScrapeReport): ReadonlyArray<S
   return parts.map((durations, index) => ({ ...(index === 0 ? counts : further), durations }))
 }
 
-/** Records in the main thread what the worker reports: in its order, and a large report in several turns of the event loop. */
-export class ScrapeRecorder {
+/** Records reports in their order; a large one in several turns of the event loop. */
+export class ReportRecorder {
   private readonly waiting: Array<() => void> = []
   private recording: Promise<void> | undefined
 
-  constructor(private readonly tell: (event: ScrapeEvent) => void) {}
+  constructor(private readonly onEvent: (event: ScrapeEvent) => void) {}
 
   /** Calls `onRead` when all of it is recorded. */
   record(report: ScrapeReport, onRead: () => void): void {
-    for (const part of partsOf(report)) this.waiting.push(() => this.tell({ tag: "Reported", report: part }))
+    for (const part of partsOf(report)) this.waiting.push(() => this.onEvent({ tag: "Reported", report: part }))
     this.waiting.push(onRead)
     this.begin()
   }
 
-  /** The worker is gone, and with it the scrapes that it had in flight. */
+  /** The worker has ended: its scrapes in flight are lost. */
   gone(): void {
-    this.waiting.push(() => this.tell({ tag: "Gone" }))
+    this.waiting.push(() => this.onEvent({ tag: "Gone" }))
     this.begin()
   }
 
-  /** Ends when everything that was reported is recorded. */
   async settled(): Promise<void> {
     await this.recording
   }
 
   private begin(): void {
     if (this.recording !== undefined) return
-    // Nearly always that is all: what was reported is recorded at once.
+    // Nearly always there is one part, which is recorded at once.
     this.waiting.shift()?.()
     if (this.waiting.length === 1) this.waiting.shift()?.()
     if (this.waiting.length > 0) this.recording = this.rest()
