@@ -1,14 +1,13 @@
-/** Options from configuration. */
+/** Reads options from configuration. */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { isRecord, ownOptions } from "./options.js"
+import { isRecord, ownOptions } from "../core/util/options.js"
 
 /**
- * Options that are read from configuration: each is a `Config` of its value, or of an `Option` of it, such as
- * `Config.option` gives, where none counts as an option that is not given. Groups of options are read one by one, or as
- * a whole.
+ * Options that are read from configuration. Each is a `Config` of its value, or of an `Option` of it, as `Config.option`
+ * returns. `None` counts as an option that is not given. A group of options is read option by option, or as a whole.
  *
  * @since 0.1.0
  * @category config
@@ -22,7 +21,7 @@ export type FromConfig<A> =
         : never
       : never)
 
-// As in `Config.Wrap`.
+// The same condition as in `Config.Wrap`.
 type IsGroup<A> =
   A extends ReadonlyArray<unknown>
     ? false
@@ -33,13 +32,13 @@ type IsGroup<A> =
         : false
 
 /**
- * As `Config.unwrap` reads them, where options that are undefined or none are left out, those of options as well. Where
- * none is left the result is an empty object, not `undefined`: the options may be too few, but they were given.
+ * As `Config.unwrap`, without options that are undefined or `None`, also in groups. The result may be an empty object,
+ * but not `undefined`: the options were given, even if some are missing.
  */
 export const unwrapped = <A>(options: FromConfig<A>): Config.Config<A> =>
   Config.map(Config.unwrap(defined(options) as Config.Config.Wrap<A>), (read) => withoutOption(read) as A)
 
-// No option is in more groups; an object that holds itself would have no end.
+// The limit ends the walk through an object that contains itself.
 const deepest = 4
 
 const defined = (given: unknown, path: ReadonlyArray<string> = []): unknown => {
@@ -51,7 +50,7 @@ const defined = (given: unknown, path: ReadonlyArray<string> = []): unknown => {
   return Object.fromEntries(entries.map(([name, value]) => [name, defined(value, [...path, name])]))
 }
 
-// A value with properties of its own kind (a secret, a duration, a URL) is no group of options, unless it holds some.
+// An instance of a class (a secret, a duration, a URL) is not a group of options, unless it contains configs.
 const isGroup = (given: object): boolean => {
   const kind = Object.getPrototypeOf(given)
   return kind === Object.prototype || kind === null || holdsConfig(given, deepest)
@@ -62,13 +61,13 @@ const holdsConfig = (given: object, levels: number): boolean =>
     (value) => Config.isConfig(value) || (levels > 0 && isRecord(value) && holdsConfig(value, levels - 1))
   )
 
-// What it is instead may be a secret.
+// The message does not show the value, because it may be a secret.
 const failed = (path: ReadonlyArray<string>): Config.Config<never> => {
-  const message = `${path.join(".") || "the options"} must be a Config: Config.succeed gives one of a value that is known`
+  const message = `${path.join(".") || "the options"} must be a Config; use Config.succeed for a constant`
   return Config.mapOrFail(Config.succeed(undefined), () => Either.left(ConfigError.InvalidData([...path], message)))
 }
 
-// An `Option` is also an `Effect`, which some options may be: it must not get that far.
+// An `Option` is also an `Effect`, and some options accept effects, so it is unwrapped here.
 const withoutOption = (read: unknown): unknown => {
   if (Option.isOption(read)) return withoutOption(Option.getOrUndefined(read))
   if (typeof read !== "object" || read === null || Object.getPrototypeOf(read) !== Object.prototype) return read

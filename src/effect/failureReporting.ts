@@ -1,39 +1,39 @@
-/** Where the failures of metrics go while a fiber is measured: counted at once, and logged as soon as the fiber can. */
+/** Failures of metrics are counted at once, and logged as soon as the fiber can log. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type { Reporter } from "./plan.js"
-import type { Operation } from "./warnings.js"
-import { warningFor } from "./warnings.js"
+import type { Reporter } from "../core/instrument/instruments.js"
+import { type Operation, warningFor } from "../core/instrument/metricFailures.js"
+import type { MetricRegistry } from "../core/registry/metricRegistry.js"
+import { countError } from "../core/registry/selfMetrics.js"
 
-/** Takes failures, and keeps what is to be logged of them. */
-export abstract class Reporting implements Reporter {
+export abstract class FailureReporting implements Reporter {
   private warnings: Effect.Effect<void> | undefined
 
-  /** What counts failures of the present. It must not throw. */
-  protected abstract counter(): (operation: Operation) => void
+  /** Where failures are counted. */
+  protected abstract registry(): MetricRegistry
 
   failed(operation: Operation, metric: object, error: unknown): void {
-    this.counter()(operation)
+    countError(this.registry(), operation)
     const log = warning(operation, metric, error)
     if (log !== undefined) this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
   }
 
   failsLater(operation: Operation, metric: object): (error: unknown) => void {
-    const count = this.counter()
+    const registry = this.registry()
     const fork = this.forking()
     return (error) => {
-      count(operation)
+      countError(registry, operation)
       const log = warning(operation, metric, error)
       if (log !== undefined) fork(log)
     }
   }
 
-  /** How something is logged when the fiber that was measured may have ended. */
+  /** The warning is logged after the measured fiber has ended. */
   protected forking(): (log: Effect.Effect<void>) => void {
     return Effect.runFork
   }
 
-  /** Logs what has failed since it was asked last, if anything has, and goes on with `next`. */
+  /** Logs the failures since the last call first. */
   afterWarnings<A, E, R>(next: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const { warnings } = this
     if (warnings === undefined) return next

@@ -1,5 +1,4 @@
-/** A gauge whose value is an effect, run when a scrape reads it. */
-
+/** A gauge whose value is an effect, which runs when a scrape reads the gauge. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -8,19 +7,10 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
-import { bounded } from "./bounded.js"
-import { messageOf } from "./message.js"
-import { shown } from "./options.js"
-import { clearTimeout, setTimeout } from "./timer.js"
+import type { CollectedMetric } from "../core/client/promClient.js"
+import { clearTimeout, setTimeout } from "../core/util/realTimers.js"
+import { messageOf, shown } from "../core/util/text.js"
 
-/** A gauge of a client, as far as it is used. */
-export interface SettableGauge {
-  set(labels: object, value: number): void
-  reset(): void
-  remove(labels: object): void
-}
-
-/** What the effect may give: a number, or one for each of these labels. */
 export type ScrapeValue = number | ReadonlyArray<{ readonly labels: object; readonly value: number }>
 
 interface Run {
@@ -29,7 +19,7 @@ interface Run {
   isLate: boolean
 }
 
-/** Runs an effect for each scrape, for those at the same time once, until it is closed. */
+/** Simultaneous scrapes share one run. */
 export class ScrapeValues<R> {
   private readonly effect: Effect.Effect<Exit.Exit<ScrapeValue, unknown>, never, R>
   private run: Run | undefined
@@ -42,42 +32,49 @@ export class ScrapeValues<R> {
     private readonly hasLabels: boolean,
     private readonly milliseconds: number
   ) {
-    // A scrape is no part of what the application traces, and it was not asked for where the gauge was made.
+    // A scrape is not part of the application's traces, and its parent is not the span in which the gauge was created.
     const untraced = Effect.mapInputContext(Effect.withTracerEnabled(value, false), withoutSpan<R>)
     this.effect = Effect.exit(Effect.interruptible(untraced))
   }
 
-  /** Sets the gauge to the value. It rejects if there is none, or none in time. */
-  read(gauge: SettableGauge): Promise<void> {
+  /** Rejects if the effect returns no value, or not in time. */
+  read(gauge: CollectedMetric): Promise<void> {
     if (this.isClosed) {
       setNone(gauge)
       return Promise.resolve()
     }
     if (this.run === undefined) return this.begin(gauge)
     if (!this.run.isLate) return this.run.answer
-    return Promise.reject(new Error("its value was not there in time for an earlier scrape, and has not ended since"))
+    return Promise.reject(new Error("its effect timed out in an earlier scrape and is still running"))
   }
 
-  /** Ends what is running, which is waited for no longer than for a value. */
+  /** Waits as long as for a value at most. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.isClosed = true
     const fiber = this.run?.fiber
-    return fiber === undefined ? Effect.void : Effect.asVoid(bounded(Fiber.interrupt(fiber), this.milliseconds))
+    if (fiber === undefined) return Effect.void
+    // Can be interrupted also in a finalizer, and ends also if the fiber cannot be interrupted.
+    return Fiber.interrupt(fiber).pipe(
+      Effect.disconnect,
+      Effect.interruptible,
+      Effect.timeoutOption(this.milliseconds),
+      Effect.asVoid
+    )
   })
 
-  private begin(gauge: SettableGauge): Promise<void> {
+  private begin(gauge: CollectedMetric): Promise<void> {
     const { promise, reject, resolve } = deferred()
     const run: Run = { answer: promise, fiber: undefined, isLate: false }
-    // Before it runs: it may end at once.
+    // Set before the effect runs, because it may end synchronously.
     this.run = run
     const fiber = Runtime.runFork(this.runtime)(this.effect)
     run.fiber = fiber
     const late = setTimeout(() => {
       run.isLate = true
-      reject(new Error(`its value was not there within ${this.milliseconds} ms`))
+      reject(new Error(`its effect did not end within ${this.milliseconds} ms`))
       fiber.unsafeInterruptAsFork(FiberId.none)
     }, this.milliseconds)
-    // A process that has nothing else to wait for does not go on for this.
+    // This timer does not keep the process alive.
     late.unref()
     fiber.addObserver((exit) => {
       clearTimeout(late)
@@ -93,7 +90,7 @@ export class ScrapeValues<R> {
     return promise
   }
 
-  private set(gauge: SettableGauge, exit: Exit.Exit<ScrapeValue, unknown>): void {
+  private set(gauge: CollectedMetric, exit: Exit.Exit<ScrapeValue, unknown>): void {
     if (this.isClosed) {
       setNone(gauge)
       return
@@ -104,12 +101,12 @@ export class ScrapeValues<R> {
     if (this.hasLabels && Array.isArray(value)) {
       for (const each of value) this.setOne(gauge, each?.labels, each?.value)
     } else if (this.hasLabels)
-      this.leaveOut(gauge, `its value must be a list of labels and values, not ${shown(value)}`)
+      this.leaveOut(gauge, `its value must be an array of labels and values, not ${shown(value)}`)
     else this.setOne(gauge, {}, value)
   }
 
-  // What is no number, or has other labels, is left out; the rest is served.
-  private setOne(gauge: SettableGauge, labels: object, value: unknown): void {
+  // A value that is not a number, or that has other labels, is left out. The others are served.
+  private setOne(gauge: CollectedMetric, labels: object, value: unknown): void {
     try {
       gauge.set(labels, (typeof value === "bigint" ? Number(value) : value) as number)
     } catch (error) {
@@ -117,12 +114,12 @@ export class ScrapeValues<R> {
     }
   }
 
-  private leaveOut(gauge: SettableGauge, why: string): void {
+  private leaveOut(gauge: CollectedMetric, why: string): void {
     if (!this.hasLabels) gauge.remove({})
     if (this.hasWarned) return
     this.hasWarned = true
     const name = String((gauge as { readonly name?: unknown }).name)
-    Runtime.runFork(this.runtime)(Effect.logWarning(`metric ${name}: a value is left out, as ${why}`))
+    Runtime.runFork(this.runtime)(Effect.logWarning(`metric ${name}: a value is left out: ${why}`))
   }
 }
 
@@ -136,8 +133,8 @@ const deferred = () => {
   return { promise, resolve, reject }
 }
 
-// A gauge without labels is 0 when it is reset.
-const setNone = (gauge: SettableGauge): void => {
+// `reset` sets a gauge without labels to 0.
+const setNone = (gauge: CollectedMetric): void => {
   gauge.reset()
   gauge.remove({})
 }

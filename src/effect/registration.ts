@@ -1,50 +1,43 @@
-/** The registration of a server with a service discovery, whichever that is. */
+/** The registration of a server with a service discovery. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
-import { bounded } from "./bounded.js"
+import type { Discovery, RunningServer, ServiceDiscoveryError } from "./serviceDiscovery.js"
 
-/** What is asked of a service discovery. */
-export interface Registering<Server, E> {
-  readonly register: (server: Server) => Effect.Effect<void, E, Scope.Scope>
-  readonly name?: string | undefined
-  readonly isRegistered?: ((server: Server) => Effect.Effect<boolean>) | undefined
-}
-
-/** Whether a server is registered. */
 export interface Registration {
   readonly isRegistered: Effect.Effect<boolean>
-  /** By whom, as the end of a sentence. */
-  readonly told: Effect.Effect<string>
+  /** Whether and by which discovery, as the end of a sentence. */
+  readonly summary: Effect.Effect<string>
 }
 
-/** Nobody was there to register with. */
+/** Without a service discovery. */
 export const notRegistered: Registration = {
   isRegistered: Effect.succeed(false),
-  told: Effect.succeed("not registered: no service discovery was provided to it")
+  summary: Effect.succeed("not registered: no service discovery is provided")
 }
 
 /**
- * Registers for as long as the scope lasts. The registration has a scope of its own, closed before the server stops
- * accepting, and given up on after so many milliseconds.
+ * The registration has its own scope, closed before the server stops accepting connections. Closing it may take up to
+ * `shutdownTimeout` milliseconds.
  */
-export const registration = <Server, E>(
-  discovery: Registering<Server, E>,
-  server: Server,
+export const registration = (
+  discovery: Discovery,
+  server: RunningServer,
   shutdownTimeout: number
-): Effect.Effect<Registration, E, Scope.Scope> =>
+): Effect.Effect<Registration, ServiceDiscoveryError, Scope.Scope> =>
   Effect.gen(function* () {
     const name = discovery.name ?? "service discovery"
     const registered = yield* Ref.make(false)
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer((exit) =>
-      Effect.zipRight(Ref.set(registered, false), closedInTime(scope, exit, shutdownTimeout, name))
+      Effect.zipRight(Ref.set(registered, false), closeInTime(scope, exit, shutdownTimeout, name))
     )
     yield* Scope.extend(discovery.register(server), scope)
     yield* Ref.set(registered, true)
     const { isRegistered: ask } = discovery
-    // A discovery that cannot say so knows of no registration.
+    // A discovery that dies counts as not registered.
     const current =
       ask === undefined
         ? Effect.succeed(true)
@@ -53,15 +46,22 @@ export const registration = <Server, E>(
             () => Effect.succeed(false)
           )
     const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
-    const told = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
-    return { isRegistered, told }
+    const summary = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
+    return { isRegistered, summary }
   })
 
-const closedInTime = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>, timeout: number, name: string) =>
-  Effect.flatMap(bounded(Scope.close(scope, exit), timeout), (closed) => {
-    if (closed === undefined)
-      return Effect.logWarning(`${name} did not take the registration back within ${timeout} ms`)
-    return Exit.isFailure(closed)
-      ? Effect.logWarning(`${name} could not take the registration back`, closed.cause)
-      : Effect.void
-  })
+// A finalizer runs in an uninterruptible region. Because it is disconnected and interruptible, the timeout still cuts it.
+const closeInTime = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>, timeout: number, name: string) =>
+  Effect.exit(Scope.close(scope, exit)).pipe(
+    Effect.disconnect,
+    Effect.interruptible,
+    Effect.timeoutOption(timeout),
+    Effect.flatMap((closed) => {
+      if (Option.isNone(closed)) {
+        return Effect.logWarning(`${name} did not deregister the server within ${timeout} ms`)
+      }
+      return Exit.isFailure(closed.value)
+        ? Effect.logWarning(`${name} failed to deregister the server`, closed.value.cause)
+        : Effect.void
+    })
+  )

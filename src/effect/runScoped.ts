@@ -1,4 +1,4 @@
-/** Where effects meet promises: a value with the scope that it lives in, and a log that knows nothing of fibers. */
+/** Runs effects for promises: a value with its scope, and a log function instead of Effect's loggers. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -6,19 +6,17 @@ import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Scope from "effect/Scope"
-import { messageOf } from "./message.js"
+import { toConsole } from "../core/util/log.js"
+import { messageOf } from "../core/util/text.js"
 
 /**
- * Takes what a server has to say.
+ * Receives the log lines of a server.
  *
  * @since 0.1.0
  * @category models
  */
 export type Log = (level: "info" | "warn" | "error", message: string) => void
 
-const toConsole: Log = (level, message) => console[level](`effect-prometheus: ${message}`)
-
-/** Puts `log` in the place of Effect's own logger. */
 export const toLog = (log: Log | false = toConsole): Layer.Layer<never> =>
   Logger.replace(
     Logger.defaultLogger,
@@ -32,7 +30,7 @@ export const toLog = (log: Log | false = toConsole): Layer.Layer<never> =>
         )
         Promise.resolve(said).catch(() => {})
       } catch {
-        // A log that throws, or one that is asynchronous and rejects, is nothing for the server to fall for.
+        // A log that throws, or that is async and rejects, must not stop the server.
       }
     })
   )
@@ -42,10 +40,7 @@ const levelOf = (level: LogLevel.LogLevel) => {
   return level === LogLevel.Warning ? "warn" : "error"
 }
 
-/**
- * Runs `effect` and keeps its scope open until `close`, which can be called twice. An error is thrown as it is, not
- * wrapped in what a fiber says of it.
- */
+/** The scope is open until `close`, which may be called twice. Throws an error as it is, not a fiber failure. */
 export const running = async <A, E>(
   effect: Effect.Effect<A, E, Scope.Scope>,
   logger: Layer.Layer<never>

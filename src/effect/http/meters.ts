@@ -1,79 +1,65 @@
-/** The metrics of HTTP requests as an application of `@effect/platform` has them: their options, and their registries. */
+/** The metrics of HTTP requests for `@effect/platform`: their options, and their registries. */
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import type * as Context from "effect/Context"
-import type { Family } from "./family.js"
-import type { HttpDurationUnit, HttpMetricName, HttpRecorder, HttpSource } from "./httpMetrics.js"
-import { httpMetricNames, httpRecorder, httpSource } from "./httpMetrics.js"
-import type { Measuring, Meter } from "./httpMiddleware.js"
-import type { HttpNames, OwnHttpMetrics } from "./httpOptions.js"
-import { excludeOption, httpShape, labelsOption, ownHttpMetrics } from "./httpOptions.js"
-import { choiceOption, knownOptions, ownOptions } from "./options.js"
-import { Reporting } from "./reporting.js"
-import type { Operation } from "./warnings.js"
+import { type HttpMetricName, type HttpSource, httpMetricNames, httpSource } from "../../core/http/metrics.js"
+import { checkedLater, excludeOption, httpOptions, httpShape, labelsOption } from "../../core/http/options.js"
+import { type HttpRecorder, httpRecorder } from "../../core/http/recorder.js"
+import { getOrCreate } from "../../core/registry/getOrCreate.js"
+import type { MetricRegistry } from "../../core/registry/metricRegistry.js"
+import { choice, type Given as GivenOptions, optional, readOptions } from "../../core/util/options.js"
+import { FailureReporting } from "../failureReporting.js"
+import type { Measuring, Meter } from "./middleware.js"
 
-/** The options as they are at run time. */
-export interface Given {
-  readonly labelNames?: ReadonlyArray<string> | undefined
-  readonly labels?: Measuring["labels"]
-  readonly exclude?: Parameters<typeof excludeOption>[0]
-  readonly metrics?: OwnHttpMetrics | undefined
-  readonly names?: HttpNames | undefined
-  readonly durationUnit?: HttpDurationUnit | undefined
-  readonly buckets?: ReadonlyArray<number> | undefined
-  readonly exemplar?: "currentSpan" | undefined
+export const middlewareOptions = {
+  /**
+   * Requests that are not recorded: route patterns (`"/users/:id"`) and paths (`"/health"`, or `"/internal/*"` for all
+   * paths below it), or a predicate that is called when a request arrives. Default: none. Requests for the metrics that
+   * `Exposition` serves are always left out.
+   *
+   * A path is known when the request arrives. A pattern with parameters is known only after the response: until then the
+   * request counts as in progress.
+   */
+  exclude: checkedLater<ReadonlyArray<string> | ((request: HttpServerRequest) => boolean)>("texts"),
+  /**
+   * `"currentSpan"` adds the trace of each request as an exemplar. These are `trace_id` and `span_id` of the request's
+   * span, if it is sampled, on the number and the duration of requests. Exemplars appear in OpenMetrics expositions only.
+   * Existing metrics, and metrics of the caller, accept exemplars only if they were created with `enableExemplars`.
+   * Default: none.
+   */
+  exemplar: optional(choice("currentSpan")),
+  ...httpOptions,
+  labels: checkedLater<NonNullable<Measuring["labels"]>>("function")
 }
 
-const known = {
-  labelNames: true,
-  labels: true,
-  exclude: true,
-  metrics: true,
-  names: true,
-  durationUnit: true,
-  buckets: true,
-  exemplar: true
-} as const satisfies Record<keyof Given, true>
+export type Given = GivenOptions<typeof middlewareOptions>
 
-/** The same, checked. It throws a `RangeError` that names the option which is none. */
-export type Checked = ReturnType<typeof checked>
+export type MiddlewareSettings = ReturnType<typeof readMiddlewareOptions>
 
-export const checked = (given: Given) => {
-  knownOptions("options", given, known)
-  const options = ownOptions(given)
+/** Throws a `RangeError` that names the option. */
+export const readMiddlewareOptions = (given: Given) => {
+  const options = readOptions(middlewareOptions, given)
   const exemplar = options.exemplar !== undefined
-  if (exemplar) choiceOption("exemplar", options.exemplar, ["currentSpan"], "currentSpan")
-  const metrics = ownHttpMetrics(options.metrics)
-  const shape = httpShape(options, metrics, exemplar)
+  const shape = httpShape(options, exemplar)
   return {
     ...shape,
     labels: labelsOption(options.labels, shape.labelNames),
-    metrics,
+    metrics: options.metrics,
     exemplar,
-    ...excludeOption<Parameters<Measuring["excludes"]>[0]>(options.exclude as never)
+    ...excludeOption<HttpServerRequest>(options.exclude)
   }
 }
 
-/** What is asked of a registry. */
-export interface On<R> {
-  readonly registryIn: (context: Context.Context<never>) => R
-  /** The metric of that family, made if it is not there. It may throw. */
-  readonly make: (registry: R, family: Family) => object
-  readonly countError: (registry: R, operation: Operation) => void
-}
-
-/**
- * Finds the metrics by the registry that a request has in its context. Where they cannot be made there, that is told as
- * of a metric that fails, and nothing is recorded.
- */
-export const meters = <R extends { getSingleMetric(name: string): unknown }>(
-  { metrics, ...shape }: Checked,
-  { countError, make, registryIn }: On<R>
+/** By the registry in context. If it cannot hold the metrics, that is reported like a metric that fails. */
+export const meters = (
+  { metrics, ...shape }: MiddlewareSettings,
+  registryIn: (context: Context.Context<never>) => MetricRegistry
 ): ((context: Context.Context<never>) => Meter) => {
-  const all = new WeakMap<R, Meter>()
-  const meterOn = (registry: R): Meter => {
-    const reporting = new MeterReporting((operation) => countError(registry, operation))
+  const all = new WeakMap<MetricRegistry, Meter>()
+  const meterOn = (registry: MetricRegistry): Meter => {
+    const reporting = new MeterReporting(registry)
     const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
-      const source = httpSource(metrics, registry, shape.families, (family) => make(registry, family))
+      const source = httpSource(metrics, registry, shape.families, (family) => getOrCreate(registry, family))
       const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), afterWarnings)
       all.set(registry, meter)
       return meter
@@ -98,7 +84,7 @@ const meterOf = (
     try {
       return source.metric(name)
     } catch {
-      // To record on it reports that.
+      // Recording on it reports the error.
       return undefined
     }
   }
@@ -129,12 +115,12 @@ const noRecorder: HttpRecorder = {
   failed: () => {}
 }
 
-class MeterReporting extends Reporting {
-  constructor(private readonly count: (operation: Operation) => void) {
+class MeterReporting extends FailureReporting {
+  constructor(private readonly own: MetricRegistry) {
     super()
   }
 
-  protected override counter(): (operation: Operation) => void {
-    return this.count
+  protected override registry(): MetricRegistry {
+    return this.own
   }
 }

@@ -1,16 +1,17 @@
 /**
- * The pattern that a router of `@effect/platform` matches a request with, seen from outside of the router.
+ * Finds the pattern with which a router of `@effect/platform` matches a request, from outside of the router.
  *
- * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, and put the context
- * of before back afterwards. So the context around a router is one that notices when it is put back: what it replaces
- * still holds the route. A router reads the `url` of its request before it matches: the request says so, and the fiber
- * gets such a context wherever it has none yet, as behind a middleware that provides a service.
+ * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, and restore the
+ * previous context afterwards. So the context around a router is replaced by one that notices when it is restored: at
+ * that moment the replaced context still holds the route. A router reads the `url` of its request before it matches. The
+ * request reports this, and the fiber gets such a context wherever it has none yet, for example behind a middleware that
+ * provides a service.
  *
- * Handlers see what they would see without this: the same request, services and spans.
+ * Handlers see the same request, services and spans as without this.
  *
- * This file depends on the inside of Effect, and was tested with effect 3.22 and @effect/platform 0.97: that
- * `FiberRefs.updateAs` compares values by `Equal`, which asks for their hash, and that fibers have `setFiberRef`. Where
- * either is gone, routes are `unmatched`.
+ * This file depends on internals of Effect, and was tested with effect 3.22 and @effect/platform 0.97. It requires that
+ * `FiberRefs.updateAs` compares values by `Equal`, which reads their hash, and that fibers have `setFiberRef`. If either
+ * changes, routes are `unmatched`.
  */
 import type { RouteContext } from "@effect/platform/HttpRouter"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -32,41 +33,40 @@ interface Watched extends HttpServerRequest {
   [viewKey]?: View
 }
 
-/** What is learnt of one request while it is answered. */
-export class Seen<By> {
-  /** What measures this request: each metric counts it once. */
+/** While the request is answered. */
+export class MatchedRoute<By> {
+  /** Each metric counts the request once. */
   readonly by: Array<By> = []
-  /** What would measure it, had others not done so already. */
+  /** They do not record, because others already do. */
   readonly also: Array<By> = []
   upgraded = false
   private route: string | undefined
   private isMount = false
-  // Of the routes that were matched, the one whose router was reached last counts.
+  // Of the matched routes, the one whose router was reached last counts.
   private order = 0
   private matchedAt = 0
   private last: { readonly fiber: AnyFiber; readonly outside: Outside } | undefined
 
-  /** The pattern of the route that was matched, with the prefixes it is mounted under. */
+  /** With the prefixes under which the route is mounted. */
   pattern(isNotFound: boolean): string | undefined {
-    // A handler can go on when its request has been answered, as behind a timeout.
+    // A handler can continue after its request was answered, for example behind a timeout.
     if (this.last !== undefined) this.left(this.last.outside, this.last.fiber)
     return this.isMount && isNotFound ? undefined : this.route
   }
 
-  /** The context for what answers the request, in that fiber. */
   around(view: View, { currentContext }: AnyFiber): Context.Context<never> {
     if (isOutside(currentContext, view)) return currentContext
     const route = routeIn(currentContext)
-    if (route !== undefined && this.order === 0) this.matched("", route)
+    if (route !== undefined && this.order === 0) this.record("", route)
     return new Outside(currentContext.unsafeMap, view, route) as AroundRouter
   }
 
-  /** The URL of the request is read in that fiber: a router may be about to match it. */
+  /** A router may be about to match the URL. */
   looked(view: View, fiber: AnyFiber): void {
     const { currentContext } = fiber
     if (!isOutside(currentContext, view)) {
       if (viewOf(currentContext) !== view) return
-      // What is around the router may not be seen any more before the request is answered.
+      // The context around the router may not be restored before the request is answered.
       if (this.last !== undefined) this.left(this.last.outside, fiber)
       const { setFiberRef } = fiber as { readonly setFiberRef?: (ref: object, value: object) => void }
       setFiberRef?.call(fiber, FiberRef.currentContext, this.around(view, fiber))
@@ -77,35 +77,38 @@ export class Seen<By> {
     this.last = { fiber, outside: fiber.currentContext }
   }
 
-  /** What is within `outside` ends, or is still there when the request has been answered. */
+  /** The code within `outside` has ended, or is still running after the request was answered. */
   left(outside: Outside, { currentContext }: AnyFiber): void {
     const route = routeIn(currentContext)
     if (route === undefined || route === outside.route || outside.order < this.matchedAt) return
     const view = viewOf(currentContext)
-    if (view !== undefined && view.seen !== this) return
+    if (view !== undefined && view.matched !== this) return
     this.matchedAt = outside.order
-    this.matched(outside.view.prefixIn(outside.route), route)
+    this.record(outside.view.prefixIn(outside.route), route)
   }
 
-  private matched(prefix: string, { params, route }: RouteContext): void {
-    // What is mounted has a route without parameters, not even the rest of the path.
+  private record(prefix: string, { params, route }: RouteContext): void {
+    // A mounted app has a route without parameters, not even the rest of the path.
     this.isMount = route.path.endsWith("/*") && !("*" in params)
     const own = this.isMount && route.path === "/*" ? prefixOf(route) : ""
     this.route = prefix + own + route.path
   }
 }
 
-/** Watches a request. All that measure it share what is learnt, until none of them does any more. */
-export const watched = <By>(request: HttpServerRequest): { readonly seen: Seen<By>; readonly view: View } => {
+/** All measurers of the request share the same state until none of them measures it any more. */
+export const trackRoute = <By>(
+  request: HttpServerRequest
+): { readonly matched: MatchedRoute<By>; readonly view: View } => {
   const known = (request as Watched)[viewKey]
-  if (known !== undefined && known.seen.by.length > 0) return { seen: known.seen as Seen<By>, view: known }
-  const seen = new Seen<By>()
-  return { seen, view: watch(request, seen, undefined) }
+  if (known !== undefined && known.matched.by.length > 0)
+    return { matched: known.matched as MatchedRoute<By>, view: known }
+  const matched = new MatchedRoute<By>()
+  return { matched, view: watch(request, matched, undefined) }
 }
 
-const watch = (request: Watched, seen: Seen<unknown>, outer: View | undefined): View => {
+const watch = (request: Watched, matched: MatchedRoute<unknown>, outer: View | undefined): View => {
   const known = request[viewKey]
-  const view = new View(seen, outer, request.url, known?.modify ?? request.modify)
+  const view = new View(matched, outer, request.url, known?.modify ?? request.modify)
   if (!Object.isExtensible(request)) return view
   request[viewKey] = view
   if (known === undefined) {
@@ -122,7 +125,7 @@ const url: PropertyDescriptor & ThisType<Required<Watched>> = {
   get() {
     const fiber = currentFiber()
     const view = this[viewKey]
-    if (fiber !== undefined) view.seen.looked(view, fiber)
+    if (fiber !== undefined) view.matched.looked(view, fiber)
     return view.url
   },
   set(url: string) {
@@ -136,7 +139,7 @@ const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
   value(options: Parameters<HttpServerRequest["modify"]>[0]) {
     const view = this[viewKey]
     const modified = view.modify.call(this, options)
-    watch(modified, view.seen, view)
+    watch(modified, view.matched, view)
     return modified
   }
 }
@@ -144,19 +147,19 @@ const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
 const upgrading = (upgrade: HttpServerRequest["upgrade"]): PropertyDescriptor & ThisType<Required<Watched>> => ({
   configurable: true,
   get() {
-    return Effect.map(upgrade, (socket) => opening(socket, this[viewKey].seen))
+    return Effect.map(upgrade, (socket) => opening(socket, this[viewKey].matched))
   }
 })
 
-// Node.js makes the response of an upgrade when it is needed; elsewhere any request may be one.
+// Node.js creates the response of an upgrade when it is needed. On other platforms, any request may be an upgrade.
 const canUpgrade = (request: HttpServerRequest): boolean => {
   const { response } = request as { readonly response?: unknown }
   return typeof response === "function" || (response === undefined && request.headers["upgrade"] !== undefined)
 }
 
-const opening = (socket: Socket, seen: Seen<unknown>): Socket => {
+const opening = (socket: Socket, matched: MatchedRoute<unknown>): Socket => {
   const opened = Effect.sync(() => {
-    seen.upgraded = true
+    matched.upgraded = true
   })
   const opens = (run: unknown) => (handler: unknown, options?: { readonly onOpen?: Effect.Effect<void> }) =>
     Reflect.apply(run as () => unknown, socket, [
@@ -171,25 +174,25 @@ const opening = (socket: Socket, seen: Seen<unknown>): Socket => {
   })
 }
 
-/** A request as it is seen in one place: under the prefixes that were taken off its URL. */
+/** A request below the prefixes that were removed from its URL. */
 class View {
-  // The route that it was first asked for in, and the patterns of the prefixes there.
+  // The route for which `prefixIn` was first called.
   private route: RouteContext | undefined
   private prefix: string | undefined
 
   constructor(
-    readonly seen: Seen<unknown>,
+    readonly matched: MatchedRoute<unknown>,
     private readonly outer: View | undefined,
     public url: string,
     readonly modify: HttpServerRequest["modify"]
   ) {}
 
-  /** The patterns of the prefixes that a router which is reached in that route is mounted under. */
+  /** The prefixes under which a router is mounted that is reached in that route. */
   prefixIn(route: RouteContext | undefined): string {
     if (this.prefix !== undefined) return this.prefix
     let known = this.outer
     while (known !== undefined && known.prefix === undefined) known = known.outer
-    // What else is taken off the URL, such as the name of a tenant, is no part of a pattern.
+    // Other parts that are removed from the URL, such as the name of a tenant, are not part of a pattern.
     const own = route === undefined || known?.route === route ? "" : prefixOf(route.route)
     this.route = route
     this.prefix = (known?.prefix ?? "") + own
@@ -199,7 +202,7 @@ class View {
 
 type AroundRouter = Outside & Context.Context<never>
 
-/** The context around a router. It equals no other one: else it would not be put in the place of one that is as it is. */
+/** Not equal to any other context: Effect would not replace an equal one. */
 class Outside {
   order = 0
 
@@ -213,7 +216,7 @@ class Outside {
 
   [Hash.symbol](): number {
     const fiber = currentFiber()
-    if (fiber !== undefined) this.view.seen.left(this, fiber)
+    if (fiber !== undefined) this.view.matched.left(this, fiber)
     return -1
   }
 }

@@ -1,26 +1,32 @@
 /**
- * The requests of `@effect/rpc`, measured by a middleware of their group: whatever protocol carries them.
+ * Measures the requests of `@effect/rpc` by a middleware of their group, with every protocol.
  *
- * Nothing of `@effect/rpc` is loaded here: its server knows a middleware by a key, and by what the middleware says of
- * itself. Tested with @effect/rpc 0.76.
+ * `@effect/rpc` is not loaded here: its server identifies a middleware by a key and by its properties. Tested with
+ * @effect/rpc 0.76.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { durationBuckets } from "../internal/httpMetrics.js"
-import * as Metrics from "../Metrics.js"
-import * as Registry from "../Registry.js"
+import { durationBuckets } from "../../core/http/metrics.js"
+import { type Plan, planned } from "../../core/instrument/instruments.js"
+import type { Gauge, Labels, Observer } from "../../core/instrument/labels.js"
+import { getOrCreate } from "../../core/registry/getOrCreate.js"
+import type { Family } from "../../core/registry/metricDefinition.js"
+import type { MetricRegistry } from "../../core/registry/metricRegistry.js"
+import { messageOf } from "../../core/util/text.js"
+import { Registry } from "../registry.js"
+import { instrumentOptions, measured } from "../run.js"
 
-/** What the server asks of a middleware that wraps handlers. */
+/** Required by the server of a middleware that wraps handlers. */
 type Wrap = <A, E, R>(request: {
   readonly rpc: { readonly _tag: string }
   readonly next: Effect.Effect<A, E, R>
 }) => Effect.Effect<A, E, R>
 
 /**
- * A group of `@effect/rpc`, as far as it is needed.
+ * The part of an `@effect/rpc` group that is used here.
  *
  * @since 0.1.0
  * @category models
@@ -30,38 +36,57 @@ export interface RpcGroup {
   readonly middleware: (middleware: never) => unknown
 }
 
-const duration = Registry.histogram({
+const duration: Family = {
+  type: "histogram",
   name: "rpc_server_request_duration_seconds",
-  help: "Time from the start of an RPC's handler until its answer or its stream has ended, in seconds.",
+  help: "Time from the start of an RPC handler until the end of its response or stream, in seconds.",
   labelNames: ["procedure", "outcome"],
-  buckets: [...durationBuckets]
-})
+  buckets: durationBuckets
+}
 
-const inProgress = Registry.gauge({
+const inProgress: Family = {
+  type: "gauge",
   name: "rpc_server_requests_in_progress",
-  help: "RPCs that are being answered, by procedure.",
+  help: "RPCs in progress, by procedure.",
   labelNames: ["procedure"]
-})
+}
 
-// A cause may hold several: a defect is the worst of them.
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
+type AnyExit = Exit.Exit<unknown, unknown>
+
+// A cause may hold several outcomes. A defect takes precedence over the others.
+const outcomeOf = (exit: AnyExit): string => {
   if (Exit.isSuccess(exit)) return "success"
   if (Cause.isDie(exit.cause)) return "defect"
   return Cause.isFailure(exit.cause) ? "failure" : "interrupt"
 }
 
+// Throws if the registry cannot hold the metrics.
+const planOn = (registry: MetricRegistry, procedure: string): Plan<AnyExit> =>
+  planned<AnyExit, never>(
+    {
+      duration: {
+        metric: getOrCreate(registry, duration) as Observer,
+        labels: (exit: AnyExit) => ({ procedure, outcome: outcomeOf(exit) })
+      },
+      inProgress: { metric: getOrCreate(registry, inProgress) as Gauge, labels: { procedure } as Labels }
+    },
+    () => () => false,
+    instrumentOptions
+  )
+
 const wrap: Wrap = ({ next, rpc: { _tag: procedure } }) =>
-  Effect.matchEffect(Effect.zip(duration, inProgress), {
-    // The registry cannot take them. The application goes on.
-    onFailure: (error) => Effect.zipRight(Effect.logWarning(error.message), next),
-    onSuccess: ([seconds, running]) =>
-      next.pipe(
-        Metrics.timed(seconds, { labels: (exit) => ({ procedure, outcome: outcomeOf(exit) }) }),
-        Metrics.trackInprogress(running, { labels: { procedure } })
-      )
+  Effect.flatMap(Registry, (registry) => {
+    let plan: Plan<AnyExit>
+    try {
+      plan = planOn(registry, procedure)
+    } catch (error) {
+      // The application continues without measurement.
+      return Effect.zipRight(Effect.logWarning(messageOf(error)), next)
+    }
+    return measured(next, plan)
   })
 
-// A reference, so that no layer has to provide it.
+// A reference has a default, so no layer has to provide it.
 class RpcMeasuring extends Context.Reference<RpcMeasuring>()("effect-prometheus/RpcMeasuring", {
   defaultValue: () => wrap
 }) {}
@@ -74,7 +99,6 @@ const middleware = Object.assign(RpcMeasuring, {
   failure: Schema.Never
 })
 
-/** The same group, measured. */
 export const measuredRpcs = <Group extends RpcGroup>(group: Group): Group => {
   if (typeof group?.middleware !== "function" || typeof group.requests?.get !== "function") {
     throw new TypeError("HttpMetrics.rpc needs an RpcGroup, such as RpcGroup.make(…)")

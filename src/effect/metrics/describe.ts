@@ -1,40 +1,40 @@
-/** What a metric of Effect becomes: the family that it belongs to, and its labels. */
+/** Maps a metric of Effect to its metric family and labels. */
 import type * as MetricKey from "effect/MetricKey"
 import * as MetricKeyType from "effect/MetricKeyType"
 import * as Option from "effect/Option"
-import { labelsOf, metricName } from "./effectNames.js"
-import type { SourceFamily } from "./sources.js"
+import { labelsOf, metricName } from "./names.js"
 
-/** What stays the same about a metric. */
+export type FamilyType = "counter" | "gauge" | "histogram" | "summary"
+
 export interface Described {
   readonly kind: "counter" | "frequency" | "gauge" | "histogram" | "summary"
-  readonly type: SourceFamily["type"]
+  readonly type: FamilyType
   readonly name: string
-  /** As a sentence begins with it. */
+  /** The beginning of a sentence about the metric. */
   readonly subject: string
   readonly description: string | undefined
   readonly labels: ReadonlyArray<readonly [name: string, value: string]>
-  /** What its observations are divided by, to be in seconds where they are a time. */
+  /** Converts observations of a time to seconds. */
   readonly divisor: number
-  /** The bounds of a histogram but the one up to infinity. */
+  /** Without `+Inf`. */
   readonly bounds: ReadonlyArray<number>
-  /** Whether the values of two such metrics can be added up to one. */
+  /** The values of two such metrics can be added up. */
   readonly isSum: boolean
 }
 
-/** A metric as it is exposed with that prefix, or the sentence that tells why it cannot be. */
+/** A sentence with the reason if the metric cannot be exposed. */
 export const described = (key: MetricKey.MetricKey.Untyped, prefix: string): Described | string => {
   const original = String(key.name)
   const kind = kindOf(key.keyType)
   const subject = `Effect's ${kind ?? "metric"} ${original}`
-  if (kind === undefined) return `${subject} is left out: there is no such kind`
+  if (kind === undefined) return `${subject} is left out: its kind is unknown`
   const isTime = kind === "histogram" && key.tags.some(isMilliseconds)
   const divisor = isTime ? 1_000 : 1
   const bounds = MetricKeyType.isHistogramKey(key.keyType) ? boundsOf(key.keyType.boundaries.values, divisor) : []
-  if (bounds === undefined) return `${subject} is left out: its bounds are not in increasing order, or no numbers`
-  // Effect looks for the place before the first, and never finds it.
+  if (bounds === undefined) return `${subject} is left out: its boundaries must be numbers in increasing order`
+  // With a `maxSize` below 1, Effect searches for the previous slot for ever.
   if (MetricKeyType.isSummaryKey(key.keyType) && !(key.keyType.maxSize >= 1)) {
-    return `${subject} is left out: its maxSize is ${key.keyType.maxSize}, and reading it would never come to an end`
+    return `${subject} is left out: its maxSize must be at least 1, not ${key.keyType.maxSize}`
   }
   const goesDown = MetricKeyType.isCounterKey(key.keyType) && !key.keyType.incremental
   const shape = goesDown ? "gauge" : kind
@@ -60,7 +60,7 @@ const kindOf = (type: unknown): Described["kind"] | undefined => {
   return MetricKeyType.isSummaryKey(type) ? "summary" : undefined
 }
 
-// The labels that samples of a kind have beside those of the metric.
+// The labels that samples of a kind have in addition to those of the metric.
 const reserved: { readonly [K in Described["kind"]]: string | undefined } = {
   counter: undefined,
   frequency: "key",
@@ -69,7 +69,7 @@ const reserved: { readonly [K in Described["kind"]]: string | undefined } = {
   summary: "quantile"
 }
 
-// The only unit that Effect has: of its timers, and of the lifetimes of fibers.
+// The only unit in Effect: that of its timers and of the lifetimes of fibers.
 const isMilliseconds = ({ key, value }: { readonly key: unknown; readonly value: unknown }): boolean =>
   key === "time_unit" && value === "milliseconds"
 
@@ -80,7 +80,7 @@ const nameOf = (name: string, type: Described["type"], isTime: boolean): string 
 
 const ending = (name: string, suffix: string): string => (name.endsWith(suffix) ? name : `${name}${suffix}`)
 
-// Effect sorts them before it counts.
+// Effect sorts the bounds before it counts.
 const boundsOf = (values: ReadonlyArray<number>, divisor: number): ReadonlyArray<number> | undefined => {
   const bounds = [...values]
     .sort((a, b) => a - b)
@@ -89,11 +89,11 @@ const boundsOf = (values: ReadonlyArray<number>, divisor: number): ReadonlyArray
   return bounds.every((bound, at) => bound > (bounds[at - 1] ?? Number.NEGATIVE_INFINITY)) ? bounds : undefined
 }
 
-// Effect describes none of its own.
+// Effect gives its own metrics no descriptions.
 const fiberHelp: { readonly [name: string]: string | undefined } = Object.assign(Object.create(null), {
-  effect_fiber_started: "Fibers that were started.",
-  effect_fiber_active: "Fibers that have started and have not ended.",
-  effect_fiber_successes: "Fibers that ended in success.",
-  effect_fiber_failures: "Fibers that ended in failure, of interruption or of a defect.",
+  effect_fiber_started: "Fibers started.",
+  effect_fiber_active: "Fibers that have started but not ended.",
+  effect_fiber_successes: "Fibers that succeeded.",
+  effect_fiber_failures: "Fibers that failed, were interrupted, or died of a defect.",
   effect_fiber_lifetimes: "Time from the start of a fiber to its end, in seconds."
 })

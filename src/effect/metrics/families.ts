@@ -1,25 +1,22 @@
 /**
- * Metrics of Effect's own registry as families of Prometheus. What of it never changes, names, labels and bounds, is worked
- * out once for each metric; its value is read at the scrape.
+ * Names, labels and bounds of Effect's metrics never change: they are computed once. The value is read at the scrape.
  */
 import type * as MetricHook from "effect/MetricHook"
 import type * as MetricState from "effect/MetricState"
 import * as Option from "effect/Option"
-import { identityOf, wellFormed } from "./effectNames.js"
-import type { Described } from "./effectShapes.js"
-import type { Sample } from "./encoder.js"
-import type { CumulativeSeries } from "./histogram.js"
-import type { LabelTexts, LabelValues } from "./labelText.js"
-import { labelText } from "./labelText.js"
-import type { SourceFamily } from "./sources.js"
+import { type LabelTexts, type LabelValues, labelText } from "../../core/exposition/labelText.js"
+import type { FamilySnapshot, HistogramSeries, Layout, Sample } from "../../core/exposition/model.js"
+import { pieceSize } from "../../core/exposition/model.js"
+import type { SourceFamily } from "../../core/exposition/sources.js"
+import type { Described, FamilyType } from "./describe.js"
+import { identityOf, wellFormed } from "./names.js"
 
-/** What Effect keeps of a metric, as far as it is read. */
+/** What is read of Effect's state of a metric. */
 export type Hook = Pick<MetricHook.MetricHook.Root, "get">
 
-/** A metric of Effect. There are several of one series where their tags are in another order, or where it was made again. */
+/** A series has several parts if their tags are in a different order, or if the metric was created again. */
 interface Part {
   readonly hook: Hook
-  /** What its observations are divided by. */
   readonly divisor: number
 }
 
@@ -30,10 +27,10 @@ interface Series {
   readonly parts: Array<Part>
 }
 
-/** A family that is made of metrics of Effect. */
 export class EffectFamily implements SourceFamily {
+  readonly identity = this
   readonly name: string
-  readonly type: SourceFamily["type"]
+  readonly type: FamilyType
   readonly subject: string
   private readonly kind: Described["kind"]
   private readonly all: Array<Series> = []
@@ -49,23 +46,28 @@ export class EffectFamily implements SourceFamily {
   }
 
   get help(): string {
-    return this.description ?? `${this.subject}, which has no description.`
+    return this.description ?? `${this.subject}, without a description.`
   }
 
-  get upperBounds(): ReadonlyArray<number> | undefined {
-    return this.type === "histogram" && this.isUniform ? this.all[0]?.bounds : undefined
+  read(layout: Layout): FamilySnapshot {
+    const { help, name, type } = this
+    const isSeries = layout === "series" && type === "histogram" && this.isUniform
+    const upperBounds = isSeries ? this.all[0]?.bounds : undefined
+    return upperBounds === undefined
+      ? { name, help, type, samples: this.samples() }
+      : { name, help, type, upperBounds, series: this.series() }
   }
 
-  /** Takes in a metric, or tells in a sentence why it cannot. */
+  /** Returns a sentence with the reason if the metric cannot be added. */
   add(metric: Described, hook: Hook, defaults: LabelTexts | undefined): string | undefined {
     const { bounds, description, divisor, kind, subject } = metric
-    if (kind !== this.kind) return `${subject} is left out: ${this.subject} has its name ${this.name} already`
+    if (kind !== this.kind) return `${subject} is left out: ${this.subject} already has the name ${this.name}`
     const identity = identityOf(metric.labels, defaults)
     const known = this.byLabels.get(identity)
     const addable = metric.isSum && known?.addable !== false && isSame(known?.bounds ?? bounds, bounds)
     const labels = Object.fromEntries(metric.labels)
     if (known !== undefined && !addable) {
-      return `${subject} is left out where there is another {${labelText(labels)}} of the family ${this.name}`
+      return `${subject} is left out: the family ${this.name} already has the series {${labelText(labels)}}`
     }
     this.description ??= description
     if (known !== undefined) {
@@ -79,17 +81,16 @@ export class EffectFamily implements SourceFamily {
     return undefined
   }
 
-  /** The series of a histogram. */
-  *series(size: number): Generator<ReadonlyArray<CumulativeSeries>> {
-    // One with other bounds that comes meanwhile must wait for the next time.
+  private *series(): Generator<ReadonlyArray<HistogramSeries>> {
+    // A series with other bounds that is added during this exposition must wait for the next one.
     const all = [...this.all]
-    for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size).map(distributionOf)
+    for (let at = 0; at < all.length; at += pieceSize) yield all.slice(at, at + pieceSize).map(distributionOf)
   }
 
-  /** All of its samples, those of a series together. */
-  *samples(size: number): Generator<ReadonlyArray<Sample>> {
-    // A summary sorts what it holds each time that it is read.
-    const most = this.kind === "summary" ? 1 : size
+  // The samples of a series are next to each other.
+  private *samples(): Generator<ReadonlyArray<Sample>> {
+    // A summary sorts its observations at each reading.
+    const most = this.kind === "summary" ? 1 : pieceSize
     let piece: Array<Sample> = []
     for (const series of this.all) {
       for (const sample of this.samplesOf(series)) {
@@ -113,8 +114,8 @@ export class EffectFamily implements SourceFamily {
 const isSame = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): boolean =>
   some.length === others.length && some.every((bound, at) => bound === others[at])
 
-// Types alone make them numbers. Where one is none, the sample is left out. All numbers of Prometheus are 64-bit floats:
-// the nearest one to a bigint.
+// The values are numbers only by their types. A sample with any other value is left out. All numbers of Prometheus are
+// 64-bit floats, so a bigint becomes the nearest one.
 const sumOf = (values: ReadonlyArray<unknown>): number => {
   const [first, ...others] = values.map((value) => (typeof value === "bigint" ? Number(value) : value)) as Array<number>
   return [first, ...others].every((value) => typeof value === "number")
@@ -143,7 +144,7 @@ function* occurrencesOf({ labels, parts }: Series): Generator<Sample> {
   for (const [key, value] of counts) yield { labels: { ...labels, key }, value }
 }
 
-// What cannot be a text stays as it is, and its sample is left out.
+// A key that cannot be converted to a string is kept, and its sample is left out.
 const keyOf = (occurrence: unknown): unknown => {
   try {
     return wellFormed(String(occurrence))
@@ -157,7 +158,7 @@ function* quantilesOf(name: string, { labels, parts }: Series): Generator<Sample
   if (part === undefined) return
   const { count, quantiles, sum } = part.hook.get() as MetricState.MetricState.Summary
   for (const [at, [quantile, value]] of quantiles.entries()) {
-    // They are sorted. One that was asked for twice is there once.
+    // The quantiles are sorted. A quantile that is configured twice is written once.
     if (quantile === quantiles[at - 1]?.[0]) continue
     yield { labels: { ...labels, quantile }, value: Option.getOrElse(value, () => Number.NaN) }
   }
@@ -165,29 +166,29 @@ function* quantilesOf(name: string, { labels, parts }: Series): Generator<Sample
   yield { metricName: `${name}_count`, labels, value: count }
 }
 
-// In each of them are those below as well. What is in none, a NaN, is in the one up to infinity, which is their count.
-const distributionOf = ({ bounds, labels, parts }: Series): CumulativeSeries => {
-  const cumulative: Array<number> = bounds.map(() => 0)
+// Effect's buckets are cumulative. A NaN is only in `+Inf`, which has the count of all observations.
+const distributionOf = ({ bounds, labels, parts }: Series): HistogramSeries => {
+  const buckets: Array<number> = bounds.map(() => 0)
   const sums: Array<unknown> = []
   let count = 0
   for (const { divisor, hook } of parts) {
     const state = hook.get() as MetricState.MetricState.Histogram
-    for (let at = 0; at < cumulative.length; at += 1) {
-      cumulative[at] = (cumulative[at] ?? 0) + (state.buckets[at]?.[1] ?? 0)
+    for (let at = 0; at < buckets.length; at += 1) {
+      buckets[at] = (buckets[at] ?? 0) + (state.buckets[at]?.[1] ?? 0)
     }
     sums.push(typeof state.sum === "number" ? state.sum / divisor : state.sum)
     count += state.count
   }
-  return { labels, cumulative, sum: sumOf(sums), count }
+  buckets.push(count)
+  return { labels, buckets, sum: sumOf(sums), count }
 }
 
 function* bucketsOf(name: string, series: Series): Generator<Sample> {
   const { labels } = series
-  const { count, cumulative, sum } = distributionOf(series)
-  for (const [at, value] of cumulative.entries()) {
-    yield { metricName: `${name}_bucket`, labels: { le: series.bounds[at], ...labels }, value }
+  const { buckets, count, sum } = distributionOf(series)
+  for (const [at, value] of buckets.entries()) {
+    yield { metricName: `${name}_bucket`, labels: { le: series.bounds[at] ?? "+Inf", ...labels }, value }
   }
-  yield { metricName: `${name}_bucket`, labels: { le: "+Inf", ...labels }, value: count }
   yield { metricName: `${name}_sum`, labels, value: sum }
   yield { metricName: `${name}_count`, labels, value: count }
 }

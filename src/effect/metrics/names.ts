@@ -1,26 +1,20 @@
-/** Names and tags of Effect's metrics as both formats take them. */
+/** Converts the names and tags of Effect's metrics to names and labels that are valid in both formats. */
+import type { LabelTexts } from "../../core/exposition/labelText.js"
 
-import type { LabelTexts } from "./labelText.js"
-
-/** A tag of a metric, as Effect keeps it. Nothing but types makes it a pair of texts. */
+/** Only the type says that both parts are strings. */
 export interface Tag {
   readonly key: unknown
   readonly value: unknown
 }
 
-/**
- * A name whose characters are all valid. OpenMetrics, "Naming": names that begin with an underscore are reserved, and MUST
- * NOT be used.
- */
+/** OpenMetrics, "Naming": names that begin with an underscore are reserved, and MUST NOT be used. */
 export const metricName = (prefix: string, name: string): string =>
   begun(`${prefix}${name.replace(/[^a-zA-Z0-9_:]/gu, "_")}`, /^[a-zA-Z:]/, "metric")
 
 /**
- * The labels that the tags become, by name, without those that are in the way of the labels of the type.
- *
- * Tags that become the same label are told together, as those of OpenTelemetry are: values "MUST be concatenated together,
- * separated by `;`, and ordered by the lexicographical order of the original keys" (OpenTelemetry specification,
- * "Prometheus and OpenMetrics Compatibility", "Metric Attributes").
+ * Sorted by name. A label whose name the metric type reserves is renamed. Tags that become the same label are joined:
+ * values "MUST be concatenated together, separated by `;`, and ordered by the lexicographical order of the original
+ * keys" (OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility", "Metric Attributes").
  */
 export const labelsOf = (
   tags: ReadonlyArray<Tag>,
@@ -36,7 +30,7 @@ export const labelsOf = (
   return [...labels].sort(byKey)
 }
 
-/** The same text for labels of the same series: one without a value counts as one that is not there. */
+/** The same for labels of the same series. An empty label value counts as a missing label. */
 export const identityOf = (
   labels: ReadonlyArray<readonly [name: string, value: string]>,
   defaults: LabelTexts | undefined
@@ -55,5 +49,5 @@ const begun = (name: string, start: RegExp, otherwise: string): string =>
 
 const byKey = ([a]: readonly [string, string], [b]: readonly [string, string]): number => (a < b ? -1 : a > b ? 1 : 0)
 
-/** The text as it arrives: there are no lone surrogates in UTF-8. */
+/** UTF-8 has no lone surrogates, so each is replaced. */
 export const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd")

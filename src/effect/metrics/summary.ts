@@ -1,11 +1,14 @@
 /**
- * Reads a summary of Effect. With a NaN among what Effect sorts for its quantiles, it never comes to the end of them, and
- * the process would stand still with the scrape.
+ * Reads a summary of Effect. If there is a NaN among the values that Effect sorts for the quantiles, Effect never
+ * finishes, and the scrape would block the process.
+ *
+ * This file depends on internals of Effect, and was tested with effect 3.22: `get` of a summary's hook reads the `maxAge` of
+ * its key at each call. If that changes, summaries are read as they are, and a NaN blocks the process again.
  */
 import type * as MetricState from "effect/MetricState"
-import type { Hook } from "./effectFamilies.js"
+import type { Hook } from "./families.js"
 
-/** The age up to which observations count for the quantiles. Effect compares with it each time that it is asked. */
+/** Effect reads it at each reading of the summary: older observations do not count for the quantiles. */
 interface Age {
   value: unknown
 }
@@ -13,8 +16,8 @@ interface Age {
 const none = { _tag: "Millis", millis: -1 }
 
 /**
- * The same, but for quantiles that have no value from the first NaN on: the sum is none then. It is read first, while no
- * observation is young enough to be sorted.
+ * After the first NaN, the sum is NaN and the quantiles have no value. The sum is read first, with an age limit that
+ * excludes all observations from sorting.
  */
 export const readable = (hook: Hook, maxAge: object): Hook => {
   const age = maxAge as Age
@@ -27,7 +30,7 @@ export const readable = (hook: Hook, maxAge: object): Hook => {
     } finally {
       age.value = value
     }
-    // What is no number may hide one that is NaN.
+    // A sum that is not a number may hide a NaN.
     const canBeSorted = typeof state.sum === "number" && !Number.isNaN(state.sum)
     return canBeSorted ? (hook.get() as MetricState.MetricState.Summary) : state
   }

@@ -1,0 +1,155 @@
+/** The metrics server in a scope: options, start, TLS reload, registration and shutdown. */
+import { pathToFileURL } from "node:url"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
+import { type ListeningServer, listen } from "../core/server/listen.js"
+import { newEndpoint, newScrape } from "../core/server/scrape.js"
+import { readServerOptions, type ServerSettings } from "../core/server/serverOptions.js"
+import { checkTls, readTls } from "../core/server/tls/material.js"
+import type { TlsSources } from "../core/server/tls/options.js"
+import { isWildcard, urlHost } from "../core/util/address.js"
+import { messageOf, visible } from "../core/util/text.js"
+import { startWorker, WorkerStartError } from "../core/worker/supervisor.js"
+import { currentLog } from "./log.js"
+import { notRegistered, registration } from "./registration.js"
+import { Registry } from "./registry.js"
+import { readRedacted } from "./secrets.js"
+import { invalidOptions, MetricsServerError } from "./serverError.js"
+import type { Discovery, RunningServer } from "./serviceDiscovery.js"
+import { reloadTls } from "./tlsReload.js"
+
+/** Also reads the files of `tls`. The checks are the same for both kinds of server. */
+export const readSettings = (
+  options: unknown
+): Effect.Effect<{ settings: ServerSettings; sources: TlsSources | undefined }, MetricsServerError> =>
+  Effect.gen(function* () {
+    const { tls: sources, ...settings } = yield* Effect.try({
+      try: () => {
+        readRedacted()
+        return readServerOptions(options)
+      },
+      catch: invalidOptions
+    })
+    if (sources === undefined) return { settings: { ...settings, tls: undefined }, sources }
+    const tls = yield* Effect.tryPromise({
+      try: async () => checkTls(await readTls(sources), sources),
+      catch: (cause) => new MetricsServerError({ reason: "Tls", message: messageOf(cause), cause })
+    })
+    return { settings: { ...settings, tls }, sources }
+  })
+
+/** Fails with the error of Node.js, or with a `WorkerStartError`. */
+type Start = (settings: ServerSettings) => Effect.Effect<ListeningServer, unknown>
+
+const attempt = <A>(start: () => Promise<A>): Effect.Effect<A, unknown> =>
+  Effect.tryPromise({ try: start, catch: (cause) => cause })
+
+export const inThisThread: Start = (settings) =>
+  Effect.flatMap(Effect.all([Registry, currentLog]), ([registry, log]) =>
+    attempt(async () =>
+      listen(settings, newEndpoint(registry, settings, log, scrapeRecorder(registry, settings, serverMetrics)))
+    )
+  )
+
+/** `entry` is the worker file of this package, the default. */
+export const inWorker =
+  (entry: () => URL): Start =>
+  (settings) =>
+    Effect.flatMap(Effect.all([Registry, currentLog]), ([registry, log]) =>
+      attempt(async () =>
+        startWorker({
+          url: workerUrl(settings.workerUrl, entry),
+          settings,
+          scrape: newScrape(registry, settings, log),
+          onEvent: scrapeRecorder(registry, settings, serverMetrics),
+          onTrouble: (message) => log("error", message)
+        })
+      )
+    )
+
+const workerUrl = (given: string | undefined, entry: () => URL): URL => {
+  try {
+    if (given === undefined) return entry()
+    return /^[a-z][a-z\d+.-]+:/i.test(given) ? new URL(given) : pathToFileURL(given)
+  } catch (cause) {
+    throw new WorkerStartError(
+      "the worker file cannot be located, which is normal in a bundled program: set workerUrl",
+      { cause }
+    )
+  }
+}
+
+/** Serves until the scope closes. Registers the server with the service discovery, if one is provided. */
+export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<Discovery>>, start: Start) =>
+  closedOnFailure(
+    Effect.gen(function* () {
+      const { settings, sources } = yield* readSettings(options)
+      const { selfMetrics, shutdownTimeout, tls } = settings
+      const server = yield* Effect.acquireRelease(
+        Effect.mapError(start(settings), (error) => startError(error, settings)),
+        ({ close }) => Effect.promise(() => close(shutdownTimeout))
+      )
+      if (tls !== undefined && sources?.reloadInterval !== undefined) {
+        yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, server.renew))
+      }
+      const described = describe(server, settings)
+      const found = Option.getOrUndefined(yield* discovery)
+      const { summary, isRegistered } =
+        found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
+      if (selfMetrics) yield* recordRegistered(isRegistered)
+      yield* Effect.logInfo(`metrics at ${described.url}, ${yield* summary}`)
+      return { ...described, isRegistered }
+    })
+  )
+
+// A failure closes everything at once, also if the outer scope stays open.
+const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit)),
+    (scope) => Effect.onError(Scope.extend(effect, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+  )
+
+const startError = (cause: unknown, { host, port }: ServerSettings): MetricsServerError => {
+  if (cause instanceof WorkerStartError) {
+    return new MetricsServerError({ reason: "Worker", message: cause.message, cause })
+  }
+  const { code } = (cause ?? {}) as NodeJS.ErrnoException
+  const address = `${host === undefined ? "all interfaces, port " : `${visible(urlHost(host))}:`}${port}`
+  return new MetricsServerError({
+    reason: code === "EADDRINUSE" ? "AddressInUse" : "Listen",
+    host,
+    port,
+    message: `cannot listen on ${address}: ${visible(messageOf(cause))}`,
+    cause
+  })
+}
+
+const describe = (
+  { hostname, port }: ListeningServer,
+  { authentication, path, tls }: ServerSettings
+): RunningServer => {
+  const https = tls !== undefined
+  const origin = `${https ? "https" : "http"}://${isWildcard(hostname) ? "127.0.0.1" : urlHost(hostname)}:${port}`
+  return {
+    address: { hostname, port },
+    https,
+    url: `${origin}${path}`,
+    healthUrl: `${origin}/`,
+    isHealthOpen: authentication?.openHealthPage ?? true,
+    needsCertificate: tls?.clientCertificate === "required"
+  }
+}
+
+const recordRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Registry, (registry) => {
+    // An effect that does not end synchronously counts as not registered.
+    const is = (): boolean => Exit.getOrElse(Effect.runSyncExit(isRegistered), () => false)
+    const servers = serversOf(registry)
+    return Effect.acquireRelease(
+      Effect.sync(() => void servers.add(is)),
+      () => Effect.sync(() => void servers.delete(is))
+    )
+  })
