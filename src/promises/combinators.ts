@@ -1,4 +1,6 @@
 /** Measures functions, methods and promises. */
+import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
+import { type Instruments as PlanInstruments, planned } from "../core/instrument/instruments.js"
 import type {
   CheckEntries,
   Counter,
@@ -12,19 +14,15 @@ import type {
   Unlabelled,
   WithLabels,
   WithoutLabels
-} from "../internal/labels.js"
-import type { OnlyErrors } from "../internal/only.js"
-import { matching } from "../internal/only.js"
-import type { Instruments as PlanInstruments } from "../internal/plan.js"
-import { planned } from "../internal/plan.js"
-import { isThenable } from "../internal/thenable.js"
-import { measuredPromise, wrapper } from "../internal/wrap.js"
-import type { Options } from "./registry.js"
-import { reporting } from "./registry.js"
+} from "../core/instrument/labels.js"
+import { measuredPromise, wrapper } from "../core/instrument/promiseWrapper.js"
+import { checkNames } from "../core/util/options.js"
+import { isThenable } from "../core/util/thenable.js"
+import { type Options, reporting } from "./registry.js"
 
 /**
- * How a measured call ended, for labels that depend on it: `{ status: "fulfilled", value }` or
- * `{ status: "rejected", reason }`. A function that returns or throws at once ends in the same two ways.
+ * The outcome of a measured call, for labels that depend on it: `{ status: "fulfilled", value }` or
+ * `{ status: "rejected", reason }`. A synchronous function that returns or throws has the same two outcomes.
  *
  * @since 0.1.0
  * @category models
@@ -32,74 +30,75 @@ import { reporting } from "./registry.js"
 export type Settled<A> = PromiseSettledResult<A>
 
 /**
- * What `countExceptions` counts.
+ * Options of `countExceptions`: which errors it counts.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Counting {
   /**
-   * Which errors are counted: instances of a class or of one of several, those with a `_tag`, or those for which a
-   * predicate holds. Default: all.
+   * Selects the errors that are counted: instances of a class or of one of several classes, errors with a `_tag`, or
+   * errors for which a predicate returns true. Default: all.
    */
   readonly only?: OnlyErrors | undefined
 }
 
 /**
- * What `instrumented` records: any of the three, each as a metric or as `{ metric, …options }`.
+ * What `instrumented` records: any of the three metrics, each given as a metric or as `{ metric, …options }`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Instruments<A> {
-  /** The run time, in seconds, as by `timed`. */
+  /** The run time in seconds, as `timed` observes it. */
   readonly duration?: Observer | { readonly metric: Observer; readonly labels?: LabelsFrom<Settled<A>> } | undefined
-  /** The errors and rejections, as by `countExceptions`. */
+  /** The errors and rejections, as `countExceptions` counts them. */
   readonly exceptions?:
     | Counter
     | ({ readonly metric: Counter; readonly labels?: LabelsFrom<Settled<A>> } & Counting)
     | undefined
-  /** How many are running, as by `trackInprogress`. */
-  readonly inprogress?: Gauge | { readonly metric: Gauge; readonly labels?: SomeLabels } | undefined
+  /** The number of calls in progress, as `trackInProgress` keeps it. */
+  readonly inProgress?: Gauge | { readonly metric: Gauge; readonly labels?: SomeLabels } | undefined
 }
 
 /**
- * The compiler's check of instruments against their metrics.
+ * Compile-time check of instruments against their metrics.
  *
  * @since 0.1.0
  * @category models
  */
 export type CheckInstruments<I> = CheckEntries<
   I,
-  { duration: "labels"; exceptions: "labels" | "only"; inprogress: "labels" }
+  { duration: "labels"; exceptions: "labels" | "only"; inProgress: "labels" }
 >
 
 /**
- * Takes a function, or decorates a method, and gives back the same function, measured: parameters, `this`, `name`,
- * `length`, prototype, kind (async, generator), properties, symbols and types stay, and so does `new`. Results, errors
- * and rejections are the same objects.
+ * Takes a function, or decorates a method, and returns the same function, measured. Its parameters, `this`, `name`,
+ * `length`, prototype, kind (async, generator), properties, symbols and types do not change, and `new` works. Results,
+ * errors and rejections are the same objects.
  *
  * A call ends when the function returns or throws. Some results end later:
  *
- * - A promise ends when it settles. One with methods or properties of its own, or of a class derived from `Promise`, is
- *   returned itself. Any other is followed by a promise of the same class.
+ * - A promise ends when it settles. A promise that has its own methods or properties, or a class derived from `Promise`,
+ *   is returned itself. For any other promise, the wrapper returns a new promise of the same class that follows it.
  * - A thenable whose `then` is not JavaScript's own can be lazy, as query builders are. It is returned itself, and its
- *   `then` is called when the caller calls it. It is measured once: to the end of its first `then`, or of a promise that
- *   another of its methods returns. If the caller uses it at once, the run begins with the call, else with that use. If
- *   it is never used, there is no run. Bluebird's own functions (`Bluebird.all`, `coroutine`) use its promises without a
- *   call of `then`: measure an `async` function around them.
- * - A generator, sync or async, is measured from its first `next` until it has ended, has failed or was left. If it is
- *   never read, there is no run. If it is dropped half way, it stays in progress.
+ *   `then` is called only when the caller calls it. It is measured once, until its first `then` settles, or until a
+ *   promise settles that another of its methods returned. If the caller uses it at once, the run begins with the call,
+ *   otherwise with that first use. If it is never used, there is no run. Bluebird's own functions (`Bluebird.all`,
+ *   `coroutine`) use its promises without calling `then`: wrap them in an `async` function and measure that.
+ * - A generator, sync or async, is measured from its first `next` until it ends, fails or is closed early. If it is never
+ *   read, there is no run. If it is abandoned without being closed, it stays in progress.
  *
- * A function that takes a callback, or that returns a stream, a `Response` or another iterator, ends when it returns.
- * Measure what `util.promisify` gives for the former; `StreamMetrics` and `httpMetrics` measure streams and responses.
+ * A function that takes a callback, or that returns a stream, a `Response` or another iterator, ends when it returns. For
+ * a function with a callback, measure the result of `util.promisify`. For streams and responses, use `StreamMetrics` and
+ * `httpMetrics`.
  *
- * An unhandled rejection stays visible, and none is added, with one exception: if a function handles a rejection itself
- * and returns the same promise, and its caller ignores that, the rejection is reported.
+ * An unhandled rejection stays visible, and no new one appears, with one exception: if a function handles a rejection
+ * itself and returns the same promise, and its caller ignores that promise, the rejection is reported.
  *
- * As a decorator it serves both the standard (TC39) kind and `experimentalDecorators`, in any order with others; metadata
- * of `reflect-metadata` stays. On a class, a field, an accessor or a parameter it throws a `TypeError`. What depends on
- * the source text of a function (`toString()`) does not see the original.
+ * As a decorator it supports both the standard (TC39) kind and `experimentalDecorators`, in any order with other
+ * decorators. Metadata of `reflect-metadata` is kept. On a class, a field, an accessor or a parameter it throws a
+ * `TypeError`. `toString()` of the measured function does not return the source of the original.
  *
  * @since 0.1.0
  * @category models
@@ -115,17 +114,14 @@ export interface Wrapper {
 }
 
 /**
- * Records on a `Metric`: given the metric alone it is a `Wrapper`; given a promise as well, it measures that promise
- * and gives back the one that follows it, or the promise itself if it has methods or properties of its own. A thenable is
- * followed by a `Promise`; its `then` is called once, at once.
- *
- * The compiler asks for labels where the metric has them, and for no others.
+ * Records on a `Metric` while a call runs. Its labels are constant, because the call has no outcome yet.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Combinator<Metric, Extra> {
-  // The same as the last one: editors complete by the first that has as many parameters, the compiler tells of the last.
+export interface RunningCombinator<Metric, Extra = unknown> {
+  // Same as the last overload. Editors complete by the first overload with this number of parameters; the compiler
+  // reports errors of the last one.
   <M extends Metric, O extends LabelsOf<M>>(
     metric: M & WithLabels<M>,
     options: Options & Extra & Labelled<O & ExactLabels<M, O>>
@@ -138,18 +134,9 @@ export interface Combinator<Metric, Extra> {
   <A, M extends Metric, O extends LabelsOf<M>>(
     metric: M & WithLabels<M>,
     promise: PromiseLike<A>,
-    options: Options & Extra & Labelled<(exit: Settled<A>) => O & ExactLabels<M, O>>
-  ): Promise<A>
-  <A, M extends Metric, O extends LabelsOf<M>>(
-    metric: M & WithLabels<M>,
-    promise: PromiseLike<A>,
     options: Options & Extra & Labelled<O & ExactLabels<M, O>>
   ): Promise<A>
   <M extends Metric>(metric: M & WithoutLabels<M>, options?: Options & Extra & Unlabelled): Wrapper
-  <M extends Metric, O extends LabelsOf<M>>(
-    metric: M & WithLabels<M>,
-    options: Options & Extra & Labelled<(exit: Settled<unknown>) => O & ExactLabels<M, O>>
-  ): Wrapper
   <M extends Metric, O extends LabelsOf<M>>(
     metric: M & WithLabels<M>,
     options: Options & Extra & Labelled<O & ExactLabels<M, O>>
@@ -157,12 +144,40 @@ export interface Combinator<Metric, Extra> {
 }
 
 /**
- * Observes the run time in **seconds**, once per call, whether it returns, throws, resolves or rejects. Of a promise it
- * observes the time from now until it settles. Time is read from `performance.now()`, which is monotonic.
+ * Records on a `Metric`. With the metric alone, it returns a `Wrapper`. With a promise as well, it measures that promise,
+ * and returns a promise that follows it, or the promise itself if that has its own methods or properties. For a thenable
+ * it returns a `Promise` that follows it; its `then` is called once, immediately.
  *
- * An observer that throws, or returns a promise that rejects, changes nothing in the call: there is one process warning
- * (`process.on("warning")`) per metric, and each failure is counted in
- * `effect_prometheus_errors_total{operation="observe"}`. The same holds for a function of labels that throws or is async.
+ * The compiler requires labels if the metric has labels, and rejects any other labels.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Combinator<Metric, Extra> extends RunningCombinator<Metric, Extra> {
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<O & ExactLabels<M, O>>
+  ): Wrapper
+  <A, M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    promise: PromiseLike<A>,
+    options: Options & Extra & Labelled<(exit: Settled<A>) => O & ExactLabels<M, O>>
+  ): Promise<A>
+  <M extends Metric, O extends LabelsOf<M>>(
+    metric: M & WithLabels<M>,
+    options: Options & Extra & Labelled<(exit: Settled<unknown>) => O & ExactLabels<M, O>>
+  ): Wrapper
+}
+
+/**
+ * Observes the run time of a call in **seconds**, once per call, whether it returns, throws, resolves or rejects. For a
+ * promise it observes the time from this call until the promise settles. Time is read from `performance.now()`, which is
+ * monotonic.
+ *
+ * An observer that throws, or returns a promise that rejects, does not change the call. One process warning
+ * (`process.on("warning")`) is emitted per metric, and each failure is counted in
+ * `effect_prometheus_errors_total{operation="observe"}`. The same applies to a function of labels that throws or is
+ * async.
  *
  * @example
  * import { timed } from "effect-prometheus/Promises"
@@ -182,12 +197,12 @@ const timed: Combinator<Observer, unknown> = combinator((metric: Observer, optio
 }))
 
 /**
- * Counts errors: +1 for each call that throws or rejects, and for each promise that rejects. `only` narrows which. The
- * error comes through as the same object.
+ * Counts errors: +1 for each call that throws or rejects, and for each promise that rejects. `only` selects fewer errors.
+ * The error stays the same object.
  *
- * A counter that throws, or returns a promise that rejects, changes nothing in the call: there is one process warning per
- * metric, and each failure is counted in `effect_prometheus_errors_total{operation="inc"}`. The same holds for a predicate
- * or a function of labels that throws or is async.
+ * A counter that throws, or returns a promise that rejects, does not change the call. One process warning is emitted per
+ * metric, and each failure is counted in `effect_prometheus_errors_total{operation="inc"}`. The same applies to a
+ * predicate or a function of labels that throws or is async.
  *
  * @example
  * import { countExceptions } from "effect-prometheus/Promises"
@@ -205,52 +220,37 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
 }))
 
 /**
- * Keeps the number of calls in progress: +1 before the function is called, −1 when it has returned or thrown, or when
- * its promise has settled. If the +1 itself fails, no −1 follows.
+ * Keeps the number of calls in progress: +1 before the function is called, −1 when it has returned or thrown, or when its
+ * promise has settled. If the +1 itself fails, no −1 follows.
  *
- * A gauge that throws, or returns a promise that rejects, changes nothing in the call: there is one process warning per
+ * A gauge that throws, or returns a promise that rejects, does not change the call. One process warning is emitted per
  * metric, and each failure is counted in `effect_prometheus_errors_total{operation="inc"}` or `{operation="dec"}`.
  *
- * It stays right where other code resets the gauge, removes its series or sets it to 0 or less meanwhile: the runs in
- * progress are forgotten then, and their ends take nothing off. A lower value that is set is not taken further down by
- * more runs than it counts. This needs a gauge of one of the two clients, or a child of it; a gauge that is frozen, or
- * that other code wraps, only gets `inc` and `dec`.
+ * Other code may reset the gauge, remove its series, or set it to 0 or less during a call. The gauge then ignores the
+ * calls in progress: their ends subtract nothing. Other code may also set a lower value above 0. Then the ends of the
+ * calls subtract at most that value. This requires a gauge of one of the two clients, or a labelled child of it. A gauge
+ * that is frozen, or that other code wraps, only gets `inc` and `dec`.
  *
  * @example
- * import { trackInprogress } from "effect-prometheus/Promises"
+ * import { trackInProgress } from "effect-prometheus/Promises"
  * import { Gauge } from "prom-client"
  *
  * const running = new Gauge({ name: "uploads_in_progress", help: "Uploads that run now.", labelNames: ["to"] })
  *
- * export const upload = trackInprogress(running, { labels: { to: "archive" } })(
+ * export const upload = trackInProgress(running, { labels: { to: "archive" } })(
  *   async (body: string) => (await fetch("http://archive.example/", { method: "POST", body })).status
  * )
  *
  * @since 0.1.0
  * @category combinators
  */
-const trackInprogress: {
-  // As in `Combinator`, for what an editor completes.
-  <M extends Gauge, O extends LabelsOf<M>>(
-    gauge: M & WithLabels<M>,
-    options: Options & Labelled<O & ExactLabels<M, O>>
-  ): Wrapper
-  <M extends Gauge>(gauge: M & WithoutLabels<M>, options?: Options & Unlabelled): Wrapper
-  <A, M extends Gauge>(gauge: M & WithoutLabels<M>, promise: PromiseLike<A>, options?: Options & Unlabelled): Promise<A>
-  <A, M extends Gauge, O extends LabelsOf<M>>(
-    gauge: M & WithLabels<M>,
-    promise: PromiseLike<A>,
-    options: Options & Labelled<O & ExactLabels<M, O>>
-  ): Promise<A>
-  <M extends Gauge, O extends LabelsOf<M>>(
-    gauge: M & WithLabels<M>,
-    options: Options & Labelled<O & ExactLabels<M, O>>
-  ): Wrapper
-} = combinator((metric: Gauge, options) => ({ inprogress: { ...options, metric } }))
+const trackInProgress: RunningCombinator<Gauge> = combinator((metric: Gauge, options) => ({
+  inProgress: { ...options, metric }
+}))
 
 /**
- * Any of `timed`, `countExceptions` and `trackInprogress` at once. Each entry is a metric, or `{ metric, …options }` with
- * the options of the combinator that it stands for.
+ * Records any of `timed`, `countExceptions` and `trackInProgress` at once. Each entry is a metric, or
+ * `{ metric, …options }` with the options of the corresponding combinator.
  *
  * @example
  * import { instrumented } from "effect-prometheus/Promises"
@@ -273,21 +273,29 @@ const instrumented: {
     promise: PromiseLike<A>,
     options?: Options
   ): Promise<A>
-} = combinator((instruments: AnyInstruments) => instruments)
+} = combinator((instruments: AnyInstruments, options) => {
+  checkNames({ registry: true }, options)
+  return instruments
+})
 
-// Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
-export { countExceptions, instrumented, timed, trackInprogress }
+// Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by
+// their namespace.
+export { countExceptions, instrumented, timed, trackInProgress }
 
 type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>
 
-function combinator<Metric>(instruments: (metric: Metric, options: Options | undefined) => AnyInstruments) {
+const instrumentOptions = { duration: ["labels"], exceptions: ["labels", "only"], inProgress: ["labels"] }
+
+function combinator<Metric>(instruments: (metric: Metric, options: object) => AnyInstruments) {
   return (metric: Metric, ...rest: ReadonlyArray<unknown>): never => {
     const [promise, options] = isThenable(rest[0]) ? [rest[0], rest[1]] : [undefined, rest[0]]
     if (typeof options === "function")
-      throw new TypeError("a function is measured by timed(metric)(fn), and so by its like")
-    const given = options as Options | undefined
-    const plan = planned(instruments(metric, given), counting)
-    const reporter = reporting(given?.registry)
+      throw new TypeError(
+        "expected a promise or options, got a function: pass it in a second call, as in timed(metric)(fn)"
+      )
+    const { registry, ...own } = (options ?? {}) as Options
+    const plan = planned(instruments(metric, own), counting, instrumentOptions)
+    const reporter = reporting(registry)
     const applied = promise === undefined ? wrapper(plan, reporter) : measuredPromise(promise, plan, reporter)
     return applied as never
   }

@@ -1,24 +1,35 @@
-/** The route that Express found for a request, as a pattern. */
+/**
+ * The route pattern that Express matched for a request. Express has no event for a match: the properties that its routers
+ * set on a request are replaced by accessors, which store the value and return it unchanged.
+ *
+ * Tested with Express 5.3 and 4.22. If a router does not set the properties in this order, requests are `unmatched`.
+ */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { keepContext } from "../internal/httpContext.js"
+import { keepContext } from "../core/http/node/asyncContext.js"
+import { percentDecoded } from "../core/util/text.js"
 
 /**
- * The route of a request of Express (5, and 4), for `httpMetrics`: returns a function that returns the pattern of the route
- * that answered, or `undefined` if none did. Call it when the request arrives, before any router.
+ * Reads the route pattern of an Express request (5, and 4), for `httpMetrics`. Returns a function that returns the
+ * pattern of the route that answered, or `undefined` if no route answered. Call `expressRoute` when the request arrives,
+ * before any router.
  *
- * - The pattern is what the route was declared with (`/users/:id`), after what its routers are mounted under.
- * - A handler that is mounted by `use` has the pattern of its mount: `application.use("/graphql", handler)` is `/graphql`.
- * - A pattern stays when an error leaves its router, and when a handler that has answered calls `next`.
- * - What answers without a path (`application.use(handler)`) has no pattern, nor has the 404 of a mount: one that a route
- *   answers, or passes on to, has its pattern.
+ * - The pattern is the declared path of the route (`/users/:id`), after the paths where its routers are mounted.
+ * - A handler that is mounted by `use` has the pattern of its mount: `application.use("/graphql", handler)` is
+ *   `/graphql`.
+ * - A pattern is kept when an error leaves its router, and when a handler that has answered calls `next`.
+ * - A handler without a path (`application.use(handler)`) has no pattern. A 404 of a mount has no pattern either, unless
+ *   a route sent the 404 or passed the request on to it: then it has the pattern of that route.
  *
- * Clients cannot make patterns up. Express 5 with `router` 2.3 or newer says which path it matched: the pattern has that as
- * it was declared. Older versions, and Express 4, keep only what the client sent. There the pattern of a mount is what was
- * sent, in lower case, with the names of parameters in place of their values: of segments that are a value, from the right,
- * then of a part of a segment (`/v:version`). Where that is not clear it is the names alone (`/:version`). A segment that
- * has the value of a parameter by chance can then be taken for it, and a list of paths of one route is all of the list. A
- * regular expression that is mounted without a group leaves what was sent: 500 mounts are distinguished in a process, and all
- * others are `/*`. So is what is mounted above the router that calls this first.
+ * Clients cannot create patterns. With `router` 2.3 or newer, Express 5 reports which path it matched, and the pattern is
+ * the path as declared. Older versions, and Express 4, keep only what the client sent. There, the pattern of a mount is
+ * the path that was sent, in lower case, with parameter names instead of their values. Whole segments that are equal to a
+ * value are replaced first, from the right, then a part of a segment (`/v:version`). If the result is ambiguous, the
+ * pattern is the names alone (`/:version`). A segment that is equal to a parameter's value by chance can be replaced by
+ * mistake. If a route has a list of paths, the pattern is the whole list.
+ *
+ * For a regular expression that is mounted without a group, the pattern is the path that was sent. So a process
+ * distinguishes 500 mount patterns at most; all others are `/*`. Mounts above the router that first calls `expressRoute`
+ * are also `/*`.
  *
  * @example
  * import express from "express"
@@ -45,7 +56,7 @@ const patternOf = Symbol("effect-prometheus/expressRoute")
 
 type Params = Readonly<Record<string, unknown>>
 
-/** What Express puts on a request, each only from some time on. */
+/** Express sets each of them at a different time. */
 interface Express extends IncomingMessage {
   readonly baseUrl?: string | undefined
   readonly originalUrl?: string | undefined
@@ -55,20 +66,18 @@ interface Express extends IncomingMessage {
   readonly [patternOf]?: (() => string | undefined) | undefined
 }
 
-/** A pattern, of a route or of a mount. */
 interface Found {
   readonly pattern: string | undefined
   readonly isRoute: boolean
 }
 
-/** Where a router or a handler is mounted. */
 interface Mount {
   readonly outer: Mount | undefined
-  /** What the client sent for it. */
+  /** The part of the URL that the client sent for the mount. */
   readonly url: string
   readonly pattern: string
   readonly params: Params
-  /** What was found before the request entered it. */
+  /** Found before the request entered the mount. */
   readonly before: Found
   /** The pattern of the mount inside that the request left last. */
   left: string | undefined
@@ -76,16 +85,15 @@ interface Mount {
 
 const nothing: Found = { pattern: undefined, isRoute: false }
 
-/** Follows one request through the routers, by the properties that they set on it. */
+/** Follows one request by the properties that the routers set on it. */
 class Routing {
   private mount: Mount
   private found = nothing
-  /** The paths of a route that was set, of which the one that was matched is set next. */
+  /** The paths of the current route. The router sets the matched one of them next. */
   private paths: ReadonlyArray<unknown> = []
-  /** The path that a router has just matched. */
   private matched: unknown
   private readonly watched = new Set<symbol>()
-  /** The parameters as they were found: the application can change them. */
+  /** A copy, because the application can change them. */
   private params: Params | undefined
 
   constructor(private readonly request: Express) {
@@ -105,7 +113,7 @@ class Routing {
       enumerable: true,
       get: () => route,
       set: (to) => {
-        // It is set once more when its handlers are called.
+        // Express sets it again when it calls the handlers of the route.
         const isKnown = to === route && this.found.isRoute
         route = to
         if (!isKnown) this.routed(to)
@@ -114,7 +122,7 @@ class Routing {
     this.watchNew()
     const isDeclared = this.watched.size > 0
     for (const key of matchedKeys) this.watch(key)
-    // That was before.
+    // Discards a path that was matched before this call.
     this.matched = undefined
     if (isDeclared) return
     let { params } = request
@@ -128,24 +136,23 @@ class Routing {
     })
   }
 
-  /** The pattern, as far as it is known. */
   readonly pattern = (): string | undefined => {
     const { found, mount, request } = this
     const status = request.res?.statusCode ?? 200
     if (found.isRoute || status < 400 || status === 404) return found.pattern
-    // What passed an error on did not answer, but it is what the answer is about.
+    // The code that passed an error on did not send the response, but the response is about it.
     const { before, left } = mount
     const failed = before.pattern?.startsWith(mount.pattern) === true ? before.pattern : undefined
     return left ?? failed ?? found.pattern
   }
 
-  // A request that takes no properties has no pattern.
+  // If the properties of a request cannot be defined, it has no pattern.
   private define(key: PropertyKey, property: PropertyDescriptor): void {
     Reflect.defineProperty(this.request, key, { configurable: true, ...property })
   }
 
   private find(found: Found): void {
-    // What runs after the answer is not what answered.
+    // A handler that runs after the response was sent did not answer.
     const isAnswered = this.request.res?.headersSent === true
     this.found = isAnswered ? { pattern: this.pattern(), isRoute: true } : found
     if (found.pattern !== undefined) keepContext(this.request)
@@ -179,8 +186,8 @@ class Routing {
     }
   }
 
-  // What is mounted above the router that this begins in is not known. A request of a test tool can have a `baseUrl` of
-  // which nothing was taken from its `url`.
+  // Mounts above the first observed router are unknown. A request of a test tool can have a `baseUrl` although its
+  // `url` is complete.
   private begin(url: string): Mount {
     const { originalUrl, params = {}, url: rest } = this.request
     const pattern = url === "" || rest === originalUrl ? "" : unknown
@@ -199,7 +206,7 @@ class Routing {
     return path === "/" && pattern !== "" ? pattern : `${pattern}${path}`
   }
 
-  // A route is set before the path that it was matched by, and nothing is mounted under it.
+  // Express sets a route before the path by which it matched. Nothing is mounted under a route.
   private match(path: unknown): void {
     const text = textOf(path)
     const isRoute = text !== undefined && this.paths.includes(path)
@@ -232,17 +239,17 @@ class Routing {
   }
 }
 
-/** In place of mounts that are not known. */
+/** The pattern of unknown mounts. */
 const unknown = "/*"
 
-// What `router` 2.3 sets on a request: the path that it has matched. Each copy of it has a symbol of its own.
+// `router` 2.3 sets the path that it matched under this symbol. Each copy of `router` has its own symbol.
 const matchedDescription = "router.tracing.matchedRoute"
 const matchedKeys = new Set<symbol>()
 
-// A path is a text, a regular expression, or a list of them.
+// A path is a string, a regular expression, or a list of them.
 const textOf = (path: unknown): string | undefined => (path === undefined || path === null ? undefined : String(path))
 
-// Of a regular expression that is mounted, only what the client sent can be seen.
+// Of a mounted regular expression only the sent path is known. Clients must not create any number of patterns.
 const mostSent = 500
 const allSent = new Set<string>()
 
@@ -252,35 +259,31 @@ const sentPattern = (sent: string, params: Params, outer: Params): string => {
   return allSent.has(pattern) ? pattern : unknown
 }
 
-/** A part of a segment: what was sent, or the name of a parameter. */
 interface Part {
   readonly text: string
   readonly isName: boolean
 }
 
-/**
- * The pattern of a mount, from what the client sent for it and the parameters that were found there. Those of the routers
- * further out can be among them, by `mergeParams`.
- */
+/** From the sent path and the parameters, which with `mergeParams` can include those of outer routers. */
 const namedPattern = (sent: string, params: Params, outer: Params): string => {
   const segments = sent
     .split("/")
     .slice(1)
-    .map((text): Array<Part> => [{ text: decoded(text), isName: false }])
+    .map((text): Array<Part> => [{ text: percentDecoded(text), isName: false }])
   const names = Object.keys(params).filter((name) => params[name] !== undefined)
   for (const name of [...names].reverse()) {
     if (nameSegments(segments, name, params[name])) continue
     const isOuter = params[name] === outer[name]
     const holding = partsWith(segments, name, params[name])
     if (isOuter && holding.length === 0) continue
-    // In doubt the names alone are a pattern as well.
+    // If the result is ambiguous, the names alone are the pattern.
     if (isOuter || !namePart(holding, name, params[name])) return names.map((other) => `/:${other}`).join("")
   }
   const textOfPart = ({ isName, text }: Part): string => (isName ? `:${text}` : text.toLowerCase())
   return segments.map((parts) => `/${parts.map(textOfPart).join("")}`).join("")
 }
 
-// Gives the name to the last segments that are all of the value. A wildcard has several.
+// A wildcard has several segments.
 const nameSegments = (segments: Array<Array<Part>>, name: string, value: unknown): boolean => {
   if (Array.isArray(value)) return nameRun(segments, name, value)
   if (typeof value !== "string") return false
@@ -305,7 +308,7 @@ interface Holding {
   readonly parts: Array<Part>
 }
 
-// A parameter without a name is one of a regular expression, which can stand for anything.
+// A parameter without a name belongs to a regular expression, and can match anything.
 const partsWith = (segments: Array<Array<Part>>, name: string, value: unknown): ReadonlyArray<Holding> => {
   if (typeof value !== "string" || value === "" || /^\d/.test(name)) return []
   return segments.flatMap((parts) =>
@@ -313,7 +316,7 @@ const partsWith = (segments: Array<Array<Part>>, name: string, value: unknown): 
   )
 }
 
-// Gives the name to what is the value in a segment that has more, if only one has it.
+// Replaces the value inside a longer segment by the name, if only one segment contains it.
 const namePart = (holding: ReadonlyArray<Holding>, name: string, value: unknown): boolean => {
   const last = holding.at(-1)
   if (last === undefined || holding.some(({ parts }) => parts !== last.parts)) return false
@@ -324,12 +327,4 @@ const namePart = (holding: ReadonlyArray<Holding>, name: string, value: unknown)
   const after = { text: part.text.slice(at + text.length), isName: false }
   parts.splice(parts.indexOf(part), 1, before, { text: name, isName: true }, after)
   return true
-}
-
-const decoded = (text: string): string => {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }

@@ -1,10 +1,14 @@
-/** The requests of Hono, with the route that answered them, as a pattern. */
+/**
+ * Measures the requests of Hono by the pattern of the route that answered.
+ *
+ * Depends on a property of Hono that is not documented, tested with Hono 4.13: `__COMPOSED_HANDLER` of a handler. Without
+ * it, requests that nothing answers in an application with its own error handler can have the pattern of a middleware.
+ */
 import { EventEmitter } from "node:events"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { HttpMeasure } from "../internal/httpRequests.js"
-import { leaveOut, onLeftOut } from "../internal/leftOut.js"
+import type { HttpMeasure } from "../core/http/node/requests.js"
+import { leaveOut, onLeftOut } from "../core/http/scrapeMarker.js"
 
-/** What `honoMetrics` reads of a context. */
 interface HonoContext {
   readonly env: unknown
   readonly finalized: boolean
@@ -16,7 +20,7 @@ interface HonoContext {
   readonly res: { readonly status: number }
 }
 
-/** A route as `matchedRoutes` of `hono/route` returns it. */
+/** As `matchedRoutes` of `hono/route` returns it. */
 interface HonoRoute {
   readonly path: string
   readonly handler: Handler
@@ -28,19 +32,18 @@ interface Handler {
 }
 
 /**
- * A middleware for Hono that measures each request by the pattern of the route that answered. `measure` is what
- * `httpMetrics()` returns, `matchedRoutes` is that of `hono/route`. Use it before all others.
+ * Returns a middleware for Hono that measures each request by the pattern of the route that answered. `measure` is the
+ * result of `httpMetrics()`; `matchedRoutes` is the function of `hono/route`. Use the middleware before all others.
  *
- * - The pattern is what the route was declared with, below its `basePath` and what `app.route` has put its application
- *   under. Of routes that overlap it is the one that answered, or failed: `/users/me` beside `/users/:id`, each beside
- *   `get("*")`.
- * - A middleware that answers by itself, and an application that is mounted by `app.mount`, have the pattern that they are
- *   used under: `/admin/*`.
- * - A 404 is `unmatched` where the last route that matched could have called `next`: a middleware, or a handler with two
+ * - The pattern is the declared path of the route, below its `basePath` and the paths of `app.route`. If several routes
+ *   match, it is the one that answered or failed: `/users/me` beside `/users/:id`, or either beside `get("*")`.
+ * - A middleware that answers by itself, and an application that is mounted by `app.mount`, have the pattern under which
+ *   they are used: `/admin/*`.
+ * - A 404 is `unmatched` if the last route that matched could have called `next`: a middleware, or a handler with two
  *   parameters.
- * - Requests of `@hono/node-server` are measured until all of the answer was sent. All others (`app.request()`, other
- *   servers) have no request of Node.js: they are counted and timed until their `Response` is made, and the size of the
- *   answer is not observed.
+ * - Requests of `@hono/node-server` are measured until the whole response was sent. Other requests (`app.request()`,
+ *   other servers) have no request of Node.js. They are counted and timed until their `Response` exists, and the size of
+ *   the response is not observed.
  *
  * @example
  * import { honoMetrics, httpMetrics, webHandler } from "effect-prometheus/Promises"
@@ -68,7 +71,7 @@ export const honoMetrics = <C extends HonoContext>(
       return next()
     }
     const { raw } = context.req
-    // It can be used in an application and in one that is routed to.
+    // The middleware may be used both in an application and in one that is mounted in it by `app.route`.
     const known = standIns.get(raw)
     const { request, response } = known ?? standIn(context.req)
     measure(request, response, route)
@@ -90,7 +93,7 @@ interface StandIn {
 
 const standIns = new WeakMap<object, StandIn>()
 
-/** What is measured in place of a request of Node.js, and of its response. */
+/** Measured if there is no request and response of Node.js. */
 const standIn = ({ method, raw }: HonoContext["req"]): StandIn => {
   const { pathname, search } = new URL(raw.url, "http://localhost")
   const headers: Record<string, string> = {}
@@ -101,19 +104,19 @@ const standIn = ({ method, raw }: HonoContext["req"]): StandIn => {
   const response = Object.assign(new EventEmitter(), { statusCode: 500 }) as ServerResponse
   const made = { request, response }
   standIns.set(raw, made)
-  // Who answers with the metrics knows the request of Hono.
+  // The handler that serves the metrics marks the request of Hono.
   onLeftOut(raw, { leaveOut: () => leaveOut(request) })
   return made
 }
 
-/** What `@hono/node-server` has in the `env`. */
+/** The `env` of `@hono/node-server`. */
 interface Bindings {
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
 }
 
 const answering = (context: HonoContext, routes: ReadonlyArray<HonoRoute>, middleware: Handler): string | undefined => {
-  // Hono counts how far it has come in the list.
+  // `routeIndex` is the position that Hono has reached in the list.
   const { routeIndex } = context.req
   const route = routes[routeIndex]
   if (route === undefined) return undefined
@@ -123,6 +126,6 @@ const answering = (context: HonoContext, routes: ReadonlyArray<HonoRoute>, middl
   return isLast && handler.length > 1 && context.finalized && context.res.status === 404 ? undefined : route.path
 }
 
-// Where an application handles its errors itself, `app.route` has put a function around each of its handlers.
+// If an application has its own error handler, `app.route` wraps each of its handlers in a function.
 const innermost = (handler: Handler): Handler =>
   handler.__COMPOSED_HANDLER === undefined ? handler : innermost(handler.__COMPOSED_HANDLER)

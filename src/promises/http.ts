@@ -1,81 +1,75 @@
-/** In a server that there is already: its metrics mounted, and its requests measured. */
+/** Serves metrics from an application's own server, and measures its requests. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type { ServeOptions } from "../Exposition.js"
-import { nodeListener as nodeListenerEffect, webHandler as webHandlerEffect } from "../Exposition.js"
-import type { Family } from "../internal/family.js"
-import { httpRecorder, httpSource, targetOf } from "../internal/httpMetrics.js"
-import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "../internal/httpOptions.js"
-import { excludeOption, httpShape, labelsOption, longLivedOption, ownHttpMetrics } from "../internal/httpOptions.js"
-import type { HttpMeasure, HttpOutcome } from "../internal/httpRequests.js"
-import { watching } from "../internal/httpRequests.js"
-import type { Labels } from "../internal/labels.js"
-import { knownOptions, ownOptions, without } from "../internal/options.js"
-import type { MetricRegistry } from "../Registry.js"
-import { unsafeFamily } from "../Registry.js"
-import type { Options } from "./registry.js"
-import { checkRegistry, onRegistry, registryOf, reporting } from "./registry.js"
+import { httpSource, targetOf } from "../core/http/metrics.js"
+import { type HttpMeasure, type HttpOutcome, watching } from "../core/http/node/requests.js"
+import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "../core/http/options.js"
+import {
+  checkedLater,
+  excludeOption,
+  httpOptions,
+  httpShape,
+  labelsOption,
+  longLivedOption
+} from "../core/http/options.js"
+import { httpRecorder } from "../core/http/recorder.js"
+import type { Labels } from "../core/instrument/labels.js"
+import { getOrCreate } from "../core/registry/getOrCreate.js"
+import type { Family } from "../core/registry/metricDefinition.js"
+import type { MetricRegistry } from "../core/registry/metricRegistry.js"
+import { handlerOptions, type ServeOptions } from "../core/server/handlerOptions.js"
+import { newNodeListener, newWebHandler } from "../core/server/handlers.js"
+import { toConsole } from "../core/util/log.js"
+import { type Given, readOptions } from "../core/util/options.js"
+import { checkRegistry, type Options, registryOf, reporting } from "./registry.js"
 
 /**
- * The metrics as a listener for `node:http`, Express, Koa and Fastify. It answers GET and HEAD on whatever path it is
- * mounted, and anything else with 405. It throws a `RangeError` that names an option that is unknown or cannot be
- * right.
+ * Serves the metrics as a listener for `node:http`, Express, Koa and Fastify. The listener answers GET and HEAD on every
+ * path where it is mounted, and other methods with 405. Throws a `RangeError` that names an unknown or invalid option.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const nodeListener = (
   options: ServeOptions & Options = {}
-): ((request: IncomingMessage, response: ServerResponse) => void) => mounted(nodeListenerEffect, options)
+): ((request: IncomingMessage, response: ServerResponse) => void) => newNodeListener(...handling(options))
 
 /**
- * The metrics as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them. It
- * answers GET and HEAD on whatever path it is mounted, and anything else with 405. It throws as `nodeListener` does.
+ * Serves the metrics as a function from a web `Request` to a `Response`, for Hono, Next and other frameworks with these
+ * types. The function answers GET and HEAD on every path where it is mounted, and other methods with 405. Throws as
+ * `nodeListener` does.
  *
- * What stands behind the request can be given as well, as to the `fetch` of Hono: where that (its `context.env`) names the
- * `incoming` request of Node.js, `httpMetrics` does not count it.
+ * The second argument is optional: the bindings of the request, such as `context.env` of Hono. If they contain the
+ * `incoming` request of Node.js, `httpMetrics` does not count the request.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const webHandler = (
   options: ServeOptions & Options = {}
-): ((request: Request, bindings?: unknown) => Promise<Response>) => mounted(webHandlerEffect, options)
+): ((request: Request, bindings?: unknown) => Promise<Response>) => newWebHandler(...handling(options))
 
 /**
- * What `httpMetrics` records, and of which requests.
+ * Options of `httpMetrics`: which requests it records, and on which metrics.
  *
  * @since 0.1.0
  * @category models
  */
-export interface HttpMetricsOptions extends Options {
+export interface HttpMetricsOptions extends Options, Given<Pick<typeof httpOptions, "durationUnit" | "buckets">> {
   /**
-   * Where the metrics are made, and failures of theirs are counted. Those that are there already by the same name and
-   * with the same labels are used. Default: prom-client's global registry.
+   * The registry on which the metrics are created and their failures are counted. Existing metrics with the same name and
+   * the same labels are used. Default: prom-client's global registry.
    */
   readonly registry?: MetricRegistry | undefined
   /**
-   * The unit of the duration: `"seconds"`, as Prometheus advises, or `"milliseconds"`, for dashboards that are there
-   * already. It is part of the metric's default name. Default: `"seconds"`.
-   */
-  readonly durationUnit?: "seconds" | "milliseconds" | undefined
-  /**
-   * Upper bounds of the duration, in its unit. Default: 0.005 to 10 seconds, those of OpenTelemetry's semantic
-   * conventions.
-   */
-  readonly buckets?: ReadonlyArray<number> | undefined
-  /**
-   * What is left out: paths, without a query, and patterns of routes; what ends in `/*` leaves out every path under it.
-   * Or a function that says so of a request when it arrives. Default: nothing but the metrics themselves.
+   * Requests that are not recorded: paths, without a query, and route patterns. An entry that ends in `/*` excludes every
+   * path below it. Or a predicate that is called when a request arrives. Default: nothing but the metrics themselves.
    */
   readonly exclude?: ReadonlyArray<string> | ((request: IncomingMessage) => boolean) | undefined
   /**
-   * Answers that last as long as their client wants, such as server-sent events and long polls: patterns of routes
-   * (`"/events/:room"`) and content types (`"text/event-stream"`); or a function that says so when the request has ended.
-   * Their duration is not observed. Where their client ends one, its status is the one that was sent, or 200 if none was,
-   * instead of 499. Default: none.
+   * Responses that last as long as their client wants, such as server-sent events and long polls: route patterns
+   * (`"/events/:room"`) and content types (`"text/event-stream"`), or a predicate that is called when the request has
+   * ended. Their duration is not observed. If the client ends such a response, the status is the one that was sent, or
+   * 200 if no status was sent, instead of 499. Default: none.
    */
   readonly longLived?:
     | ReadonlyArray<string>
@@ -84,37 +78,38 @@ export interface HttpMetricsOptions extends Options {
 }
 
 /**
- * Counts, times and sizes the requests of a server of `node:http`, and so of Express, Fastify, Koa, Hono and whatever else
- * is built on it: what comes back is called with each request when it arrives. On the registry it records
+ * Records the number, the duration and the sizes of the requests of a `node:http` server, and so of Express, Fastify,
+ * Koa, Hono and other frameworks built on it. Returns a function; call it with each request when the request arrives. It
+ * records these metrics on the registry:
  *
- * - `http_server_requests_total{method,route,status}`: requests that have ended, however they did;
- * - `http_server_request_duration_seconds{method,route,status}`: the time from the call until the last of the answer was
- *   handed to the operating system, or was cut, in seconds;
- * - `http_server_request_size_bytes{method,route,status}`: the request's body as it was sent (compressed, without the
- *   framing of chunks and without headers), in bytes: its `Content-Length`, or else what came of it. It is not observed
- *   where it did not come whole;
- * - `http_server_response_size_bytes{method,route,status}`: the answer's body as it was written, in the same way, in
- *   bytes. It is not observed where the answer was cut;
+ * - `http_server_requests_total{method,route,status}`: requests that have ended, with any outcome;
+ * - `http_server_request_duration_seconds{method,route,status}`: the time, in seconds, from the call until the end of the
+ *   response was handed to the operating system, or until the response was cut;
+ * - `http_server_request_size_bytes{method,route,status}`: the size of the request body as it was sent (compressed,
+ *   without chunk framing and headers), in bytes. This is its `Content-Length`, or otherwise the number of bytes that
+ *   arrived. It is not observed if the body did not arrive completely;
+ * - `http_server_response_size_bytes{method,route,status}`: the size of the response body as it was written, measured in
+ *   the same way, in bytes. It is not observed if the response was cut;
  * - `http_server_requests_in_progress{method}`: requests that are being answered.
  *
- * `method` is one of those of RFC 9110, PATCH and QUERY, or `other`. `route` is the pattern, or `unmatched`. `status` is
- * the code that was sent, whatever became of it afterwards. It is 499 if the client went away before all of the answer was
- * sent, whatever its beginning said. If nothing was sent, it is 408 or 400 where the rest of the request did not come in
- * time or could not be read, and else 500 (`response.destroy()`, a server that closes all its connections). The third
- * argument of `labels` says who cut an answer, for a label of its own. A connection that was upgraded counts as 101 once
- * it is closed, and its time and sizes are not observed.
+ * `method` is a method of RFC 9110, PATCH, QUERY, or `other`. `route` is the pattern, or `unmatched`. `status` is the
+ * code that was sent. It is 499 if the client disconnected before the whole response was sent, even if another status was
+ * already sent. If nothing was sent, it is 408 or 400 if the rest of the request did not arrive in time or could not be
+ * read, and otherwise 500 (`response.destroy()`, a server that closes all its connections). The third argument of
+ * `labels` says which side cut a response, for an additional label. An upgraded connection counts as 101 when it is
+ * closed; its duration and sizes are not observed.
  *
- * `names` and `durationUnit` give the metrics, their labels and the duration other names and another unit. Two calls on
- * one registry count each request once, unless they give its metrics different names.
+ * `names` and `durationUnit` change the names of the metrics and labels, and the unit of the duration. Two calls on one
+ * registry count each request once, unless they use different metric names.
  *
- * The request and the response may be those of a test tool, a serverless adapter or an in-process call. A
- * response that emits no event has ended with its `end()`. Nothing here throws into the application: a metric that throws, a
- * function of the options that throws or is async, and a request that cannot be measured change nothing in the answer.
- * Each such failure is counted in `effect_prometheus_errors_total`, and the first of each kind is a process warning.
+ * The request and the response may come from a test tool, a serverless adapter or an in-process call. A response that
+ * emits no event ends with its `end()`. Nothing here throws into the application. A metric that throws, a function of the
+ * options that throws or is async, and a request that cannot be measured do not change the response. Each such failure is
+ * counted in `effect_prometheus_errors_total`, and the first of each kind is a process warning.
  *
- * Requests for metrics that `nodeListener` answers, or `webHandler` where it knows the request of Node.js, are left out.
- * It throws a `RangeError` that names an option that is unknown or cannot be right, and an error where the registry has
- * another metric by one of the names.
+ * Requests for metrics are left out if `nodeListener` answers them, or `webHandler` if it knows the request of Node.js.
+ * Throws a `RangeError` that names an unknown or invalid option, and an error if the registry has another metric by one
+ * of the names.
  *
  * @example
  * import { createServer } from "node:http"
@@ -149,15 +144,15 @@ const httpMetrics: {
     const L extends HttpNames = Record<never, never>
   >(
     options: HttpMetricsOptions & {
-      /** Metrics of one's own, with these labels as well. */
+      /** Your own metrics, which also have the additional labels, or `false` to leave a metric out. */
       readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
       /** Other names for the metrics and for their labels. Default: their own names. */
       readonly names?: (L & CheckHttpNames<L, Names>) | undefined
-      /** The names of further labels, on all metrics but that of the requests in progress. */
+      /** The names of additional labels, on all metrics except requests in progress. */
       readonly labelNames: ReadonlyArray<Names>
       /**
-       * Their values, asked when a request has ended, in the same asynchronous context (`AsyncLocalStorage`) as its
-       * `route`. Where it throws they are empty.
+       * Returns the values of the additional labels. Called when a request has ended, in the same asynchronous context
+       * (`AsyncLocalStorage`) as its `route`. If the function throws, the labels are empty.
        */
       readonly labels: (
         request: IncomingMessage,
@@ -167,19 +162,17 @@ const httpMetrics: {
     }
   ): HttpMeasure
 } = (given: AnyHttpMetricsOptions = {}): HttpMeasure => {
-  knownOptions("options", given, httpOptionNames)
-  const options = ownOptions(given)
-  checkRegistry(options)
+  checkRegistry(given)
+  const options = readOptions(measureSet, given)
   const registry = registryOf(options)
-  const own = ownHttpMetrics(options.metrics)
-  const shape = httpShape(options, own)
+  const shape = httpShape(options)
   const asked = {
     labels: labelsOption(options.labels, shape.labelNames),
     ...excludeOption<IncomingMessage>(options.exclude),
     ...longLivedOption(options.longLived)
   }
-  const make = (family: Family) => unsafeFamily(registry, family)
-  const source = httpSource(own, registry, shape.families, make)
+  const make = (family: Family) => getOrCreate(registry, family)
+  const source = httpSource(options.metrics, registry, shape.families, make)
   return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source.metric))
 }
 
@@ -187,28 +180,25 @@ interface AnyHttpMetricsOptions extends HttpMetricsOptions {
   readonly metrics?: OwnHttpMetrics | undefined
   readonly names?: HttpNames | undefined
   readonly labelNames?: ReadonlyArray<string> | undefined
-  readonly labels?: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
+  readonly labels?: Labelling | undefined
 }
 
-const httpOptionNames = {
-  registry: true,
-  durationUnit: true,
-  buckets: true,
-  exclude: true,
-  longLived: true,
-  metrics: true,
-  names: true,
-  labelNames: true,
-  labels: true
-} as const satisfies Record<keyof AnyHttpMetricsOptions, true>
+type Labelling = (request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels
+
+const measureSet = {
+  ...httpOptions,
+  registry: checkedLater<MetricRegistry>("registry"),
+  labels: checkedLater<Labelling>("function"),
+  exclude: checkedLater<NonNullable<HttpMetricsOptions["exclude"]>>("texts"),
+  longLived: checkedLater<NonNullable<HttpMetricsOptions["longLived"]>>("texts")
+}
 
 export { httpMetrics }
 
-// What it dies of is thrown as it is.
-const mounted = <A>(handler: (options: ServeOptions) => Effect.Effect<A>, given: ServeOptions & Options): A => {
+const handlerSet = { ...handlerOptions, registry: checkedLater<MetricRegistry>("registry") }
+
+const handling = (given: ServeOptions & Options): Parameters<typeof newNodeListener> => {
   checkRegistry(given)
-  const handling = onRegistry(handler(without(given, "registry")), given)
-  return Exit.getOrElse(Effect.runSyncExit(handling), (cause) => {
-    throw Cause.squash(cause)
-  })
+  const { registry, ...serving } = readOptions(handlerSet, given)
+  return [registryOf({ registry }), serving, toConsole]
 }

@@ -1,6 +1,6 @@
-/** The route that `@koa/router` found for a request, as a pattern. */
+/** The route pattern that `@koa/router` matched for a request. */
 
-/** What `koaRoute` reads of a context. `koa-mount` and `@koa/router` set the last three. */
+/** `koa-mount` and `@koa/router` set the last three. */
 interface KoaContext {
   readonly path: string
   readonly status: number
@@ -10,14 +10,14 @@ interface KoaContext {
 }
 
 /**
- * The route of a request of Koa, for `httpMetrics`: returns a function that returns the pattern of the route that answered,
- * or `undefined` if none did. Call it when the request arrives, before any router.
+ * Reads the route pattern of a Koa request, for `httpMetrics`. Returns a function that returns the pattern of the route
+ * that answered, or `undefined` if no route answered. Call `koaRoute` when the request arrives, before any router.
  *
- * - The pattern is what the route of `@koa/router` was declared with, after the prefixes of its routers and what `koa-mount`
- *   has mounted them under: `mount("/v1", router.routes())` and `mount("/v2", router.routes())` are two routes.
- * - What a middleware of a router answers (`router.use(…)`) has the pattern of the route behind it.
+ * - The pattern is the declared path of the `@koa/router` route, after the prefixes of its routers and the paths where
+ *   `koa-mount` mounts them. `mount("/v1", router.routes())` and `mount("/v2", router.routes())` are two routes.
+ * - A request that a middleware of a router (`router.use(…)`) answers has the pattern of the route behind it.
  * - A handler without a router has the pattern of its mount: `mount("/graphql", handler)` is `/graphql`.
- * - Clients cannot make patterns up: nothing is taken from the URL.
+ * - Clients cannot create patterns: nothing is taken from the URL.
  *
  * @example
  * import { Router } from "@koa/router"
@@ -47,7 +47,7 @@ export const koaRoute = (context: KoaContext): (() => string | undefined) => {
   let { _matchedRoute: matched, mountPath } = context
   let route: string | undefined
   let mount: string | undefined
-  // What is mounted sees the rest of the path only.
+  // Mounted code gets only the rest of the path.
   const prefixes = new Map<string, string>()
   const prefix = (): string => prefixes.get(context.path) ?? ""
   const below = (path: string): string => (path === "/" ? prefix() || path : `${prefix()}${path}`)
@@ -76,6 +76,6 @@ export const koaRoute = (context: KoaContext): (() => string | undefined) => {
   return () => (mount !== undefined && context.status !== 404 ? mount : route)
 }
 
-// A router sets what its middlewares match as well, in a form of its own.
+// A router also sets the paths that its middlewares match. The layer of a middleware has no methods.
 const isMiddleware = (layers: unknown, path: unknown): boolean =>
   Array.isArray(layers) && layers.some((layer) => layer?.path === path && layer.methods?.length === 0)

@@ -1,29 +1,27 @@
-/** Where metrics are made and failures of theirs are counted, beside code that is no effect. */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import type { Reporter } from "../internal/plan.js"
-import { warningFor } from "../internal/warnings.js"
-import type { MetricRegistry } from "../Registry.js"
-import { Registry, unsafeCountError } from "../Registry.js"
+/** The registry where promise code creates metrics and counts failures. */
+import { defaultRegistry } from "../core/client/promClient.js"
+import type { Reporter } from "../core/instrument/instruments.js"
+import { warningFor } from "../core/instrument/metricFailures.js"
+import type { MetricRegistry } from "../core/registry/metricRegistry.js"
+import { countError } from "../core/registry/selfMetrics.js"
 
 /**
- * What every combinator takes.
+ * Options of every combinator.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * Where failures of the metric itself are counted, in `effect_prometheus_errors_total{operation}`. Default:
-   * prom-client's global registry.
+   * The registry on which failures of the metric itself are counted, in `effect_prometheus_errors_total{operation}`.
+   * Default: prom-client's global registry.
    */
   readonly registry?: MetricRegistry | undefined
 }
 
-/** The registry of the options, or the one that is used by default. */
-export const registryOf = ({ registry }: Options): MetricRegistry => registry ?? Context.get(Context.empty(), Registry)
+export const registryOf = ({ registry }: Options): MetricRegistry => registry ?? defaultRegistry
 
-/** Refuses what is no registry, which a program in JavaScript may give. */
+/** A JavaScript program can pass any value. */
 export const checkRegistry = (options: Options | null): void => {
   const registry = options?.registry
   if (registry === undefined) return
@@ -32,19 +30,10 @@ export const checkRegistry = (options: Options | null): void => {
   if (lacks !== undefined) throw new RangeError(`registry must be a registry of prom-client, but it has no ${lacks}()`)
 }
 
-/** Runs `effect` on the registry of the options. What is no options at all is for the server to refuse. */
-export const onRegistry = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  options: Options | null
-): Effect.Effect<A, E, R> => {
-  const registry = options?.registry
-  return registry === undefined ? effect : Effect.provideService(effect, Registry, registry)
-}
-
-/** Tells of a metric that failed by a process warning, once, and counts each failure. */
+/** Counts each failure, and emits a process warning for the first one. */
 export const reporting = (registry: MetricRegistry | undefined): Reporter => {
   const failed: Reporter["failed"] = (operation, metric, error) => {
-    unsafeCountError(registryOf({ registry }), operation)
+    countError(registryOf({ registry }), operation)
     const warning = warningFor(metric, operation, error)
     if (warning !== undefined) process.emitWarning(warning, "EffectPrometheusWarning")
   }
