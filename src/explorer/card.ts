@@ -1,13 +1,10 @@
-/** A family: a line that tells the most of it, and below it, when it is open, its series. */
-import type { Span } from "./distribution.js"
-import { distributionView, observedByAll } from "./distribution.js"
+/** A family: one line that summarizes it, and its series below when it is open. */
+import { distributionView, observedByAll, type Span } from "./distribution.js"
 import { arrange, button, drawn, element, entitle, keepingFocus, literal, write } from "./dom.js"
 import type { Found } from "./filter.js"
-import type { Unit } from "./format.js"
-import { counted, earliest, exact, formatted, perSecond, unitOf } from "./format.js"
+import { counted, earliest, exact, formatted, perSecond, type Unit, unitOf } from "./format.js"
 import { quantileOf } from "./quantile.js"
-import type { View } from "./rows.js"
-import { tableView } from "./rows.js"
+import { tableView, type View } from "./rows.js"
 import { sparkline } from "./sparkline.js"
 import type { Family } from "./store.js"
 
@@ -17,7 +14,7 @@ export interface Card {
   readonly update: (found: Found, isOpen: boolean) => void
 }
 
-interface Told {
+interface Summary {
   readonly text: string
   readonly title: string
   readonly more: string
@@ -72,7 +69,7 @@ const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
     element("div", "what", element("h2", "", toggle), help),
     count,
     element("span", "trend", spark.node),
-    element("span", "told", value, more)
+    element("span", "summary", value, more)
   )
   // All of the line is there to be clicked.
   node.addEventListener("click", onToggle)
@@ -87,16 +84,16 @@ const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
       count,
       series.length === family.series.size ? all : `${series.length} of ${counted(family.series.size, "set", "sets")}`
     )
-    const told = toldOf(family, unit)
-    write(value, told.text)
-    entitle(value, told.title)
-    write(more, told.more)
+    const summary = summaryOf(family, unit)
+    write(value, summary.text)
+    entitle(value, summary.title)
+    write(more, summary.more)
     spark.draw(family.history, family.kind !== "gauge" && family.kind !== "untyped")
   }
   return { node, button: toggle, update }
 }
 
-const toldOf = (family: Family, unit: Unit): Told => {
+const summaryOf = (family: Family, unit: Unit): Summary => {
   const [only] = family.series.values()
   if (only === undefined) return { text: "–", title: "", more: "no series yet" }
   const { kind, series, total } = family
@@ -137,7 +134,7 @@ const ageOf = (value: number, unit: Unit): string => {
   return unit === "timestamp" && value >= earliest && age > 0 ? `${formatted(age, "seconds")} ago` : ""
 }
 
-const rangeOf = ({ series }: Family, unit: Unit): Told => {
+const rangeOf = ({ series }: Family, unit: Unit): Summary => {
   let least = Number.POSITIVE_INFINITY
   let most = Number.NEGATIVE_INFINITY
   let numbers = 0

@@ -1,12 +1,9 @@
 /** The observations of histograms and summaries: quantiles, mean and count, and for histograms their buckets as bars. */
 import { arrange, element, entitle, write } from "./dom.js"
-import type { Unit } from "./format.js"
-import { counted, exact, formatted, perSecond, shortest } from "./format.js"
+import { counted, exact, formatted, perSecond, shortest, type Unit } from "./format.js"
 import { labelsNode } from "./labels.js"
-import type { Bucket } from "./quantile.js"
-import { apart, quantileOf, thinned } from "./quantile.js"
-import type { View } from "./rows.js"
-import { keptRows } from "./rows.js"
+import { apart, type Bucket, quantileOf, thinned } from "./quantile.js"
+import { keptRows, type View } from "./rows.js"
 import { sparkline } from "./sparkline.js"
 import type { Family, Series } from "./store.js"
 
@@ -56,8 +53,8 @@ const added = (a: Observed, b: Observed): Observed => {
   return { buckets, sum: a.sum + b.sum, count: a.count + b.count }
 }
 
-/** The quantiles that are told of a histogram. */
-export const told = [0.5, 0.9, 0.99] as const
+/** The quantiles that are shown of a histogram. */
+export const shownQuantiles = [0.5, 0.9, 0.99] as const
 
 const nameOf = (quantile: number): string => `p${Number((quantile * 100).toFixed(6))}`
 
@@ -78,7 +75,7 @@ const figure = ({ kind }: Family, series: Series, unit: Unit, span: () => Span) 
     const observed = observedBy(series, span())
     const quantiles =
       kind === "histogram"
-        ? told.map((quantile) => [quantile, quantileOf(quantile, observed.buckets)] as const)
+        ? shownQuantiles.map((quantile) => [quantile, quantileOf(quantile, observed.buckets)] as const)
         : (series.distribution?.points ?? []).map(({ bound, value }) => [bound, value] as const)
     const rest = quantiles.length - mostQuantiles
     stats.show([
@@ -94,7 +91,7 @@ const figure = ({ kind }: Family, series: Series, unit: Unit, span: () => Span) 
   return { node, update }
 }
 
-// Nobody reads more of them.
+// More of them would not be read.
 const mostQuantiles = 30
 
 interface Statistic {
@@ -135,7 +132,7 @@ const statistics = () => {
   return { node, show }
 }
 
-// So many bars can be told apart.
+// This many bars can be distinguished.
 const mostColumns = 120
 
 // So many bounds can be read one beside the other.
@@ -187,8 +184,8 @@ const describedBars = (bounds: ReadonlyArray<number>, counts: ReadonlyArray<numb
   const parts = counts.flatMap((count, index) =>
     count > 0 ? [`${rangeOf(bounds, index, unit)}: ${exact(count)}`] : []
   )
-  const told = parts.slice(0, 20).join("; ")
-  return `${counted(counts.length, "bucket", "buckets")}. ${told === "" ? "No observations." : told}`
+  const text = parts.slice(0, 20).join("; ")
+  return `${counted(counts.length, "bucket", "buckets")}. ${text === "" ? "No observations." : text}`
 }
 
 const axisOf = (bounds: ReadonlyArray<number>, unit: Unit): ReadonlyArray<HTMLElement> => {

@@ -69,8 +69,8 @@ export const arrange = (parent: Node, children: ReadonlyArray<Node>): void => {
 }
 
 /**
- * Does something that may move or take away what has the focus. It stays where it is, or goes to `fallback`: else whoever
- * uses a keyboard would be at the top of the page again.
+ * Does something that may move or take away what has the focus. The focus stays where it is, or goes to `fallback`:
+ * otherwise a keyboard user would be at the top of the page again.
  */
 export const keepingFocus = (fallback: HTMLElement, act: () => void): void => {
   const focused = document.activeElement
@@ -90,7 +90,7 @@ const hidden = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu
 
 const named: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
 
-/** A text that somebody else has chosen, for all to see: characters that hide have a name, and too long a text an end. */
+/** A text from an exposition, made visible: invisible characters are named, and a long text is cut. */
 export const literal = (text: string): HTMLElement => {
   // Its direction is its own.
   const made = document.createElement("bdi")

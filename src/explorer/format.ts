@@ -52,7 +52,7 @@ export const earliest = 1e9
 
 const timestamp = (value: number): string => {
   const date = new Date(value * 1e3)
-  // What is no date is told as a number; 0 is what is not set, and so little is how long something takes.
+  // A value that is not a date is shown as a number: 0 means not set, and a small value is a duration.
   if (Number.isNaN(date.getTime()) || value === 0) return plain(value)
   if (value < earliest) return seconds(value)
   const two = (number: number): string => String(number).padStart(2, "0")
@@ -76,7 +76,7 @@ const units: { readonly [U in Unit]: (value: number) => string } = {
   none: plain
 }
 
-/** The same for a bound, which somebody has chosen: bytes by thousands where that is the rounder number. */
+/** The same for a bound, which a person has chosen: bytes in powers of 1,000 where that is the rounder number. */
 export const shortest = (value: number, unit: Unit): string => {
   const text = formatted(value, unit)
   if (unit !== "bytes" || !Number.isFinite(value)) return text

@@ -3,7 +3,7 @@ import { element, literal } from "./dom.js"
 import { counted } from "./format.js"
 import type { Labels } from "./parse.js"
 
-// Nobody reads more of them, and of the longest ones the page would be slow.
+// More of them would not be read, and very long ones would make the page slow.
 const most = 50
 
 /** The labels one beside the other. */

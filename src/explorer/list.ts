@@ -1,6 +1,5 @@
 /** The list of families, of which so many are there as are shown. */
-import type { Card } from "./card.js"
-import { card } from "./card.js"
+import { type Card, card } from "./card.js"
 import { arrange, button, write } from "./dom.js"
 import type { Found } from "./filter.js"
 import { counted } from "./format.js"

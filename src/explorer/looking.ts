@@ -1,4 +1,4 @@
-/** Asks for the metrics, again and again while somebody looks. */
+/** Requests the metrics, again and again while the page is visible. */
 import { reading } from "./parse.js"
 import type { Store } from "./store.js"
 
@@ -12,7 +12,7 @@ export type Look =
 const pause = 5_000
 // Where an exposition takes its time, it is asked for less often: the server has other things to do.
 const restPerWork = 10
-// Somebody waits for a scrape no longer than the server does.
+// The page waits for a scrape no longer than the server does.
 const patience = 60_000
 // How long the metrics are read before the page gets its turn, in milliseconds.
 const slice = 8
@@ -29,7 +29,7 @@ export class Looking {
   constructor(
     private readonly url: string,
     private readonly store: Store,
-    private readonly told: (look: Look) => void
+    private readonly onLook: (look: Look) => void
   ) {
     document.addEventListener("visibilitychange", () => this.schedule())
   }
@@ -41,11 +41,11 @@ export class Looking {
     clearTimeout(this.timer)
     const began = performance.now()
     this.last = began
-    this.told({ tag: "Begun" })
+    this.onLook({ tag: "Begun" })
     const look = await this.looked().catch(failed)
     this.rest = Math.max(pause, restPerWork * (performance.now() - began))
     this.isBusy = false
-    this.told(look)
+    this.onLook(look)
     this.schedule()
   }
 
@@ -59,7 +59,7 @@ export class Looking {
     this.schedule()
   }
 
-  // Nobody looks at a page that is hidden.
+  // A hidden page requests nothing.
   private schedule(): void {
     clearTimeout(this.timer)
     if (this.isPaused || this.isBusy || document.visibilityState === "hidden") return
@@ -74,7 +74,7 @@ export class Looking {
     const response = await fetch(this.url, { headers, cache: "no-store", redirect: "manual", signal })
     const text = await response.text()
     const isPage = response.headers.get("content-type")?.startsWith("text/html") ?? false
-    // What stands before the server wants somebody to log in, as it did for this page.
+    // A proxy before the server asks for a login, as it did for this page.
     if (response.type === "opaqueredirect" || (response.ok && isPage)) return { tag: "Failed", message: elsewhere }
     if (!response.ok) return refused(response.status, text)
     const at = new Date()

@@ -1,15 +1,11 @@
 /** The page: what is chosen, what is shown, and when. */
 import { arrange, button, byId, element, keepingFocus, literal, write } from "./dom.js"
-import type { Found } from "./filter.js"
-import { found } from "./filter.js"
+import { type Found, found } from "./filter.js"
 import { counted, formatted } from "./format.js"
 import { List } from "./list.js"
-import type { Look } from "./looking.js"
-import { Looking } from "./looking.js"
-import type { State } from "./state.js"
-import { fragmentOf, stateOf } from "./state.js"
-import type { Family } from "./store.js"
-import { kinds, Store } from "./store.js"
+import { type Look, Looking } from "./looking.js"
+import { fragmentOf, type State, stateOf } from "./state.js"
+import { type Family, kinds, Store } from "./store.js"
 import { themed } from "./theme.js"
 
 const main = byId("main", HTMLElement)
@@ -35,7 +31,7 @@ let state: State = stateOf(location.hash)
 let lastSeen: (Look & { readonly tag: "Seen" }) | undefined
 let lastFailure: string | undefined
 let lastTrouble = ""
-// What a screen reader says: what somebody has looked for, and what has gone wrong. The numbers are new all the time.
+// What a screen reader says: the result of a search, and errors. The numbers change all the time, so it does not say them.
 let isToBeSaid = false
 let lastProblems = ""
 
@@ -220,7 +216,7 @@ const onKey = (event: KeyboardEvent): void => {
 themed(byId("theme", HTMLButtonElement))
 for (const kind of kinds) kindSelect.append(new Option(kind, kind))
 write(byId("host", HTMLElement), location.host)
-// With one tab for each instance, they are told apart by it.
+// It distinguishes the tabs of several instances.
 document.title = `${location.host} – Metrics`
 search.addEventListener("input", () => searchFor({ query: search.value }))
 changed.addEventListener("change", () => searchFor({ changedOnly: changed.checked }))

@@ -1,12 +1,12 @@
 /**
  * A reader of the text format 0.0.4, which bears OpenMetrics as well (exemplars and timestamps are passed over). It keeps
- * going whatever it reads: a line that is none is told and left out.
+ * going whatever it reads: a line that is not valid is reported and left out.
  */
 
 /** The labels of a series, in their order. */
 export type Labels = ReadonlyArray<readonly [name: string, value: string]>
 
-/** Is told what an exposition says, line by line. */
+/** Gets the content of an exposition, line by line. */
 export interface Sink {
   readonly help: (name: string, text: string) => void
   readonly type: (name: string, type: string) => void
@@ -28,7 +28,7 @@ const backslash = 92
 // So many lines are read between two looks at the clock.
 const atOnce = 256
 
-/** Reads all of it, and comes back every few hundred lines, so that whoever drives it can give way. */
+/** Reads all of it, and yields every few hundred lines, so that the caller can let the event loop go on. */
 export function* reading(text: string, sink: Sink): Generator<void, void> {
   let lines = 0
   for (let start = 0; start < text.length; lines += 1) {

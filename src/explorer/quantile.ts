@@ -1,4 +1,4 @@
-/** What can be told of observations whose buckets alone are known. */
+/** Quantiles of observations of which only the buckets are known. */
 
 /** How many observations there were up to that bound, all of the buckets below it included. */
 export interface Bucket {

@@ -1,7 +1,6 @@
 /** The series of a counter, a gauge, or of what has no type: a table of them. */
 import { arrange, element, entitle, write } from "./dom.js"
-import type { Unit } from "./format.js"
-import { exact, formatted, perSecond } from "./format.js"
+import { exact, formatted, perSecond, type Unit } from "./format.js"
 import { labelsNode } from "./labels.js"
 import { sparkline } from "./sparkline.js"
 import type { Family, Series } from "./store.js"

@@ -1,7 +1,6 @@
 /** A line of what changes. It is drawn from numbers alone, and its points are numbers. */
 import { drawn } from "./dom.js"
-import type { History } from "./history.js"
-import { longest } from "./history.js"
+import { type History, longest } from "./history.js"
 
 const width = 120
 const height = 28
@@ -36,7 +35,7 @@ export const sparkline = (): Sparkline => {
 
 const startOf = (path: string): string => /^M([\d.]+)/.exec(path)?.[1] ?? "0"
 
-// The newest point is at the right; a line that never changes tells nothing.
+// The newest point is at the right; a line that never changes shows nothing.
 const pathOf = (points: ReadonlyArray<number>, fromZero: boolean): string => {
   const finite = points.filter(Number.isFinite)
   const most = Math.max(...finite, fromZero ? 0 : Number.NEGATIVE_INFINITY)

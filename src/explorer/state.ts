@@ -1,6 +1,5 @@
-/** What somebody has chosen to see. It stands in the fragment of the URL, so that it can be sent to somebody else. */
-import type { Wanted } from "./filter.js"
-import { longestQuery } from "./filter.js"
+/** What the user has chosen to see. It is in the fragment of the URL, so that it can be shared. */
+import { longestQuery, type Wanted } from "./filter.js"
 import { kinds } from "./store.js"
 
 /** The filter, and the families that are open. */

@@ -1,7 +1,6 @@
 /** What is known of the metrics: the families of the last exposition, and what has become of them since the first one. */
 import { History } from "./history.js"
-import type { Labels, Sink } from "./parse.js"
-import { labelsOf, toNumber } from "./parse.js"
+import { type Labels, labelsOf, type Sink, toNumber } from "./parse.js"
 
 /** What a family can be. */
 export const kinds = ["counter", "gauge", "histogram", "summary", "untyped"] as const
@@ -26,7 +25,7 @@ export interface Distribution {
   firstSum: number
 }
 
-/** One series; of a histogram or a summary all those that tell of the same observations. */
+/** One series; of a histogram or a summary all series of the same observations. */
 export interface Series {
   readonly labels: Labels
   /** What is looked at by the filter, in small letters. */
@@ -37,7 +36,7 @@ export interface Series {
   previous: number
   /** The same at the first look, or 0 since it began anew. */
   first: number
-  /** What it grows by in a second, which one look does not tell, or for a gauge its value. */
+  /** Its increase per second, which needs two looks; for a gauge its value. */
   rate: number
   hasChanged: boolean
   seen: number
@@ -56,7 +55,7 @@ export interface Family {
   /** How many series Prometheus would count. */
   lines: number
   hasChanged: boolean
-  /** Of what tells most: all that it grows by in a second, or the value of a gauge that is alone. */
+  /** Of its most useful number: the increase of all series per second, or the value of a gauge with one series. */
   total: number
   /** Of that, since it changed for the first time. */
   history: History | undefined

@@ -1,4 +1,4 @@
-/** Light or dark: as the system says, or as somebody has chosen here. */
+/** Light or dark: as the system says, or as the user has chosen here. */
 import { write } from "./dom.js"
 
 const themes = ["auto", "light", "dark"] as const
