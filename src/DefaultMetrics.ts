@@ -1,9 +1,9 @@
 /**
- * The metrics of the process and of Node.js, as a Layer: CPU time, memory, file descriptors, the heap, garbage
- * collections, how late the event loop is.
+ * Records metrics of the process and of Node.js: CPU time, memory, file descriptors, the heap, garbage collections, and
+ * the event loop lag.
  *
- * They have the names, types and labels of those of prom-client's `collectDefaultMetrics`, so that every dashboard made
- * for these fits, and are gone with their scope. See `layer` for where their numbers are other ones.
+ * They have the names, types and labels of prom-client's `collectDefaultMetrics`, so existing dashboards work. They are
+ * removed when their scope closes. `layer` lists where the values differ.
  *
  * @example
  * import { DefaultMetrics, MetricsServer } from "effect-prometheus"
@@ -19,21 +19,18 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { FromConfig } from "./internal/config.js"
-import { unwrapped } from "./internal/config.js"
-import { closeDefaultMetrics, openDefaultMetrics } from "./internal/defaultMetrics.js"
-import type { Options } from "./internal/defaultMetricsOptions.js"
-import { checkedOptions } from "./internal/defaultMetricsOptions.js"
-import { messageOf } from "./internal/message.js"
-import { client, Registry } from "./Registry.js"
+import { closeDefaultMetrics, openDefaultMetrics } from "./core/process/collection.js"
+import { type Options, readProcessOptions } from "./core/process/options.js"
+import { messageOf } from "./core/util/text.js"
+import { type FromConfig, unwrapped } from "./effect/config.js"
+import { Registry } from "./effect/registry.js"
 
-export type { Options } from "./internal/defaultMetricsOptions.js"
+export type { Options } from "./core/process/options.js"
 
 /**
- * The metrics could not be put on the registry. `message` names the option or the metric to look at.
+ * The metrics could not be registered. `message` names the option or the metric.
  *
- * `reason` is `"InvalidOptions"`, or `"Registry"` if the registry refused a metric, or is one from which none can be taken
- * away.
+ * `reason` is `"InvalidOptions"`, or `"Registry"` if the registry rejected a metric or cannot remove metrics.
  *
  * @since 0.1.0
  * @category errors
@@ -45,7 +42,7 @@ export class DefaultMetricsError extends Data.TaggedError("DefaultMetricsError")
 }> {}
 
 /**
- * Puts the metrics of the process on the registry in context, until the scope closes: see `layer`.
+ * Registers the metrics of the process and of Node.js on the registry in context until the scope closes. See `layer`.
  *
  * @since 0.1.0
  * @category constructors
@@ -53,48 +50,54 @@ export class DefaultMetricsError extends Data.TaggedError("DefaultMetricsError")
 export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsError, Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* Registry
-    const checked = yield* attempt("InvalidOptions", () => checkedOptions(options))
+    const checked = yield* attempt("InvalidOptions", () => readProcessOptions(options))
     const opened = yield* Effect.acquireRelease(
-      attempt("Registry", () => openDefaultMetrics(client, registry, checked)),
+      attempt("Registry", () => openDefaultMetrics(registry, checked)),
       ({ collection }) => Effect.sync(() => closeDefaultMetrics(registry, collection))
     )
     if (opened.differs) {
       yield* Effect.logWarning(
-        "the metrics of the process are on this registry already, with other options: those hold, these do not"
+        "the process metrics are already on this registry with other options; these options are ignored"
       )
     }
   })
 
 /**
- * The metrics of the process and of Node.js on the registry in context.
+ * Registers the metrics of the process and of Node.js on the registry in context. Times are in seconds, sizes in bytes.
  *
- * A second layer of the same registry and prefix shares them, also one that is built anew; they are gone with the last of
- * them. With other options than the first it says in a warning that those of the first hold. A metric that somebody else
- * has on the registry by one of the names, as after `collectDefaultMetrics`, stays, and stays theirs;
- * `collectDefaultMetrics` after this layer throws, as it does after itself. When the scope closes, the metrics are taken
- * off the registry, unless somebody has put others in their place, and nothing goes on measuring. After
- * `registry.clear()` they do not come back by themselves, but do with the next layer.
+ * A second layer for the same registry and prefix, also one that is built anew, shares the metrics of the first. They are
+ * removed with the last of these layers. If its options differ, a warning says that the options of the first layer apply.
  *
- * Where the numbers are other ones than prom-client's:
+ * If the registry already has a metric of one of these names, as after `collectDefaultMetrics`, that metric stays, and
+ * this layer never removes it. `collectDefaultMetrics` throws after this layer, as it does after a first call of itself.
+ * When the scope closes, the metrics are removed from the registry, except where other code has replaced them, and all
+ * measurement stops. After `registry.clear()` the metrics do not return by themselves; the next layer registers them
+ * again.
  *
- * - Counters of CPU time count from the start of the process, not from the first scrape, and the three of a scrape fit
- *   each other. Every metric is read for itself, so a scrape of some of them (`name[]=`) gets no old numbers.
- * - `nodejs_eventloop_lag_seconds` is how late the loop is at this scrape, not at the one before.
- * - `nodejs_eventloop_lag_*_seconds` are of the last one to two minutes, whoever asks: prom-client's are reset by each
- *   scrape, so two Prometheus servers take them from each other. The time between two measurements is no part of them: an
- *   idle process is late by about 0, not by 10 ms. They are left out until there was a measurement.
- * - `nodejs_gc_duration_seconds` has every collection, where prom-client's leaves out those that are told together, and
- *   is there at 0 for each kind from the start.
- * - `process_max_fds` follows the limit, and is `+Inf` where there is none.
+ * Values that differ from those of prom-client:
+ *
+ * - Counters of CPU time count from the start of the process, not from the first scrape. The three counters of one scrape
+ *   are consistent with each other. Each metric is read separately, so a scrape of some of them (`name[]=`) gets no old
+ *   values.
+ * - `nodejs_eventloop_lag_seconds` is the lag at this scrape, not at the previous one.
+ * - `nodejs_eventloop_lag_*_seconds` cover the last one to two minutes, for every scraper. prom-client resets its values
+ *   at each scrape, so two Prometheus servers take them from each other. The time between two measurements is not
+ *   included: an idle process has a lag of about 0, not of 10 ms. They are left out until the first measurement.
+ * - `nodejs_gc_duration_seconds` includes every collection; prom-client leaves out collections that are reported
+ *   together. Each kind exists at 0 from the start.
+ * - `process_max_fds` follows the limit, and is `+Inf` if the limit is unlimited.
  * - `nodejs_eventloop_active_seconds_total` is new: `rate(…[1m])` of it is the utilization of the event loop, 0 to 1.
- *   (The `nodejs_eventloop_utilization_*` of `@prometheus-io/client` are not here: it takes ten samples a second for them.)
- * - `nodejs_heap_size_limit_bytes` is new: what V8's heap may have at most, as `--max-old-space-size` says or V8 itself.
+ *   (`nodejs_eventloop_utilization_*` of `@prometheus-io/client` are not included, because they need ten samples per
+ *   second.)
+ * - `nodejs_heap_size_limit_bytes` is new: the V8 heap size limit in bytes, from `--max-old-space-size` or from V8
+ *   itself.
  *
- * What the system does not tell is left out: without `/proc` that is the memory but for the resident one, and the file
- * descriptors. In a worker thread, those of the process are the whole process', those of Node.js the thread's.
+ * Values that the system does not provide are left out. Without `/proc`, these are all memory values except the resident
+ * memory, and the file descriptors. In a worker thread, the metrics of the process cover the whole process, and those of
+ * Node.js cover the thread.
  *
- * It fails with a `DefaultMetricsError` if an option is unknown or cannot be right, or if the registry refuses a metric;
- * nothing is left on it then.
+ * Fails with a `DefaultMetricsError` if an option is unknown or invalid, or if the registry rejects a metric. In that
+ * case no metric stays on the registry.
  *
  * @example
  * import { DefaultMetrics } from "effect-prometheus"
@@ -108,7 +111,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, DefaultMetricsE
   Layer.scopedDiscard(make(options))
 
 /**
- * The same, its options read from configuration.
+ * Registers the same metrics as `layer`, with options read from configuration.
  *
  * @example
  * import { DefaultMetrics } from "effect-prometheus"

@@ -1,31 +1,32 @@
 /**
- * Effect's own metrics, those of `effect/Metric` and of its fibers, in the expositions of the registry in context.
+ * Exposes Effect's own metrics, those of `effect/Metric` and of its fibers, with the registry in context.
  *
- * They are read at the scrape, from the one registry that Effect has for the whole process; nothing is copied, and nothing
- * on the registry in context is changed. They come after the metrics that are there:
+ * They are read at the scrape, from Effect's registry, which is global in the process. Nothing is copied, and the
+ * registry in context does not change. They come after the metrics of the registry:
  *
- * - a counter that is `incremental`, as a counter whose name ends in `_total`; any other can go down and is a gauge;
- * - a gauge, as a gauge;
- * - a histogram, as a histogram; a timer in **seconds**, under a name that ends in `_seconds` (in the place of `_ms`,
- *   `_millis` or `_milliseconds`), without the tag `time_unit`;
- * - a summary, as a summary; a quantile is `NaN` as long as nothing was observed, and from the first `NaN` on that was,
- *   for Effect itself never comes to the end of reading one then;
- * - a frequency, as a counter with the label `key`, which is what occurred.
+ * - A counter that is `incremental` becomes a counter whose name ends in `_total`. Any other counter can decrease, and
+ *   becomes a gauge.
+ * - A gauge becomes a gauge.
+ * - A histogram becomes a histogram. A timer is in **seconds**; its name ends in `_seconds` (which replaces `_ms`,
+ *   `_millis` or `_milliseconds`), and the tag `time_unit` is removed.
+ * - A summary becomes a summary. A quantile is `NaN` before the first observation, and also after the first observation
+ *   of `NaN`, because from then on Effect never finishes computing quantiles.
+ * - A frequency becomes a counter with the label `key`, which holds what occurred.
  *
- * A bigint is exposed as the nearest number that Prometheus has, a 64-bit float. A value that is not a number, and whatever
- * else a format forbids (see `Exposition`), is left out and logged once.
+ * A bigint is exposed as the nearest 64-bit float, the number type of Prometheus. A value that is not a number, and
+ * anything else that a format forbids (see `Exposition`), is left out and logged once.
  *
- * Characters that a name cannot have become `_`, in names and in tags. A name that begins with a digit or an underscore,
- * which is not valid in both formats, gets `metric_` before it, a tag `tag_`; so does a tag `le` of a histogram, `quantile`
- * of a summary and `key` of a frequency. The values of tags that become the same label are joined by `;`, in the order of
- * their names.
+ * In names and in tags, each invalid character becomes `_`. A name that begins with a digit or an underscore is not valid
+ * in both formats: a metric name gets the prefix `metric_`, a tag `tag_`. The prefix `tag_` is also used for a tag `le`
+ * of a histogram, `quantile` of a summary and `key` of a frequency. If several tags become the same label, their values
+ * are joined by `;`, in the order of the tag names.
  *
- * Metrics that become the same family are exposed as one. Where even the labels are the same (Effect keeps metrics apart
- * that were made twice, or whose tags are in another order), the values of counters, frequencies and histograms are added up.
- * Whatever cannot stand beside what is there already is left out: a metric whose name is that of one on the registry, of
- * one that this library adds to an exposition, or of a metric of Effect that is of another kind; a gauge or a summary
- * that is there twice; a histogram with the labels of one with other bounds. Each is logged once as a warning, and
- * `effect_prometheus_metrics_left_out` is how many there are.
+ * Metrics that become the same family are exposed as one. Effect keeps metrics apart that were created twice or whose
+ * tags are in a different order. If such metrics have the same labels, the values of counters, frequencies and histograms
+ * are added up. A metric that conflicts with another one is left out: a metric that has the name of a metric on the
+ * registry, of one that this library adds to an exposition, or of a metric of Effect of another kind; a gauge or a
+ * summary that exists twice; a histogram with the labels of another one but different bounds. Each is logged once as a
+ * warning, and `effect_prometheus_metrics_left_out` is their number.
  *
  * @example
  * import { EffectMetrics, MetricsServer } from "effect-prometheus"
@@ -43,24 +44,22 @@ import * as Layer from "effect/Layer"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import type * as Scope from "effect/Scope"
-import type { FromConfig } from "./internal/config.js"
-import { unwrapped } from "./internal/config.js"
-import type { EffectOptions, EffectSettings } from "./internal/effectOptions.js"
-import { checkedEffectOptions } from "./internal/effectOptions.js"
-import { openEffectSource } from "./internal/effectSource.js"
-import { messageOf } from "./internal/message.js"
+import { messageOf } from "./core/util/text.js"
+import { type FromConfig, unwrapped } from "./effect/config.js"
+import { type EffectOptions, type EffectSettings, readEffectOptions } from "./effect/metrics/options.js"
+import { openEffectSource } from "./effect/metrics/source.js"
 import { Registry } from "./Registry.js"
 
 /**
- * Which of Effect's metrics are exposed, and how.
+ * Options: which of Effect's metrics are exposed, and under which names.
  *
  * @since 0.1.0
  * @category models
  */
-export type Options = EffectOptions
+export interface Options extends EffectOptions {}
 
 /**
- * An option is unknown, or its value cannot be right. `message` names it.
+ * An option is unknown or invalid. `message` names it.
  *
  * @since 0.1.0
  * @category errors
@@ -72,12 +71,12 @@ export class EffectMetricsError extends Data.TaggedError("EffectMetricsError")<{
 }> {}
 
 /**
- * Has Effect's metrics in the expositions of the registry in context until the scope closes.
+ * Exposes Effect's metrics with the registry in context until the scope closes.
  *
- * To do so twice exposes them once, until the last of the scopes closes: a metric is there that either wants. With another
- * `prefix` they are there under those names as well.
+ * If this runs twice, each metric is exposed once, until the last of the scopes closes. A metric is exposed if the
+ * options of either select it. With a different `prefix`, the metrics are exposed under those names as well.
  *
- * It fails with an `EffectMetricsError` where an option is unknown, or its value cannot be right.
+ * Fails with an `EffectMetricsError` if an option is unknown or invalid.
  *
  * @since 0.1.0
  * @category constructors
@@ -98,8 +97,8 @@ export const make = (options: Options = {}): Effect.Effect<void, EffectMetricsEr
   )
 
 /**
- * The same as a layer. Provide `Registry.layer` to it for another registry than prom-client's global one: the one that is
- * served.
+ * Exposes Effect's metrics, as `make` does, as a layer. To use a registry other than prom-client's global one, provide
+ * `Registry.layer` to it, with the registry that is served.
  *
  * @since 0.1.0
  * @category layers
@@ -108,7 +107,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsEr
   Layer.scopedDiscard(make(options))
 
 /**
- * The same, its options read from configuration.
+ * Exposes the same metrics as `layer`, with options read from configuration.
  *
  * @example
  * import { EffectMetrics } from "effect-prometheus"
@@ -129,7 +128,7 @@ export const layerConfig = (
 
 const settingsOf = (options: Options): Effect.Effect<EffectSettings, EffectMetricsError> =>
   Effect.try({
-    try: () => checkedEffectOptions(options),
+    try: () => readEffectOptions(options),
     catch: (cause) => new EffectMetricsError({ reason: "InvalidOptions", message: messageOf(cause), cause })
   })
 

@@ -1,31 +1,32 @@
 /**
- * The registry as text, and the ways to serve it inside an application that has a server already.
+ * Renders the registry as text, and serves it inside an application that already has a server.
  *
- * Both formats, Prometheus' text 0.0.4 and OpenMetrics 1.0.0, are written by this library's own encoder: a render
- * changes nothing in the registry, and concurrent scrapes in different formats do not disturb each other. Scrapes of the
- * same format that arrive together share one render, whatever families they ask for and however long they wait; their
- * numbers are at most a second older than the scrape, or as old as it takes to write them. One reading of a metric serves
- * all renders that need it before it is over. A metric that fails is counted once for each reading.
+ * This library writes both formats itself: Prometheus' text 0.0.4 and OpenMetrics 1.0.0. A render changes nothing in the
+ * registry, and concurrent scrapes in different formats do not affect each other. Scrapes of the same format that arrive
+ * together share one render, whatever families they request and however long they wait. Their values are at most one
+ * second older than the scrape, or as old as the time to write them. One reading of a metric serves all renders that need
+ * it before the reading ends. A metric that fails is counted once per reading.
  *
- * What a format forbids is left out and logged once as a warning; all else is served:
+ * What a format forbids is left out and logged once as a warning. Everything else is served:
  *
- * - Of two families with samples of the same name, such as a histogram `jobs` and a gauge `jobs_count`, the one that is
- *   registered first is exposed, in both formats. `effect_prometheus_metrics_left_out` is how many families are left out,
- *   where there are any.
- * - A value that is not a number, a counter that is NaN or negative, a quantile that is not from 0 to 1, buckets that do not
- *   add up to their count, and a sample whose name or labels are not valid.
- * - In OpenMetrics alone: the sum and the count of a histogram with buckets below 0 or with a negative sum, negative sums
- *   and quantiles of a summary, and exemplars of a counter whose name does not end in `_total`. Text has the values.
- * - A counter `jobs_total` beside a metric `jobs` is of type `unknown` in OpenMetrics.
+ * - If two families have samples of the same name, such as a histogram `jobs` and a gauge `jobs_count`, the one that was
+ *   registered first is exposed, in both formats. `effect_prometheus_metrics_left_out` is the number of families that are
+ *   left out. It is exposed only if there are any.
+ * - Left out are: a value that is not a number, a counter that is NaN or negative, a quantile outside of 0 to 1, buckets
+ *   that do not add up to their count, and a sample with an invalid name or invalid labels.
+ * - Left out in OpenMetrics only: the sum and the count of a histogram with buckets below 0 or with a negative sum,
+ *   negative sums and quantiles of a summary, and exemplars of a counter whose name does not end in `_total`. The text
+ *   format has these values.
+ * - A counter `jobs_total` beside a metric `jobs` has the type `unknown` in OpenMetrics.
  *
- * A large registry is rendered in pieces: all renders of a thread share 5 milliseconds in a turn of the event loop, which
- * goes on in between. What cannot be cut takes its time: a `collect` that is synchronous, the `get()` of a metric that has
- * a `collect` or a `get` of its own, of a summary, and the list of the series of one family. prom-client keeps these in one
- * object, whose keys can only be read all at once: 15 to 20 milliseconds for a family of 100,000 series, 120 to 150 for one of
+ * A large registry is rendered in pieces. All renders of a thread share 5 milliseconds per turn of the event loop; other
+ * work runs in between. Some parts cannot be split: a synchronous `collect`, the `get()` of a summary or of a metric with
+ * its own `collect` or `get`, and the list of the series of one family. prom-client keeps these series in one object,
+ * whose keys can only be read all at once: 15 to 20 milliseconds for a family of 100,000 series, 120 to 150 for one of
  * 500,000 (`npm run bench:attack -- --only turns-family` in a clone of the library).
  *
- * The text of each series is kept for as long as the series lives, which takes some 270 bytes for one with three labels
- * (`npm run bench -- kept`). Up to 4 MiB of memory stay with a registry that is served, for its next exposition.
+ * The text of each series is cached as long as the series exists. This takes about 270 bytes for a series with three
+ * labels (`npm run bench -- kept`). A registry that is served keeps up to 4 MiB of memory for its next exposition.
  *
  * @example
  * import { HttpRouter, HttpServer } from "@effect/platform"
@@ -47,77 +48,80 @@ import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import type { ExpositionError } from "./exposition/scraping.js"
-import { endpoint, readAlone } from "./exposition/scraping.js"
-import type { FromConfig } from "./internal/config.js"
-import { unwrapped } from "./internal/config.js"
-import { epilogues } from "./internal/encoder.js"
-import type { Answer, Endpoint, Question } from "./internal/endpoint.js"
-import { answer } from "./internal/endpoint.js"
-import { leaveOut } from "./internal/leftOut.js"
-import { listener } from "./internal/listener.js"
-import { messageOf } from "./internal/message.js"
-import { contentTypes, negotiate } from "./internal/negotiation.js"
-import { without } from "./internal/options.js"
-import { withBytes } from "./internal/pace.js"
-import type { ErrorPolicy, ServeOptions } from "./internal/serving.js"
-import { onlyServing } from "./internal/serving.js"
-import type { Leaving } from "./internal/sharedRender.js"
-import { lookForShortcuts } from "./internal/shortcuts.js"
-import { textOf } from "./internal/writer.js"
-import type { MetricRegistry } from "./Registry.js"
-import { client, Registry } from "./Registry.js"
+import { Cancellation } from "./core/exposition/renderRequest.js"
+import { leaveOut } from "./core/http/scrapeMarker.js"
+import type { MetricRegistry } from "./core/registry/metricRegistry.js"
+import { scrapeRecorder } from "./core/registry/selfMetrics.js"
+import { mountOptions, readHandlerOptions, renderOptions, type ServeOptions } from "./core/server/handlerOptions.js"
+import { handlerModules, newNodeListener, newWebHandler, preloadHandlers } from "./core/server/handlers.js"
+import { type Given, readOptions } from "./core/util/options.js"
+import { messageOf } from "./core/util/text.js"
+import { type FromConfig, unwrapped } from "./effect/config.js"
+import { lazily } from "./effect/lazily.js"
+import { currentLog } from "./effect/log.js"
+import { Registry } from "./effect/registry.js"
 
-export { ExpositionError } from "./exposition/scraping.js"
-export type { ErrorPolicy, ServeOptions } from "./internal/serving.js"
+export type { ErrorPolicy, ServeOptions } from "./core/server/handlerOptions.js"
 
 /**
- * A registry as text, with the exact `Content-Type` of that text.
+ * The registry could not be rendered or served.
+ *
+ * - `reason: "Collect"`: metrics could not be read; `metrics` names them.
+ * - `reason: "Registry"`: the registry itself could not be read.
+ * - `reason: "Timeout"`: the time limit of the scrape was exceeded; `metrics` names the metrics that had not answered.
+ * - `reason: "InvalidOptions"`: an option is unknown or invalid. The message names it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ExpositionError extends Data.TaggedError("ExpositionError")<{
+  readonly reason: "Collect" | "Registry" | "Timeout" | "InvalidOptions"
+  readonly metrics: ReadonlyArray<string>
+  readonly message: string
+  readonly cause: unknown
+}> {}
+
+/**
+ * The text of a registry, and the exact `Content-Type` of that text.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Exposition {
   readonly contentType: string
-  /** The text in UTF-8, as it is sent. */
+  /** The text in UTF-8, as it is sent in a response. */
   readonly bytes: Uint8Array
-  /** The same text as a string, which is made when it is asked for first. */
+  /** The same text as a string. It is created at the first access. */
   readonly body: string
 }
 
 /**
- * What to render.
+ * Options of `render`: the format, the families, and what happens if a metric cannot be read.
  *
  * @since 0.1.0
  * @category models
  */
-export interface RenderOptions extends ErrorPolicy {
-  /** An `Accept` header. It gets OpenMetrics 1.0.0 if it prefers that, and text 0.0.4 in every other case. */
-  readonly accept?: string | undefined
-  /** The families to render, by the names that they are registered by. Default: all. */
-  readonly names?: ReadonlyArray<string> | undefined
-}
+export interface RenderOptions extends Given<typeof renderOptions> {}
 
 /**
- * Where to mount the exposition in a router.
+ * The path under which a router serves the exposition.
  *
  * @since 0.1.0
  * @category models
  */
-export interface MountOptions {
-  /** Default: `/metrics`. */
-  readonly path?: `/${string}` | undefined
-}
+export interface MountOptions extends Given<Pick<typeof mountOptions, "path">> {}
 
 /**
- * Renders the registry in context.
+ * Renders the registry in context as text, in the format that `accept` selects.
  *
- * It fails with an `ExpositionError` if a metric cannot be read, unless `onError` is `"continue"`.
+ * Fails with an `ExpositionError` if a metric cannot be read, unless `onError` is `"continue"`, and if an option is unknown
+ * or invalid.
  *
  * @example
  * import { Exposition } from "effect-prometheus"
@@ -131,46 +135,80 @@ export interface MountOptions {
  * @category encoding
  */
 export const render = (options: RenderOptions = {}): Effect.Effect<Exposition, ExpositionError> =>
+  Effect.gen(function* () {
+    const { accept, names, ...policy } = yield* checked(() => readOptions(renderOptions, options))
+    const { formats, negotiate, renderOnce, textOf } = yield* modules
+    const registry = yield* Registry
+    const log = yield* currentLog
+    const format = negotiate(accept)
+    const rendered = yield* untilInterrupted((cancellation) =>
+      renderOnce(registry, { format, names, hasShortDeadline: false }, policy, cancellation, log)
+    )
+    // The result is undefined only if the caller was interrupted.
+    if (rendered === undefined) return yield* Effect.never
+    if ("reason" in rendered) return yield* new ExpositionError(rendered)
+    const { families, source } = rendered
+    const bytes = yield* Effect.promise(() => source.bytesOf(families, formats[format].epilogue))
+    return expositionOf(formats[format].contentType, bytes, textOf)
+  })
+
+/** A thrown error becomes a failure with `reason: "InvalidOptions"`. */
+const checked = <A>(read: () => A): Effect.Effect<A, ExpositionError> =>
+  Effect.try({
+    try: read,
+    catch: (cause) => new ExpositionError({ reason: "InvalidOptions", metrics: [], message: messageOf(cause), cause })
+  })
+
+// The renderer is loaded at first use.
+const modules = lazily(handlerModules)
+
+const expositionOf = (contentType: string, bytes: Uint8Array, textOf: (bytes: Uint8Array) => string): Exposition => {
+  let body: string | undefined
+  return {
+    contentType,
+    bytes,
+    get body() {
+      body ??= textOf(bytes)
+      return body
+    }
+  }
+}
+
+// An interruption also ends the render.
+const untilInterrupted = <A>(work: (cancellation: Cancellation) => Promise<A>): Effect.Effect<A> =>
   Effect.suspend(() => {
-    const format = negotiate(options.accept)
-    const ask = { format, names: options.names, isHurried: false }
-    return Effect.flatMap(readAlone(ask, options), ({ families, source }) =>
-      Effect.map(
-        Effect.promise(() => source.bytesOf(families, epilogues[format])),
-        (bytes) => {
-          let body: string | undefined
-          return {
-            contentType: contentTypes[format],
-            bytes,
-            get body() {
-              body ??= textOf(bytes)
-              return body
-            }
-          }
-        }
-      )
+    const cancellation = new Cancellation()
+    return Effect.onInterrupt(
+      Effect.promise(() => work(cancellation)),
+      () => Effect.sync(() => cancellation.cancel())
     )
   })
 
 /**
- * The exposition as an app for `@effect/platform`, of the registry in the context of the request. It answers GET and
- * HEAD on whatever path it is mounted, and anything else with 405. It keeps itself out of the access log of
- * `HttpMiddleware.logger` and out of what `HttpMetrics` counts; to keep it out of the traces see `withTracerDisabled`. It
- * throws a `RangeError` that names an option that is unknown or cannot be right.
+ * Serves the exposition of the registry in context as an app for `@effect/platform`. The registry is taken from the
+ * context of the request.
+ *
+ * The app answers GET and HEAD on every path where it is mounted, and other methods with 405. Its requests do not appear
+ * in the access log of `HttpMiddleware.logger`, and `HttpMetrics` does not count them. To keep them out of the traces,
+ * see `withTracerDisabled`.
+ *
+ * Throws a `RangeError` that names an unknown or invalid option.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
-  void lookForShortcuts(client)
-  const serving = onlyServing(options)
+  const serving = readHandlerOptions(options)
+  preloadHandlers()
   const load = { scrapes: 0 }
   return Effect.gen(function* () {
+    const { respondUntil, newEndpoint } = yield* modules
     const request = yield* HttpServerRequest.HttpServerRequest
     if (typeof request.source === "object" && request.source !== null) leaveOut(request.source)
-    const served = yield* endpoint({ ...serving, load })
+    const registry = yield* Registry
+    const served = newEndpoint(registry, { ...serving, load }, yield* currentLog, scrapeRecorder(registry, serving))
     const { status, headers, body } = yield* Effect.promise((signal) =>
-      answeredUntil(signal, served, {
+      respondUntil(signal, served, {
         method: request.method,
         target: request.url,
         accept: request.headers["accept"],
@@ -184,19 +222,19 @@ export const httpApp = (options: ServeOptions = {}): HttpApp.Default => {
   }).pipe(HttpMiddleware.withLoggerDisabled)
 }
 
-// `@effect/platform-node` waits until a body has been sent, with all that belongs to its request. On a connection that was
-// closed in this turn of the event loop that never happens. An answer without a body is not waited for.
+// `@effect/platform-node` waits until the body is sent, and keeps the resources of the request until then. If the
+// connection was closed in this turn of the event loop, that wait never ends. A response without a body avoids the wait.
 const closed = HttpServerResponse.empty({ status: 499 })
 
 const isClosed = (source: unknown): boolean =>
   (source as { readonly socket?: { readonly destroyed?: unknown } | null } | undefined)?.socket?.destroyed === true
 
 /**
- * Mounts the exposition in a router of `@effect/platform`, under `path` (default: `/metrics`), with the registry that is
- * provided to this layer.
+ * Mounts the exposition in a router of `@effect/platform`, under `path` (default: `/metrics`). It serves the registry
+ * that is provided to this layer.
  *
- * The router is given by its tag: `HttpLayerRouter.HttpRouter`, `HttpRouter.Default`, or `HttpApiBuilder.Router`. Options
- * are checked at once, as those of `httpApp`.
+ * The router is given by its tag: `HttpLayerRouter.HttpRouter`, `HttpRouter.Default`, or `HttpApiBuilder.Router`. Fails
+ * with an `ExpositionError` if an option is unknown or invalid.
  *
  * @example
  * import { HttpRouter } from "@effect/platform"
@@ -218,29 +256,31 @@ const layerRouter: {
   <Self, Name extends string, E, R>(
     router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
     options?: ServeOptions & MountOptions
-  ): Layer.Layer<never>
+  ): Layer.Layer<never, ExpositionError>
   <Self>(
     router: Context.Tag<Self, HttpLayerRouter.HttpRouter>,
     options?: ServeOptions & MountOptions
-  ): Layer.Layer<never, never, Self>
-} = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never> => {
-  const served = without(options, "path")
-  onlyServing(served)
-  const { path = "/metrics" } = options
-  const app = (registry: MetricRegistry) => Effect.provideService(httpApp(served), Registry, registry)
-  return isTagClass(router)
-    ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
-    : Layer.effectDiscard(
-        Effect.flatMap(
-          Effect.all([router as Context.Tag<never, HttpLayerRouter.HttpRouter>, Registry]),
-          ([routes, registry]) => routes.add("*", path, app(registry)) as Effect.Effect<void>
-        )
-      )
-}
+  ): Layer.Layer<never, ExpositionError, Self>
+} = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never, ExpositionError> =>
+  Layer.unwrapEffect(
+    Effect.map(
+      checked(() => readOptions(mountOptions, options)),
+      ({ path, ...serving }): Layer.Layer<never> => {
+        const app = (registry: MetricRegistry) => Effect.provideService(httpApp(serving), Registry, registry)
+        return isTagClass(router)
+          ? router.use((routes) => Effect.flatMap(Registry, (registry) => routes.all(path, app(registry))))
+          : Layer.effectDiscard(
+              Effect.flatMap(
+                Effect.all([router as Context.Tag<never, HttpLayerRouter.HttpRouter>, Registry]),
+                ([routes, registry]) => routes.add("*", path, app(registry)) as Effect.Effect<void>
+              )
+            )
+      }
+    )
+  )
 
 /**
- * The same as `layerRouter`, its options read from configuration. Options that are none are a `ConfigError` that names
- * them.
+ * Mounts the exposition as `layerRouter` does, with options read from configuration.
  *
  * @example
  * import { HttpLayerRouter } from "@effect/platform"
@@ -258,18 +298,15 @@ const layerRouterConfig: {
   <Self, Name extends string, E, R>(
     router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
     options: FromConfig<ServeOptions & MountOptions>
-  ): Layer.Layer<never, ConfigError.ConfigError>
+  ): Layer.Layer<never, ConfigError.ConfigError | ExpositionError>
   <Self>(
     router: Context.Tag<Self, HttpLayerRouter.HttpRouter>,
     options: FromConfig<ServeOptions & MountOptions>
-  ): Layer.Layer<never, ConfigError.ConfigError, Self>
-} = (router: unknown, options: FromConfig<ServeOptions & MountOptions>): Layer.Layer<never, ConfigError.ConfigError> =>
+  ): Layer.Layer<never, ConfigError.ConfigError | ExpositionError, Self>
+} = (router: unknown, options: FromConfig<ServeOptions & MountOptions>) =>
   Layer.unwrapEffect(
-    Effect.flatMap(unwrapped(options), (read) =>
-      Effect.try({
-        try: () => layerRouter(router as Context.Tag<never, HttpLayerRouter.HttpRouter>, read),
-        catch: (error) => ConfigError.InvalidData([], messageOf(error))
-      })
+    Effect.map(unwrapped(options), (read) =>
+      layerRouter(router as Context.Tag<never, HttpLayerRouter.HttpRouter>, read)
     )
   )
 
@@ -277,9 +314,11 @@ const isTagClass = (router: unknown): router is HttpRouter.HttpRouter.TagClass<n
   typeof (router as { readonly use?: unknown }).use === "function"
 
 /**
- * Keeps `path` (default: `/metrics`), with any query, out of the traces of the `@effect/platform` server that `self`
- * serves. A mounted handler cannot do this: the tracer decides before it runs. What the application disables further
- * out in the pipe stays disabled; a predicate of its own further in takes the place of this one, so apply this first.
+ * Keeps requests for `path` (default: `/metrics`), with any query, out of the traces of the `@effect/platform` server
+ * that `self` serves. A mounted handler cannot do this, because the tracer decides before the handler runs.
+ *
+ * A predicate that the application sets further out in the pipe stays in effect. A predicate that it sets further in
+ * replaces this one, so apply this combinator first.
  *
  * @example
  * import { HttpRouter, HttpServer } from "@effect/platform"
@@ -306,74 +345,38 @@ const withTracerDisabled: {
     })
 )
 
-// Named here and not where they stand: an editor would show nothing of them where they are called by their namespace.
+// Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by
+// their namespace.
 export { layerRouter, layerRouterConfig, withTracerDisabled }
 
 /**
- * The exposition as a listener for `node:http`, and so for Express, Koa and Fastify, of the registry in context. It
- * answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies of an option that is unknown,
- * or cannot be right.
+ * Serves the exposition of the registry in context as a listener for `node:http`, and so for Express, Koa and Fastify.
+ * The listener answers GET and HEAD on every path where it is mounted, and other methods with 405. Fails with an
+ * `ExpositionError` if an option is unknown or invalid.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const nodeListener = (
   options: ServeOptions = {}
-): Effect.Effect<(request: IncomingMessage, response: ServerResponse) => void> =>
-  Effect.map(mounted(options), (served) => listener(served))
+): Effect.Effect<(request: IncomingMessage, response: ServerResponse) => void, ExpositionError> =>
+  Effect.map(handling(options), (given) => newNodeListener(...given))
 
 /**
- * The exposition as a function from a web `Request` to a `Response`, for Hono, Next and whatever else speaks them, of
- * the registry in context. It answers GET and HEAD on whatever path it is mounted, and anything else with 405. It dies
- * of an option that is unknown or cannot be right.
+ * Serves the exposition of the registry in context as a function from a web `Request` to a `Response`, for Hono, Next and
+ * other frameworks with these types. The function answers GET and HEAD on every path where it is mounted, and other
+ * methods with 405. Fails with an `ExpositionError` if an option is unknown or invalid.
  *
- * What stands behind the request can be given as well, as to the `fetch` of Hono (`context.env`): where that names the
- * `incoming` request of Node.js, `Promises.httpMetrics` does not count it.
+ * The second argument is optional: the bindings of the request, such as `context.env` of Hono. If they contain the
+ * `incoming` request of Node.js, `Promises.httpMetrics` does not count the request.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const webHandler = (
   options: ServeOptions = {}
-): Effect.Effect<(request: Request, bindings?: unknown) => Promise<Response>> =>
-  Effect.map(mounted(options), (served) => async (request, bindings) => {
-    leaveOut(request)
-    const incoming = incomingOf(bindings)
-    if (incoming !== undefined) leaveOut(incoming)
-    const { status, headers, body, done } = await answeredUntil(request.signal, served, {
-      method: request.method,
-      target: request.url,
-      accept: request.headers.get("accept") ?? undefined,
-      acceptEncoding: request.headers.get("accept-encoding") ?? undefined,
-      scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined
-    })
-    const copy = request.method === "HEAD" ? null : await withBytes(body, () => new Uint8Array(body))
-    done?.()
-    return new Response(copy, { status, headers })
-  })
+): Effect.Effect<(request: Request, bindings?: unknown) => Promise<Response>, ExpositionError> =>
+  Effect.map(handling(options), (given) => newWebHandler(...given))
 
-const incomingOf = (bindings: unknown): object | undefined => {
-  const { incoming } = (bindings ?? {}) as { readonly incoming?: unknown }
-  return typeof incoming === "object" && incoming !== null ? incoming : undefined
-}
-
-// Requests that only look like those of the web may have no signal; others may share one, which outlives them.
-const answeredUntil = async (
-  signal: AbortSignal | undefined,
-  served: Endpoint,
-  question: Question
-): Promise<Answer> => {
-  const leaving: Leaving = { hasLeft: signal?.aborted === true, onLeave: undefined }
-  const leave = (): void => {
-    leaving.hasLeft = true
-    leaving.onLeave?.()
-  }
-  signal?.addEventListener("abort", leave, { once: true })
-  try {
-    return await answer(served, { ...question, leaving })
-  } finally {
-    signal?.removeEventListener("abort", leave)
-  }
-}
-
-const mounted = (options: ServeOptions): Effect.Effect<Endpoint> => Effect.suspend(() => endpoint(onlyServing(options)))
+const handling = (options: ServeOptions): Effect.Effect<Parameters<typeof newNodeListener>, ExpositionError> =>
+  Effect.all([Registry, checked(() => readHandlerOptions(options)), currentLog])

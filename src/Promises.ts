@@ -1,6 +1,6 @@
 /**
- * The same measurements, and the same server, for code that is not Effect: functions, methods and promises. Nothing
- * here asks its user to know Effect.
+ * Measures functions, methods and promises, and serves the metrics, without Effect in the application. Users of this
+ * module do not need to know Effect.
  *
  * @example
  * import { startHttpServer, timed } from "effect-prometheus/Promises"
@@ -15,20 +15,21 @@
  * @since 0.1.0
  * @module
  */
-export type { Log } from "./internal/edge.js"
-export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./internal/httpOptions.js"
-export type { HttpMeasure, HttpOutcome } from "./internal/httpRequests.js"
+
+export type { HttpMeasure, HttpOutcome } from "./core/http/node/requests.js"
+export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
+export type { Log } from "./effect/runScoped.js"
 export type { CheckInstruments, Combinator, Counting, Instruments, Settled, Wrapper } from "./promises/combinators.js"
-export { countExceptions, instrumented, timed, trackInprogress } from "./promises/combinators.js"
+export { countExceptions, instrumented, timed, trackInProgress } from "./promises/combinators.js"
+export { consulAgent, consulAgentFromEnv } from "./promises/consulAgent.js"
 export type { ConsulAgentOptions, Discovery } from "./promises/discovery.js"
-export { consulAgent, consulAgentFromEnv } from "./promises/discovery.js"
 export { expressRoute } from "./promises/expressRoute.js"
 export { honoMetrics } from "./promises/honoMetrics.js"
 export type { HttpMetricsOptions } from "./promises/http.js"
 export { httpMetrics, nodeListener, webHandler } from "./promises/http.js"
 export { koaRoute } from "./promises/koaRoute.js"
 export type { Options } from "./promises/registry.js"
-export type { ServerHandle, ServerOptions, ThreadOptions } from "./promises/servers.js"
+export type { RunningServer, ServerOptions, ThreadOptions } from "./promises/runningServer.js"
 export {
   hashPassword,
   startHttpServer,

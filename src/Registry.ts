@@ -1,10 +1,10 @@
 /**
- * The registry whose metrics are exposed, and on which the library creates what it counts itself; and constructors that
- * give back the metric that is there already.
+ * Provides the registry that is exposed, and creates metrics on it or returns existing ones. The library's own metrics
+ * are on the same registry.
  *
- * By default that is prom-client's global `register`, so an application that never names a registry needs nothing of
- * this module. This is also the only module that imports `prom-client`: with
- * `"prom-client": "npm:@prometheus-io/client@…"` in its dependencies an application puts the newer client in its place.
+ * The default registry is prom-client's global `register`. An application that never names a registry does not need this
+ * module. Only this module imports `prom-client`. To use the newer client instead, an application sets
+ * `"prom-client": "npm:@prometheus-io/client@…"` in its dependencies.
  *
  * @example
  * import { Metrics, Registry } from "effect-prometheus"
@@ -23,57 +23,27 @@
  * @since 0.1.0
  * @module
  */
-import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import { Counter, Gauge, Histogram, register, Summary } from "prom-client"
-import type { Family } from "./internal/family.js"
-import { ClashError, checkFamily, markReadAtScrape } from "./internal/family.js"
-import { knownGauges } from "./internal/gaugeChildren.js"
-import { messageOf } from "./internal/message.js"
-import { durationOption, knownOptions, shown } from "./internal/options.js"
-import type { Classes } from "./internal/registered.js"
-import { checkNames, familyOn, newMetric, ownMetricOn } from "./internal/registered.js"
-import { readable } from "./internal/registeredMetrics.js"
-import type { ScrapeValue } from "./internal/scrapeValue.js"
-import { ScrapeValues } from "./internal/scrapeValue.js"
-import type { OwnMetricName, Usable } from "./internal/selfMetrics.js"
-import type { Operation } from "./internal/warnings.js"
+import type { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
+import { newMetric, newRegistry } from "./core/client/promClient.js"
+import { checkSampleNames, getOrCreate } from "./core/registry/getOrCreate.js"
+import { ClashError, checkFamily, type Family, markReadAtScrape } from "./core/registry/metricDefinition.js"
+import type { MetricRegistry } from "./core/registry/metricRegistry.js"
+import { checkNames, duration, ownOptions } from "./core/util/options.js"
+import { loggable, messageOf, shown } from "./core/util/text.js"
+import { type ScrapeValue, ScrapeValues } from "./effect/gaugeEffect.js"
+import { Registry } from "./effect/registry.js"
+
+export type { MetricRegistry } from "./core/registry/metricRegistry.js"
+export { Registry } from "./effect/registry.js"
 
 /**
- * What is asked of a registry. A `Registry` of prom-client 15 and of `@prometheus-io/client` fits, whichever content
- * type it was made for.
- *
- * @since 0.1.0
- * @category models
- */
-export interface MetricRegistry {
-  /** The metrics themselves, in the order of the exposition; each has a `get()`. */
-  getMetricsAsArray(): ReadonlyArray<{ readonly name: string; readonly help: string; readonly type: unknown }>
-  /** Takes in what the library counts itself. */
-  registerMetric(metric: never): void
-  /** The metric of that name, if there is one. */
-  getSingleMetric(name: string): unknown
-  /** Takes the metric of that name off. Both clients can; on a registry that cannot, a metric stays when its scope closes. */
-  removeSingleMetric?(name: string): void
-}
-
-/**
- * The registry in context. Its default is prom-client's global `register`.
- *
- * @since 0.1.0
- * @category tags
- */
-export class Registry extends Context.Reference<Registry>()("effect-prometheus/Registry", {
-  defaultValue: (): MetricRegistry => register
-}) {}
-
-/**
- * Puts `registry` in the place of prom-client's global one, for every layer and effect that it is provided to.
+ * Provides `registry` instead of prom-client's global registry, to every layer and effect that gets this layer.
  *
  * @example
  * import { MetricsServer, Registry } from "effect-prometheus"
@@ -89,54 +59,90 @@ export class Registry extends Context.Reference<Registry>()("effect-prometheus/R
 export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.succeed(Registry, registry)
 
 /**
- * The metric cannot be had: another one has its name, or has samples of the same name (`reason: "Clash"`; the message says
- * what differs, or which one), an option is
- * unknown or cannot be right (`"InvalidOptions"`; the message names it), or the registry itself failed (`"Registry"`).
- * Nothing was registered.
+ * Creates an empty registry of the application's client.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<PromRegistry> = Effect.sync(newRegistry)
+
+/**
+ * Provides an empty registry, for tests: metrics of one test are not on the registry of another one.
+ *
+ * @example
+ * import { it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { Exposition, Registry } from "effect-prometheus"
+ *
+ * it.effect("counts the failed payments", () =>
+ *   Effect.gen(function* () {
+ *     const failures = yield* Registry.counter({ name: "payment_failures_total", help: "Payments that failed." })
+ *     failures.inc()
+ *     const { body } = yield* Exposition.render()
+ *     // …
+ *   }).pipe(Effect.provide(Registry.layerFresh))
+ * )
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFresh: Layer.Layer<Registry> = Layer.effect(Registry, make)
+
+/**
+ * A metric could not be created. Nothing was registered.
+ *
+ * - `reason: "Clash"`: another metric has the name, or has samples of that name. The message says what differs, or names
+ *   the other metric.
+ * - `reason: "InvalidOptions"`: an option is unknown or invalid. The message names it.
+ * - `reason: "Registry"`: the registry itself failed.
  *
  * @since 0.1.0
  * @category errors
  */
 export class RegistryError extends Data.TaggedError("RegistryError")<{
   readonly reason: "Clash" | "InvalidOptions" | "Registry"
-  /** The name that was asked for. */
+  /** The requested name of the metric. */
   readonly metric: string
   readonly message: string
   readonly cause: unknown
 }> {}
 
 /**
- * What every metric is made from.
+ * Options of every metric.
  *
  * @since 0.1.0
  * @category models
  */
 export interface MetricOptions<Names extends string> {
-  /** Letters, digits, `_` and `:`; it begins with no digit. */
+  /** The metric name: letters, digits, `_` and `:`. The first character is not a digit. */
   readonly name: string
-  /** What is measured, in which unit. It may differ from that of a metric that is there already, which keeps its own. */
+  /**
+   * Help text: what is measured, and in which unit. It may differ from the help of an existing metric, which keeps its
+   * own.
+   */
   readonly help: string
-  /** Default: none. Their order is of no matter. Those that begin with `__` are Prometheus' own. */
+  /** The label names, in any order. Names that begin with `__` are reserved for Prometheus. Default: none. */
   readonly labelNames?: ReadonlyArray<Names> | undefined
   /**
-   * The values of each label, where all of them are known: every combination of them is there from the start, at 0, and
-   * again after `registry.resetMetrics()`. Other values can be recorded as well. There may be 1,000 combinations, or
-   * `maxSeries` of them. Those of a summary that is there already are left as they are.
+   * All values of each label, if they are known. Every combination becomes a series at 0 from the start, and again after
+   * `registry.resetMetrics()`. Other values can also be recorded. At most 1,000 combinations are allowed, or `maxSeries`
+   * if that is given. For an existing summary, the series do not change.
    */
   readonly series?: ClosedSet<NoInfer<Names>> | undefined
   /**
-   * How many series there may be. What is recorded with further labels goes to one more series, whose labels all have the
-   * value `overflow`, so that the sum over all series is right; but a `set` of a gauge is left out, for no sum comes of
-   * it, and so is a `zero` of a histogram. Each such recording is counted in
-   * `effect_prometheus_series_overflow_total{metric}`, and the first one of a metric is logged as a warning. `remove` and
-   * `reset` make room again; `remove` of a gauge only once what `inc` has put on that one more series is taken back by
-   * `dec`, so that each finds what the other did. Default: any number of series; a number is worth it wherever a label comes from outside.
+   * The maximum number of series. Further label values are recorded on one additional series, whose labels all have the
+   * value `overflow`, so the sum over all series stays correct. A gauge's `set` and a histogram's `zero` are skipped
+   * instead, because they do not add up. Each such recording is counted in
+   * `effect_prometheus_series_overflow_total{metric}`, and the first one of each metric is logged as a warning. `remove`
+   * and `reset` free capacity. For a gauge, `remove` frees it only when `dec` has subtracted what `inc` added to the
+   * `overflow` series, so that each `dec` finds its `inc`. Set a limit if a label value comes from outside. Default: any
+   * number of series.
    */
   readonly maxSeries?: number | undefined
 }
 
 /**
- * The values of each label. Where there are no labels, there is none.
+ * The values of each label. For a metric without labels the type is `never`.
  *
  * @since 0.1.0
  * @category models
@@ -146,18 +152,18 @@ export type ClosedSet<Names extends string> = [Names] extends [never]
   : { readonly [K in Names]: ReadonlyArray<string | number> }
 
 /**
- * What a counter is made from.
+ * Options of a counter.
  *
  * @since 0.1.0
  * @category models
  */
 export interface CounterOptions<Names extends string> extends MetricOptions<Names> {
-  /** Whether `inc` takes one object, which may have an exemplar. Such a counter can be on any registry. Default: no. */
+  /** Whether `inc` takes one object, which may hold an exemplar. Such a counter can be on any registry. Default: no. */
   readonly enableExemplars?: boolean | undefined
 }
 
 /**
- * What a gauge is made from.
+ * Options of a gauge.
  *
  * @since 0.1.0
  * @category models
@@ -165,20 +171,25 @@ export interface CounterOptions<Names extends string> extends MetricOptions<Name
 export interface GaugeOptions<Names extends string> extends MetricOptions<Names> {}
 
 /**
- * What a histogram is made from.
+ * Options of a histogram.
  *
  * @since 0.1.0
  * @category models
  */
 export interface HistogramOptions<Names extends string> extends MetricOptions<Names> {
-  /** The upper bounds, increasing; the infinite one is always there. Default: those of the client, 0.005 to 10. */
+  /**
+   * The upper bounds of the buckets, in increasing order. The bucket `+Inf` always exists. Default: those of the client,
+   * 0.005 to 10.
+   */
   readonly buckets?: ReadonlyArray<number> | undefined
-  /** Whether `observe` takes one object, which may have an exemplar. Such a histogram can be on any registry. Default: no. */
+  /**
+   * Whether `observe` takes one object, which may hold an exemplar. Such a histogram can be on any registry. Default: no.
+   */
   readonly enableExemplars?: boolean | undefined
 }
 
 /**
- * What a summary is made from.
+ * Options of a summary.
  *
  * @since 0.1.0
  * @category models
@@ -186,28 +197,31 @@ export interface HistogramOptions<Names extends string> extends MetricOptions<Na
 export interface SummaryOptions<Names extends string> extends MetricOptions<Names> {
   /** The quantiles, from 0 to 1. Default: those of the client, 0.01 to 0.999. */
   readonly percentiles?: ReadonlyArray<number> | undefined
-  /** For how many seconds an observation counts for the quantiles. Default: for ever. */
+  /** How long an observation counts for the quantiles, in seconds. Default: for ever. */
   readonly maxAgeSeconds?: number | undefined
-  /** In how many steps observations grow old, with `maxAgeSeconds`. Default: 5. */
+  /** The number of steps in which observations expire, if `maxAgeSeconds` is given. Default: 5. */
   readonly ageBuckets?: number | undefined
 }
 
 /**
- * What a gauge is made from whose value is read at the scrape.
+ * Options of a gauge whose value is read at the scrape.
  *
  * @since 0.1.0
  * @category models
  */
 export interface GaugeEffectOptions<Names extends string, E, R>
   extends Omit<MetricOptions<Names>, "series" | "maxSeries"> {
-  /** The value; of a gauge with labels the whole list of its series. Of two with the same labels the last one counts. */
+  /**
+   * An effect that returns the value. For a gauge with labels it returns the complete list of series. If two have the
+   * same labels, the last one counts.
+   */
   readonly value: Effect.Effect<GaugeValue<NoInfer<Names>>, E, R>
-  /** How long the value may take. It is interrupted then. Default: 1 second. */
+  /** The time limit of the effect. After that it is interrupted. Default: 1 second. */
   readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
- * The value of a gauge: a number, or with labels a list of them.
+ * The value of a gauge: a number, or a list of labelled numbers if the gauge has labels.
  *
  * @since 0.1.0
  * @category models
@@ -217,13 +231,13 @@ export type GaugeValue<Names extends string> = [Names] extends [never]
   : ReadonlyArray<{ readonly labels: { readonly [K in Names]: string | number }; readonly value: number }>
 
 /**
- * The counter of that name on the registry in context, which is made if it is not there yet. It stays there: a scope does
- * not take it off.
+ * Returns the counter of that name on the registry in context, or creates it. The counter stays on the registry when the
+ * scope closes.
  *
- * It fails with a `RegistryError` if there is another metric by that name: one of another type, with other label names
- * (in whichever order), or that is otherwise where something is asked for. A counter of either client will do. It also fails
- * if the samples of another metric have the same name: a histogram `jobs` has samples `jobs_bucket`, `jobs_sum` and
- * `jobs_count`, and reserves `jobs_created`; a summary the same but for `_bucket`.
+ * Fails with a `RegistryError` if the registry has a different metric of that name: one of another type, with other label
+ * names (their order does not matter), or one that differs in an option that is given. A counter of either client is
+ * accepted. Also fails if another metric has samples of the same name. For example, a histogram `jobs` has the samples
+ * `jobs_bucket`, `jobs_sum` and `jobs_count`, and reserves `jobs_created`. A summary has the same except `_bucket`.
  *
  * @since 0.1.0
  * @category constructors
@@ -234,7 +248,7 @@ export const counter = <const Names extends string = never>(
   declared("counter", options, { enableExemplars: true }) as Effect.Effect<Counter<Names>, RegistryError>
 
 /**
- * The gauge of that name on the registry in context, as by `counter`.
+ * Returns the gauge of that name on the registry in context, or creates it, as `counter` does.
  *
  * @since 0.1.0
  * @category constructors
@@ -245,7 +259,8 @@ export const gauge = <const Names extends string = never>(
   declared("gauge", options, {}) as Effect.Effect<Gauge<Names>, RegistryError>
 
 /**
- * The histogram of that name on the registry in context, as by `counter`. Its label `le` is its own.
+ * Returns the histogram of that name on the registry in context, or creates it, as `counter` does. The label `le` is
+ * reserved.
  *
  * @since 0.1.0
  * @category constructors
@@ -259,7 +274,8 @@ export const histogram = <const Names extends string = never>(
   >
 
 /**
- * The summary of that name on the registry in context, as by `counter`. Its label `quantile` is its own.
+ * Returns the summary of that name on the registry in context, or creates it, as `counter` does. The label `quantile` is
+ * reserved.
  *
  * @since 0.1.0
  * @category constructors
@@ -273,15 +289,16 @@ export const summary = <const Names extends string = never>(
   >
 
 /**
- * A gauge on the registry in context whose value is an effect, run for each scrape with the services of here, for scrapes
- * at the same time once. It is off the registry, and what runs for it is interrupted, when the scope closes.
+ * Registers a gauge whose value is an effect, on the registry in context. Each scrape runs the effect with the services
+ * of this context; simultaneous scrapes share one run. When the scope closes, the gauge is removed from the registry and
+ * a running effect is interrupted.
  *
- * While the effect fails, dies, or takes longer than `timeout`, the gauge has no value: it is a metric that cannot be
- * read, which `onError` of the endpoint is for. A value that does not end when it is interrupted is not asked for again
- * until it has. A value that is not a number is left out, which is logged once; a bigint becomes the nearest number. Nothing
- * of it is in the traces of the application.
+ * If the effect fails, dies, or takes longer than `timeout`, the gauge has no value. It is then a metric that cannot be
+ * read; see `onError` of the endpoint. If the effect does not end when it is interrupted, it is not run again until it
+ * has ended. A value that is not a number is left out, which is logged once. A bigint becomes the nearest number. The
+ * effect does not appear in the application's traces.
  *
- * It fails with a `RegistryError` if there is any metric by that name, or one with samples of that name.
+ * Fails with a `RegistryError` if the registry has any metric of that name, or one with samples of that name.
  *
  * @example
  * import { Registry } from "effect-prometheus"
@@ -300,7 +317,7 @@ export const gaugeEffect = <const Names extends string = never, E = never, R = n
 ): Effect.Effect<void, RegistryError, R | Scope.Scope> =>
   Effect.flatMap(Effect.all([Effect.runtime<R>(), Registry]), ([runtime, registry]) =>
     Effect.acquireRelease(
-      attempted(options, () => unsafeGaugeEffect(registry, options, runtime)),
+      attempted(options, () => newGaugeEffect(registry, options, runtime)),
       (remove) => remove
     )
   )
@@ -314,9 +331,9 @@ const declared = (
 ): Effect.Effect<object, RegistryError> =>
   Effect.flatMap(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) =>
     attempted(options, () => {
-      knownOptions("options", options, { ...ofEvery, series: true, maxSeries: true, ...own })
+      checkNames({ ...ofEvery, series: true, maxSeries: true, ...own }, options)
       const warn = (message: string): unknown => Runtime.runFork(runtime)(Effect.logWarning(message))
-      return familyOn(classes, registry, familyOf(type, options), warn)
+      return getOrCreate(registry, familyOf(type, options), warn)
     })
   )
 
@@ -326,18 +343,13 @@ const attempted = <A>(options: unknown, attempt: () => A): Effect.Effect<A, Regi
 type AnyOptions = MetricOptions<string> &
   Pick<Family, "ageBuckets" | "buckets" | "enableExemplars" | "maxAgeSeconds" | "percentiles">
 
-// An instance of a class has some of them by inheritance.
 const familyOf = (type: Family["type"], options: AnyOptions): Family => {
-  const { ageBuckets, buckets, enableExemplars, help, labelNames, maxAgeSeconds } = options
-  const { maxSeries, name, percentiles, series } = options
-  return {
-    ...{ type, name, help, labelNames: labelNames ?? [], series, maxSeries, enableExemplars },
-    ...{ buckets, percentiles, maxAgeSeconds, ageBuckets }
-  }
+  const { labelNames = [], ...own } = ownOptions(options)
+  return { ...own, type, labelNames }
 }
 
 const registryError = (options: unknown, thrown: unknown): RegistryError => {
-  const cause = readable(thrown)
+  const cause = loggable(thrown)
   const name = (options as { readonly name?: unknown } | null | undefined)?.name
   const metric = typeof name === "string" ? name : shown(name)
   const isOption = cause instanceof RangeError
@@ -346,80 +358,29 @@ const registryError = (options: unknown, thrown: unknown): RegistryError => {
   return new RegistryError({ reason, metric, message, cause })
 }
 
-/**
- * The classes that most metrics of an application are of.
- *
- * @internal
- */
-export const client = { Counter, Gauge, Histogram }
-
-knownGauges(Gauge)
-
-const classes = { ...client, Summary } as unknown as Classes
-
-/**
- * The metric of that name on that registry, made if it is not there yet, as by the constructors. It throws a
- * `RegistryError`; `warn` is told when there is no room for another series of it, once.
- *
- * @internal
- */
-export const unsafeFamily = (
-  registry: MetricRegistry,
-  family: Family,
-  warn: (message: string) => unknown = (message) => Effect.runFork(Effect.logWarning(message))
-): object => {
-  try {
-    return familyOn(classes, registry, family, warn)
-  } catch (error) {
-    throw registryError(family, error)
-  }
-}
-
-const unsafeGaugeEffect = <Names extends string, E, R>(
+const newGaugeEffect = <Names extends string, E, R>(
   registry: MetricRegistry,
   options: GaugeEffectOptions<Names, E, R>,
   runtime: Runtime.Runtime<R>
 ): Effect.Effect<void> => {
-  knownOptions("options", options, { ...ofEvery, value: true, timeout: true })
+  checkNames({ ...ofEvery, value: true, timeout: true }, options)
   const family = familyOf("gauge", options)
   checkFamily(family)
   const { name } = options
   if (!Effect.isEffect(options.value)) throw new RangeError(`value must be an effect, not ${shown(options.value)}`)
-  const milliseconds = durationOption("timeout", options.timeout, "1 second")
-  if (registry.getSingleMetric(name) !== undefined) throw new ClashError(`there is a metric ${name} already`)
-  checkNames(registry, family)
+  const milliseconds = duration.check(options.timeout ?? "1 second", "timeout")
+  if (registry.getSingleMetric(name) !== undefined) throw new ClashError(`the metric ${name} is already registered`)
+  checkSampleNames(registry, family)
   const value = options.value as Effect.Effect<ScrapeValue, E, R>
   const values = new ScrapeValues(value, runtime, family.labelNames.length > 0, milliseconds)
-  const made = newMetric(classes, family, function () {
+  const made = newMetric(family, function () {
     return values.read(this)
   })
   markReadAtScrape(made)
   registry.registerMetric(made as never)
   const remove = Effect.sync(() => {
-    // Another one may have come in its place.
+    // Another metric may have replaced it.
     if (registry.getSingleMetric(name) === made) registry.removeSingleMetric?.(name)
   })
   return Effect.zipRight(Effect.ignoreLogged(remove), values.close)
-}
-
-/**
- * A metric of the library's own on that registry, made with all its series at 0 if it is not there yet. It throws what
- * the registry throws.
- *
- * @internal
- */
-export const unsafeOwnMetric = (registry: MetricRegistry, key: OwnMetricName): Usable =>
-  ownMetricOn(classes, registry, key)
-
-/**
- * Counts a failed operation. It is called where a metric has just misbehaved, so it swallows what the registry throws.
- *
- * @internal
- */
-export const unsafeCountError = (registry: MetricRegistry, operation: Operation): void => {
-  try {
-    unsafeOwnMetric(registry, "errors").inc({ operation })
-  } catch {
-    // A registry that cannot count its own failures has nothing left to tell them with; the log still does.
-  }
 }

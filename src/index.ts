@@ -1,5 +1,6 @@
 /**
- * One namespace a module. Each can also be imported by itself: `import * as Metrics from "effect-prometheus/Metrics"`.
+ * Exports one namespace per module. Each module can also be imported alone:
+ * `import * as Metrics from "effect-prometheus/Metrics"`.
  *
  * @since 0.1.0
  * @module
