@@ -1,18 +1,18 @@
 import { availableParallelism } from "node:os"
 import { configDefaults, defineConfig } from "vitest/config"
-import { hasNewerClient, overOneClient } from "./test/support/oneClient.js"
-import { onEachVersion } from "./test/support/platform.js"
+import { hasNewerClient, overOneClient } from "./test/support/clientMatrix.js"
+import { onEachVersion } from "./test/support/platformTests.js"
 import { isFullSoak } from "./test/support/soak.js"
 
-// What waits in vain says for what before that: see test/support/times.ts.
+// Longer than the limits in test/support/timing.ts, whose errors say what a test waited for.
 const common = { testTimeout: 120_000, hookTimeout: 120_000 }
 
-// `TESTS=platform`: only what another version of Node.js can change.
+// `TESTS=platform`: only tests that depend on the version of Node.js.
 const isPlatformOnly = process.env["TESTS"] === "platform"
 
 const all = isPlatformOnly ? [...onEachVersion] : ["test/**/*.test.ts"]
 
-// What compares times, or takes all of the machine: one file after the other, once all others are done.
+// Tests that compare times or need the whole machine: one file at a time, after all others.
 const load = ["test/**/*.load.test.ts"]
 
 const tests = {
@@ -25,7 +25,7 @@ const tests = {
   }
 }
 
-// The same over the client that is to follow prom-client.
+// The same tests with the successor of prom-client.
 const newer = {
   test: {
     ...common,
@@ -33,7 +33,7 @@ const newer = {
     include: all,
     exclude: [...tests.test.exclude, ...Object.values(overOneClient).flat()],
     env: { CLIENT_OF_TESTS: "@prometheus-io/client" },
-    setupFiles: ["./test/support/otherClient.mjs"]
+    setupFiles: ["./test/support/swapClients.mjs"]
   }
 }
 
@@ -49,9 +49,9 @@ const alone = {
 
 export default defineConfig({
   test: {
-    // One worker for each core: by default vitest leaves one core to itself, which is half of a machine with two.
+    // One worker per core: by default vitest keeps one core for itself, which is half of a machine with two cores.
     maxWorkers: availableParallelism(),
-    reporters: ["default", "./test/support/summary.ts"],
+    reporters: ["default", "./test/support/summaryReporter.ts"],
     projects: isPlatformOnly
       ? [tests, ...(isFullSoak ? [alone] : [])]
       : [tests, ...(hasNewerClient ? [newer] : []), alone]

@@ -1,9 +1,9 @@
-// Makes the explorer's page, as texts in a module, of what stands in src/internal/explorer.
+// Builds the explorer page from src/explorer, as a module of texts.
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { buildSync } from "esbuild"
 
-const folder = new URL("../src/internal/explorer/", import.meta.url)
+const folder = new URL("../src/explorer/", import.meta.url)
 
 const built = (name) => {
   const { outputFiles } = buildSync({
@@ -17,7 +17,7 @@ const built = (name) => {
     logLevel: "warning"
   })
   const [{ text }] = outputFiles
-  if (/<\/(script|style)/i.test(text)) throw new Error(`${name} would end its own element`)
+  if (/<\/(script|style)/i.test(text)) throw new Error(`${name} contains a closing tag that would end its own element`)
   return text
 }
 

@@ -16,10 +16,10 @@ const seconds = new Prometheus.Histogram({
 const options: promises.ServerOptions = { host: "127.0.0.1", registry }
 
 const main = async (): Promise<void> => {
-  const server: promises.ServerHandle = await promises.startHttpServer(options)
+  const server: promises.RunningServer = await promises.startHttpServer(options)
   await promises.timed(seconds, { labels: { kind: "promise" } })(async () => "done")()
   await Effect.runPromise(Metrics.timed(Effect.void, seconds, { labels: { kind: "effect" } }))
-  // @ts-expect-error: there is no such label
+  // @ts-expect-error: unknown label
   promises.timed(seconds, { labels: { knd: "promise" } })
   const body = await (await fetch(server.url)).text()
   for (const kind of ["effect", "promise"]) {

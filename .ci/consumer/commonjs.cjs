@@ -12,7 +12,7 @@ const main = async () => {
   await Effect.runPromise(Effect.sleep("1 millis").pipe(Metrics.timed(seconds, { labels: { kind: "effect" } })))
   let body = ""
   const isComplete = () => ["effect", "promise"].every((kind) => body.includes(`job_seconds_count{kind="${kind}"} 1`))
-  // A worker gives what it had last, where this thread is too busy to answer it at once.
+  // If this thread is too busy to answer at once, the worker serves its last exposition.
   for (let time = 0; time < 100 && !isComplete(); time += 1) body = await (await fetch(server.url)).text()
   if (!isComplete()) throw new Error(body)
   await server.close()

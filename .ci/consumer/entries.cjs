@@ -1,4 +1,4 @@
-// Whatever can be imported of the package can be required as well, and is the same.
+// Every entry of the package can be imported and required, with the same exports.
 const { exports: entries } = require("effect-prometheus/package.json")
 
 const main = async () => {
@@ -7,7 +7,7 @@ const main = async () => {
     const name = `effect-prometheus${path.slice(1)}`
     const required = require(name)
     const imported = await import(name, name.endsWith(".json") ? { with: { type: "json" } } : undefined)
-    // A text of JSON is read once for each of the two.
+    // JSON is parsed separately by `import` and `require`.
     if (name.endsWith(".json")) continue
     const names = Object.keys(imported)
     if (names.length === 0) throw new Error(`${name} has nothing`)

@@ -18,7 +18,7 @@ const program = Effect.gen(function* () {
   const scrape = Effect.promise(async () => (await fetch(url)).text())
   const complete = (body: string) =>
     ["effect", "promise"].every((kind) => body.includes(`job_seconds_count{kind="${kind}"} 1`))
-  // A worker gives what it had last, where this thread is too busy to answer it at once.
+  // If this thread is too busy to answer at once, the worker serves its last exposition.
   const body = yield* Effect.repeat(scrape, { until: complete, times: 100 })
   if (!complete(body)) return yield* Effect.dieMessage(body)
   console.log("ESM: measured, served from the worker and scraped")
