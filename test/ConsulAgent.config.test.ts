@@ -1,5 +1,4 @@
 /** Settings that are not set, or are set but empty, and servers that share an id. */
-
 import { HttpLayerRouter } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Exit, Layer, Option, Redacted, Scope } from "effect"
@@ -13,7 +12,7 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscovery } from "../src/ServiceDiscovery.js"
-import { scripted, there } from "./support/agent.js"
+import { startConsulAgentStub, there } from "./support/consulAgentStub.js"
 import { workerUrl } from "./support/servers.js"
 
 const environment = (variables: Readonly<Record<string, string>>) =>
@@ -23,16 +22,16 @@ const fresh = Registry.layer(new PromRegistry())
 
 type Discovering = ReturnType<typeof ConsulAgent.layerEnv>
 
-/** What an agent is told by a registration: the tokens of its calls, and the service. */
+/** What an agent receives from a registration: the tokens of its calls, and the service. */
 const registered = (discovery: (address: string) => Discovering, variables: Readonly<Record<string, string>> = {}) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const layer = Layer.provide(discovery(agent.address), environment({ AGENT: agent.address, ...variables }))
       const context = yield* Layer.build(layer)
       yield* Context.get(context, ServiceDiscovery).register(there)
       const [service] = agent.services.values()
-      return { tokens: new Set(agent.heard.map(({ token }) => token)), service }
+      return { tokens: new Set(agent.requests.map(({ token }) => token)), service }
     })
   )
 
@@ -61,7 +60,7 @@ describe("A token from configuration", () => {
       })
   }
   for (const [how, layer] of Object.entries(ways)) {
-    it.live(`is none where it is not set or empty, and the token where it is set: by ${how}`, () =>
+    it.live(`is undefined if it is unset or empty, and the token if it is set: by ${how}`, () =>
       Effect.gen(function* () {
         assert.deepStrictEqual((yield* registered(layer)).tokens, new Set([undefined]))
         if (how !== "an effect") {
@@ -226,12 +225,12 @@ describe("Settings of a Consul agent that are set but empty", () => {
   it.live("are refused by name where something has to have a name", () =>
     Effect.gen(function* () {
       for (const empty of ["", " ", "\n"]) {
-        assert.include(yield* refusal({ name: empty }), "name must be a text that is not empty")
+        assert.include(yield* refusal({ name: empty }), "name must be a non-empty string")
         assert.include(yield* refusal({ serviceId: empty }), "serviceId must be")
         assert.include(yield* refusal({ check: { url: empty } }), "check.url must be")
       }
       assert.include(yield* refusal({ tags: ["a,b"] }), "a,b")
-      assert.include(yield* refusal({ token: 7 as never, tags: "" as never }), "tags must be a list of texts")
+      assert.include(yield* refusal({ token: 7 as never, tags: "" as never }), "tags must be an array of strings")
     })
   )
 })
@@ -246,7 +245,7 @@ describe("Two servers of one process", () => {
   it.scopedLive("that share a discovery are refused with an error that says that they share its id", () =>
     Effect.gen(function* () {
       for (const options of [{}, { serviceId: "one" }, { name: "checkout", required: false }]) {
-        const agent = yield* scripted()
+        const agent = yield* startConsulAgentStub()
         const discovery = ConsulAgent.layer({ address: agent.address, ...options })
         const both = Layer.merge(
           serving(discovery),
@@ -257,7 +256,7 @@ describe("Two servers of one process", () => {
         const id = options.serviceId ?? options.name ?? "app-metrics"
         assert.match(
           String(error),
-          new RegExp(`http://127.0.0.1:\\d+/metrics and http://127.0.0.1:\\d+/metrics share the id ${id}, `)
+          new RegExp(`http://127.0.0.1:\\d+/metrics and http://127.0.0.1:\\d+/metrics have the same service id ${id}, `)
         )
         assert.include(String(error), "serviceId")
         assert.isEmpty([...agent.services.keys()])
@@ -267,7 +266,7 @@ describe("Two servers of one process", () => {
 
   it.live("that share a discovery of plain promises are refused so, and may follow one another", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const discoveries = [
         Promises.consulAgent({ address: agent.address }),
         Promises.consulAgentFromEnv({ address: agent.address })
@@ -281,7 +280,7 @@ describe("Two servers of one process", () => {
           await start().catch((cause) => {
             error = cause
           })
-          assert.include(String(error), "share the id app-metrics")
+          assert.include(String(error), "have the same service id app-metrics")
           assert.deepStrictEqual(
             [...agent.services.values()].map(({ Port }) => Port),
             [first.address.port]
@@ -303,7 +302,7 @@ describe("Two servers of one process", () => {
       // The agent shows the other one, which has registered in between.
       const other = { ID: "app-metrics", Service: "app-metrics", Address: "127.0.0.1", Port: 1, Tags: [], Meta: {} }
       let isRegistered = false
-      const agent = yield* scripted(({ path }, response) => {
+      const agent = yield* startConsulAgentStub(({ path }, response) => {
         if (path.endsWith("/register")) {
           isRegistered = true
           return false
@@ -315,14 +314,14 @@ describe("Two servers of one process", () => {
       const discovery = yield* ConsulAgent.make({ address: agent.address })
       const error = yield* Effect.flip(Effect.scoped(discovery.register(there)))
       assert.strictEqual(error.reason, "NotVerified")
-      assert.include(error.message, "If 127.0.0.1:1 is another server, both share the id app-metrics")
-      assert.include(error.message, "choose a serviceId for each")
+      assert.include(error.message, "If 127.0.0.1:1 is another server, both have the same service id app-metrics")
+      assert.include(error.message, "set a different serviceId for each")
     })
   )
 
   it.scopedLive("with ids of their own are both registered", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const of = (serviceId: string) => serving(ConsulAgent.layer({ address: agent.address, serviceId }))
       const scope = yield* Scope.make()
       yield* Effect.all([Layer.buildWithScope(of("one"), scope), Layer.buildWithScope(of("two"), scope)], {

@@ -1,8 +1,8 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { type ScriptedAgent, scripted } from "./support/agent.js"
-import { child } from "./support/child.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { runFixture } from "./support/childProcess.js"
+import { type ConsulAgentStub, startConsulAgentStub } from "./support/consulAgentStub.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 // What it asks until it is registered: a look, the registration, and what is read back.
 const untilRegistered = 4
@@ -10,7 +10,7 @@ const untilRegistered = 4
 const concurrent = { concurrent: true }
 
 describe("An application on the built package whose Consul agent", () => {
-  const ends: ReadonlyArray<readonly [string, (agent: ScriptedAgent) => boolean]> = [
+  const ends: ReadonlyArray<readonly [string, (agent: ConsulAgentStub) => boolean]> = [
     ["is well", () => false],
     [
       "goes down",
@@ -27,9 +27,11 @@ describe("An application on the built package whose Consul agent", () => {
         `${how} is kept alive by nothing after it has closed the server of ${way}`,
         () =>
           Effect.gen(function* () {
-            const agent: ScriptedAgent = yield* scripted(() => agent.heard.length > untilRegistered && answer(agent))
+            const agent: ConsulAgentStub = yield* startConsulAgentStub(
+              () => agent.requests.length > untilRegistered && answer(agent)
+            )
             const options = { address: agent.address, check: { ttl: "30 seconds" }, watchInterval: "20 millis" }
-            const ended = yield* child("registered.mjs", { args: [way, JSON.stringify(options)] })
+            const ended = yield* runFixture("consulRegistration.mjs", { args: [way, JSON.stringify(options)] })
             assert.deepStrictEqual({ code: ended.code, signal: ended.signal }, { code: 0, signal: null }, ended.stderr)
             assert.include(ended.stdout, "registered\n")
             assert.include(ended.stdout, "closed\n")

@@ -22,15 +22,22 @@ import * as ConsulAgent from "../src/ConsulAgent.js"
 import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
-import { type Heard, type Registered, type Script, type ScriptedAgent, scripted, there } from "./support/agent.js"
-import { assertFree, eventually } from "./support/http.js"
+import {
+  type ConsulAgentStub,
+  type RecordedRequest,
+  type Registered,
+  type Script,
+  startConsulAgentStub,
+  there
+} from "./support/consulAgentStub.js"
+import { assertFree, eventually } from "./support/httpClient.js"
 import { logging } from "./support/servers.js"
-import { assertWithin, itInTime, patience } from "./support/times.js"
+import { assertWithin, itInTime, patience } from "./support/timing.js"
 
-const isRegister = ({ path }: Heard) => path.endsWith("/register")
-const isDeregister = ({ path }: Heard) => path.includes("/service/deregister/")
-const isLook = ({ method, path }: Heard) => method === "GET" && path.includes("/v1/agent/service/")
-const isPass = ({ path }: Heard) => path.includes("/check/pass/")
+const isRegister = ({ path }: RecordedRequest) => path.endsWith("/register")
+const isDeregister = ({ path }: RecordedRequest) => path.includes("/service/deregister/")
+const isLook = ({ method, path }: RecordedRequest) => method === "GET" && path.includes("/v1/agent/service/")
+const isPass = ({ path }: RecordedRequest) => path.includes("/check/pass/")
 
 /** A server that is to be registered with that agent, and looked at often. */
 const serverOf = (
@@ -60,23 +67,24 @@ const registeredWith = (...args: Parameters<typeof serverOf>) =>
   })
 
 const refusing =
-  (which: (heard: Heard) => boolean, status = 500): Script =>
-  (heard, response) => {
-    if (!which(heard)) return false
+  (which: (received: RecordedRequest) => boolean, status = 500): Script =>
+  (received, response) => {
+    if (!which(received)) return false
     response.writeHead(status).end("Permission denied\n")
     return true
   }
 
-const count = (heard: ReadonlyArray<Heard>, which: (one: Heard) => boolean) => heard.filter(which).length
+const count = (requests: ReadonlyArray<RecordedRequest>, which: (one: RecordedRequest) => boolean) =>
+  requests.filter(which).length
 
 /** Waits for so many looks from now on. */
-const looks = ({ heard }: { readonly heard: ReadonlyArray<Heard> }, more: number) =>
+const looks = ({ requests }: { readonly requests: ReadonlyArray<RecordedRequest> }, more: number) =>
   Effect.suspend(() => {
-    const until = count(heard, isLook) + more
-    return eventually(`${more} looks`, async () => count(heard, isLook) >= until)
+    const until = count(requests, isLook) + more
+    return eventually(`${more} looks`, async () => count(requests, isLook) >= until)
   })
 
-const told = (lines: ReadonlyArray<{ readonly level: string; readonly message: string }>) =>
+const logged = (lines: ReadonlyArray<{ readonly level: string; readonly message: string }>) =>
   lines.slice(1).map(({ level, message }) => [level, message] as const)
 
 const elsewhere = { ID: "checkout", Name: "checkout", Address: "10.9.8.7", Port: 80 }
@@ -84,14 +92,14 @@ const elsewhere = { ID: "checkout", Name: "checkout", Address: "10.9.8.7", Port:
 describe("A registration with a Consul agent", () => {
   it.scopedLive("is looked at again and again, and not made again while it is as it was", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { isRegistered, lines, stop } = yield* registeredWith(agent.address)
       yield* looks(agent, 5)
-      assert.strictEqual(count(agent.heard, isRegister), 1)
+      assert.strictEqual(count(agent.requests, isRegister), 1)
       assert.isTrue(yield* Effect.promise(isRegistered))
       yield* stop
       assert.isEmpty([...agent.services.keys()])
-      assert.deepStrictEqual(told(lines), [])
+      assert.deepStrictEqual(logged(lines), [])
     })
   )
 
@@ -100,7 +108,9 @@ describe("A registration with a Consul agent", () => {
     () =>
       Effect.gen(function* () {
         let isDown = false
-        const agent = yield* scripted((heard, response, request) => refusing(() => isDown)(heard, response, request))
+        const agent = yield* startConsulAgentStub((received, response, request) =>
+          refusing(() => isDown)(received, response, request)
+        )
         const discovery = yield* ConsulAgent.make({ address: agent.address })
         yield* discovery.register(there)
         for (const [index, seconds] of [10, 10, 10, 10, 1, 2, 4, 8, 10, 10, 10, 10].entries()) {
@@ -126,16 +136,16 @@ describe("A registration with a Consul agent", () => {
     })
 
   /** Lets that time go by, and waits for the look that comes with it. */
-  const looked = ({ heard }: ScriptedAgent, { until }: { readonly until: number }) =>
+  const looked = ({ requests }: ConsulAgentStub, { until }: { readonly until: number }) =>
     Effect.suspend(() => {
-      const before = count(heard, isLook)
-      const look = eventually("it looks", async () => count(heard, isLook) > before)
+      const before = count(requests, isLook)
+      const look = eventually("it looks", async () => count(requests, isLook) > before)
       return Effect.zipRight(TestClock.setTime(until), look)
     })
 
   it.scoped("is looked at after times that differ, and not by more than a tenth from what was asked for", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const waits = (seed: string) =>
         Effect.gen(function* () {
           // The clock keeps those that were interrupted.
@@ -160,11 +170,11 @@ describe("A registration with a Consul agent", () => {
 
   it.scopedLive("is not looked at again with watchInterval: false", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       yield* registeredWith(agent.address, { watchInterval: false })
-      const before = agent.heard.length
+      const before = agent.requests.length
       yield* Effect.sleep("200 millis")
-      assert.strictEqual(agent.heard.length, before)
+      assert.strictEqual(agent.requests.length, before)
     })
   )
 
@@ -179,29 +189,29 @@ describe("A registration with a Consul agent", () => {
     ["has no check", ({ Check: _, ...known }) => known]
   ]
   for (const [how, change] of changes) {
-    it.scopedLive(`is made again when what the agent knows ${how}, and that is told once`, () =>
+    it.scopedLive(`is made again when what the agent knows ${how}, which is logged once`, () =>
       Effect.gen(function* () {
-        const agent = yield* scripted()
+        const agent = yield* startConsulAgentStub()
         const { isRegistered, lines, url } = yield* registeredWith(agent.address, { tags: ["v2"] })
         const known = agent.services.get("checkout")
         assert.isDefined(known)
         const changed = change(known)
         if (changed === undefined) agent.services.delete("checkout")
         else agent.services.set("checkout", changed)
-        yield* eventually("it is registered again", async () => count(agent.heard, isRegister) === 2)
+        yield* eventually("it is registered again", async () => count(agent.requests, isRegister) === 2)
         assert.deepStrictEqual(agent.services.get("checkout"), known)
         yield* looks(agent, 3)
-        assert.strictEqual(count(agent.heard, isRegister), 2)
+        assert.strictEqual(count(agent.requests, isRegister), 2)
         assert.isTrue(yield* Effect.promise(isRegistered))
-        const message = `${url} registered again by the Consul agent at ${agent.address} with the id checkout`
-        assert.deepStrictEqual(told(lines), [["INFO", message]])
+        const message = `${url} is registered again by the Consul agent at ${agent.address} with the id checkout`
+        assert.deepStrictEqual(logged(lines), [["INFO", message]])
       })
     )
   }
 
   it.scopedLive("is as it was where the agent gives tags and metadata in another order, and a critical check", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted(({ path }, response) => {
+      const agent = yield* startConsulAgentStub(({ path }, response) => {
         if (!path.includes("/health/")) return false
         response.writeHead(503).end(JSON.stringify({ Service: {}, Checks: [{ CheckID: "service:checkout" }] }))
         return true
@@ -212,53 +222,55 @@ describe("A registration with a Consul agent", () => {
       const Meta = Object.fromEntries(Object.entries(known.Meta ?? {}).reverse())
       agent.services.set("checkout", { ...known, Tags: ["b", "a"], Meta })
       yield* looks(agent, 4)
-      assert.strictEqual(count(agent.heard, isRegister), 1)
+      assert.strictEqual(count(agent.requests, isRegister), 1)
     })
   )
 
-  it.scopedLive("tells once that the agent fails and once that it is well again, and knows it meanwhile", () =>
-    Effect.gen(function* () {
-      let isDown = false
-      const agent = yield* scripted(
-        (heard, response) => isDown && refusing(() => true)(heard, response, undefined as never)
-      )
-      const { isRegistered, lines, url } = yield* registeredWith(agent.address)
-      for (const _ of ["twice", "in the same way"]) {
-        isDown = true
-        yield* eventually("it is not sure", async () => !(await isRegistered()))
-        yield* looks(agent, 3)
-        isDown = false
-        yield* eventually("it is sure", isRegistered)
-      }
-      const by = `the Consul agent at ${agent.address}`
-      const failing = `${by} answered 500 to GET /v1/agent/service/checkout: Permission denied; whether ${url} is registered is not known, and it goes on looking`
-      const well = `${url} is still registered by ${by} with the id checkout`
-      assert.deepStrictEqual(told(lines), [
-        ["WARN", failing],
-        ["INFO", well],
-        ["WARN", failing],
-        ["INFO", well]
-      ])
-      assert.strictEqual(count(agent.heard, isRegister), 1)
-    })
+  it.scopedLive(
+    "logs once that the agent fails and once that it has recovered, and reports isRegistered accordingly",
+    () =>
+      Effect.gen(function* () {
+        let isDown = false
+        const agent = yield* startConsulAgentStub(
+          (received, response) => isDown && refusing(() => true)(received, response, undefined as never)
+        )
+        const { isRegistered, lines, url } = yield* registeredWith(agent.address)
+        for (const _ of ["twice", "in the same way"]) {
+          isDown = true
+          yield* eventually("it is not sure", async () => !(await isRegistered()))
+          yield* looks(agent, 3)
+          isDown = false
+          yield* eventually("it is sure", isRegistered)
+        }
+        const by = `the Consul agent at ${agent.address}`
+        const failing = `${by} answered 500 to GET /v1/agent/service/checkout: Permission denied; ${url} may not be registered; retrying`
+        const well = `${url} is still registered by ${by} with the id checkout`
+        assert.deepStrictEqual(logged(lines), [
+          ["WARN", failing],
+          ["INFO", well],
+          ["WARN", failing],
+          ["INFO", well]
+        ])
+        assert.strictEqual(count(agent.requests, isRegister), 1)
+      })
   )
 
   it.scopedLive("is made at last, with required: false, where the agent refused it at first", () =>
     Effect.gen(function* () {
       let isAllowed = false
-      const agent = yield* scripted(refusing((heard) => !isAllowed && isRegister(heard), 403))
+      const agent = yield* startConsulAgentStub(refusing((received) => !isAllowed && isRegister(received), 403))
       const { isRegistered, lines, url } = yield* registeredWith(agent.address, { required: false })
       assert.isFalse(yield* Effect.promise(isRegistered))
       yield* looks(agent, 3)
       isAllowed = true
       yield* eventually("it is registered", isRegistered)
       const by = `the Consul agent at ${agent.address}`
-      const refused = `${by} answered 403 to PUT /v1/agent/service/register: Permission denied; ${url} is not registered, and it goes on trying`
+      const refused = `${by} answered 403 to PUT /v1/agent/service/register: Permission denied; ${url} is not registered; retrying`
       const all = lines.map(({ level, message }) => [level, message])
       assert.deepStrictEqual(all, [
         ["WARN", refused],
         ["INFO", `metrics at ${url}, not yet registered by ${by} with the id checkout`],
-        ["INFO", `${url} registered by ${by} with the id checkout`]
+        ["INFO", `${url} is registered by ${by} with the id checkout`]
       ])
     })
   )
@@ -266,53 +278,55 @@ describe("A registration with a Consul agent", () => {
   it.scopedLive("is made at last with required: false, and then not looked at, with watchInterval: false as well", () =>
     Effect.gen(function* () {
       let times = 0
-      const agent = yield* scripted(refusing((heard) => isRegister(heard) && ++times < 2, 403))
+      const agent = yield* startConsulAgentStub(refusing((received) => isRegister(received) && ++times < 2, 403))
       const { isRegistered } = yield* registeredWith(agent.address, { required: false, watchInterval: false })
       yield* eventually("it is registered", isRegistered)
-      const before = agent.heard.length
+      const before = agent.requests.length
       yield* Effect.sleep("200 millis")
-      assert.strictEqual(agent.heard.length, before)
+      assert.strictEqual(agent.requests.length, before)
     })
   )
 })
 
 describe("An id that another instance holds", () => {
-  it.scopedLive("is taken at the start, as by whoever is last, with a warning that names both and the way out", () =>
-    Effect.gen(function* () {
-      const agent = yield* scripted()
-      agent.services.set("checkout", elsewhere)
-      const { address, isRegistered, lines } = yield* registeredWith(agent.address)
-      assert.strictEqual(agent.services.get("checkout")?.Port, address.port)
-      assert.isTrue(yield* Effect.promise(isRegistered))
-      const warnings = lines.filter(({ level }) => level === "WARN").map(({ message }) => message)
-      assert.strictEqual(warnings.length, 1)
-      for (const part of ["the id checkout", "10.9.8.7:80", `127.0.0.1:${address.port}`, "serviceId"]) {
-        assert.include(warnings[0], part)
-      }
-    })
+  it.scopedLive(
+    "is taken over by the newer instance at its start, with a warning that names both and the solution",
+    () =>
+      Effect.gen(function* () {
+        const agent = yield* startConsulAgentStub()
+        agent.services.set("checkout", elsewhere)
+        const { address, isRegistered, lines } = yield* registeredWith(agent.address)
+        assert.strictEqual(agent.services.get("checkout")?.Port, address.port)
+        assert.isTrue(yield* Effect.promise(isRegistered))
+        const warnings = lines.filter(({ level }) => level === "WARN").map(({ message }) => message)
+        assert.strictEqual(warnings.length, 1)
+        for (const part of ["the same service id checkout", "10.9.8.7:80", `127.0.0.1:${address.port}`, "serviceId"]) {
+          assert.include(warnings[0], part)
+        }
+      })
   )
 
   it.scopedLive(
     "is not fought for later: one error that names it, and the registration comes back when it is gone",
     () =>
       Effect.gen(function* () {
-        const agent = yield* scripted()
+        const agent = yield* startConsulAgentStub()
         const { address, isRegistered, lines, url } = yield* registeredWith(agent.address)
         agent.services.set("checkout", { ...elsewhere, Address: "fd00::7" })
         yield* eventually("it is noticed", async () => !(await isRegistered()))
         yield* looks(agent, 4)
-        assert.strictEqual(count(agent.heard, isRegister), 1)
+        assert.strictEqual(count(agent.requests, isRegister), 1)
         agent.services.delete("checkout")
         yield* eventually("it is back", isRegistered)
         assert.strictEqual(agent.services.get("checkout")?.Port, address.port)
-        const [error, info, ...more] = told(lines)
+        const [error, info, ...more] = logged(lines)
         assert.strictEqual(error?.[0], "ERROR")
-        for (const part of ["the id checkout", "[fd00::7]:80", `127.0.0.1:${address.port}`, "serviceId"]) {
+        for (const part of ["the same service id checkout", "[fd00::7]:80", `127.0.0.1:${address.port}`, "serviceId"]) {
           assert.include(error?.[1], part)
         }
         assert.deepStrictEqual(info, [
           "INFO",
-          `${url} registered again by the Consul agent at ${agent.address} with the id checkout`
+          `${url} is registered again by the Consul agent at ${agent.address} with the id checkout`
         ])
         assert.isEmpty(more)
       })
@@ -320,14 +334,14 @@ describe("An id that another instance holds", () => {
 
   it.scopedLive("stays with the other one when this one stops", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { lines, stop } = yield* registeredWith(agent.address, { watchInterval: "1 hour" })
       agent.services.set("checkout", elsewhere)
       yield* stop
       assert.deepStrictEqual(agent.services.get("checkout"), elsewhere)
-      assert.strictEqual(count(agent.heard, isDeregister), 0)
-      assert.deepStrictEqual(told(lines), [
-        ["INFO", "the service checkout stays registered: it is that of 10.9.8.7:80 now"]
+      assert.strictEqual(count(agent.requests, isDeregister), 0)
+      assert.deepStrictEqual(logged(lines), [
+        ["INFO", "the service checkout stays registered, because another instance has its id: 10.9.8.7:80"]
       ])
     })
   )
@@ -335,24 +349,24 @@ describe("An id that another instance holds", () => {
   it.scopedLive("stays with the other one also if the agent does not say so when this one stops", () =>
     Effect.gen(function* () {
       let isSilent = false
-      const agent = yield* scripted((heard) => isSilent && isLook(heard))
+      const agent = yield* startConsulAgentStub((received) => isSilent && isLook(received))
       const { isRegistered, lines, stop } = yield* registeredWith(agent.address)
       agent.services.set("checkout", elsewhere)
       yield* eventually("it is noticed", async () => !(await isRegistered()))
       isSilent = true
       yield* stop
       assert.deepStrictEqual(agent.services.get("checkout"), elsewhere)
-      assert.strictEqual(count(agent.heard, isDeregister), 0)
-      assert.deepStrictEqual(told(lines).at(-1), [
+      assert.strictEqual(count(agent.requests, isDeregister), 0)
+      assert.deepStrictEqual(logged(lines).at(-1), [
         "INFO",
-        "the service checkout stays registered: it is that of 10.9.8.7:80 now"
+        "the service checkout stays registered, because another instance has its id: 10.9.8.7:80"
       ])
     })
   )
 
   it.scopedLive("stays with the other one also if the token for the question takes its time", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const token = Effect.delay(Effect.succeed("abc"), "600 millis")
       const { stop } = yield* registeredWith(agent.address, { token, watchInterval: "1 hour" })
       agent.services.set("checkout", elsewhere)
@@ -361,19 +375,19 @@ describe("An id that another instance holds", () => {
     })
   )
 
-  it.scopedLive("leaves no check of an earlier run where there is to be none", () =>
+  it.scopedLive("removes the check of an earlier run if the registration has no check", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       agent.services.set("checkout", { ...elsewhere, Check: { TTL: "10s" } })
       yield* registeredWith(agent.address, { check: false })
-      assert.include(agent.seen(), "PUT /v1/agent/check/deregister/service%3Acheckout")
+      assert.include(agent.requestLines(), "PUT /v1/agent/check/deregister/service%3Acheckout")
     })
   )
 })
 
 describe("What was registered with a Consul agent", () => {
-  const forgetful: Script = (heard, response) => {
-    if (!isRegister(heard)) return false
+  const forgetful: Script = (received, response) => {
+    if (!isRegister(received)) return false
     response.end()
     return true
   }
@@ -383,19 +397,19 @@ describe("What was registered with a Consul agent", () => {
 
   it.scopedLive("is read back: an agent that does not know it after all is a typed failure", () =>
     Effect.gen(function* () {
-      const { address } = yield* scripted(forgetful)
+      const { address } = yield* startConsulAgentStub(forgetful)
       const error = yield* failure({ address })
       assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "NotVerified" })
       assert.include(error.message, address)
-      assert.include(error.message, "it is not there")
+      assert.include(error.message, "but shows no service")
     })
   )
 
   it.scopedLive("is read back: what differs is named, and it is taken back", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted((heard, response) => {
-        if (!isRegister(heard)) return false
-        const { Check: _, ...registered } = JSON.parse(heard.body) as Registered
+      const agent = yield* startConsulAgentStub((received, response) => {
+        if (!isRegister(received)) return false
+        const { Check: _, ...registered } = JSON.parse(received.body) as Registered
         agent.services.set("checkout", { ...registered, Tags: ["v1"] })
         response.end()
         return true
@@ -411,7 +425,7 @@ describe("What was registered with a Consul agent", () => {
   it.scopedLive("is read back as it is, also where words of it are secrets and the check is critical", () =>
     Effect.gen(function* () {
       // An agent before Consul 1.10, for which unknown is no 404.
-      const agent: ScriptedAgent = yield* scripted(({ path }, response) => {
+      const agent: ConsulAgentStub = yield* startConsulAgentStub(({ path }, response) => {
         const known = agent.services.get("checkout")
         if (path.includes("/health/")) {
           response.writeHead(503)
@@ -432,15 +446,15 @@ describe("What was registered with a Consul agent", () => {
         yield* looks(agent, 3)
         yield* stop
       }
-      assert.strictEqual(count(agent.heard, isRegister), 2)
+      assert.strictEqual(count(agent.requests, isRegister), 2)
     })
   )
 
   it.scopedLive("is read back: an address that the agent changed is named", () =>
     Effect.gen(function* () {
-      const agent: ScriptedAgent = yield* scripted((heard, response) => {
-        if (!isRegister(heard)) return false
-        agent.services.set("checkout", { ...(JSON.parse(heard.body) as Registered), Address: "10.9.8.7" })
+      const agent: ConsulAgentStub = yield* startConsulAgentStub((received, response) => {
+        if (!isRegister(received)) return false
+        agent.services.set("checkout", { ...(JSON.parse(received.body) as Registered), Address: "10.9.8.7" })
         response.end()
         return true
       })
@@ -451,15 +465,15 @@ describe("What was registered with a Consul agent", () => {
 
   it.scopedLive("is not read back with verify: false", () =>
     Effect.gen(function* () {
-      const { address } = yield* scripted(forgetful)
+      const { address } = yield* startConsulAgentStub(forgetful)
       const { isRegistered } = yield* registeredWith(address, { verify: false, watchInterval: "1 hour" })
       assert.isTrue(yield* Effect.promise(isRegistered))
     })
   )
 
-  it.scopedLive("tells Prometheus the path and the scheme of the metrics, and what it is told to", () =>
+  it.scopedLive("has the path and the scheme of the metrics in its metadata, and the given metadata", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       yield* registeredWith(agent.address, { meta: { metrics_path: "/through/a/proxy", zone: "b" } })
       assert.deepStrictEqual(agent.services.get("checkout")?.Meta, {
         metrics_path: "/through/a/proxy",
@@ -474,24 +488,24 @@ describe("The token of a Consul agent", () => {
   it.scopedLive("can be an effect, run for each call; with another token the service is registered again", () =>
     Effect.gen(function* () {
       let token = "the-first"
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { stop } = yield* registeredWith(agent.address, { token: Effect.sync(() => Redacted.make(token)) })
       yield* looks(agent, 2)
-      assert.isTrue(agent.heard.every((heard) => heard.token === "the-first"))
-      const before = agent.heard.length
+      assert.isTrue(agent.requests.every((received) => received.token === "the-first"))
+      const before = agent.requests.length
       token = "the-second"
-      yield* eventually("it is registered again", async () => count(agent.heard, isRegister) === 2)
+      yield* eventually("it is registered again", async () => count(agent.requests, isRegister) === 2)
       yield* looks(agent, 3)
       yield* stop
       // One call can have been under way.
-      assert.isTrue(agent.heard.slice(before + 1).every((heard) => heard.token === "the-second"))
-      assert.strictEqual(count(agent.heard, isRegister), 2)
+      assert.isTrue(agent.requests.slice(before + 1).every((received) => received.token === "the-second"))
+      assert.strictEqual(count(agent.requests, isRegister), 2)
     })
   )
 
   it.scopedLive("can be a function for plain promises", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       for (const token of [
         () => "now",
         async () => Redacted.make("later"),
@@ -503,7 +517,7 @@ describe("The token of a Consul agent", () => {
         const server = yield* Effect.promise(() => Promises.startHttpServer(options))
         yield* Effect.promise(() => server.close())
       }
-      const tokens = [...new Set(agent.heard.map(({ token }) => token))]
+      const tokens = [...new Set(agent.requests.map(({ token }) => token))]
       assert.deepStrictEqual(tokens, ["now", "later", "in an effect", "as it is"])
     })
   )
@@ -511,18 +525,18 @@ describe("The token of a Consul agent", () => {
   const failing: ReadonlyArray<readonly [string, Effect.Effect<never, unknown> | Effect.Effect<string>, string]> = [
     ["fails", Effect.fail(new RangeError("the-secret is out of range")), "failed with RangeError"],
     ["fails with a tag", Effect.fail({ _tag: "VaultError", token: "the-secret" }), "failed with VaultError"],
-    ["fails with the token", Effect.fail("the-secret"), "its effect failed"],
+    ["fails with the token", Effect.fail("the-secret"), "the token effect failed"],
     ["dies", Effect.die(new Error("the-secret")), "died with Error"],
     ["interrupts itself", Effect.interrupt, "was interrupted"],
-    ["gives no text", Effect.succeed({ token: "the-secret" } as never), "something else"],
-    ["gives what no header holds", Effect.succeed("the-secret\n"), "no header can"],
-    ["never ends", Effect.never, "none within 200 ms"],
-    ["never ends and cannot be interrupted", Effect.uninterruptible(Effect.never), "none within 200 ms"]
+    ["gives no text", Effect.succeed({ token: "the-secret" } as never), "a value that is not a string"],
+    ["gives what no header holds", Effect.succeed("the-secret\n"), "not valid in a header"],
+    ["never ends", Effect.never, "did not end within 200 ms"],
+    ["never ends and cannot be interrupted", Effect.uninterruptible(Effect.never), "did not end within 200 ms"]
   ]
   for (const [how, token, why] of failing) {
     it.scopedLive(`is a typed failure without the token where its effect ${how}`, () =>
       Effect.gen(function* () {
-        const { address, heard } = yield* scripted()
+        const { address, requests } = yield* startConsulAgentStub()
         const { layer, lines } = logging()
         const error = yield* Effect.scoped(
           Effect.flip(Layer.build(serverOf(address, { token, timeout: "200 millis" }).pipe(Layer.provide(layer))))
@@ -532,19 +546,19 @@ describe("The token of a Consul agent", () => {
         assert.include(error.message, address)
         assert.include(error.message, why)
         assert.notInclude(inspect(error, { depth: Number.POSITIVE_INFINITY }), "the-secret")
-        assert.isEmpty(heard)
+        assert.isEmpty(requests)
       })
     )
   }
 
   itInTime("is asked for once when the registration is taken back, which has to be done in time", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const token = Effect.delay(Effect.succeed("abc"), "2 seconds")
       const { lines, stop } = yield* registeredWith(agent.address, { token, watchInterval: false }, "3500 millis")
       yield* stop
       assert.isEmpty([...agent.services.keys()])
-      assert.deepStrictEqual(told(lines), [])
+      assert.deepStrictEqual(logged(lines), [])
     })
   )
 
@@ -557,7 +571,7 @@ describe("The token of a Consul agent", () => {
         isStuck = false
         return Effect.uninterruptible(Effect.zipRight(Deferred.succeed(waits, undefined), Effect.never))
       })
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { stop } = yield* registeredWith(agent.address, { token })
       isStuck = true
       yield* Deferred.await(waits)
@@ -568,7 +582,7 @@ describe("The token of a Consul agent", () => {
 
   it.scopedLive("is in no span, as nothing here has one", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const spans: Array<string> = []
       const native = yield* Effect.tracer
       const tracer = Tracer.make({
@@ -581,16 +595,16 @@ describe("The token of a Consul agent", () => {
       yield* Effect.flatMap(ConsulAgent.make({ address: agent.address, token: "the-secret" }), ({ register }) =>
         register(there)
       ).pipe(Effect.withSpan("the application"), Effect.withTracer(tracer))
-      assert.isAtLeast(agent.heard.length, 4)
+      assert.isAtLeast(agent.requests.length, 4)
       assert.deepStrictEqual(spans, ["the application"])
     })
   )
 
-  it.scopedLive("that cannot be had for a while is told once, and the watch goes on", () =>
+  it.scopedLive("that cannot be read for a while is logged once, and the watch continues", () =>
     Effect.gen(function* () {
       let isLost = false
       const token = Effect.suspend(() => (isLost ? Effect.fail(new Error("the-secret")) : Effect.succeed("the-secret")))
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { isRegistered, lines } = yield* registeredWith(agent.address, { token })
       isLost = true
       yield* eventually("it is not sure", async () => !(await isRegistered()))
@@ -598,7 +612,7 @@ describe("The token of a Consul agent", () => {
       isLost = false
       yield* eventually("it is sure", isRegistered)
       assert.deepStrictEqual(
-        told(lines).map(([level]) => level),
+        logged(lines).map(([level]) => level),
         ["WARN", "INFO"]
       )
       assert.notInclude(inspect(lines), "the-secret")
@@ -609,7 +623,7 @@ describe("The token of a Consul agent", () => {
 describe("The check of a Consul agent", () => {
   it.scopedLive("forgets the service after ten minutes by default, after another time, or never", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const check = { interval: "1 second" } as const
       for (const [after, sent] of [
         [undefined, "600s"],
@@ -631,7 +645,7 @@ describe("The check of a Consul agent", () => {
 
   it.scopedLive("carries headers", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const header = { authorization: Redacted.make("Basic abc"), "x-from": "consul" }
       yield* registeredWith(agent.address, { check: { header } })
       assert.deepStrictEqual(agent.services.get("checkout")?.Check?.["Header"], {
@@ -646,7 +660,7 @@ describe("The check of a Consul agent", () => {
 
   it.scopedLive("is refused where the server would turn it away, with the ways out", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       for (const check of [undefined, {}, { interval: "1 second" }, { header: {} }] as const) {
         const discovery = yield* ConsulAgent.make({ address: agent.address, check })
         const error = yield* Effect.flip(discovery.register(closed))
@@ -655,7 +669,7 @@ describe("The check of a Consul agent", () => {
           assert.include(error.message, way)
         }
       }
-      assert.isEmpty(agent.heard)
+      assert.isEmpty(agent.requests)
       const ways = [
         false,
         { url: "http://127.0.0.1:1/" },
@@ -666,13 +680,13 @@ describe("The check of a Consul agent", () => {
         const discovery = yield* ConsulAgent.make({ address: agent.address, check })
         yield* Effect.scoped(discovery.register(closed))
       }
-      assert.strictEqual(count(agent.heard, isRegister), 4)
+      assert.strictEqual(count(agent.requests, isRegister), 4)
     })
   )
 
   it.scopedLive("is refused where the agent has no certificate to show, with the ways out", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const header = { authorization: "Basic abc" }
       for (const isHealthOpen of [true, false]) {
         const locked = { ...there, isHealthOpen, needsCertificate: true }
@@ -690,20 +704,20 @@ describe("The check of a Consul agent", () => {
             assert.include(error.message, way)
           }
         }
-        assert.isFalse(agent.heard.some(isRegister))
+        assert.isFalse(agent.requests.some(isRegister))
         for (const check of [false, { url: "https://127.0.0.1:1/", header }, { ttl: "9 seconds" }] as const) {
           const discovery = yield* ConsulAgent.make({ address: agent.address, check })
           yield* Effect.scoped(discovery.register(locked))
         }
-        assert.strictEqual(count(agent.heard, isRegister), 3)
-        agent.heard.length = 0
+        assert.strictEqual(count(agent.requests, isRegister), 3)
+        agent.requests.length = 0
       }
     })
   )
 
-  it.scopedLive("is told of times that are longer than any timer", () =>
+  it.scopedLive("accepts durations that are longer than any timer", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const long = { interval: "26 days", timeout: "25 days" } as const
       for (const [check, sent] of [
         [long, { Interval: "2246400s", Timeout: "2160000s", DeregisterCriticalServiceAfter: "2592000s" }],
@@ -720,7 +734,7 @@ describe("The check of a Consul agent", () => {
 
   itInTime("with a TTL is passing from the start, and fed three times in its life", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const start = performance.now()
       yield* registeredWith(agent.address, { check: { ttl: "3300 millis" } })
       assert.deepStrictEqual(agent.services.get("checkout")?.Check, {
@@ -728,7 +742,7 @@ describe("The check of a Consul agent", () => {
         Status: "passing",
         DeregisterCriticalServiceAfter: "600s"
       })
-      yield* eventually("it is fed four times", async () => count(agent.heard, isPass) >= 4)
+      yield* eventually("it is fed four times", async () => count(agent.requests, isPass) >= 4)
       const took = performance.now() - start
       // The first at once, and then three.
       assert.isAtLeast(took, 3_200)
@@ -738,7 +752,7 @@ describe("The check of a Consul agent", () => {
 
   it.scopedLive("with a TTL that the agent does not know is looked at at once, and registered again", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { isRegistered } = yield* registeredWith(agent.address, {
         check: { ttl: "1 second" },
         watchInterval: "1 hour"
@@ -746,17 +760,17 @@ describe("The check of a Consul agent", () => {
       agent.services.delete("checkout")
       yield* eventually("it is registered again", async () => agent.services.has("checkout"))
       yield* eventually("it is fed again", async () => {
-        const last = agent.heard.at(-1)
+        const last = agent.requests.at(-1)
         return last !== undefined && isPass(last)
       })
       assert.isTrue(yield* Effect.promise(isRegistered))
     })
   )
 
-  it.scopedLive("with a TTL is fed again after an agent that failed, also where nobody else looks", () =>
+  it.scopedLive("with a TTL is passed again after an agent that failed, also without a watch", () =>
     Effect.gen(function* () {
       let isDown = false
-      const agent = yield* scripted(refusing(() => isDown))
+      const agent = yield* startConsulAgentStub(refusing(() => isDown))
       const options = { check: { ttl: "1 second" }, watchInterval: false } as const
       const { isRegistered, lines } = yield* registeredWith(agent.address, options)
       isDown = true
@@ -764,59 +778,60 @@ describe("The check of a Consul agent", () => {
       isDown = false
       yield* eventually("it is sure", isRegistered)
       assert.deepStrictEqual(
-        told(lines).map(([level]) => level),
+        logged(lines).map(([level]) => level),
         ["WARN", "INFO"]
       )
     })
   )
 
-  it.scopedLive("with a TTL tells once that it cannot be fed, and once that it is fed again", () =>
+  it.scopedLive("with a TTL logs once that it cannot be passed, and once that it passes again", () =>
     Effect.gen(function* () {
       let isRefused = true
-      const agent = yield* scripted(refusing((heard) => isRefused && isPass(heard)))
+      const agent = yield* startConsulAgentStub(refusing((received) => isRefused && isPass(received)))
       const { lines, url } = yield* registeredWith(agent.address, { check: { ttl: "1 second" } })
-      yield* eventually("it was tried", async () => count(agent.heard, isPass) >= 6)
+      yield* eventually("it was tried", async () => count(agent.requests, isPass) >= 6)
       isRefused = false
-      yield* eventually("it is told", async () => told(lines).length > 1)
+      yield* eventually("it is logged", async () => logged(lines).length > 1)
       const refused = `the Consul agent at ${agent.address} answered 500 to PUT /v1/agent/check/pass/service%3Acheckout: Permission denied`
-      assert.deepStrictEqual(told(lines), [
-        ["WARN", `${refused}; the check of ${url} turns critical unless that ends`],
-        ["INFO", `the check of ${url} is told again that all is well`]
+      assert.deepStrictEqual(logged(lines), [
+        ["WARN", `${refused}; the check of ${url} becomes critical if this continues`],
+        ["INFO", `the check of ${url} passes again`]
       ])
     })
   )
 
   it.scopedLive("with a TTL is not fed where another instance holds the id", () =>
     Effect.gen(function* () {
-      const agent = yield* scripted()
+      const agent = yield* startConsulAgentStub()
       const { isRegistered } = yield* registeredWith(agent.address, { check: { ttl: "1 second" } })
       agent.services.set("checkout", { ...elsewhere, Check: { TTL: "1s" } })
       yield* eventually("it is noticed", async () => !(await isRegistered()))
-      // It may have been told on the way.
+      // It may have been logged already.
       yield* looks(agent, 2)
-      const before = count(agent.heard, isPass)
+      const before = count(agent.requests, isPass)
       yield* Effect.sleep("700 millis")
-      assert.strictEqual(count(agent.heard, isPass), before)
+      assert.strictEqual(count(agent.requests, isPass), before)
     })
   )
 })
 
 describe("A shutdown with a Consul agent", () => {
-  const ways: ReadonlyArray<readonly [string, (heard: Heard, request: Parameters<Script>[2]) => boolean]> = [
-    ["that never answers", () => true],
+  const ways: ReadonlyArray<readonly [string, (received: RecordedRequest, request: Parameters<Script>[2]) => boolean]> =
     [
-      "that hangs up",
-      (_, request) => {
-        request.socket.destroy()
-        return true
-      }
+      ["that never answers", () => true],
+      [
+        "that hangs up",
+        (_, request) => {
+          request.socket.destroy()
+          return true
+        }
+      ]
     ]
-  ]
   for (const [how, answer] of ways) {
     itInTime(`${how} is over within its bound, and the port is free`, () =>
       Effect.gen(function* () {
         let isOver = false
-        const agent = yield* scripted((heard, _, request) => isOver && answer(heard, request))
+        const agent = yield* startConsulAgentStub((received, _, request) => isOver && answer(received, request))
         const { address, lines, stop } = yield* registeredWith(
           agent.address,
           { watchInterval: "20 millis" },
@@ -828,7 +843,7 @@ describe("A shutdown with a Consul agent", () => {
         assertWithin(Duration.toMillis(took), 2_000 + 900, "the shutdown")
         yield* assertFree(address.port)
         assert.isTrue(lines.some(({ level, message }) => level === "WARN" && message.includes(agent.address)))
-        assert.isTrue(agent.heard.some(isDeregister))
+        assert.isTrue(agent.requests.some(isDeregister))
       })
     )
   }

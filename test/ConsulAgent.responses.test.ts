@@ -8,10 +8,10 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscovery } from "../src/ServiceDiscovery.js"
-import { scripted, there } from "./support/agent.js"
-import { eventually } from "./support/http.js"
-import { kinds, logging, refused, started } from "./support/servers.js"
-import { assertWithin } from "./support/times.js"
+import { startConsulAgentStub, there } from "./support/consulAgentStub.js"
+import { eventually } from "./support/httpClient.js"
+import { logging, refused, serverKinds, started } from "./support/servers.js"
+import { assertWithin } from "./support/timing.js"
 
 const token = "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"
 const base64 = (text: string): string => Buffer.from(text).toString("base64")
@@ -83,7 +83,7 @@ describe("The answer of a Consul agent", () => {
     it.scopedLive(`that has ${title} is shown in one short line without secrets`, () =>
       Effect.gen(function* () {
         for (const status of [403, 200]) {
-          const { address } = yield* scripted(({ method }, response) => {
+          const { address } = yield* startConsulAgentStub(({ method }, response) => {
             // A service is what is expected with 200.
             if (method === "GET" && status === 403) return false
             response.writeHead(status).end(body)
@@ -131,7 +131,7 @@ describe("The answer of a Consul agent", () => {
         Meta: { "\n": token }
       }
       for (const verify of [true, false]) {
-        const { address, heard } = yield* scripted(({ method }, response) => {
+        const { address, requests } = yield* startConsulAgentStub(({ method }, response) => {
           if (method === "GET") response.end(JSON.stringify(other))
           return method === "GET"
         })
@@ -142,7 +142,7 @@ describe("The answer of a Consul agent", () => {
             Effect.gen(function* () {
               const { register } = yield* ConsulAgent.make(options)
               yield* register(there)
-              yield* eventually("it looks again", async () => heard.length > 6)
+              yield* eventually("it looks again", async () => requests.length > 6)
             })
           ),
           layer
@@ -166,7 +166,7 @@ describe("The answer of a Consul agent", () => {
 
   it.scopedLive("that comes a byte at a time is waited for no longer than timeout", () =>
     Effect.gen(function* () {
-      const { address } = yield* scripted((_, response) => {
+      const { address } = yield* startConsulAgentStub((_, response) => {
         const timer = setInterval(() => response.write("x"), 20)
         response.on("close", () => clearInterval(timer))
         return true
@@ -220,7 +220,7 @@ describe("Texts in the options of a Consul agent", () => {
   it.scopedLive("are in one short line of what is logged of them", () =>
     Effect.gen(function* () {
       for (const text of odd) {
-        const agent = yield* scripted()
+        const agent = yield* startConsulAgentStub()
         const { layer, lines } = logging()
         const server = MetricsServer.layer({ host: "127.0.0.1" }).pipe(
           Layer.provide(ConsulAgent.layer({ address: agent.address, name: text, tags: [text], serviceId: text })),
@@ -229,7 +229,7 @@ describe("Texts in the options of a Consul agent", () => {
         )
         yield* Effect.either(Effect.scoped(Layer.build(server)))
         for (const { message } of lines) assertLine(message, 2_000)
-        const broken = yield* scripted((_, response) => {
+        const broken = yield* startConsulAgentStub((_, response) => {
           response.writeHead(500).end("no")
           return true
         })
@@ -251,7 +251,7 @@ describe("Texts in the options of a Consul agent", () => {
   )
 })
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`Texts in the options of a metrics server ${kind.name}`, () => {
     it.scopedLive("are in one short line of the error that refuses them", () =>
       Effect.gen(function* () {

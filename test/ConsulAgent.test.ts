@@ -8,11 +8,11 @@ import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import { ServiceDiscoveryError } from "../src/ServiceDiscovery.js"
-import { type Heard, scripted } from "./support/agent.js"
-import { certificate, files } from "./support/certificate.js"
-import { eventually, isFree } from "./support/http.js"
+import { certificate, temporaryFiles } from "./support/certificates.js"
+import { type RecordedRequest, startConsulAgentStub } from "./support/consulAgentStub.js"
+import { eventually, isFree } from "./support/httpClient.js"
 import { freePorts } from "./support/services.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 // What a real agent does is in integration. Here are agents that fail: each is a server of the test's own on a real
 // socket, which notes what reaches it.
@@ -24,8 +24,8 @@ const health = "GET /v1/agent/health/service/id/app-metrics"
 /** A registration that goes well, and is taken back. */
 const throughout = [look, register, look, health, look, deregister]
 
-const isRegister = ({ path }: Heard) => path.endsWith("/register")
-const isDeregister = ({ path }: Heard) => path.includes("/service/deregister/")
+const isRegister = ({ path }: RecordedRequest) => path.endsWith("/register")
+const isDeregister = ({ path }: RecordedRequest) => path.includes("/service/deregister/")
 
 const serving = (discovery: ReturnType<typeof ConsulAgent.layerEnv>, port = 0) =>
   MetricsServer.layer({ host: "127.0.0.1", port, shutdownTimeout: "1 second" }).pipe(
@@ -50,42 +50,42 @@ const environment = (variables: Readonly<Record<string, string>>) =>
 describe("A server whose Consul agent", () => {
   it.live("cannot be reached fails with its address, and the port is free again", () =>
     Effect.gen(function* () {
-      const [nobody = 0] = yield* freePorts(1)
-      const error = yield* refused({ address: `http://127.0.0.1:${nobody}` })
+      const [freePort = 0] = yield* freePorts(1)
+      const error = yield* refused({ address: `http://127.0.0.1:${freePort}` })
       assert.strictEqual(error.reason, "Unreachable")
-      assert.include(error.message, `http://127.0.0.1:${nobody}`)
+      assert.include(error.message, `http://127.0.0.1:${freePort}`)
       assert.include(error.message, "ECONNREFUSED")
     })
   )
 
-  it.scopedLive("does not answer a registration fails in time, and what it may have heard is taken back", () =>
+  it.scopedLive("does not answer a registration fails in time, and what it may have registered is deregistered", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* scripted((heard) => isRegister(heard))
+      const { address, requestLines } = yield* startConsulAgentStub((received) => isRegister(received))
       const error = yield* refused({ address, timeout: "200 millis" })
       assert.strictEqual(error.reason, "Timeout")
       assert.include(error.message, address)
       assert.include(error.message, register)
-      assert.deepStrictEqual(seen(), [look, register, look, deregister])
+      assert.deepStrictEqual(requestLines(), [look, register, look, deregister])
     })
   )
 
   it.scopedLive("does not answer at all fails in time, and there is nothing to take back", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* scripted(() => true)
+      const { address, requestLines } = yield* startConsulAgentStub(() => true)
       assert.strictEqual((yield* refused({ address, timeout: "200 millis" })).reason, "Timeout")
-      assert.deepStrictEqual(seen(), [look])
+      assert.deepStrictEqual(requestLines(), [look])
     })
   )
 
-  it.scopedLive("hangs up before it answers fails, and what it may have heard is taken back", () =>
+  it.scopedLive("hangs up before it answers fails, and what it may have registered is deregistered", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* scripted((heard, _, request) => {
-        if (!isRegister(heard)) return false
+      const { address, requestLines } = yield* startConsulAgentStub((received, _, request) => {
+        if (!isRegister(received)) return false
         request.socket.destroy()
         return true
       })
       assert.strictEqual((yield* refused({ address })).reason, "Unreachable")
-      assert.deepStrictEqual(seen(), [look, register, look, deregister])
+      assert.deepStrictEqual(requestLines(), [look, register, look, deregister])
     })
   )
 
@@ -95,8 +95,8 @@ describe("A server whose Consul agent", () => {
   ] as const) {
     it.scopedLive(`answers ${what} with an error of its own fails with status and body`, () =>
       Effect.gen(function* () {
-        const { address } = yield* scripted((heard, response) => {
-          if (!of(heard)) return false
+        const { address } = yield* startConsulAgentStub((received, response) => {
+          if (!of(received)) return false
           response.writeHead(500).end("No cluster leader\n")
           return true
         })
@@ -111,7 +111,7 @@ describe("A server whose Consul agent", () => {
   it.scopedLive("answers without an end is read no further than a mebibyte", () =>
     Effect.gen(function* () {
       let sent = 0
-      const { address } = yield* scripted((_, response) => {
+      const { address } = yield* startConsulAgentStub((_, response) => {
         const part = Buffer.alloc(65_536, " ")
         const send = (): void => {
           if (response.destroyed || sent > 100_000_000) return
@@ -131,7 +131,7 @@ describe("A server whose Consul agent", () => {
 
   it.scopedLive("answers a look with what is no service fails, with what it answered", () =>
     Effect.gen(function* () {
-      const { address } = yield* scripted((_, response) => {
+      const { address } = yield* startConsulAgentStub((_, response) => {
         response.end("<html>Log in</html>")
         return true
       })
@@ -143,30 +143,30 @@ describe("A server whose Consul agent", () => {
 
   it.scopedLive("refuses is not asked to forget what it never knew", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* scripted((heard, response) => {
-        if (!isRegister(heard)) return false
+      const { address, requestLines } = yield* startConsulAgentStub((received, response) => {
+        if (!isRegister(received)) return false
         response.writeHead(403).end("Permission denied")
         return true
       })
       assert.strictEqual((yield* refused({ address })).status, 403)
-      assert.deepStrictEqual(seen(), [look, register])
+      assert.deepStrictEqual(requestLines(), [look, register])
     })
   )
 
-  itInTime("does not answer a deregistration closes all the same, within its timeout", () =>
+  itInTime("does not answer a deregistration still closes, within its timeout", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* scripted((heard) => isDeregister(heard))
+      const { address, requestLines } = yield* startConsulAgentStub((received) => isDeregister(received))
       const start = performance.now()
       yield* Effect.scoped(serving(ConsulAgent.layer({ address })))
       assertWithin(performance.now() - start, 4_000)
-      assert.deepStrictEqual(seen(), throughout)
+      assert.deepStrictEqual(requestLines(), throughout)
     })
   )
 
-  itInTime("answers no look at the end is asked to forget all the same", () =>
+  itInTime("does not answer the last look-up is still asked to deregister", () =>
     Effect.gen(function* () {
       let isOver = false
-      const { address, services } = yield* scripted(({ method }) => isOver && method === "GET")
+      const { address, services } = yield* startConsulAgentStub(({ method }) => isOver && method === "GET")
       const start = performance.now()
       yield* Effect.scoped(
         Effect.tap(serving(ConsulAgent.layer({ address })), () => {
@@ -181,7 +181,7 @@ describe("A server whose Consul agent", () => {
 
   it.scopedLive("repeats what it was sent brings no token, password or header into the error", () =>
     Effect.gen(function* () {
-      const { address } = yield* scripted(({ body }, response, request) => {
+      const { address } = yield* startConsulAgentStub(({ body }, response, request) => {
         if (body === "") return false
         response.writeHead(400).end(`cannot read ${JSON.stringify(request.headers)} ${body}`)
         return true
@@ -193,25 +193,25 @@ describe("A server whose Consul agent", () => {
         check: { header: { authorization: Redacted.make("Bearer a-secret-header") } }
       })
       assert.deepInclude(error, { reason: "Refused", status: 400 })
-      const told = inspect(error, { depth: Number.POSITIVE_INFINITY })
-      assert.include(told, "<redacted>")
-      assert.notInclude(told, "a-secret")
-      assert.notInclude(told, Buffer.from("user:a-secret-password").toString("base64"))
+      const shown = inspect(error, { depth: Number.POSITIVE_INFINITY })
+      assert.include(shown, "<redacted>")
+      assert.notInclude(shown, "a-secret")
+      assert.notInclude(shown, Buffer.from("user:a-secret-password").toString("base64"))
     })
   )
 
   it.scopedLive("repeats what it was sent in place of a service brings no token or password into the error", () =>
     Effect.gen(function* () {
-      const { address } = yield* scripted((_, response, request) => {
+      const { address } = yield* startConsulAgentStub((_, response, request) => {
         response.end(`what is ${JSON.stringify(request.headers)}?`)
         return true
       })
       const error = yield* refused({ address, token: "a-secret-token", auth: Redacted.make("user:a-secret-password") })
       assert.deepInclude(error, { reason: "Refused", status: 200 })
-      const told = inspect(error, { depth: Number.POSITIVE_INFINITY })
-      assert.include(told, "<redacted>")
-      assert.notInclude(told, "a-secret")
-      assert.notInclude(told, Buffer.from("user:a-secret-password").toString("base64"))
+      const shown = inspect(error, { depth: Number.POSITIVE_INFINITY })
+      assert.include(shown, "<redacted>")
+      assert.notInclude(shown, "a-secret")
+      assert.notInclude(shown, Buffer.from("user:a-secret-password").toString("base64"))
     })
   )
 
@@ -221,7 +221,7 @@ describe("A server whose Consul agent", () => {
   ] as const) {
     it.scopedLive(`repeats what it was sent in JSON, ${how} writes it, brings no part of a secret into the error`, () =>
       Effect.gen(function* () {
-        const { address } = yield* scripted(({ body, token }, response) => {
+        const { address } = yield* startConsulAgentStub(({ body, token }, response) => {
           if (body === "") return false
           response.writeHead(400).end(inJson({ token, header: JSON.parse(body).Check.Header }))
           return true
@@ -241,19 +241,19 @@ describe("A server whose Consul agent", () => {
 
   it.live("cannot be reached keeps its token and password out of the error, and out of what is logged of it", () =>
     Effect.gen(function* () {
-      const [nobody = 0] = yield* freePorts(1)
+      const [freePort = 0] = yield* freePorts(1)
       const error = yield* refused({
-        address: `http://127.0.0.1:${nobody}`,
+        address: `http://127.0.0.1:${freePort}`,
         token: Redacted.make("a-secret-token"),
         auth: Redacted.make("user:a-secret-password")
       })
       const lines: Array<string> = []
       const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
       yield* Effect.provide(Effect.logError("failed", error), Logger.replace(Logger.defaultLogger, logger))
-      const told = [inspect(error, { depth: Number.POSITIVE_INFINITY }), ...lines].join("\n")
-      assert.include(told, "ECONNREFUSED")
-      assert.notInclude(told, "a-secret")
-      assert.notInclude(told, Buffer.from("user:a-secret-password").toString("base64"))
+      const shown = [inspect(error, { depth: Number.POSITIVE_INFINITY }), ...lines].join("\n")
+      assert.include(shown, "ECONNREFUSED")
+      assert.notInclude(shown, "a-secret")
+      assert.notInclude(shown, Buffer.from("user:a-secret-password").toString("base64"))
     })
   )
 })
@@ -274,10 +274,10 @@ describe("The options of a Consul agent", () => {
     ["serviceId must", { name: ".." }],
     ["serviceId must", { serviceId: "\ud800" }],
     ["timeout", { timeout: 0 }],
-    ["is watchInterval meant", { watchIntervall: "1 second" } as never],
-    ["is check.interval meant", { check: { intervall: "1 second" } as never }],
-    ["there is no option tls.insecure", { tls: { insecure: true } as never }],
-    ["there is no option advertise.host", { advertise: { host: "10.0.0.7" } as never }],
+    ["unknown option watchIntervall", { watchIntervall: "1 second" } as never],
+    ["unknown option check.intervall", { check: { intervall: "1 second" } as never }],
+    ["unknown option tls.insecure", { tls: { insecure: true } as never }],
+    ["unknown option advertise.host", { advertise: { host: "10.0.0.7" } as never }],
     ["options must be an object", null as never],
     ["check must be an object", { check: null as never }],
     ...[
@@ -298,23 +298,23 @@ describe("The options of a Consul agent", () => {
     ["verify must be true or false", { verify: "no" as never }],
     ["check.tlsSkipVerify must be true or false", { check: { tlsSkipVerify: "true" as never } }],
     ["tls.verify must be true or false", { tls: { verify: "false" as never } }],
-    ["tls.cert and tls.key need each other", { tls: { cert: "/nowhere/cert.pem", ca: undefined } }],
+    ["tls.cert and tls.key must be set together", { tls: { cert: "/nowhere/cert.pem", ca: undefined } }],
     ["tls.serverName must be", { tls: { serverName: 5 as never } }],
-    ["tls: the ca cannot be used", { tls: { ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" } }],
+    ["tls: ca cannot be used", { tls: { ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" } }],
     ...["no url", "ftp://x/", "http://", 5 as never].map(
-      (url) => ["check.url must be a whole URL of http or https", { check: { url } }] as const
+      (url) => ["check.url must be an absolute http or https URL", { check: { url } }] as const
     ),
     ["advertise.port", { advertise: { port: 65_536 } }],
-    ["auth must be a text", { auth: 1 as never }],
-    ["tags must be a list of texts", { tags: "v2" as never }],
-    ["tags must be a list of texts", { tags: [1] as never }],
-    ["meta: it must be an object", { meta: null as never }],
+    ["auth must be a string", { auth: 1 as never }],
+    ["tags must be an array of strings", { tags: "v2" as never }],
+    ["tags must be an array of strings", { tags: [1] as never }],
+    ["meta must be an object", { meta: null as never }],
     ["check.header must be an object", { check: { header: null as never } }],
-    ["check.header: a must be a text", { check: { header: { a: 1 as never } } }],
-    ["check.interval must be longer than nothing", { check: { interval: 0 } }],
-    ["check.interval must be longer than nothing, and at most", { check: { interval: Number.POSITIVE_INFINITY } }],
-    ["check.timeout must be longer than nothing", { check: { timeout: 0 } }],
-    ["check.ttl must be one second or more, and at most", { check: { ttl: Number.POSITIVE_INFINITY } }],
+    ["check.header: a must be a string", { check: { header: { a: 1 as never } } }],
+    ["check.interval must be longer than 0", { check: { interval: 0 } }],
+    ["check.interval must be longer than 0, and at most", { check: { interval: Number.POSITIVE_INFINITY } }],
+    ["check.timeout must be longer than 0", { check: { timeout: 0 } }],
+    ["check.ttl must be at least one second, and at most", { check: { ttl: Number.POSITIVE_INFINITY } }],
     ["or false for never", { check: { deregisterCriticalServiceAfter: Number.POSITIVE_INFINITY } }],
     ["timeout", { timeout: "5 sec" as never }],
     ["check.interval", { check: { interval: "soon" as never } }],
@@ -333,13 +333,13 @@ describe("The options of a Consul agent", () => {
     ['"a b"', { meta: { "a b": "" } }],
     ["longer than 128", { meta: { [`k${"x".repeat(128)}`]: "" } }],
     ["value of k is longer than 512", { meta: { k: "ü".repeat(257) } }],
-    ["Consul's own", { meta: { "consul-k": "" } }],
+    ["which Consul reserves", { meta: { "consul-k": "" } }],
     ["65 pairs", { meta: Object.fromEntries(Array.from({ length: 63 }, (_, index) => [`k${index}`, ""])) }],
     ["x-consul-token", { token: "a\nb" }],
     ["CA of the Consul agent", { tls: { ca: "/nowhere/ca.pem" } }]
   ]
   for (const [name, options] of invalid) {
-    it.live(`that are wrong in ${name} are told (${inspect(options, { depth: 3 }).slice(0, 100)})`, () =>
+    it.live(`that are wrong in ${name} are refused by name (${inspect(options, { depth: 3 }).slice(0, 100)})`, () =>
       Effect.gen(function* () {
         const error = yield* refused(options)
         assert.strictEqual(error.reason, "InvalidOptions")
@@ -357,17 +357,19 @@ describe("The options of a Consul agent", () => {
     "http://127.0.0.1:8500?token=hunter2"
   ]) {
     const shown = address.replaceAll("hunter2", "…")
-    it.live(`that hold a password in the address are told without it, and with the way out (${shown})`, () =>
-      Effect.gen(function* () {
-        const error = yield* refused({ address })
-        assert.strictEqual(error.reason, "InvalidOptions")
-        assert.notInclude(inspect(error, { depth: Number.POSITIVE_INFINITY }), "hunter2")
-        assert.include(error.message, "auth")
-      })
+    it.live(
+      `that hold a password in the address are refused without showing it, and with the solution (${shown})`,
+      () =>
+        Effect.gen(function* () {
+          const error = yield* refused({ address })
+          assert.strictEqual(error.reason, "InvalidOptions")
+          assert.notInclude(inspect(error, { depth: Number.POSITIVE_INFINITY }), "hunter2")
+          assert.include(error.message, "auth")
+        })
     )
   }
 
-  it.live("are refused where they are unknown, whichever way they come in", () =>
+  it.live("are refused if they are unknown, however they are given", () =>
     Effect.gen(function* () {
       const options: object = { watchIntervall: "1 second" }
       const configured: object = { watchIntervall: Config.succeed("1 second") }
@@ -380,7 +382,7 @@ describe("The options of a Consul agent", () => {
         isHealthOpen: true,
         needsCertificate: false
       }
-      const told = [
+      const shown = [
         yield* Effect.scoped(Effect.flip(Layer.build(ConsulAgent.layer(options)))),
         yield* Effect.scoped(Effect.flip(Layer.build(Layer.provide(ConsulAgent.layerEnv(options), empty)))),
         yield* Effect.scoped(Effect.flip(Layer.build(ConsulAgent.layerConfig(configured)))),
@@ -388,22 +390,22 @@ describe("The options of a Consul agent", () => {
           Effect.flip(Effect.tryPromise({ try: async () => discovery.register(server), catch: (error) => error }))
         ))
       ]
-      assert.lengthOf(told, 5)
-      for (const error of told) {
+      assert.lengthOf(shown, 5)
+      for (const error of shown) {
         assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "InvalidOptions" })
-        assert.include(String(error), "is watchInterval meant?")
+        assert.include(String(error), "unknown option watchIntervall")
       }
     })
   )
 
   it.scopedLive("come from configuration with layerConfig", () =>
     Effect.gen(function* () {
-      const { address, heard, seen } = yield* scripted()
+      const { address, requests, requestLines } = yield* startConsulAgentStub()
       const layer = ConsulAgent.layerConfig({ address: Config.string("AGENT"), token: Config.redacted("TOKEN") })
       const discovery = Layer.provide(layer, environment({ AGENT: address, TOKEN: "t" }))
       yield* Effect.scoped(serving(discovery))
-      assert.deepStrictEqual(seen(), throughout)
-      assert.isTrue(heard.every(({ token }) => token === "t"))
+      assert.deepStrictEqual(requestLines(), throughout)
+      assert.isTrue(requests.every(({ token }) => token === "t"))
     })
   )
 })
@@ -444,31 +446,31 @@ describe("The environment of Consul's own tools", () => {
 
   it.scopedLive("is refused at the start where the file of the token is not there, without what may be a token", () =>
     Effect.gen(function* () {
-      const told = []
+      const shown = []
       for (const file of ["/nowhere/token", "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"]) {
         const error = yield* Effect.flip(
           Layer.build(Layer.provide(ConsulAgent.layerEnv(), environment({ CONSUL_HTTP_TOKEN_FILE: file })))
         )
         assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "InvalidOptions" })
-        told.push(inspect(error))
+        shown.push(inspect(error))
       }
-      assert.include(told[0], "the file /nowhere/token of CONSUL_HTTP_TOKEN_FILE cannot be read (ENOENT)")
-      assert.include(told[1], "the file of CONSUL_HTTP_TOKEN_FILE cannot be read (ENOENT)")
-      assert.notInclude(told[1], "7c2b6bd4")
+      assert.include(shown[0], "the file /nowhere/token of CONSUL_HTTP_TOKEN_FILE cannot be read (ENOENT)")
+      assert.include(shown[1], "the file of CONSUL_HTTP_TOKEN_FILE cannot be read (ENOENT)")
+      assert.notInclude(shown[1], "7c2b6bd4")
     })
   )
 
   it.scopedLive("reads the file of the token anew for each call", () =>
     Effect.gen(function* () {
-      const { token } = yield* files({ token: "the-first\n" })
-      const { address, heard } = yield* scripted()
+      const { token } = yield* temporaryFiles({ token: "the-first\n" })
+      const { address, requests } = yield* startConsulAgentStub()
       const variables = environment({ CONSUL_HTTP_ADDR: address, CONSUL_HTTP_TOKEN_FILE: token })
       const layer = ConsulAgent.layerEnv({ watchInterval: "30 millis" })
       yield* serving(Layer.provide(layer, variables))
-      assert.isTrue(heard.every((one) => one.token === "the-first"))
+      assert.isTrue(requests.every((one) => one.token === "the-first"))
       yield* Effect.promise(() => writeFile(token, "the-second\n"))
       yield* eventually("it is registered with the new one", async () =>
-        heard.some((one) => isRegister(one) && one.token === "the-second")
+        requests.some((one) => isRegister(one) && one.token === "the-second")
       )
     })
   )
@@ -476,12 +478,12 @@ describe("The environment of Consul's own tools", () => {
   const throughTls = (variables: Readonly<Record<string, string>>): Effect.Effect<unknown, unknown, Scope.Scope> =>
     Effect.gen(function* () {
       const pair = yield* certificate
-      const { ca } = yield* files({ ca: pair.cert })
-      const { address, seen } = yield* scripted(undefined, pair)
+      const { ca } = yield* temporaryFiles({ ca: pair.cert })
+      const { address, requestLines } = yield* startConsulAgentStub(undefined, pair)
       const all = { CONSUL_HTTP_ADDR: address.replace("https://", ""), CONSUL_HTTP_SSL: "true", ...variables }
       const known = variables["CONSUL_CACERT"] === undefined ? all : { ...all, CONSUL_CACERT: ca }
       yield* Effect.scoped(serving(Layer.provide(ConsulAgent.layerEnv(), environment(known))))
-      return seen()
+      return requestLines()
     })
 
   it.scopedLive("leads to an agent that speaks HTTPS, by its CA or without verification, and not without either", () =>
@@ -495,25 +497,25 @@ describe("The environment of Consul's own tools", () => {
 
   it.scopedLive("makes an address of the options one of HTTPS with CONSUL_HTTP_SSL, as the token travels there", () =>
     Effect.gen(function* () {
-      const { address, seen } = yield* scripted()
+      const { address, requestLines } = yield* startConsulAgentStub()
       for (const given of [address, address.replace("http://", "")]) {
         const layer = ConsulAgent.layerEnv({ address: given })
         const variables = environment({ CONSUL_HTTP_SSL: "true", CONSUL_HTTP_TOKEN: "the-secret" })
         const error = yield* Effect.scoped(Effect.flip(serving(Layer.provide(layer, variables))))
         assert.include(String(error), address.replace("http://", "https://"))
       }
-      assert.deepStrictEqual(seen(), [])
+      assert.deepStrictEqual(requestLines(), [])
     })
   )
 
-  it.scopedLive("is told of an agent that is to be verified also by an instance of a class", () =>
+  it.scopedLive("takes the options of TLS also from an instance of a class", () =>
     Effect.gen(function* () {
       class Inherited {
         get verify() {
           return true
         }
       }
-      const { address } = yield* scripted(undefined, yield* certificate)
+      const { address } = yield* startConsulAgentStub(undefined, yield* certificate)
       const layer = ConsulAgent.layerEnv({ address, tls: new Inherited() })
       const variables = environment({ CONSUL_HTTP_SSL_VERIFY: "false" })
       const error = yield* Effect.scoped(Effect.flip(serving(Layer.provide(layer, variables))))
@@ -523,17 +525,17 @@ describe("The environment of Consul's own tools", () => {
 
   it.scopedLive("is not asked for the file of a token where one is given", () =>
     Effect.gen(function* () {
-      const { address, heard } = yield* scripted()
+      const { address, requests } = yield* startConsulAgentStub()
       const layer = ConsulAgent.layerEnv({ address, token: "given" })
       yield* Effect.scoped(serving(Layer.provide(layer, environment({ CONSUL_HTTP_TOKEN_FILE: "/nowhere/token" }))))
-      assert.isNotEmpty(heard)
-      assert.isTrue(heard.every(({ token }) => token === "given"))
+      assert.isNotEmpty(requests)
+      assert.isTrue(requests.every(({ token }) => token === "given"))
     })
   )
 
   it.scopedLive("serves plain promises as well, and what is given goes before it", () =>
     Effect.gen(function* () {
-      const { address, heard, seen } = yield* scripted()
+      const { address, requests, requestLines } = yield* startConsulAgentStub()
       const before = process.env["CONSUL_HTTP_TOKEN"]
       process.env["CONSUL_HTTP_TOKEN"] = "from the environment"
       const serviceDiscovery = Promises.consulAgentFromEnv({ address, token: undefined })
@@ -543,8 +545,8 @@ describe("The environment of Consul's own tools", () => {
       yield* Effect.promise(() => server.close())
       if (before === undefined) delete process.env["CONSUL_HTTP_TOKEN"]
       else process.env["CONSUL_HTTP_TOKEN"] = before
-      assert.deepStrictEqual(seen(), throughout)
-      assert.isTrue(heard.every(({ token }) => token === "from the environment"))
+      assert.deepStrictEqual(requestLines(), throughout)
+      assert.isTrue(requests.every(({ token }) => token === "from the environment"))
     })
   )
 })

@@ -7,9 +7,8 @@ import * as PromClient from "prom-client"
 import * as DefaultMetrics from "../src/DefaultMetrics.js"
 import * as Exposition from "../src/Exposition.js"
 import * as Registry from "../src/Registry.js"
-import { child } from "./support/child.js"
-import type { Client } from "./support/metrics.js"
-import { clients } from "./support/metrics.js"
+import { runFixture } from "./support/childProcess.js"
+import { type Client, clients } from "./support/metrics.js"
 
 interface Shape {
   readonly name: string
@@ -117,7 +116,7 @@ for (const { client, name } of clients) {
       })
     )
 
-    it.scopedLive("those of somebody else stay, and stay theirs", () =>
+    it.scopedLive("metrics that others registered stay registered and unchanged", () =>
       Effect.gen(function* () {
         const registry = collectTheirs(client, new client.Registry())
         const before = registry.getMetricsAsArray()
@@ -284,7 +283,7 @@ describe("The layer", () => {
       yield* Effect.provide(opened(registry, { labels: { shard: "1", zone: "a" }, prefix: "" }), logger)
       assert.deepStrictEqual(warnings, [])
       yield* Effect.provide(opened(registry, { labels: { zone: "b", shard: 1 } }), logger)
-      assert.match(warnings.join(), /those hold/)
+      assert.match(warnings.join(), /these options are ignored/)
       // Another prefix is no clash.
       yield* Effect.provide(opened(registry, { prefix: "b_" }), logger)
       assert.strictEqual(warnings.length, 1)
@@ -293,7 +292,7 @@ describe("The layer", () => {
     })
   )
 
-  it.scopedLive("leaves what was put in the place of its metrics, and bears a registry that was cleared", () =>
+  it.scopedLive("leaves metrics that replaced its own, and accepts a registry that was cleared", () =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()
       const [one, two] = [yield* Scope.make(), yield* Scope.make()]
@@ -380,6 +379,8 @@ describe("The layer", () => {
     ["labels", { labels: ["a"] }],
     ["gcDurationBuckets", { gcDurationBuckets: [] }],
     ["gcDurationBuckets", { gcDurationBuckets: [1, 1] }],
+    ["gcDurationBuckets", { gcDurationBuckets: Object.assign(new Array(2), { 1: 1 }) }],
+    ["gcDurationBuckets", { gcDurationBuckets: Object.assign(new Array(2), { 0: 1 }) }],
     ["gcDurationBuckets", { gcDurationBuckets: [0.1, Number.POSITIVE_INFINITY] }],
     ["eventLoopMonitoringPrecision", { eventLoopMonitoringPrecision: "0 millis" }],
     ["eventLoopMonitoringPrecision", { eventLoopMonitoringPrecision: 1.5 }],
@@ -405,7 +406,7 @@ describe("The layer", () => {
 describe("In a process of its own", () => {
   it.live("each garbage collection is observed by its kind, nothing is left after a thousand layers, and it ends", () =>
     Effect.gen(function* () {
-      const { code, lingered, stderr, stdout } = yield* child("defaultMetrics.mjs", { execArgv: ["--expose-gc"] })
+      const { code, lingered, stderr, stdout } = yield* runFixture("defaultMetrics.mjs", { execArgv: ["--expose-gc"] })
       assert.strictEqual(code, 0, stderr)
       const seen = JSON.parse(stdout)
       assert.isAtLeast(seen.major, 5)

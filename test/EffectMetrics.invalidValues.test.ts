@@ -119,7 +119,7 @@ const rows: ReadonlyArray<Row> = [
     stem: "vi_",
     record: update(summary("vi_x", [0.5, 1.5, -1, Number.POSITIVE_INFINITY]), ...[1, 2].map((value) => value)),
     text: ['vi_x{quantile="0.5"} 1', "vi_x_sum 3", "vi_x_count 2"],
-    warnings: [/quantiles that are not from 0 to 1/]
+    warnings: [/quantiles below 0 or above 1/]
   },
   {
     title: "negative observations of a summary",
@@ -141,11 +141,11 @@ const rows: ReadonlyArray<Row> = [
     stem: "vl_",
     record: update(Metric.frequency("vl_x"), hostile, "x", 1, Symbol("y")),
     text: ['vl_x_total{key="x"} 1', 'vl_x_total{key="1"} 1', 'vl_x_total{key="Symbol(y)"} 1'],
-    warnings: [/name or labels/]
+    warnings: [/invalid name or invalid labels/]
   }
 ]
 
-describe("What of Effect's metrics a format forbids is left out, logged once, and all else is served:", () => {
+describe("Values of Effect's metrics that a format forbids are left out and logged once, and the rest is served:", () => {
   for (const { openmetrics, record, stem, text, title, warnings } of rows) {
     it.effect(title, () =>
       logged((lines) =>

@@ -20,11 +20,11 @@ import * as EffectMetrics from "../src/EffectMetrics.js"
 import type * as Exposition from "../src/Exposition.js"
 import type { MetricRegistry } from "../src/Registry.js"
 import * as Registry from "../src/Registry.js"
+import type { Format } from "./support/arbitraryRegistries.js"
 import { bodyOnce, contentTypes, formats, logged, parsers, renderedOnce } from "./support/expositions.js"
-import { get } from "./support/http.js"
+import { get } from "./support/httpClient.js"
 import { clients, errors } from "./support/metrics.js"
-import type { Format } from "./support/registries.js"
-import { inPatientWorker, kinds, started } from "./support/servers.js"
+import { inPatientWorker, serverKinds, started } from "./support/servers.js"
 
 /** Effect's registry is that of the process: each test has names of its own. */
 const opened = (
@@ -50,7 +50,7 @@ const exposed = (
 const leftOut = "effect_prometheus_metrics_left_out"
 
 const count = (leftOut: number): string =>
-  "# HELP effect_prometheus_metrics_left_out Metrics that are left out of this exposition: the log says which and why.\n" +
+  "# HELP effect_prometheus_metrics_left_out Metrics left out of this exposition; the log contains the reasons.\n" +
   "# TYPE effect_prometheus_metrics_left_out gauge\n" +
   `effect_prometheus_metrics_left_out ${leftOut}\n`
 
@@ -105,7 +105,7 @@ const goldens: ReadonlyArray<Golden> = [
     stem: "g4",
     fill: all(Metric.set(Metric.gauge("g4 temperature"), -0.5)),
     text: lines(
-      "# HELP g4_temperature Effect's gauge g4 temperature, which has no description.",
+      "# HELP g4_temperature Effect's gauge g4 temperature, without a description.",
       "# TYPE g4_temperature gauge",
       "g4_temperature -0.5"
     )
@@ -183,7 +183,7 @@ const goldens: ReadonlyArray<Golden> = [
     )
   },
   {
-    title: "a summary, each quantile once and those that are none not at all",
+    title: "a summary, each quantile once and without invalid quantiles",
     stem: "h1",
     fill: all(
       ...[1, 2, 3, 4].map((value) => Metric.update(latencies, value)),
@@ -412,28 +412,28 @@ describe("Effect's metrics", () => {
 })
 
 /** The warnings of two expositions of those metrics, and how many are said to be left out. */
-const told = (include: string, registry: MetricRegistry = new PromClient.Registry()) =>
-  logged((told) =>
+const renderIncluded = (include: string, registry: MetricRegistry = new PromClient.Registry()) =>
+  logged((warnings) =>
     Effect.gen(function* () {
       const body = yield* exposed(include, "text", registry)
       yield* exposed(include, "openmetrics", registry)
       const [, leftOut] = /^effect_prometheus_metrics_left_out\S* (\d+)$/m.exec(body) ?? []
-      return { body, told: [...told].sort(), leftOut: Number(leftOut) }
+      return { body, warnings: [...warnings].sort(), leftOut: Number(leftOut) }
     })
   )
 
 describe("A metric of Effect that clashes", () => {
-  it.effect("with one of another kind is left out, told once and counted", () =>
+  it.effect("with one of another kind is left out, logged once and counted", () =>
     Effect.gen(function* () {
       yield* Metric.set(Metric.gauge("j1.a", { description: "A." }), 1)
       for (const value of [1, 2]) yield* Metric.set(Metric.tagged(Metric.gauge("j1.a"), "x", `${value}`), value)
       for (const value of ["1", "2"]) yield* Metric.update(Metric.tagged(sizes("j1 a"), "x", value), 1)
       yield* Metric.increment(Metric.counter("j1_b", { incremental: true }))
       yield* Metric.update(Metric.frequency("j1_b"), "x")
-      const { body, leftOut, told: warnings } = yield* told("j1*")
+      const { body, leftOut, warnings } = yield* renderIncluded("j1*")
       assert.deepStrictEqual(warnings, [
-        "WARN Effect's frequency j1_b is left out: Effect's counter j1_b has its name j1_b_total already",
-        "WARN Effect's histogram j1 a is left out: Effect's gauge j1.a has its name j1_a already"
+        "WARN Effect's frequency j1_b is left out: Effect's counter j1_b already has the name j1_b_total",
+        "WARN Effect's histogram j1 a is left out: Effect's gauge j1.a already has the name j1_a"
       ])
       assert.strictEqual(leftOut, 2)
       for (const line of ["j1_a 1", 'j1_a{x="1"} 1', 'j1_a{x="2"} 2', "j1_b_total 1"])
@@ -443,7 +443,7 @@ describe("A metric of Effect that clashes", () => {
   )
 
   it.effect(
-    "with itself is left out where its values cannot be added up, and told once however many series it has",
+    "with itself is left out if its values cannot be added up, and logged once however many series it has",
     () =>
       Effect.gen(function* () {
         for (const place of [1, 2, 3]) {
@@ -460,22 +460,19 @@ describe("A metric of Effect that clashes", () => {
         // Both are gauges here, and only one of them is of what can be added up.
         const values = [Metric.gauge("j2_d"), Metric.counter("j2_d"), Metric.counter("j2_e"), Metric.gauge("j2_e")]
         for (const metric of values) metric.unsafeUpdate(1, [])
-        const { body, leftOut, told: warnings } = yield* told("j2*")
+        const { body, leftOut, warnings } = yield* renderIncluded("j2*")
         const both = warnings.filter((line) => /j2_[de] /.test(line))
         assert.lengthOf(both, 2)
         for (const [at, name] of ["j2_d", "j2_e"].entries()) {
-          assert.match(
-            both[at] ?? "",
-            new RegExp(`${name} is left out where there is another {} of the family ${name}$`)
-          )
+          assert.match(both[at] ?? "", new RegExp(`${name} is left out: the family ${name} already has the series {}$`))
           assert.include(body, `\n${name} 1\n`)
         }
         assert.deepStrictEqual(
           warnings.filter((line) => !both.includes(line)),
           [
-            'WARN Effect\'s gauge j2_a is left out where there is another {place="1",x="1"} of the family j2_a',
-            "WARN Effect's histogram j2_c is left out where there is another {} of the family j2_c",
-            "WARN Effect's summary j2_b is left out where there is another {} of the family j2_b"
+            'WARN Effect\'s gauge j2_a is left out: the family j2_a already has the series {place="1",x="1"}',
+            "WARN Effect's histogram j2_c is left out: the family j2_c already has the series {}",
+            "WARN Effect's summary j2_b is left out: the family j2_b already has the series {}"
           ]
         )
         assert.strictEqual(leftOut, 5)
@@ -493,7 +490,7 @@ describe("A metric of Effect that clashes", () => {
         yield* Metric.set(Metric.gauge(`j3_${suffix}`), 1)
       yield* Metric.set(Metric.gauge("j3_b_sum"), 1)
       yield* Metric.update(aSummary("j3_b"), 1)
-      const { body, leftOut } = yield* told("j3*")
+      const { body, leftOut } = yield* renderIncluded("j3*")
       assert.strictEqual(leftOut, 5)
       assert.include(body, "# TYPE j3_other gauge\n")
       assert.include(body, "# TYPE j3_b_sum gauge\n")
@@ -501,16 +498,16 @@ describe("A metric of Effect that clashes", () => {
     })
   )
 
-  it.effect("in OpenMetrics alone has type unknown there, which is told", () =>
+  it.effect("in OpenMetrics alone has type unknown there, which is logged", () =>
     Effect.gen(function* () {
       yield* Metric.increment(Metric.counter("j4", { incremental: true }))
       yield* Metric.set(Metric.gauge("j4"), 2)
-      const { body, leftOut, told: warnings } = yield* told("j4")
+      const { body, leftOut, warnings } = yield* renderIncluded("j4")
       assert.strictEqual(leftOut, 0)
       assert.include(body, "# TYPE j4_total counter\nj4_total 1\n")
       assert.include(body, "# TYPE j4 gauge\nj4 2\n")
       assert.deepStrictEqual(warnings, [
-        "WARN in OpenMetrics the family of the counter j4_total would clash with the metric j4: it is exposed there with type unknown"
+        "WARN the counter j4_total has type unknown in OpenMetrics, because its family name there clashes with the metric j4"
       ])
       assert.include(yield* exposed("j4", "openmetrics"), "# TYPE j4_total unknown\nj4_total 1\n")
     })
@@ -532,7 +529,7 @@ describe("A metric of Effect that clashes", () => {
           assert.notInclude(body, " 77\n")
         }
         yield* bodyOnce(registry, "text")
-        const whose = ["the count of metrics left out", "the age of an exposition"]
+        const whose = ["the number of metrics left out", "the age of an exposition"]
         assert.sameMembers(
           warnings.filter((line) => line.startsWith("WARN")),
           names.map(
@@ -552,7 +549,7 @@ describe("A metric of Effect that clashes", () => {
       yield* opened(registry, { include: ["j7"] })
       assert.include(yield* bodyOnce(registry, "text"), '\nj7{service="a"} 1\nj7 2\n')
       registry.setDefaultLabels({ service: "a" })
-      const { body, leftOut } = yield* told("j7", registry)
+      const { body, leftOut } = yield* renderIncluded("j7", registry)
       assert.strictEqual(leftOut, 1)
       assert.include(body, '\nj7{service="a"} 1\n#')
       registry.setDefaultLabels({ service: "b" })
@@ -564,19 +561,19 @@ describe("A metric of Effect that clashes", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("cannot be read to an end, or has bounds that are none, is left out", () =>
+  it.effect("has a snapshot that throws midway, or invalid bounds, is left out", () =>
     Effect.gen(function* () {
       const summary = { name: "j5_a", maxAge: "1 day", error: 0, quantiles: [0.5] } as const
       yield* Metric.update(Metric.summary({ ...summary, maxSize: 0 }), 1)
       yield* Metric.update(Metric.histogram("j5_b", MetricBoundaries.fromIterable([1, Number.NaN])), 1)
       yield* Metric.set(Metric.taggedWithLabels(Metric.gauge("j5_c"), [{ ...x1, value: Object.create(null) }]), 1)
       yield* Metric.set(Metric.gauge("j5_d"), 1)
-      const { body, leftOut, told: warnings } = yield* told("j5*")
+      const { body, leftOut, warnings } = yield* renderIncluded("j5*")
       assert.strictEqual(leftOut, 3)
       assert.deepStrictEqual(warnings, [
-        "WARN Effect's histogram j5_b is left out: its bounds are not in increasing order, or no numbers",
-        "WARN Effect's summary j5_a is left out: its maxSize is 0, and reading it would never come to an end",
-        "WARN a metric of Effect is left out, for it cannot be read: Cannot convert object to primitive value"
+        "WARN Effect's histogram j5_b is left out: its boundaries must be numbers in increasing order",
+        "WARN Effect's summary j5_a is left out: its maxSize must be at least 1, not 0",
+        "WARN a metric of Effect is left out, because it cannot be read: Cannot convert object to primitive value"
       ])
       assert.include(body, "\nj5_d 1\n")
     })
@@ -608,11 +605,11 @@ describe("A metric of Effect that clashes", () => {
           const more = after.slice(before.length - end.length)
           const ofCounter =
             format === "text"
-              ? lines("# HELP j6_d_total Effect's counter j6_d, which has no description.", "# TYPE j6_d_total counter")
-              : lines("# HELP j6_d_total Effect's counter j6_d, which has no description.", "# TYPE j6_d_total unknown")
+              ? lines("# HELP j6_d_total Effect's counter j6_d, without a description.", "# TYPE j6_d_total counter")
+              : lines("# HELP j6_d_total Effect's counter j6_d, without a description.", "# TYPE j6_d_total unknown")
           assert.strictEqual(
             more,
-            `${ofCounter}j6_d_total ${(yield* Metric.value(counter)).count}\n# HELP j6_a_bucket Effect's gauge j6_a_bucket, which has no description.\n` +
+            `${ofCounter}j6_d_total ${(yield* Metric.value(counter)).count}\n# HELP j6_a_bucket Effect's gauge j6_a_bucket, without a description.\n` +
               `# TYPE j6_a_bucket gauge\nj6_a_bucket 1\n${count(11)}${end}`
           )
         })
@@ -704,8 +701,8 @@ describe("EffectMetrics", () => {
       const families = parsers.text(yield* bodyOnce(registry, "text"))
       const value = (name: string) => families.find((family) => family.name === name)?.samples[0]?.value ?? Number.NaN
       const helps = new Map(families.map(({ help, name, type }) => [name, `${type}: ${help}`]))
-      assert.strictEqual(helps.get("effect_fiber_started_total"), "counter: Fibers that were started.")
-      assert.strictEqual(helps.get("effect_fiber_active"), "gauge: Fibers that have started and have not ended.")
+      assert.strictEqual(helps.get("effect_fiber_started_total"), "counter: Fibers started.")
+      assert.strictEqual(helps.get("effect_fiber_active"), "gauge: Fibers that have started but not ended.")
       assert.isAtLeast(value("effect_fiber_successes_total"), 2)
       assert.isAtLeast(value("effect_fiber_failures_total"), 1)
       const lifetimes = families.find(({ name }) => name === "effect_fiber_lifetimes_seconds")?.samples ?? []
@@ -750,7 +747,7 @@ describe("EffectMetrics", () => {
     )
   )
 
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     it.scopedLive(`has them served by a metrics server ${kind.name}`, () =>
       Effect.gen(function* () {
         const registry = new PromClient.Registry()
@@ -826,7 +823,7 @@ describe("EffectMetrics", () => {
   const fiveTimer = Metric.timerWithBoundaries("k5_run", [1, 5])
   const nextTurn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 
-  it.live("gives way to the event loop again and again where there are many series", () =>
+  it.live("yields to the event loop repeatedly if there are many series", () =>
     Effect.gen(function* () {
       const timer = Metric.timer("k6_run")
       for (let place = 0; place < 10_000; place += 1) {
@@ -901,15 +898,15 @@ describe("The option fibers", () => {
 
 describe("The options of EffectMetrics", () => {
   const refused: ReadonlyArray<readonly [options: object | null, message: string]> = [
-    [{ prefix: "9_" }, 'prefix must begin with a letter and go on with letters, digits, _ and :, not "9_"'],
-    [{ prefix: "_a" }, 'prefix must begin with a letter and go on with letters, digits, _ and :, not "_a"'],
-    [{ prefix: 5 }, "prefix must begin with a letter and go on with letters, digits, _ and :, not 5"],
+    [{ prefix: "9_" }, 'prefix must start with a letter and contain only letters, digits, _ and :, not "9_"'],
+    [{ prefix: "_a" }, 'prefix must start with a letter and contain only letters, digits, _ and :, not "_a"'],
+    [{ prefix: 5 }, "prefix must start with a letter and contain only letters, digits, _ and :, not 5"],
     [{ include: [] }, "include must not be empty: no metric would be exposed"],
-    [{ include: "a" }, "include must be a list of texts"],
-    [{ exclude: [""] }, "exclude must be a list of texts"],
-    [{ exclude: { length: 0 } }, "exclude must be a list of texts"],
+    [{ include: "a" }, "include must be an array of non-empty strings"],
+    [{ exclude: [""] }, "exclude must be an array of non-empty strings"],
+    [{ exclude: { length: 0 } }, "exclude must be an array of non-empty strings"],
     [{ fibers: "yes" }, 'fibers must be true or false, not "yes"'],
-    [{ exclud: ["a"] }, "there is no option exclud; is exclude meant?"],
+    [{ exclud: ["a"] }, "unknown option exclud; the options are prefix, include, exclude, fibers"],
     [null, "options must be an object with options, not null"]
   ]
   for (const [options, message] of refused) {
@@ -924,7 +921,7 @@ describe("The options of EffectMetrics", () => {
     )
   }
 
-  it.effect("that are undefined are those by default, and what is no letter in a name stands for itself", () =>
+  it.effect("that are undefined are those by default, and characters of a pattern other than * are literal", () =>
     Effect.gen(function* () {
       for (const name of ["m1.a", "m1(a)", "m1_a"]) yield* Metric.set(Metric.gauge(name), 1)
       const registry = new PromClient.Registry()

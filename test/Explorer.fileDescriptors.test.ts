@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { child } from "./support/child.js"
+import { runFixture } from "./support/childProcess.js"
 
 describe("a process that is out of file descriptors when the explorer is asked for the first time", () => {
   for (const way of ["startHttpServer", "startHttpServerInThread"]) {
     it.live(`serves a page nevertheless, and the explorer as soon as it has some again, with ${way}`, () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* child("descriptors.mjs", { args: [way] })
+        const { code, stderr, stdout } = yield* runFixture("outOfFileDescriptors.mjs", { args: [way] })
         assert.strictEqual(code, 0, stderr)
         const [first, ...others] = stdout
           .trim()

@@ -2,18 +2,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
 import * as fc from "fast-check"
-import { observedBy } from "../src/internal/explorer/distribution.js"
-import { formatted, shortest, unitOf } from "../src/internal/explorer/format.js"
-import { History, longest } from "../src/internal/explorer/history.js"
-import type { Labels } from "../src/internal/explorer/parse.js"
-import { labelsOf, reading } from "../src/internal/explorer/parse.js"
-import { apart, quantileOf, thinned } from "../src/internal/explorer/quantile.js"
-import type { Kind } from "../src/internal/explorer/store.js"
-import { Store } from "../src/internal/explorer/store.js"
+import { observedBy } from "../src/explorer/distribution.js"
+import { formatted, shortest, unitOf } from "../src/explorer/format.js"
+import { History, longest } from "../src/explorer/history.js"
+import { type Labels, labelsOf, reading } from "../src/explorer/parse.js"
+import { apart, quantileOf, thinned } from "../src/explorer/quantile.js"
+import { type Kind, Store } from "../src/explorer/store.js"
+import { anyClashingRegistry, anyRegistry, registryOf } from "./support/arbitraryRegistries.js"
+import { parseText } from "./support/expositionParser.js"
 import { bodyOnce } from "./support/expositions.js"
-import { parseText } from "./support/parser.js"
-import { readBackSeed as seed } from "./support/readback.js"
-import { anyClashingRegistry, anyRegistry, registryOf } from "./support/registries.js"
+import { roundTripSeed as seed } from "./support/roundTrip.js"
 
 interface Read {
   readonly helps: Map<string, string>
@@ -89,14 +87,14 @@ describe(`The reader of the page (seed ${seed})`, () => {
     assert.strictEqual(read.unread, 0)
   })
 
-  it("tells lines that cannot be read, and goes on", () => {
+  it("reports lines that cannot be parsed, and continues", () => {
     const lines = ["a", "a b", 'a{x="', 'a{x="\\"} 1', "{} 1", "a Infinity", "a 1_0", "b 2", "a{x=}"]
     const read = readBy(lines.join("\n"))
     assert.deepStrictEqual(read.samples, [{ name: "b", labels: [], value: 2 }])
     assert.strictEqual(read.unread, lines.length - 1)
   })
 
-  it("bears any text at all", () => {
+  it("accepts any text", () => {
     fc.assert(
       fc.property(
         fc.string({ unit: fc.constantFrom(...'ab{}=",\\ #\n1e+.\t\u2028_:NaInf'), maxLength: 60 }),
@@ -109,7 +107,7 @@ describe(`The reader of the page (seed ${seed})`, () => {
     )
   })
 
-  it("gives way every few hundred lines", () => {
+  it("yields every few hundred lines", () => {
     const steps = [...reading("a 1\n".repeat(10_000), new Store())]
     assert.isAtLeast(steps.length, 30)
   })
@@ -157,13 +155,13 @@ describe("What the page remembers", () => {
     assert.deepStrictEqual([first?.total, [...(first?.series.values() ?? [])][0]?.rate], [Number.NaN, Number.NaN])
   })
 
-  it("tells rates by the time between two looks, and none where there is none", () => {
+  it("computes rates by the time between two refreshes, and no rate without elapsed time", () => {
     const store = look(look(new Store(), "# TYPE c counter\nc 1\n", 1_000), "# TYPE c counter\nc 11\n", 5_000)
     assert.strictEqual(store.families.get("c")?.total, 2.5)
     assert.isNaN(look(store, "# TYPE c counter\nc 21\n", 5_000).families.get("c")?.total)
   })
 
-  it("counts a series once that stands there twice, and one that is no number as not changed", () => {
+  it("counts a repeated series once, and treats NaN as unchanged", () => {
     const text = "a 1\na 2\nb NaN\n"
     const store = seen(text, text)
     assert.strictEqual(store.lines, 2)
@@ -202,7 +200,7 @@ describe("What the page remembers", () => {
     )
   })
 
-  it("draws a counter that stood still from 0, and a gauge from where it was", () => {
+  it("draws a constant counter from 0, and a gauge from its own value", () => {
     const texts = ["c 5\nd 1\n", "c 5\nd 1\n", "c 7\nd 3\n"].map((text) => `# TYPE c counter\n# TYPE d gauge\n${text}`)
     const store = seen(...texts)
     assert.deepStrictEqual(
@@ -214,7 +212,7 @@ describe("What the page remembers", () => {
     )
   })
 
-  it("tells what was observed while it is open from a restart on, also when that is more than there was before", () => {
+  it("shows the observations since a restart, also when they are more than before it", () => {
     const text = (...[low, all]: readonly [number, number]) =>
       `# TYPE h histogram\nh_bucket{le="1"} ${low}\nh_bucket{le="+Inf"} ${all}\nh_sum ${all * 2}\nh_count ${all}\n`
     const store = seen(text(50, 100), text(55, 110), text(1, 3), text(90, 200))
@@ -234,7 +232,7 @@ describe("What the page remembers", () => {
     })
   })
 
-  it("keeps a family together between whose series others stand", () => {
+  it("joins the series of a family that are interleaved with others", () => {
     const text = '# TYPE a counter\na{x="1"} 1\n# TYPE b gauge\nb 1\na{x="2"} 2\n'
     const a = seen(text, text).families.get("a")
     assert.deepStrictEqual([a?.kind, a?.lines], ["counter", 2])
@@ -298,17 +296,17 @@ describe("The quantiles of the page", () => {
       of: buckets([-1, 5], [end, 5]),
       expected: -1
     },
-    { title: "as none where nothing was observed", quantile: 0.5, of: buckets([1, 0], [end, 0]), expected: Number.NaN },
+    { title: "as NaN if nothing was observed", quantile: 0.5, of: buckets([1, 0], [end, 0]), expected: Number.NaN },
     {
-      title: "as none without a bucket that has no end",
+      title: "as NaN without a +Inf bucket",
       quantile: 0.5,
       of: buckets([1, 1], [2, 2]),
       expected: Number.NaN
     },
-    { title: "as none with that bucket alone", quantile: 0.5, of: buckets([end, 2]), expected: Number.NaN },
-    { title: "as none without buckets", quantile: 0.5, of: [], expected: Number.NaN },
+    { title: "as NaN with the +Inf bucket alone", quantile: 0.5, of: buckets([end, 2]), expected: Number.NaN },
+    { title: "as NaN without buckets", quantile: 0.5, of: [], expected: Number.NaN },
     {
-      title: "as none where nothing was observed below 0",
+      title: "as NaN if nothing was observed below 0",
       quantile: 0.5,
       of: buckets([-1, 0], [end, 0]),
       expected: Number.NaN
@@ -329,7 +327,7 @@ describe("The quantiles of the page", () => {
     })
   }
 
-  it("stand beside the counts of each bucket alone", () => {
+  it("are shown beside the count of each bucket", () => {
     assert.deepStrictEqual(apart(some), [10, 20, 10, 4])
     assert.deepStrictEqual(apart(buckets([1, 10], [2, 9], [end, 20])), [10, 0, 10])
   })

@@ -6,11 +6,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
 // No server takes a path that would have to be escaped.
-import { explorerPage } from "../src/internal/explorerPage.js"
+import { explorerPage } from "../src/core/server/explorerPage.js"
 import { startHttpServer } from "../src/Promises.js"
-import type { Answer } from "./support/http.js"
-import { get } from "./support/http.js"
-import { kinds, refused, someMetrics, started } from "./support/servers.js"
+import { type Answer, get } from "./support/httpClient.js"
+import { refused, serverKinds, someMetrics, started } from "./support/servers.js"
 import { root } from "./support/snippets.js"
 
 const token = "0123456789abcdef"
@@ -40,7 +39,7 @@ const directives = ({ headers }: Answer): Readonly<Record<string, string>> =>
 
 const hashOf = (text = ""): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name} answers / to`, () => {
     it.scopedLive("a browser with the explorer: one document that needs nothing else, under a strict policy", () =>
       Effect.gen(function* () {
@@ -74,7 +73,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("a browser with the same bytes whatever is on the registry, compressed if it likes", () =>
+    it.scopedLive("a browser with the same bytes for any registry, compressed if it accepts that", () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const { healthUrl } = yield* started(kind, { path: "/internal/metrics" }, { registry })
@@ -128,7 +127,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("nobody who is not let in, unless it is open to everybody; the metrics stay closed", () =>
+    it.scopedLive("clients without credentials with 401, unless the health page is open; the metrics stay closed", () =>
       Effect.gen(function* () {
         const closed = yield* started(kind, { authentication: { tokens: [token] } })
         const stranger = yield* get(closed.healthUrl, { headers: asBrowser })
@@ -142,7 +141,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("a browser without a scrape: it counts none, and a metric that fails is nothing to it", () =>
+    it.scopedLive("a browser without a scrape: it is not counted, and a failing metric does not affect it", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         new Gauge({ name: "broken", help: "h", registers: [registry], collect: () => assert.fail("it was read") })
@@ -154,7 +153,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("nobody if the option is none", () =>
+    it.scopedLive("no request if the option explorer is invalid, as it does not start", () =>
       Effect.gen(function* () {
         const { message, reason } = yield* refused(started(kind, { explorer: "no" as never }))
         assert.strictEqual(reason, "InvalidOptions")
@@ -165,7 +164,7 @@ for (const kind of kinds) {
 }
 
 describe("The explorer", () => {
-  it("escapes the path of the metrics, whatever is in it", () => {
+  it("escapes the path of the metrics", () => {
     const hostile = `/"><script>alert(1)</script>&'$&$1{{style}}`
     const body = new TextDecoder().decode(explorerPage(hostile).body)
     const expected = "./&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#39;$&amp;$1{{style}}"
@@ -189,14 +188,17 @@ describe("The explorer", () => {
     })
   )
 
-  it("is loaded when somebody asks for it, and not with the package", () => {
+  it("is loaded at the first request, and not with the package", () => {
     const folder = join(root, "dist")
-    const modules = readdirSync(folder).filter((file) => file.endsWith(".js"))
-    const holding = modules.filter((file) => readFileSync(join(folder, file), "utf8").includes("Metrics explorer"))
-    assert.strictEqual(holding.length, 1)
-    for (const file of modules) {
-      const statically = readFileSync(join(folder, file), "utf8").matchAll(/^(?:import|export)[^"]*"\.\/([^"]+)"/gm)
-      for (const [, imported] of statically) assert.notStrictEqual(imported, holding[0], `${file} imports the page`)
-    }
+    const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js"))
+    const holding = files.filter((file) => readFileSync(join(folder, file), "utf8").includes("Metrics explorer"))
+    assert.deepStrictEqual(holding, [join("explorer", "built.js")])
+    const importing = (name: string) =>
+      files.filter((file) => {
+        const text = readFileSync(join(folder, file), "utf8")
+        return [...text.matchAll(/^(?:import|export)[^"]*"([^"]+)"/gm)].some(([, from]) => from?.endsWith(`/${name}`))
+      })
+    assert.deepStrictEqual(importing("built.js"), [join("core", "server", "explorerPage.js")])
+    assert.deepStrictEqual(importing("explorerPage.js"), [])
   })
 })

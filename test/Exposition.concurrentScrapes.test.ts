@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
-import { toLog } from "../src/internal/edge.js"
+import { toLog } from "../src/effect/runScoped.js"
 import * as Registry from "../src/Registry.js"
 import { contentTypes } from "./support/expositions.js"
 import { seeded } from "./support/interruption.js"
@@ -117,8 +117,7 @@ const expected = async (
     wanted.filter(({ manner }) => is(manner)).map(({ name }) => name)
   const late = namesThat((manner) => manner === "never")
   const broken = namesThat((manner) => fails.has(manner))
-  if (policy === "fail" && late.length > 0)
-    return `503 the time was over before these had answered: ${late.join(", ")}\n`
+  if (policy === "fail" && late.length > 0) return `503 the scrape timed out while waiting for ${late.join(", ")}\n`
   if (policy === "fail" && broken.length > 0) return `500 collecting ${broken.join(", ")} failed\n`
   return `200 ${await textOf(namesThat((manner) => manner !== "never" && !fails.has(manner)))}`
 }

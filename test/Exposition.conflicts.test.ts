@@ -4,8 +4,7 @@ import * as PromClient from "prom-client"
 import * as EffectMetrics from "../src/EffectMetrics.js"
 import * as Registry from "../src/Registry.js"
 import { bodyOf, bodyOnce, formats, logged, metric, parsers } from "./support/expositions.js"
-import type { Client } from "./support/metrics.js"
-import { clients } from "./support/metrics.js"
+import { type Client, clients } from "./support/metrics.js"
 
 type Kind = "Counter" | "Gauge" | "Histogram" | "Summary"
 
@@ -123,7 +122,7 @@ describe("Two families that share a sample name", () => {
               assert.deepStrictEqual(lines, [])
               const families = parsers.openmetrics(yield* bodyOf(registry, "openmetrics"))
               const demoted = families.filter(({ type }) => type === "unknown").map((family) => family.name)
-              // Of two counters the second one gives way.
+              // Of two counters the second one is left out.
               const isBetweenCounters = one[0] === "Counter" && other[0] === "Counter"
               const expected = unknown === undefined ? [] : [isBetweenCounters ? second[1] : unknown]
               if (!isBetweenCounters || first === one) assert.deepStrictEqual(demoted, expected)
@@ -135,7 +134,7 @@ describe("Two families that share a sample name", () => {
     }
   }
 
-  it.effect("are the same ones whatever else is on the registry, and is registered or removed", () =>
+  it.effect("are the same two regardless of what else is registered or removed", () =>
     logged((lines) =>
       Effect.gen(function* () {
         const registry = new PromClient.Registry()
@@ -208,7 +207,7 @@ describe("Two families that share a sample name", () => {
     )
   }
 
-  it.effect("are two of a registry that has a name twice, and one whose name is none", () =>
+  it.effect("are two metrics of a registry with the same name, and one with an invalid name", () =>
     logged((lines) =>
       Effect.gen(function* () {
         const all = [
@@ -241,7 +240,10 @@ describe("Two families that share a sample name", () => {
           )
         }
         assert.strictEqual(lines.length, 5, lines.join("\n"))
-        assert.include(lines.join("\n"), "the metric b is left out: the sample name b belongs to the metric b,")
+        assert.include(
+          lines.join("\n"),
+          "the metric b is left out: the metric b, which is registered earlier, already has the sample name b;"
+        )
       })
     )
   )

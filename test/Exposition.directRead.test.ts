@@ -1,18 +1,16 @@
 // Before all that renders.
-import "./support/readings.js"
+import "./support/countReads.js"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Metric } from "prom-client"
-import { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
+import { Counter, Gauge, Histogram, type Metric, Registry as PromRegistry, Summary } from "prom-client"
 import * as Registry from "../src/Registry.js"
-import { child } from "./support/child.js"
+import { runFixture } from "./support/childProcess.js"
+import { type CountingKind, type CountingMetric, countingKinds, seriesIn } from "./support/countingMetrics.js"
+import { readsOf } from "./support/countReads.js"
 import { bodyOnce, formats, logged } from "./support/expositions.js"
 import { clients } from "./support/metrics.js"
-import { readingsOf } from "./support/readings.js"
-import type { Counting, CountingKind } from "./support/series.js"
-import { countingKinds, seriesIn } from "./support/series.js"
-import { askedOnly } from "./support/ways.js"
+import { withoutDirectRead } from "./support/readPaths.js"
 
 /** So many expositions in each format, all of which are those of what the metrics answer. The last text comes back. */
 const expositions = (registry: PromRegistry, times: number): Effect.Effect<string> =>
@@ -20,7 +18,7 @@ const expositions = (registry: PromRegistry, times: number): Effect.Effect<strin
     let text = ""
     for (let time = 0; time < times; time += 1) {
       for (const format of formats) {
-        const expected = yield* bodyOnce(askedOnly(registry, "getForPromString"), format)
+        const expected = yield* bodyOnce(withoutDirectRead(registry, "getForPromString"), format)
         const body = yield* bodyOnce(registry, format)
         assert.strictEqual(body, expected)
         if (format === "text") text = body
@@ -32,12 +30,12 @@ const expositions = (registry: PromRegistry, times: number): Effect.Effect<strin
 /** How often a metric is asked for one exposition. */
 const asking = (registry: PromRegistry, metric: object): Effect.Effect<number> =>
   Effect.gen(function* () {
-    const before = readingsOf(metric)
+    const before = readsOf(metric)
     yield* bodyOnce(registry, "text")
-    return readingsOf(metric) - before
+    return readsOf(metric) - before
   })
 
-const filled = (kind: CountingKind): Counting & { readonly registry: PromRegistry } => {
+const filled = (kind: CountingKind): CountingMetric & { readonly registry: PromRegistry } => {
   const registry = new PromRegistry()
   const counting = kind.make([registry], ["a"])
   for (const a of ["x", "y"]) counting.count({ a })
@@ -267,11 +265,11 @@ interface Client {
 }
 
 const others: ReadonlyArray<Client> = [
-  { title: "tells twice what it keeps", name: "doubled", shows: 'counted_total{a="x"} 4\n' },
-  { title: "tells copies, which can become something else", name: "clamped", shows: 'counted_total{a="y"} 1000\n' },
+  { title: "returns twice the value that it stores", name: "doubled", shows: 'counted_total{a="x"} 4\n' },
+  { title: "returns copies, which may differ later", name: "clamped", shows: 'counted_total{a="y"} 1000\n' },
   { title: "leaves series out", name: "filtered", shows: 'counted_total{a="x"} 2\n' },
   { title: "has series that it does not keep", name: "extended", shows: 'counted_total{a="more"} 7\n' },
-  { title: "tells of its series in another order", name: "reversed", shows: 'level{a="y"} 3\nlevel{a="x"} 2\n' },
+  { title: "returns its series in another order", name: "reversed", shows: 'level{a="y"} 3\nlevel{a="x"} 2\n' },
   { title: "keeps its series in a Map", name: "mapped", shows: 'counted_total{a="x"} 2\n' },
   { title: "keeps its series elsewhere", name: "elsewhere", shows: 'counted_total{a="x"} 2\n' },
   { title: "keeps its buckets summed up", name: "cumulative", shows: 'run_seconds_bucket{le="2",a="x"} 2\n' },
@@ -284,7 +282,7 @@ describe("A client that", () => {
   for (const { name, shows, title } of others) {
     it.live(`${title} is read by what its metrics answer`, () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* child("clients.mjs", { args: [name] })
+        const { code, stderr, stdout } = yield* runFixture("otherClientExpositions.mjs", { args: [name] })
         assert.strictEqual(code, 0, stderr)
         const bodies = JSON.parse(stdout) as ReadonlyArray<{ readonly expected: string; readonly body: string }>
         assert.strictEqual(bodies.length, 6)

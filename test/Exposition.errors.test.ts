@@ -99,7 +99,7 @@ describe("A metric that cannot be read", () => {
     )
   )
 
-  it.effect("keeps none of the others from being collected", () =>
+  it.effect("does not keep the others from being collected", () =>
     logged(() =>
       Effect.gen(function* () {
         const collected: Array<string> = []
@@ -178,7 +178,7 @@ describe("A metric that cannot be read", () => {
     )
   )
 
-  it.effect("is told to whoever handles the tag of the error", () =>
+  it.effect("is in the error that is handled by its tag", () =>
     logged(() =>
       Effect.gen(function* () {
         const registry = registryWith(gaugeThat(throwing(secret)))

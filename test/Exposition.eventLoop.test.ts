@@ -12,9 +12,9 @@ import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as Registry from "../src/Registry.js"
 import { contentTypes } from "./support/expositions.js"
-import type { AskOptions } from "./support/http.js"
-import { eventually, get, rawConnection, requestLines } from "./support/http.js"
-import { inPatientWorker, kinds, started } from "./support/servers.js"
+import { type AskOptions, eventually, get, rawConnection, requestLines } from "./support/httpClient.js"
+import { listen } from "./support/listen.js"
+import { inPatientWorker, serverKinds, started } from "./support/servers.js"
 
 // A piece of work is over after five milliseconds.
 const piece = 6
@@ -147,7 +147,7 @@ const asks: ReadonlyArray<{ readonly title: string; readonly requests: ReadonlyA
 ]
 
 describe("No turn of the event loop has more than a piece of the work", () => {
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     for (const { make, title } of slow) {
       for (const { requests, title: asked } of asks) {
         it.scopedLive(`for ${asked}, with ${title}, from a server ${kind.name}`, () =>
@@ -194,28 +194,41 @@ describe("No turn of the event loop has more than a piece of the work", () => {
     "the turn ends": (begin) => setImmediate(begin),
     "a promise is fulfilled": (begin) => void Promise.resolve().then(begin)
   }
+  /** Renders 16 pieces. Returns for each how often a timer was over before it, and when. */
+  const visitsOf = (after: (begin: () => void) => void) =>
+    Effect.gen(function* () {
+      let visits = 0
+      let timer: NodeJS.Timeout
+      const visit = (): void => {
+        visits += 1
+        timer = setTimeout(visit, 0)
+      }
+      visit()
+      yield* Effect.addFinalizer(() => Effect.sync(() => clearTimeout(timer)))
+      const pieces: Array<readonly [visits: number, at: number]> = []
+      const registry = slowLabels(() => {
+        busy()
+        pieces.push([visits, Math.round(performance.now())])
+      })
+      // The client reads them as well, when they are counted.
+      pieces.length = 0
+      yield* Effect.async<void>((resume) => after(() => resume(Effect.void)))
+      yield* Effect.provideService(Exposition.render(), Registry.Registry, registry)
+      return pieces
+    }).pipe(Effect.scoped)
+
   for (const [when, after] of Object.entries(beginnings)) {
-    it.scopedLive(`and timers come between two pieces, where it begins when ${when}`, () =>
+    it.live(`and timers come between two pieces, where it begins when ${when}`, () =>
       Effect.gen(function* () {
-        let visits = 0
-        let timer: NodeJS.Timeout
-        const visit = (): void => {
-          visits += 1
-          timer = setTimeout(visit, 0)
+        const attempts: Array<string> = []
+        // On a busy machine a timer can be late once. What is wrong is wrong each time.
+        while (attempts.length < 3) {
+          const pieces = yield* visitsOf(after)
+          assert.lengthOf(pieces, 16)
+          if (new Set(pieces.map(([visits]) => visits)).size === 16) return
+          attempts.push(pieces.map(([visits, at]) => `${visits} at ${at}`).join())
         }
-        visit()
-        yield* Effect.addFinalizer(() => Effect.sync(() => clearTimeout(timer)))
-        const pieces: Array<number> = []
-        const registry = slowLabels(() => {
-          busy()
-          pieces.push(visits)
-        })
-        // The client reads them as well, when they are counted.
-        pieces.length = 0
-        yield* Effect.async<void>((resume) => after(() => resume(Effect.void)))
-        yield* Effect.provideService(Exposition.render(), Registry.Registry, registry)
-        assert.lengthOf(pieces, 16)
-        assert.lengthOf(new Set(pieces), 16, pieces.join())
+        assert.fail(attempts.join("; "))
       })
     )
   }
@@ -235,7 +248,7 @@ const counted = () => {
 }
 
 describe("One render answers", () => {
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     for (const { requests, title } of asks.slice(1)) {
       it.scopedLive(`${title}, on one connection to a server ${kind.name}`, () =>
         Effect.gen(function* () {
@@ -304,7 +317,7 @@ describe("One render answers", () => {
 })
 
 describe("Clients that leave", () => {
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     for (const where of ["", "?name[]=late", "?name[]=late&name[]=x"]) {
       it.scopedLive(`give back their places at once, having asked for /metrics${where} of a server ${kind.name}`, () =>
         Effect.gen(function* () {
@@ -350,7 +363,7 @@ describe("Clients that leave", () => {
             assert.strictEqual(status, 200)
             assert.include(text, `effect_prometheus_scrapes_total{code="499"} ${64 * (round + 1)}\n`)
           }
-          // It hangs once, whoever has asked.
+          // It hangs once, for any request.
           assert.strictEqual(asked, 1)
           isHeld = false
           release()
@@ -463,13 +476,7 @@ describe("Clients that leave", () => {
           assert.strictEqual((yield* Effect.promise(quick)).status, 200)
         } else {
           const listener = yield* provided(Exposition.nodeListener())
-          const server = yield* Effect.acquireRelease(
-            Effect.async<ReturnType<typeof createServer>>((resume) => {
-              const made = createServer(listener).listen(0, "127.0.0.1", () => resume(Effect.succeed(made)))
-            }),
-            (made) => Effect.sync(() => void made.close())
-          )
-          const { port } = server.address() as { readonly port: number }
+          const port = yield* listen(createServer(listener))
           const connections = yield* Effect.replicateEffect(rawConnection(port), 64)
           for (const { send } of connections) send(requestLines("/"))
           const quick = `http://127.0.0.1:${port}/?name[]=quick_total`

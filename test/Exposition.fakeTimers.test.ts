@@ -1,17 +1,24 @@
 import { mock } from "node:test"
 import { assert, describe, it } from "@effect/vitest"
 import FakeTimers from "@sinonjs/fake-timers"
-import type { Scope } from "effect"
-import { Clock, Deferred, Effect, Fiber } from "effect"
+import { Clock, Deferred, Effect, Fiber, type Scope } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import { vi } from "vitest"
 import * as DefaultMetrics from "../src/DefaultMetrics.js"
 import * as Exposition from "../src/Exposition.js"
 import * as Registry from "../src/Registry.js"
-import { child } from "./support/child.js"
+import { runFixture } from "./support/childProcess.js"
 import { logged, renderedOnce } from "./support/expositions.js"
-import { assertFree, get, rawConnection, requestLines } from "./support/http.js"
-import { gated, inPatientWorker, inThisThread, kinds, someMetrics, started, stoppable } from "./support/servers.js"
+import { assertFree, get, rawConnection, requestLines } from "./support/httpClient.js"
+import {
+  gatedCollector,
+  inPatientWorker,
+  inThisThread,
+  serverKinds,
+  someMetrics,
+  started,
+  stoppable
+} from "./support/servers.js"
 
 // A server of Node.js needs these two itself.
 const apartFrom = ["nextTick", "queueMicrotask"] as const
@@ -111,7 +118,7 @@ for (const { install, name } of fakes) {
 
       it.scopedLive(`${title} answers where that is from its beginning until it waits for a metric`, () =>
         Effect.gen(function* () {
-          const { registry, shut } = gated()
+          const { registry, shut } = gatedCollector()
           const asked = yield* ask(registry)
           const { open, reached } = yield* shut
           const restore = yield* faked(install)
@@ -125,7 +132,7 @@ for (const { install, name } of fakes) {
 
       it.scopedLive(`${title} answers where that is while it waits for a metric`, () =>
         Effect.gen(function* () {
-          const { registry, shut } = gated()
+          const { registry, shut } = gatedCollector()
           const asked = yield* ask(registry)
           const { open, reached } = yield* shut
           const answer = yield* Effect.fork(asked)
@@ -149,7 +156,7 @@ for (const { install, name } of fakes) {
       })
     )
 
-    for (const kind of kinds) {
+    for (const kind of serverKinds) {
       it.scopedLive(`a metrics server ${kind.name} ends a scrape at its limit, and itself at its own`, () =>
         Effect.gen(function* () {
           const registry = new PromRegistry()
@@ -169,7 +176,7 @@ for (const { install, name } of fakes) {
           yield* faked(install)
           const { body, status } = yield* get(server.url)
           assert.strictEqual(status, 503)
-          assert.strictEqual(body, "the time was over before these had answered: hung\n")
+          assert.strictEqual(body, "the scrape timed out while waiting for hung\n")
           const connection = yield* rawConnection(limited.address.port)
           connection.send(requestLines("/metrics"))
           yield* Deferred.await(asked)
@@ -225,10 +232,10 @@ describe("Fake timers", () => {
   for (const tool of ["@sinonjs/fake-timers", "node:test"]) {
     it.live(`of ${tool} that are there before the library is loaded are nothing to it, nor is their end`, () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* child("faked.mjs", { args: [tool] })
+        const { code, stderr, stdout } = yield* runFixture("fakeTimers.mjs", { args: [tool] })
         assert.strictEqual(code, 0, stderr)
         assert.deepStrictEqual(JSON.parse(stdout), {
-          never: "its value was not there within 50 ms",
+          never: "its effect did not end within 50 ms",
           lag: 1,
           faked: [200, 503, 200, 503],
           real: [200, 503, 200, 503]

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Histogram, Registry as PromRegistry } from "prom-client"
 import { bodyOnce, formats } from "./support/expositions.js"
-import { askedOnly } from "./support/ways.js"
+import { withoutDirectRead } from "./support/readPaths.js"
 
 interface Sample {
   readonly metricName: string
@@ -13,15 +13,15 @@ interface Sample {
 
 type Change = (samples: ReadonlyArray<Sample>) => ReadonlyArray<Sample>
 
-interface Telling {
+interface ChangedSamples {
   upperBounds: ReadonlyArray<number>
   get(): Promise<object>
   getForPromString(): Promise<{ readonly values: ReadonlyArray<Sample> }>
 }
 
-/** From now on it tells of changed samples: of those that share labels, and of the same ones each with its own. */
-const telling = (histogram: Histogram<string>, change: Change): Telling => {
-  const own = histogram as unknown as Telling
+/** From now on it returns changed samples: with shared labels objects, and the same ones each with its own. */
+const withChangedSamples = (histogram: Histogram<string>, change: Change): ChangedSamples => {
+  const own = histogram as unknown as ChangedSamples
   const read = own.getForPromString
   own.getForPromString = async () => {
     const family = await read.call(histogram)
@@ -51,11 +51,7 @@ const changes: Readonly<Record<string, Change>> = {
   "of which the last is missing": (samples) => samples.slice(0, -1),
   "of which one in the middle is missing": (samples) => samples.filter((_, index) => index !== 6),
   "after which there is one more": (samples) => [...samples, ...samples.slice(0, 1)],
-  "of which two stand in each other's place": ([first, second, ...samples]) => [
-    second as Sample,
-    first as Sample,
-    ...samples
-  ],
+  "of which two are swapped": ([first, second, ...samples]) => [second as Sample, first as Sample, ...samples],
   "in the order of another client": (samples) => [...samples].reverse(),
   "of which a bucket has another name": only(6, (sample) => ({ ...sample, metricName: "run_seconds_bucket_2" })),
   "of which a sum has another name": only(8, (sample) => ({ ...sample, metricName: "run_seconds_total" })),
@@ -82,17 +78,20 @@ const changes: Readonly<Record<string, Change>> = {
   "that are none": () => []
 }
 
-// A bound that is no number is none of a bucket.
+// A bucket needs a bound that is a number.
 const withoutSound = ["that are none", "that share a label with the name of the bound"]
 
 /** A few expositions in both formats, all of which say what `get` says. */
-const asTold = (registry: PromRegistry, change: (turn: number) => void): Effect.Effect<ReadonlyArray<string>> =>
+const renderedAsReturned = (
+  registry: PromRegistry,
+  change: (turn: number) => void
+): Effect.Effect<ReadonlyArray<string>> =>
   Effect.gen(function* () {
     const bodies: Array<string> = []
     for (let turn = 0; turn < 3; turn += 1) {
       for (const format of formats) {
         const body = yield* bodyOnce(registry, format)
-        assert.strictEqual(body, yield* bodyOnce(askedOnly(registry), format))
+        assert.strictEqual(body, yield* bodyOnce(withoutDirectRead(registry), format))
         bodies.push(body)
       }
       change(turn)
@@ -115,13 +114,13 @@ const made = (options: { readonly buckets: Array<number>; readonly enableExempla
 }
 
 describe("A metric of another type", () => {
-  it.effect("that tells of samples which share labels is exposed with all of them", () =>
+  it.effect("whose samples share a labels object is exposed with all of them", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const values = ["1", "2"].map((a) => ({ labels: { q: "x" }, sharedLabels: { a }, value: 1 }))
-      const told = { name: "latency", help: "h", type: "gauge", values }
-      const { values: _, ...info } = told
-      registry.registerMetric({ ...info, get: async () => told, getForPromString: async () => told } as never)
+      const snapshot = { name: "latency", help: "h", type: "gauge", values }
+      const { values: _, ...info } = snapshot
+      registry.registerMetric({ ...info, get: async () => snapshot, getForPromString: async () => snapshot } as never)
       for (let time = 0; time < 3; time += 1) {
         assert.include(yield* bodyOnce(registry, "text"), 'latency{q="x",a="1"} 1\nlatency{q="x",a="2"} 1\n')
       }
@@ -129,41 +128,43 @@ describe("A metric of another type", () => {
   )
 })
 
-describe("A histogram that tells of samples", () => {
+describe("A histogram whose get() returns samples", () => {
   for (const [title, change] of Object.entries(changes)) {
-    it.effect(`${title} is exposed as it tells`, () =>
+    it.effect(`${title} is exposed as get() returns it`, () =>
       Effect.gen(function* () {
         const { histogram, registry } = made({ buckets: [1, 2] })
         for (const a of ["x", 'y"', "z"]) histogram.observe({ a, b: "\n" }, 1.5)
-        telling(histogram, change)
-        const bodies = yield* asTold(registry, (turn) => histogram.observe({ a: ["x", "z", "new"][turn] ?? "" }, 0.5))
+        withChangedSamples(histogram, change)
+        const bodies = yield* renderedAsReturned(registry, (turn) =>
+          histogram.observe({ a: ["x", "z", "new"][turn] ?? "" }, 0.5)
+        )
         if (!withoutSound.includes(title)) assert.include(bodies.at(-1), "run_seconds_count")
       })
     )
   }
 
-  it.effect("with exemplars, and a bound at infinity of its own, is exposed as it tells", () =>
+  it.effect("with exemplars, and a bound at infinity of its own, is exposed as get() returns it", () =>
     Effect.gen(function* () {
       const { histogram, registry } = made({ buckets: [1, Number.POSITIVE_INFINITY], enableExemplars: true })
-      telling(histogram, (samples) => samples)
+      withChangedSamples(histogram, (samples) => samples)
       const observe = (turn: number): void => {
         for (const value of [0.5, 10 ** turn]) {
           histogram.observe({ labels: { a: "x" }, value, exemplarLabels: { b: `${turn} ${value}` } })
         }
       }
       observe(0)
-      const bodies = yield* asTold(registry, observe)
+      const bodies = yield* renderedAsReturned(registry, observe)
       assert.include(bodies.at(-1), '{le="+Inf",a="x"} 6 # {b="1 10"} 10')
       assert.notInclude(bodies.at(-1), "Infinity")
     })
   )
 
-  it.effect("while a default label has the name of one of its own is exposed as it tells", () =>
+  it.effect("while a default label has the name of one of its own is exposed as get() returns it", () =>
     Effect.gen(function* () {
       const { histogram, registry } = made({ buckets: [1] })
-      telling(histogram, (samples) => samples)
+      withChangedSamples(histogram, (samples) => samples)
       histogram.observe({ a: "x" }, 0.5)
-      const bodies = yield* asTold(registry, (turn) =>
+      const bodies = yield* renderedAsReturned(registry, (turn) =>
         registry.setDefaultLabels({ [turn === 0 ? "a" : "c"]: "default" })
       )
       assert.include(bodies[2], 'run_seconds_sum{a="x"} 0.5')
@@ -176,7 +177,9 @@ describe("A histogram that tells of samples", () => {
       const { histogram, registry } = made({ buckets: [1] })
       histogram.observe({ a: "x" }, 0.5)
       registry.setDefaultLabels({ le: "default" })
-      for (const body of yield* asTold(registry, () => telling(histogram, (samples) => samples))) {
+      for (const body of yield* renderedAsReturned(registry, () =>
+        withChangedSamples(histogram, (samples) => samples)
+      )) {
         assert.include(body, 'run_seconds_bucket{le="1",a="x"} 1\n')
         assert.include(body, 'run_seconds_sum{a="x"} 0.5\n')
       }
@@ -188,11 +191,11 @@ describe("A histogram that tells of samples", () => {
       const { histogram, registry } = made({ buckets: [1, 2] })
       histogram.observe({ a: "x" }, 0.5)
       const bounds = [1, 2]
-      const own = telling(histogram, (samples) =>
+      const own = withChangedSamples(histogram, (samples) =>
         samples.map((sample, index) => (index < 2 ? { ...sample, labels: { le: bounds[index] }, value: 1 } : sample))
       )
       Object.defineProperty(own, "upperBounds", { value: bounds })
-      const bodies = yield* asTold(registry, (turn) => {
+      const bodies = yield* renderedAsReturned(registry, (turn) => {
         bounds[1] = 3 + turn
       })
       assert.include(bodies[0], 'run_seconds_bucket{le="2",a="x"} 1')

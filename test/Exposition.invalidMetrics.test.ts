@@ -2,10 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Gauge, Histogram, Registry as PromRegistry } from "prom-client"
-import { get } from "./support/http.js"
+import { plainProperty, revokedProxy, throwingProperty } from "./support/hostileObjects.js"
+import { get } from "./support/httpClient.js"
 import { errors } from "./support/metrics.js"
-import { revoked, thrower, value } from "./support/oddities.js"
-import { kinds, started } from "./support/servers.js"
+import { serverKinds, started } from "./support/servers.js"
 
 /** A metric made by hand, with other properties in the place of its own. */
 const odd = (properties: PropertyDescriptorMap, base: object = {}): object => {
@@ -13,13 +13,16 @@ const odd = (properties: PropertyDescriptorMap, base: object = {}): object => {
   return Object.defineProperties({ ...sound, ...base }, properties)
 }
 
-const giving = (given: unknown): object => odd({ get: value(() => given) })
+const giving = (given: unknown): object => odd({ get: plainProperty(() => given) })
 const values = (given: unknown): object => giving({ name: "odd", help: "h", type: "gauge", values: given })
 
-const thenThrows = (): object => Object.defineProperty({}, "then", thrower())
+const thenThrows = (): object => Object.defineProperty({}, "then", throwingProperty())
 
 const typed = (type: unknown): object =>
-  odd({ type: value(type), get: value(async () => ({ name: "odd", help: "h", type, values: [{ value: 3 }] })) })
+  odd({
+    type: plainProperty(type),
+    get: plainProperty(async () => ({ name: "odd", help: "h", type, values: [{ value: 3 }] }))
+  })
 
 const clientGauge = (properties: PropertyDescriptorMap): object => {
   const gauge = new Gauge({ name: "odd", help: "h", registers: [] })
@@ -44,54 +47,92 @@ const unreadable: ReadonlyArray<readonly [title: string, entry: () => unknown, n
   ["NaN", () => Number.NaN, place],
   ["a text", () => "odd", place],
   ["a symbol", () => Symbol("odd"), place],
-  ["a proxy that was revoked", revoked, place],
-  ["a proxy whose every trap throws", () => new Proxy({}, new Proxy({}, thrower() as never)), place],
-  ["something whose name throws", () => odd({ name: thrower() }), place],
-  ["something whose name throws what was revoked", () => odd({ name: thrower(revoked()) }), place],
-  ["a metric whose type throws", () => odd({ type: thrower() }), "odd"],
-  ["a metric whose help throws", () => odd({ help: thrower() }), "odd"],
-  ["a metric whose collect throws as it is read", () => odd({ collect: thrower() }), "odd"],
-  ["a metric whose get throws as it is read", () => odd({ get: thrower() }), "odd"],
-  ["a metric whose get is a text", () => odd({ get: value("text") }), "odd"],
-  ["a metric without get", () => odd({ get: value(undefined) }), "odd"],
-  ["a metric whose getForPromString throws as it is read", () => odd({ getForPromString: thrower() }), "odd"],
-  ["a metric whose getForPromString is a number", () => odd({ getForPromString: value(7) }), "odd"],
-  ["a metric that throws where it is asked for what it has", () => new Proxy(odd({}), { has: thrower().get }), "odd"],
-  ["a metric that throws what was revoked", () => odd({ get: value(() => thrower(revoked()).get()) }), "odd"],
+  ["a proxy that was revoked", revokedProxy, place],
+  ["a proxy whose every trap throws", () => new Proxy({}, new Proxy({}, throwingProperty() as never)), place],
+  ["something whose name throws", () => odd({ name: throwingProperty() }), place],
+  ["something whose name throws what was revoked", () => odd({ name: throwingProperty(revokedProxy()) }), place],
+  ["a metric whose type throws", () => odd({ type: throwingProperty() }), "odd"],
+  ["a metric whose help throws", () => odd({ help: throwingProperty() }), "odd"],
+  ["a metric whose collect throws as it is read", () => odd({ collect: throwingProperty() }), "odd"],
+  ["a metric whose get throws as it is read", () => odd({ get: throwingProperty() }), "odd"],
+  ["a metric whose get is a text", () => odd({ get: plainProperty("text") }), "odd"],
+  ["a metric without get", () => odd({ get: plainProperty(undefined) }), "odd"],
+  ["a metric whose getForPromString throws as it is read", () => odd({ getForPromString: throwingProperty() }), "odd"],
+  ["a metric whose getForPromString is a number", () => odd({ getForPromString: plainProperty(7) }), "odd"],
+  [
+    "a metric that throws where it is asked for what it has",
+    () => new Proxy(odd({}), { has: throwingProperty().get }),
+    "odd"
+  ],
+  [
+    "a metric that throws what was revoked",
+    () => odd({ get: plainProperty(() => throwingProperty(revokedProxy()).get()) }),
+    "odd"
+  ],
   [
     "a metric that throws an error whose message throws",
-    () => odd({ get: value(() => thrower(Object.defineProperty(new Error(), "message", thrower())).get()) }),
+    () =>
+      odd({
+        get: plainProperty(() =>
+          throwingProperty(Object.defineProperty(new Error(), "message", throwingProperty())).get()
+        )
+      }),
     "odd"
   ],
   [
     "a metric that throws an error whose stack throws",
-    () => odd({ get: value(() => thrower(Object.defineProperty(new Error(), "stack", thrower())).get()) }),
+    () =>
+      odd({
+        get: plainProperty(() =>
+          throwingProperty(Object.defineProperty(new Error(), "stack", throwingProperty())).get()
+        )
+      }),
     "odd"
   ],
-  ["a metric that throws undefined", () => odd({ get: value(() => thrower(null).get()) }), "odd"],
-  ["a metric that throws a symbol", () => odd({ get: value(() => thrower(Symbol("no")).get()) }), "odd"],
+  ["a metric that throws undefined", () => odd({ get: plainProperty(() => throwingProperty(null).get()) }), "odd"],
+  [
+    "a metric that throws a symbol",
+    () => odd({ get: plainProperty(() => throwingProperty(Symbol("no")).get()) }),
+    "odd"
+  ],
   ["a metric that gives nothing", () => giving(undefined), "odd"],
   ["a metric that gives null", () => giving(null), "odd"],
   ["a metric that gives a text", () => giving("text"), "odd"],
   ["a metric that gives an object whose then throws", () => giving(thenThrows()), "odd"],
-  ["a metric that gives what was revoked", () => giving(revoked()), "odd"],
+  ["a metric that gives what was revoked", () => giving(revokedProxy()), "odd"],
   ["a metric that gives no values", () => values(undefined), "odd"],
   ["a metric whose values are null", () => values(null), "odd"],
   ["a metric whose values are a text", () => values("text"), "odd"],
   ["a metric whose values are a set", () => values(new Set([{ value: 3 }])), "odd"],
   ["a metric whose values are null each", () => values([null]), "odd"],
   ["a metric whose values are a billion of nothing", () => values(new Array(1e9)), "odd"],
-  ["a metric whose value throws as it is read", () => values([Object.defineProperty({}, "value", thrower())]), "odd"],
-  ["a metric whose labels throw", () => values([Object.defineProperty({ value: 3 }, "labels", thrower())]), "odd"],
-  ["a gauge of the client whose collect throws as it is read", () => clientGauge({ collect: thrower() }), "odd"],
-  ["a histogram of the client whose bounds throw", () => clientHistogram({ upperBounds: thrower() }), "odd"],
-  ["a histogram of the client whose bounds are a text", () => clientHistogram({ upperBounds: value("text") }), "odd"],
+  [
+    "a metric whose value throws as it is read",
+    () => values([Object.defineProperty({}, "value", throwingProperty())]),
+    "odd"
+  ],
+  [
+    "a metric whose labels throw",
+    () => values([Object.defineProperty({ value: 3 }, "labels", throwingProperty())]),
+    "odd"
+  ],
+  [
+    "a gauge of the client whose collect throws as it is read",
+    () => clientGauge({ collect: throwingProperty() }),
+    "odd"
+  ],
+  ["a histogram of the client whose bounds throw", () => clientHistogram({ upperBounds: throwingProperty() }), "odd"],
+  [
+    "a histogram of the client whose bounds are a text",
+    () => clientHistogram({ upperBounds: plainProperty("text") }),
+    "odd"
+  ],
   // The other client keeps its series elsewhere.
   ...("hashMap" in new Gauge({ name: "kept", help: "h", registers: [] })
     ? ([
-        ["a gauge of the client whose series throw", () => clientGauge({ hashMap: thrower() }), "odd"],
-        ["a gauge of the client whose series are null", () => clientGauge({ hashMap: value(null) }), "odd"],
-        ["a histogram of the client whose series throw", () => clientHistogram({ hashMap: thrower() }), "odd"]
+        ["a gauge of the client whose series throw", () => clientGauge({ hashMap: throwingProperty() }), "odd"],
+        ["a gauge of the client whose series are null", () => clientGauge({ hashMap: plainProperty(null) }), "odd"],
+        ["a histogram of the client whose series throw", () => clientHistogram({ hashMap: throwingProperty() }), "odd"]
       ] as const)
     : [])
 ]
@@ -105,7 +146,7 @@ const misnamed: ReadonlyArray<readonly [title: string, name: unknown, said: stri
   ["an object", {}, "[object Object]"],
   ["an object without a prototype", Object.create(null), "an object"],
   ["a promise", Promise.resolve("odd"), "[object Promise]"],
-  ["what was revoked", revoked(), "an object"],
+  ["what was revoked", revokedProxy(), "an object"],
   ["empty", "", '""'],
   ["two words", "two words", '"two words"'],
   ["a line", "odd 3\nodder", '"odd 3\\nodder"'],
@@ -117,14 +158,14 @@ const served: ReadonlyArray<readonly [title: string, entry: () => unknown, lines
   ["a metric whose type is a symbol", () => typed(Symbol("gauge")), "# TYPE odd untyped\nodd 3\n"],
   ["a metric whose type is NaN", () => typed(Number.NaN), "# TYPE odd untyped\nodd 3\n"],
   ["a metric whose type is a promise", () => typed(Promise.resolve()), "# TYPE odd untyped\nodd 3\n"],
-  ["a metric whose aggregator throws", () => odd({ aggregator: thrower() }), "# TYPE odd gauge\nodd 3\n"],
-  ["a metric whose labelNames throw", () => odd({ labelNames: thrower() }), "# TYPE odd gauge\nodd 3\n"],
-  ["a metric whose hashMap throws", () => odd({ hashMap: thrower() }), "# TYPE odd gauge\nodd 3\n"],
+  ["a metric whose aggregator throws", () => odd({ aggregator: throwingProperty() }), "# TYPE odd gauge\nodd 3\n"],
+  ["a metric whose labelNames throw", () => odd({ labelNames: throwingProperty() }), "# TYPE odd gauge\nodd 3\n"],
+  ["a metric whose hashMap throws", () => odd({ hashMap: throwingProperty() }), "# TYPE odd gauge\nodd 3\n"],
   ["a function that is a metric", () => Object.defineProperties(() => {}, descriptors(odd({}))), "\nodd 3\n"],
   ["a metric behind a proxy", () => new Proxy(odd({}), {}), "# TYPE odd gauge\nodd 3\n"],
   [
     "a metric whose value throws in valueOf",
-    () => values([{ value: { valueOf: thrower().get } }, { labels: { a: "x" }, value: 4 }]),
+    () => values([{ value: { valueOf: throwingProperty().get } }, { labels: { a: "x" }, value: 4 }]),
     '# TYPE odd gauge\nodd{a="x"} 4\n'
   ],
   ["a metric whose value is a promise", () => values([{ value: Promise.resolve(3) }, { value: 4 }]), "\nodd 4\n"],
@@ -151,7 +192,7 @@ const assertOthers = (body: string): void => {
   assert.include(body, "# TYPE after counter\nafter 2\n")
 }
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a server ${kind.name}, of a registry with`, () => {
     for (const [title, entryOf, named] of unreadable) {
       it.scopedLive(`${title}, serves the others with onError: "continue"`, () =>
@@ -195,7 +236,7 @@ for (const kind of kinds) {
     for (const [title, name, said] of misnamed) {
       it.scopedLive(`a metric whose name is ${title}, leaves it out and says so once`, () =>
         Effect.gen(function* () {
-          const registry = registryWith(odd({ name: value(name) }))
+          const registry = registryWith(odd({ name: plainProperty(name) }))
           const { lines, url } = yield* started(kind, {}, { registry })
           for (let time = 0; time < 2; time += 1) {
             const { body, status } = yield* get(url)
@@ -248,7 +289,7 @@ const noLists: ReadonlyArray<readonly [title: string, given: () => unknown, said
   ["a text", () => "text", "text"],
   ["an object", () => ({ length: 1 }), "[object Object]"],
   ["a promise", () => Promise.resolve([]), "[object Promise]"],
-  ["what was revoked", revoked, "revoked"],
+  ["what was revoked", revokedProxy, "revoked"],
   ["a billion places", () => new Array(1e9), "more than 1000000"],
   [
     "metrics without an end",
@@ -257,10 +298,10 @@ const noLists: ReadonlyArray<readonly [title: string, given: () => unknown, said
     },
     "more than 1000000"
   ],
-  ["what it throws", () => thrower().get(), "no"]
+  ["what it throws", () => throwingProperty().get(), "no"]
 ]
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a server ${kind.name}, of a registry that gives`, () => {
     for (const [title, given] of lists) {
       it.scopedLive(`${title}, serves what is in it`, () =>
@@ -336,7 +377,7 @@ for (const kind of kinds) {
     it.scopedLive("no single metric, but throws, serves all of them", () =>
       Effect.gen(function* () {
         const registry = registryWith(odd({}))
-        registry.getSingleMetric = thrower().get
+        registry.getSingleMetric = throwingProperty().get
         const { url } = yield* started(kind, {}, { registry })
         const { body, status } = yield* get(url)
         assert.strictEqual(status, 200)

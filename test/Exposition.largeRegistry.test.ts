@@ -2,13 +2,12 @@ import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import type { MetricRegistry } from "../src/Registry.js"
+import type { Format } from "./support/arbitraryRegistries.js"
 import { bodyOnce, formats, parsers } from "./support/expositions.js"
-import { get } from "./support/http.js"
-import type { Large } from "./support/large.js"
-import { large } from "./support/large.js"
-import type { Format } from "./support/registries.js"
+import { get } from "./support/httpClient.js"
+import { type LargeRegistry, largeRegistry } from "./support/largeRegistry.js"
+import { readPaths, withoutDirectRead } from "./support/readPaths.js"
 import { inThisThread, started } from "./support/servers.js"
-import { askedOnly, ways } from "./support/ways.js"
 
 /** An exposition, and how many turns of the event loop were had in between, each of which did something. */
 const withTurns = (registry: MetricRegistry, format: Format, each: () => void = () => {}) =>
@@ -29,16 +28,16 @@ const withTurns = (registry: MetricRegistry, format: Format, each: () => void = 
   })
 
 /** The next exposition, which nothing disturbs, is that of a first one. */
-const assertRight = (made: Large, kept: MetricRegistry, format: Format): Effect.Effect<string> =>
+const assertRight = (made: LargeRegistry, kept: MetricRegistry, format: Format): Effect.Effect<string> =>
   Effect.gen(function* () {
     made.isSlow = false
-    const expected = yield* bodyOnce(askedOnly(made.registry), format)
+    const expected = yield* bodyOnce(withoutDirectRead(made.registry), format)
     assert.strictEqual(yield* bodyOnce(kept, format), expected)
     made.isSlow = true
     return expected
   })
 
-/** The counters' and the histogram's series that nobody changes, with their values. */
+/** The counters' and the histogram's series that never change, with their values. */
 const lasting = (body: string, format: Format): ReadonlyMap<string, number> =>
   new Map(
     parsers[format](body).flatMap(({ samples }) =>
@@ -49,11 +48,11 @@ const lasting = (body: string, format: Format): ReadonlyMap<string, number> =>
   )
 
 describe("An exposition of a large registry", () => {
-  for (const way of ways) {
+  for (const way of readPaths) {
     describe(`that is read ${way.name}`, () => {
-      it.live("gives way to the event loop again and again, the first time as the next ones", () =>
+      it.live("yields to the event loop repeatedly, in the first and in later expositions", () =>
         Effect.gen(function* () {
-          const { pauses, registry } = large(10_000, 8)
+          const { pauses, registry } = largeRegistry(10_000, 8)
           const kept = way.of(registry)
           for (const format of [...formats, ...formats]) {
             const { turns } = yield* withTurns(kept, format)
@@ -65,7 +64,7 @@ describe("An exposition of a large registry", () => {
       for (const format of formats) {
         it.live(`in ${format} is whole and valid while values change and series come and go`, () =>
           Effect.gen(function* () {
-            const made = large(1_600)
+            const made = largeRegistry(1_600)
             const kept = way.of(made.registry)
             const expected = lasting(yield* assertRight(made, kept, format), format)
             // Five counters with a line for each series, and a histogram with five.
@@ -81,7 +80,7 @@ describe("An exposition of a large registry", () => {
 
       it.live("is right in each format while the other one is written in the same turns", () =>
         Effect.gen(function* () {
-          const made = large(1_600)
+          const made = largeRegistry(1_600)
           const kept = way.of(made.registry)
           const asked = [...formats, ...formats]
           for (let time = 0; time < 3; time += 1) {
@@ -99,7 +98,7 @@ describe("An exposition of a large registry", () => {
 
       it.live("in both formats is whole and valid where series come and go while both are written", () =>
         Effect.gen(function* () {
-          const made = large(1_600)
+          const made = largeRegistry(1_600)
           const kept = way.of(made.registry)
           const expected = yield* Effect.forEach(formats, (format) =>
             Effect.map(assertRight(made, kept, format), (body) => lasting(body, format))
@@ -121,7 +120,7 @@ describe("An exposition of a large registry", () => {
 
   it.scopedLive("does not keep a server from answering others in between", () =>
     Effect.gen(function* () {
-      const made = large(1_600, 8)
+      const made = largeRegistry(1_600, 8)
       const { address } = yield* started(inThisThread, {}, { registry: made.registry })
       const origin = `http://127.0.0.1:${address.port}`
       for (const time of ["first", "next"]) {

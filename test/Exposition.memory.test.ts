@@ -1,34 +1,29 @@
 import { randomBytes } from "node:crypto"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
-import type { Server, ServerResponse } from "node:http"
-import { createServer } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
-import { connect } from "node:net"
+import { createServer, type ServerResponse } from "node:http"
+import { connect, type Socket } from "node:net"
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { connect as secureConnect } from "node:tls"
 import { gunzipSync } from "node:zlib"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import { assert, describe, it } from "@effect/vitest"
-import type { Scope } from "effect"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, type Scope } from "effect"
 import * as fc from "fast-check"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
+import { acquire, release } from "../src/core/exposition/bufferPool.js"
+import { Writer } from "../src/core/exposition/writer.js"
 import * as Exposition from "../src/Exposition.js"
-import { giveBack, takeSpare } from "../src/internal/spare.js"
-import { Writer } from "../src/internal/writer.js"
-import type { MetricRegistry } from "../src/Registry.js"
-import { Registry } from "../src/Registry.js"
-import { certificate } from "./support/certificate.js"
-import { Application, anyChanges } from "./support/changes.js"
+import { type MetricRegistry, Registry } from "../src/Registry.js"
+import { arrivals } from "./support/blockedCollector.js"
+import { certificate } from "./support/certificates.js"
 import { contentTypes, formats, logged, metric, renderedOnce } from "./support/expositions.js"
-import { arrivals } from "./support/held.js"
-import type { AskOptions } from "./support/http.js"
-import { ask, eventually, get, requestLines } from "./support/http.js"
-import type { Mount } from "./support/mounts.js"
-import { mounts } from "./support/mounts.js"
+import { type AskOptions, ask, eventually, get, requestLines } from "./support/httpClient.js"
+import { listen } from "./support/listen.js"
+import { type Mount, mounts } from "./support/mounts.js"
+import { withoutDirectRead } from "./support/readPaths.js"
+import { Application, anyOperations } from "./support/registryOperations.js"
 import { inPatientWorker, inThisThread, started } from "./support/servers.js"
-import { assertInTime, itInTime, patience } from "./support/times.js"
-import { askedOnly } from "./support/ways.js"
+import { assertInTime, itInTime, patience } from "./support/timing.js"
 
 const kilobyte = 1_000
 const megabyte = 1_000_000
@@ -83,7 +78,7 @@ const numbers = (bytes: number): Numbers => {
 
 /** What is right at this moment, written into memory that has nothing to do with that of the registry. */
 const right = (registry: MetricRegistry, options?: Exposition.RenderOptions): Effect.Effect<Buffer> =>
-  renderedOnce(askedOnly(registry), options).pipe(
+  renderedOnce(withoutDirectRead(registry), options).pipe(
     Effect.map(({ bytes }) => Buffer.from(bytes)),
     Effect.orDie
   )
@@ -111,14 +106,14 @@ const assertRight = (url: string, registry: MetricRegistry, options: AskOptions 
   })
 
 /** Whether there is memory that can be used again. It is taken. */
-const hasSpare = (registry: MetricRegistry): boolean => takeSpare(registry) !== undefined
+const hasSpare = (registry: MetricRegistry): boolean => acquire(registry) !== undefined
 
 /** The memory that can be used again, once there is some. It is taken. */
 const spareOf = (registry: MetricRegistry): Effect.Effect<Writer> =>
   Effect.gen(function* () {
     let writer: Writer | undefined
     yield* eventually("the memory can be used again", async () => {
-      writer ??= takeSpare(registry)
+      writer ??= acquire(registry)
       return writer !== undefined
     })
     return writer as Writer
@@ -147,7 +142,7 @@ const watched: Effect.Effect<ReadonlyArray<ServerResponse>, never, Scope.Scope> 
   ({ responses }) => responses
 )
 
-/** Waits until so many of them are answered: whatever changes from then on is none of their business. */
+/** Waits until so many of them are answered: later changes do not affect them. */
 const answered = (responses: ReadonlyArray<ServerResponse>, count: number): Effect.Effect<void> =>
   eventually(`${count} answers`, async () => {
     return responses.length === count && responses.every(({ writableEnded }) => writableEnded)
@@ -164,7 +159,7 @@ const allAnswered = (connection: Socket, requests: string, count: number) =>
     })
   )
 
-/** Waits until nothing of them is left to be sent, and everyone has been told. */
+/** Waits until everything is sent, and all callbacks have run. */
 const sent = (responses: ReadonlyArray<ServerResponse>): Effect.Effect<void> =>
   Effect.zipRight(
     eventually("all of the answers", async () => responses.every(({ writableFinished }) => writableFinished)),
@@ -174,7 +169,7 @@ const sent = (responses: ReadonlyArray<ServerResponse>): Effect.Effect<void> =>
 const unsent = (responses: ReadonlyArray<ServerResponse>): number =>
   responses.filter(({ writableFinished }) => !writableFinished).length
 
-/** A connection that reads nothing until it is told to. */
+/** A connection that reads nothing until it is resumed. */
 const slowConnection = (port: number, ca?: string): Effect.Effect<Socket, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.async<Socket>((resume) => {
@@ -226,7 +221,7 @@ const serving = (made: Numbers, tls?: { readonly key: string; readonly cert: str
     const options = tls === undefined ? {} : { ca: tls.cert }
     // Once to learn how much it takes, and once more with that much.
     for (let time = 0; time < 2; time += 1) yield* get(server.url, options)
-    giveBack(made.registry, yield* spareOf(made.registry))
+    release(made.registry, yield* spareOf(made.registry))
     return { url: server.url, port: server.address.port, options }
   })
 
@@ -258,7 +253,7 @@ describe("The memory of an exposition", () => {
             const ask = yield* start(registry, { selfMetrics: false })
             yield* ask("/metrics", options)
             const writer = yield* spareOf(registry)
-            giveBack(registry, writer)
+            release(registry, writer)
             yield* ask("/metrics", options)
             assert.isTrue((yield* spareOf(registry)) === writer)
           })
@@ -290,9 +285,9 @@ describe("The memory of an exposition", () => {
         yield* sent(responses)
         assert.isFalse(hasSpare(registry))
       }
-      giveBack(registry, new Writer(4 * 1_024 ** 2 + 1))
+      release(registry, new Writer(4 * 1_024 ** 2 + 1))
       assert.isFalse(hasSpare(registry))
-      giveBack(registry, new Writer(4 * 1_024 ** 2))
+      release(registry, new Writer(4 * 1_024 ** 2))
       assert.isTrue(hasSpare(registry))
     })
   )
@@ -311,7 +306,7 @@ describe("The memory of an exposition", () => {
         [100, 200],
         [200, 100]
       ] as const) {
-        for (const capacity of [one, other]) giveBack(registry, new Writer(capacity))
+        for (const capacity of [one, other]) release(registry, new Writer(capacity))
         assert.strictEqual((yield* spareOf(registry)).capacity, 200)
       }
     })
@@ -361,9 +356,9 @@ describe("The memory of an exposition", () => {
         for (const accept of [contentTypes.text, contentTypes.openmetrics]) {
           const exposition = yield* renderedOnce(registry, { accept })
           kept.push([exposition, yield* right(registry, { accept })])
-          const spare = takeSpare(registry)
+          const spare = acquire(registry)
           assert.isFalse(spare?.bytes().buffer === exposition.bytes.buffer)
-          if (spare !== undefined) giveBack(registry, spare)
+          if (spare !== undefined) release(registry, spare)
         }
         yield* assertRight(url, registry)
       }
@@ -393,22 +388,18 @@ describe("The memory of an exposition", () => {
       const listener = yield* provided(Exposition.nodeListener({ selfMetrics: false }))
       const handler = yield* provided(Exposition.webHandler({ selfMetrics: false }))
       let cached: unknown
-      const caching = yield* Effect.acquireRelease(
-        Effect.async<Server>((resume) => {
-          const server = createServer((request, response) => {
-            const end = response.end.bind(response)
-            response.end = ((body: unknown) => {
-              cached = body
-              return end(body)
-            }) as typeof response.end
-            listener(request, response)
-          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-        }),
-        (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
-      )
+      const caching = createServer((request, response) => {
+        const end = response.end.bind(response)
+        response.end = ((body: unknown) => {
+          cached = body
+          return end(body)
+        }) as typeof response.end
+        listener(request, response)
+      })
+      const port = yield* listen(caching)
       const request = new Request("http://localhost/metrics")
       const asks = [
-        get(`http://127.0.0.1:${(caching.address() as AddressInfo).port}/`).pipe(Effect.map(() => cached)),
+        get(`http://127.0.0.1:${port}/`).pipe(Effect.map(() => cached)),
         Exposition.httpApp({ selfMetrics: false }).pipe(
           Effect.provideService(HttpServerRequest.HttpServerRequest, HttpServerRequest.fromWeb(request)),
           provided,
@@ -459,7 +450,7 @@ describe("The memory of an exposition", () => {
             for (const options of [{}, withGzip]) {
               assert.strictEqual((yield* get(url, options)).status, 500)
             }
-            giveBack(registry, yield* spareOf(registry))
+            release(registry, yield* spareOf(registry))
             const [some, again] = [yield* get(lenient.url), yield* get(lenient.url, withGzip)]
             fails = false
             for (const text of [some.body, gunzipSync(again.bytes).toString()]) {
@@ -484,11 +475,11 @@ describe("The memory of an exposition", () => {
       for (let round = 0; round < 5; round += 1) {
         made.change()
         yield* assertRight(url, registry)
-        giveBack(registry, yield* spareOf(registry))
+        release(registry, yield* spareOf(registry))
         const { bytes } = yield* get(worker.url)
         const expected = yield* right(registry)
         assertSame(bytes.subarray(0, expected.length), expected)
-        const spare = takeSpare(registry)
+        const spare = acquire(registry)
         assert.isTrue(spare === undefined || spare.capacity > 0)
       }
       yield* assertRight(url, registry)
@@ -498,7 +489,7 @@ describe("The memory of an exposition", () => {
 
 describe("Whoever reads slowly", () => {
   for (const scheme of ["http", "https"]) {
-    it.scopedLive(`over ${scheme} gets the numbers of its own scrape, whatever is scraped meanwhile`, () =>
+    it.scopedLive(`over ${scheme} gets the numbers of its own scrape, with others in between`, () =>
       Effect.gen(function* () {
         const made = numbers(3 * megabyte)
         const { registry } = made
@@ -685,13 +676,13 @@ describe("A scrape is right", () => {
 
   const anyRounds = fc.array(
     fc.record({
-      changes: anyChanges.map((changes) => changes.flatMap((change) => (change.does === "render" ? [] : [change]))),
+      changes: anyOperations.map((changes) => changes.flatMap((change) => (change.does === "render" ? [] : [change]))),
       atOnce: fc.array(anyScrape, { minLength: 1, maxLength: 3 })
     }),
     { minLength: 2, maxLength: 8, size: "max" }
   )
 
-  it("whatever happened and was scraped before, and whoever else scrapes", () =>
+  it("after any changes and scrapes, and beside any concurrent scrapes", () =>
     fc.assert(
       fc.asyncProperty(anyRounds, (rounds) =>
         Effect.runPromise(

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
+import type { Format } from "./support/arbitraryRegistries.js"
 import { contentTypes, rendered } from "./support/expositions.js"
-import type { Format } from "./support/registries.js"
 
 const om = "application/openmetrics-text"
 
-/** What was sent by each version, as it stood in the request. */
+/** The header as each version sends it. */
 const prometheus = {
   "2.24": "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
   "2.42":
@@ -39,8 +39,8 @@ const rows: ReadonlyArray<Row> = [
   openmetrics("Prometheus 2.53", prometheus["2.53"]),
   openmetrics("Prometheus 3.5", prometheus["3.5"]),
   openmetrics("Prometheus 3.5 with native histograms", prometheus["3.5 with native histograms"]),
-  text("Prometheus 3.5 that is told to ask for text", prometheus["3.5 for text"]),
-  openmetrics("Prometheus 3.5 that is told to ask for OpenMetrics", prometheus["3.5 for OpenMetrics"]),
+  text("Prometheus 3.5 that is configured to ask for text", prometheus["3.5 for text"]),
+  openmetrics("Prometheus 3.5 that is configured to ask for OpenMetrics", prometheus["3.5 for OpenMetrics"]),
 
   text("no header", undefined),
   text("an empty header", ""),
@@ -64,7 +64,7 @@ const rows: ReadonlyArray<Row> = [
   openmetrics("a higher weight", `text/plain;q=0.5, ${om};q=0.6`),
   text("a higher weight", `${om};q=0.5, text/plain;q=0.6`),
   openmetrics("a weight in thousandths that is higher", `text/plain;q=0.998,${om};q=0.999`),
-  text("a weight beside none, which is 1", `${om};q=0.999,text/plain`),
+  text("a weight beside a missing one, which counts as 1", `${om};q=0.999,text/plain`),
   openmetrics("the first of two with the same weight", `${om}, text/plain`),
   text("the first of two with the same weight", `text/plain, ${om}`),
   openmetrics("the first of two with the same weight", `${om};q=0.300,text/plain;q=0.3`),
@@ -85,7 +85,7 @@ const rows: ReadonlyArray<Row> = [
   text("the more precise range, whatever its order", `*/*, application/*;q=0.1, text/plain;q=0.5`),
   text("the more precise version", `${om}, ${om};version=1.0.0;q=0.1, text/plain;q=0.5`),
   text("anything, with the same weight as application/*", "*/*, application/*"),
-  text("a wildcard that is none", "*/openmetrics-text"),
+  text("an invalid wildcard", "*/openmetrics-text"),
   text("a star", "*"),
 
   openmetrics("upper case", "APPLICATION/OPENMETRICS-TEXT;VERSION=1.0.0;Q=0.9,TEXT/PLAIN;Q=0.5"),
@@ -102,9 +102,9 @@ const rows: ReadonlyArray<Row> = [
   openmetrics("parameters that are not known", `${om};escaping=dots;foo=bar`),
 
   ...["high", "", "-1", "2", "1.5", "1.001", "0,5", "0.1234", ".5", "1e0", "NaN", "0x1", "1 1"].map((weight) =>
-    text(`a weight that is none: ${weight}`, `${om};q=${weight}`)
+    text(`an invalid weight: ${weight}`, `${om};q=${weight}`)
   ),
-  openmetrics("a weight of text that is none", `text/plain;q=high, ${om};q=0.1`),
+  openmetrics("an invalid weight of text", `text/plain;q=high, ${om};q=0.1`),
 
   text("another media type", "application/json"),
   text("a media type that begins alike", "application/openmetrics-text-2"),

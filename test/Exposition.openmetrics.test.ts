@@ -1,9 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as PromClient from "prom-client"
+import { type Family, parseOpenMetrics, parseText } from "./support/expositionParser.js"
 import { bodyOf, formats, logged, parsers } from "./support/expositions.js"
-import type { Family } from "./support/parser.js"
-import { parseOpenMetrics, parseText } from "./support/parser.js"
 
 describe("Families that clash in OpenMetrics alone", () => {
   interface Clash {
@@ -44,7 +43,7 @@ describe("Families that clash in OpenMetrics alone", () => {
   ]
 
   for (const { make, title } of clashes) {
-    it.effect(`such as ${title} are valid OpenMetrics, with the series of text, and told in one warning`, () =>
+    it.effect(`such as ${title} are valid OpenMetrics, with the series of text, and logged in one warning`, () =>
       logged((lines) =>
         Effect.gen(function* () {
           const registry = new PromClient.Registry()
@@ -92,7 +91,7 @@ describe("Families that clash in OpenMetrics alone", () => {
 const seriesOf = (families: ReadonlyArray<Family>) =>
   families.flatMap(({ samples }) => samples.map(({ name, labels, value }) => [name, [...labels], value]))
 
-describe("What a client lets in does not spoil an exposition in OpenMetrics:", () => {
+describe("Values that a client accepts do not invalidate an exposition in OpenMetrics:", () => {
   const withExemplars = () => {
     const registry = new PromClient.Registry<PromClient.OpenMetricsContentType>()
     registry.setContentType(PromClient.Registry.OPENMETRICS_CONTENT_TYPE)
@@ -114,7 +113,7 @@ describe("What a client lets in does not spoil an exposition in OpenMetrics:", (
     })
   )
 
-  it.effect("an exemplar with a label whose name is none", () =>
+  it.effect("an exemplar with an invalid label name", () =>
     Effect.gen(function* () {
       const { registry, counter } = withExemplars()
       counter.inc({ value: 1, exemplarLabels: { "trace-id": "4bf92f" } })

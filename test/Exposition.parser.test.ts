@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { parseOpenMetrics, parseText } from "./support/parser.js"
+import { parseOpenMetrics, parseText } from "./support/expositionParser.js"
 
 type Bad = readonly [what: string, body: string, message: RegExp]
 
@@ -7,9 +7,9 @@ const text: ReadonlyArray<Bad> = [
   ["no line feed at the end", "a 1", /line feed/],
   ["a lone surrogate", 'a{b="\ud83d"} 1\n', /surrogate/],
   ["a byte order mark", "\ufeffa 1\n", /byte order mark/],
-  ["a name that is none", "1a 1\n", /metric name/],
-  ["a name that is none in HELP", "# HELP a-b c\n", /metric name/],
-  ["a type that is none", "# TYPE a unknown\n", /no type/],
+  ["an invalid name", "1a 1\n", /metric name/],
+  ["an invalid name in HELP", "# HELP a-b c\n", /metric name/],
+  ["an invalid type", "# TYPE a unknown\n", /no type/],
   ["no type", "# TYPE a\n", /no type/],
   ["more than a type", "# TYPE a gauge b\n", /no type/],
   ["a second HELP", "# HELP a b\n# HELP a b\n", /second HELP/],
@@ -23,26 +23,26 @@ const text: ReadonlyArray<Bad> = [
   ["a sample with another suffix", "# TYPE a histogram\na 1\n", /there before/],
   ["a series that is there twice", 'a{b="c"} 1\na{b="c"} 2\n', /there twice/],
   ["a series that is there twice but for an empty label", 'a{b=""} 1\na 2\n', /there twice/],
-  ["an escape that is none", 'a{b="\\t"} 1\n', /no escape/],
-  ["an escape that is none in HELP", '# HELP a \\"\n', /no escape/],
+  ["an invalid escape", 'a{b="\\t"} 1\n', /no escape/],
+  ["an invalid escape in HELP", '# HELP a \\"\n', /no escape/],
   ["a backslash at the end of HELP", "# HELP a b\\\n", /no escape/],
   ["a quote that is not escaped", 'a{b="c"d"} 1\n', /no ","/],
   ["a value that is not quoted", "a{b=c} 1\n", /not quoted/],
   ["a value that does not end", 'a{b="c} 1\n', /not quoted/],
   ["a line feed in a value", 'a{b="c\nd"} 1\n', /not quoted/],
-  ["a label name that is none", 'a{b-c="d"} 1\n', /no "="/],
+  ["an invalid label name", 'a{b-c="d"} 1\n', /no "="/],
   ["a label that is there twice", 'a{b="c",b="d"} 1\n', /the label b is there twice/],
   ["a comma and no label", 'a{,b="c"} 1\n', /no label name/],
   ["no closing brace", 'a{b="c" 1\n', /no ","/],
   ["no value", "a\n", /not a number/],
-  ["a value that is none", "a one\n", /not a number/],
+  ["an invalid value", "a one\n", /not a number/],
   ["a value that is out of range", "a 1e999\n", /out of the range/],
   ["a timestamp with a fraction", "a 1 1.5\n", /not a timestamp/],
   ["an exemplar", 'a 1 # {b="c"} 1\n', /more after/],
   ["a histogram without the bucket +Inf", '# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n', /\+Inf/],
   ["a histogram without buckets", "# TYPE a histogram\na_sum 1\na_count 1\n", /\+Inf/],
   ["a bucket without a bound", '# TYPE a histogram\na_bucket 1\na_bucket{le="+Inf"} 1\n', /no label le/],
-  ["a bound that is none", '# TYPE a histogram\na_bucket{le="x"} 1\na_bucket{le="+Inf"} 1\n', /not a number/],
+  ["an invalid bound", '# TYPE a histogram\na_bucket{le="x"} 1\na_bucket{le="+Inf"} 1\n', /not a number/],
   [
     "buckets that are not in order",
     '# TYPE a histogram\na_bucket{le="2"} 1\na_bucket{le="1"} 1\na_bucket{le="+Inf"} 1\na_count 1\n',
@@ -81,7 +81,7 @@ const openmetrics: ReadonlyArray<Bad> = [
   ["a comma after the labels", 'a{b="c",} 1\n# EOF\n', /no label name/],
   ["a type of text", "# TYPE a untyped\n# EOF\n", /no type/],
   ["a quote that is not escaped in HELP", '# HELP a "b"\n# EOF\n', /not escaped/],
-  ["an escape that is none", 'a{b="\\t"} 1\n# EOF\n', /no escape/],
+  ["an invalid escape", 'a{b="\\t"} 1\n# EOF\n', /no escape/],
   ["a second UNIT", "# UNIT a_s s\n# UNIT a_s s\n# EOF\n", /second UNIT/],
   ["a unit that is no suffix", "# UNIT a s\n# EOF\n", /unit/],
   ["a counter without _total", "# TYPE a counter\na 1\n# EOF\n", /there before/],
@@ -104,7 +104,7 @@ const openmetrics: ReadonlyArray<Bad> = [
   ["an exemplar on a sum", '# TYPE a histogram\na_bucket{le="+Inf"} 1\na_count 1\na_sum 1 # {} 1\n# EOF\n', /exemplar/],
   ["an exemplar without braces", "# TYPE a counter\na_total 1 # 1\n# EOF\n", /no labels/],
   ["an exemplar without a value", "# TYPE a counter\na_total 1 # {}\n# EOF\n", /no " "/],
-  ["an exemplar with a value that is none", "# TYPE a counter\na_total 1 # {} null\n# EOF\n", /not a number/],
+  ["an exemplar with an invalid value", "# TYPE a counter\na_total 1 # {} null\n# EOF\n", /not a number/],
   ["an exemplar with a bad label", '# TYPE a counter\na_total 1 # {b-c="d"} 1\n# EOF\n', /no "="/],
   ["an exemplar with a bad time", "# TYPE a counter\na_total 1 # {} 1 undefined\n# EOF\n", /not a number/],
   ["an exemplar that is too long", `# TYPE a counter\na_total 1 # {b="${"c".repeat(128)}"} 1\n# EOF\n`, /129/],
@@ -131,7 +131,7 @@ const openmetrics: ReadonlyArray<Bad> = [
   ["a quantile above 1", '# TYPE a summary\na{quantile="1.5"} 1\n# EOF\n', /between 0 and 1/],
   ["a quantile that is negative", '# TYPE a summary\na{quantile="0.5"} -1\n# EOF\n', /negative/],
   ["a summary without a quantile", "# TYPE a summary\na 1\n# EOF\n", /no label quantile/],
-  ["a count that is none", "# TYPE a summary\na_count 0.5\n# EOF\n", /not a count/]
+  ["an invalid count", "# TYPE a summary\na_count 0.5\n# EOF\n", /not a count/]
 ]
 
 describe("The readers that the exposition is tested with", () => {

@@ -2,11 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
 import * as fc from "fast-check"
 import type { Registry as PromRegistry } from "prom-client"
-import type { ReadFamily } from "./support/expected.js"
-import { assertRead, expectedOf, readOf } from "./support/expected.js"
+import { anyRegistry, type Format, registryOf } from "./support/arbitraryRegistries.js"
+import { assertFamilies, comparableFamily, expectedFamilies, type ReadFamily } from "./support/expectedExposition.js"
 import { contentTypes, parsers, rendered } from "./support/expositions.js"
-import type { Format } from "./support/registries.js"
-import { anyRegistry, registryOf } from "./support/registries.js"
 import { soak } from "./support/soak.js"
 
 // Where a property fails, fast-check prints the seed and the smallest registry that it fails for.
@@ -22,7 +20,7 @@ const exposed = async (registry: PromRegistry, format: Format): Promise<Readonly
     Effect.runPromise
   )
   const received = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(new TextEncoder().encode(body))
-  return parsers[format](received).map(readOf)
+  return parsers[format](received).map(comparableFamily)
 }
 
 /** Each series with its value. */
@@ -45,7 +43,7 @@ describe("An exposition of any registry", () => {
           fc.asyncProperty(anyRegistry, async (spec) => {
             const registry = registryOf(spec)
             const families = await exposed(registry, format)
-            assertRead(families, await expectedOf(spec, registry, format))
+            assertFamilies(families, await expectedFamilies(spec, registry, format))
           }),
           parameters
         ),

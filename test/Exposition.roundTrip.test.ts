@@ -1,17 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { readBack, readBackSeed as seed } from "./support/readback.js"
-import { anyClashingRegistry, anyRegistry } from "./support/registries.js"
+import { anyClashingRegistry, anyRegistry } from "./support/arbitraryRegistries.js"
+import { checkRoundTrip, roundTripSeed as seed } from "./support/roundTrip.js"
 import { soak } from "./support/soak.js"
 
 // At full size it is a minute on a machine that does nothing else.
 const timeout = 1_200_000
 
-describe(`What is exposed in both formats of any registry (seed ${seed})`, () => {
+describe(`The exposition of any registry in both formats (seed ${seed})`, () => {
   const count = soak(4_000)
   it(
     `is read back equal by a reader of its own: ${count} registries of up to 2,000 series`,
     async () => {
-      const census = await readBack(anyRegistry, count)
+      const census = await checkRoundTrip(anyRegistry, count)
       console.log(`read back equal from text and from OpenMetrics: ${census}`)
       // A generator that makes only trivial ones would prove nothing.
       assert.strictEqual(census.registries, count)
@@ -31,7 +31,7 @@ describe(`What is exposed in both formats of any registry (seed ${seed})`, () =>
   it(
     `is read back equal but for what is left out where names clash in either format: ${clashing} registries`,
     async () => {
-      const census = await readBack(anyClashingRegistry, clashing)
+      const census = await checkRoundTrip(anyClashingRegistry, clashing)
       console.log(`read back equal from text and from OpenMetrics: ${census}`)
       assert.strictEqual(census.registries, clashing)
       assert.isAbove(census.clashing, 0.4 * clashing)

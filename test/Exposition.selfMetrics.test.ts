@@ -2,24 +2,24 @@ import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Counter, Gauge, Registry as PromRegistry, Summary } from "prom-client"
-import { authority } from "./support/certificate.js"
+import { whileBlocked } from "./support/blockedThread.js"
+import { authority } from "./support/certificates.js"
+import { basic, bearer, hashOf } from "./support/credentials.js"
 import { formats, logged, parsers } from "./support/expositions.js"
-import { basic, bearer, hashOf } from "./support/hashes.js"
-import { ask, eventually, get } from "./support/http.js"
+import { ask, eventually, get } from "./support/httpClient.js"
 import { mounts } from "./support/mounts.js"
-import type { Kind } from "./support/servers.js"
+import type { ServerKind } from "./support/servers.js"
 import {
-  gated,
+  gatedCollector,
   inPatientWorker,
   inThisThread,
   inWorker,
-  kinds,
+  serverKinds,
   someMetrics,
   started,
   stoppable
 } from "./support/servers.js"
-import { stuck } from "./support/stuck.js"
-import { itInTime } from "./support/times.js"
+import { itInTime } from "./support/timing.js"
 
 const age = "effect_prometheus_exposition_age_seconds"
 const registered = "effect_prometheus_registered"
@@ -54,7 +54,7 @@ const atFirst = {
   "effect_prometheus_errors_total collect": 0,
   ...Object.fromEntries([200, 400, 401, 403, 421, 429, 431, 499, 500, 503].map((code) => [scrapes(code), 0])),
   ...errorsBut(undefined, 0),
-  // The scrape that tells it.
+  // The scrape that reads it.
   [inFlight]: 1,
   [bytes]: 0,
   [observed]: 0,
@@ -67,7 +67,7 @@ const atFirst = {
   )
 }
 
-/** A registry with a metric that fails for as long as it is told to. */
+/** A registry with a metric that fails while a flag is set. */
 const breakable = () => {
   const registry = someMetrics()
   const broken = { is: false }
@@ -78,8 +78,8 @@ const breakable = () => {
   return { registry, broken }
 }
 
-const told = (kind: Kind) =>
-  describe(`a metrics server ${kind.name} tells about itself`, () => {
+const describeSelfMetrics = (kind: ServerKind) =>
+  describe(`a metrics server ${kind.name} exposes metrics of itself:`, () => {
     const isWorker = kind !== inThisThread
 
     it.scopedLive("from the first scrape on, with every series at 0", () =>
@@ -186,7 +186,7 @@ const told = (kind: Kind) =>
 
     it.scopedLive("scrapes that are in flight, and those that are too many", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const { url } = yield* started(kind, { maxScrapesInFlight: 2 }, { registry })
         const { open, reached } = yield* shut
         const waiting = yield* Effect.fork(Effect.all([get(url), get(`${url}?name[]=slow`)], { concurrency: 2 }))
@@ -210,9 +210,9 @@ const told = (kind: Kind) =>
       })
     )
 
-    itInTime("no scrape as in flight that was cut, whatever became of its server", () =>
+    itInTime("no scrape in flight that was cut, also after its server has closed", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         for (let time = 0; time < 2; time += 1) {
           const { stop, url } = yield* stoppable(kind, { shutdownTimeout: "100 millis" }, { registry })
           const { open, reached } = yield* shut
@@ -233,7 +233,7 @@ const told = (kind: Kind) =>
 
     it.scopedLive("what is in flight right again after the metrics were reset", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const { url } = yield* started(kind, {}, { registry })
         const { open, reached } = yield* shut
         const waiting = yield* Effect.fork(get(url))
@@ -247,7 +247,7 @@ const told = (kind: Kind) =>
 
     itInTime("a scrape that took too long", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const { url } = yield* started(kind, { scrapeTimeout: "200 millis" }, { registry })
         const { open, reached } = yield* shut
         const { body, status } = yield* get(url)
@@ -314,7 +314,7 @@ const told = (kind: Kind) =>
       })
     )
 
-    it.scopedLive("and serves all the same where the registry takes in nothing", () =>
+    it.scopedLive("and keeps serving if the registry rejects new metrics", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         registry.registerMetric = () => {
@@ -361,7 +361,7 @@ const told = (kind: Kind) =>
 
     it.scopedLive("again after the registry was cleared while a scrape is in flight", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const { url } = yield* started(kind, {}, { registry })
         const slow = yield* shut
         const hanging = yield* Effect.fork(get(url))
@@ -390,13 +390,13 @@ const told = (kind: Kind) =>
     )
   })
 
-for (const kind of kinds) told(kind)
+for (const kind of serverKinds) describeSelfMetrics(kind)
 
-describe("what the worker knows alone, it tells as well", () => {
+describe("metrics that only the worker knows", () => {
   itInTime("scrapes that got nothing because the numbers were too old", () =>
     Effect.gen(function* () {
       const { url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
-      const statuses = (yield* stuck([{ url }], 500)).map(({ status }) => status)
+      const statuses = (yield* whileBlocked([{ url }], 500)).map(({ status }) => status)
       const tooOld = statuses.filter((status) => status === 503).length
       assert.isAbove(tooOld, 0)
       assert.deepInclude(yield* scraped(url), {
@@ -414,7 +414,7 @@ describe("what the worker knows alone, it tells as well", () => {
       broken.is = true
       const { url } = yield* started(inWorker, {}, { registry })
       broken.is = false
-      const answers = yield* stuck([{ url }], 200)
+      const answers = yield* whileBlocked([{ url }], 200)
       assert.isNotEmpty(answers)
       for (const { status } of answers) assert.strictEqual(status, 503)
       const now = yield* scraped(url)
@@ -437,7 +437,7 @@ describe("what the worker knows alone, it tells as well", () => {
 
 describe("An endpoint in an application's own server", () => {
   for (const { name, start } of mounts) {
-    it.scopedLive(`tells of its scrapes when it is mounted as ${name}`, () =>
+    it.scopedLive(`exposes metrics of its scrapes when it is mounted as ${name}`, () =>
       logged(() =>
         Effect.gen(function* () {
           const { broken, registry } = breakable()
@@ -454,7 +454,7 @@ describe("An endpoint in an application's own server", () => {
   }
 })
 
-describe("The table of what the endpoint tells about itself", () => {
+describe("The table of the endpoint's own metrics", () => {
   const rows = [
     ...readFileSync(new URL("../docs/expose.md", import.meta.url), "utf8").matchAll(
       /^\| `(effect_prometheus_\w+)(?:\{(\w+)\})?` \| (\w+) \| (.*) \|$/gm

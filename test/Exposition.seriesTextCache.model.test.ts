@@ -2,22 +2,22 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { Registry as PromRegistry } from "prom-client"
-import { Application, anyChanges, readLines } from "./support/changes.js"
 import { bodyOnce, formats, metric } from "./support/expositions.js"
+import { readPaths, withoutDirectRead } from "./support/readPaths.js"
+import { Application, anyOperations, readLines } from "./support/registryOperations.js"
 import { soak } from "./support/soak.js"
-import { askedOnly, ways } from "./support/ways.js"
 
 // Where a property fails, fast-check prints the seed and the shortest changes that it fails for.
 const parameters = { seed: Number(process.env["FAST_CHECK_SEED"] ?? 20_260_101), numRuns: soak(300) }
 const timeout = 600_000
 
 describe("Whatever happened since the last exposition, the next one", () => {
-  for (const way of ways) {
+  for (const way of readPaths) {
     it(
       `is that of now, read ${way.name}`,
       () =>
         fc.assert(
-          fc.asyncProperty(anyChanges, async (changes) => {
+          fc.asyncProperty(anyOperations, async (changes) => {
             const application = new Application()
             const { registry } = application
             const kept = way.of(registry)
@@ -27,8 +27,8 @@ describe("Whatever happened since the last exposition, the next one", () => {
                 continue
               }
               const body = await Effect.runPromise(bodyOnce(kept, change.format))
-              assert.strictEqual(body, await Effect.runPromise(bodyOnce(askedOnly(registry), change.format)))
-              assert.deepStrictEqual(readLines(body), await application.told())
+              assert.strictEqual(body, await Effect.runPromise(bodyOnce(withoutDirectRead(registry), change.format)))
+              assert.deepStrictEqual(readLines(body), await application.expectedLines())
             }
           }),
           parameters
@@ -64,7 +64,7 @@ describe("Whatever happened since the last exposition, the next one", () => {
             given = turn
             for (const format of formats) {
               const body = await Effect.runPromise(bodyOnce(registry, format))
-              assert.strictEqual(body, await Effect.runPromise(bodyOnce(askedOnly(registry), format)))
+              assert.strictEqual(body, await Effect.runPromise(bodyOnce(withoutDirectRead(registry), format)))
               // What is called otherwise is no sample of the metric.
               const own = turn.filter(({ metricName = "made" }) => metricName === "made")
               assert.strictEqual(readLines(body).length, own.length)

@@ -1,16 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { OpenMetricsContentType } from "prom-client"
 import * as PromClient from "prom-client"
-import { Counter, Gauge, Histogram, Registry as PromRegistry } from "prom-client"
+import { Counter, Gauge, Histogram, type OpenMetricsContentType, Registry as PromRegistry } from "prom-client"
 import type { MetricRegistry } from "../src/Registry.js"
-import { child } from "./support/child.js"
+import { runFixture } from "./support/childProcess.js"
+import { type CountingKind, type CountingMetric, countingKinds, seriesIn } from "./support/countingMetrics.js"
 import { bodyOnce, formats, parsers } from "./support/expositions.js"
 import { isNewer } from "./support/metrics.js"
-import type { Counting, CountingKind } from "./support/series.js"
-import { countingKinds, seriesIn } from "./support/series.js"
-import type { Way } from "./support/ways.js"
-import { askedOnly, countingReads, ways } from "./support/ways.js"
+import { countingReads, type ReadPath, readPaths, withoutDirectRead } from "./support/readPaths.js"
 
 /** Both formats are those of a first exposition. The text comes back. */
 const sameAsFirst = (kept: MetricRegistry, registry: MetricRegistry): Effect.Effect<string> =>
@@ -18,7 +15,7 @@ const sameAsFirst = (kept: MetricRegistry, registry: MetricRegistry): Effect.Eff
     Effect.forEach(formats, (format) =>
       Effect.gen(function* () {
         const body = yield* bodyOnce(kept, format)
-        assert.strictEqual(body, yield* bodyOnce(askedOnly(registry), format))
+        assert.strictEqual(body, yield* bodyOnce(withoutDirectRead(registry), format))
         return body
       })
     ),
@@ -26,14 +23,14 @@ const sameAsFirst = (kept: MetricRegistry, registry: MetricRegistry): Effect.Eff
   )
 
 /** From here on texts are kept of what the registry holds, in the way that is asked for. */
-const keeping = (way: Way, registry: PromRegistry): Effect.Effect<MetricRegistry> =>
+const keeping = (way: ReadPath, registry: PromRegistry): Effect.Effect<MetricRegistry> =>
   Effect.gen(function* () {
     const kept = way.of(registry)
     yield* sameAsFirst(kept, registry)
     return kept
   })
 
-const assertWay = (way: Way, kept: MetricRegistry, metric: object): Effect.Effect<void> =>
+const assertWay = (way: ReadPath, kept: MetricRegistry, metric: object): Effect.Effect<void> =>
   Effect.gen(function* () {
     const reads = countingReads(metric)
     yield* bodyOnce(kept, "text")
@@ -43,8 +40,8 @@ const assertWay = (way: Way, kept: MetricRegistry, metric: object): Effect.Effec
 interface Case {
   readonly title: string
   readonly labelNames?: Array<string>
-  /** Fills the registry, and tells what happens between one exposition and the next. */
-  readonly fill: (metric: Counting, registry: PromRegistry, kind: CountingKind) => ReadonlyArray<() => void>
+  /** Fills the registry, and returns what happens between one exposition and the next. */
+  readonly fill: (metric: CountingMetric, registry: PromRegistry, kind: CountingKind) => ReadonlyArray<() => void>
   /** What the last one shows, in text. */
   readonly shows: ReadonlyArray<string>
 }
@@ -221,7 +218,7 @@ const going: ReadonlyArray<Going> = [
 const removals: ReadonlyArray<Case> = going.flatMap(({ goes, title }) => {
   const gone = places.filter(goes)
   const left = places.filter((place) => !goes(place))
-  const fill = ({ count }: Counting): void => places.forEach((place) => void count(numbered(place)))
+  const fill = ({ count }: CountingMetric): void => places.forEach((place) => void count(numbered(place)))
   return [
     {
       title: `${title}, and new ones afterwards`,
@@ -370,7 +367,7 @@ const defaults: ReadonlyArray<Case> = [
   }
 ]
 
-for (const way of ways) {
+for (const way of readPaths) {
   for (const kind of countingKinds) {
     describe(`The next exposition of a ${kind.kind}, read ${way.name}, is right about`, () => {
       for (const { fill, labelNames = ["a", "b"], shows, title } of [...owners, ...removals, ...wholes, ...defaults]) {
@@ -395,7 +392,7 @@ for (const way of ways) {
 }
 
 describe("The next exposition", () => {
-  for (const way of ways) {
+  for (const way of readPaths) {
     it.effect(`of a gauge that is set anew each time is right, read ${way.name}`, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
@@ -446,7 +443,7 @@ describe("The next exposition", () => {
       })
     )
 
-    it.effect(`has the exemplars of now, and none that is refused, read ${way.name}`, () =>
+    it.effect(`has the current exemplars, and no rejected one, read ${way.name}`, () =>
       Effect.gen(function* () {
         const { counter, histogram, registry } = withExemplars()
         const kept = yield* keeping(way, registry)
@@ -500,7 +497,7 @@ describe("The next exposition", () => {
     )
 
     for (const kind of countingKinds) {
-      const filled = (registers: Array<PromRegistry>): Counting => {
+      const filled = (registers: Array<PromRegistry>): CountingMetric => {
         const metric = kind.make(registers, ["a"])
         for (const place of places) metric.count(numbered(place))
         return metric
@@ -542,7 +539,7 @@ describe("The next exposition", () => {
               { concurrency: "unbounded" }
             )
             for (const [index, [format]] of asked.entries()) {
-              assert.strictEqual(bodies[index], yield* bodyOnce(askedOnly(registry), format))
+              assert.strictEqual(bodies[index], yield* bodyOnce(withoutDirectRead(registry), format))
               parsers[format](bodies[index] ?? "")
             }
           }
@@ -585,7 +582,7 @@ describe("No memory is kept", () => {
   ] as const) {
     it.live(what, () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* child("forgetting.mjs", { args, execArgv: ["--expose-gc"] })
+        const { code, stderr, stdout } = yield* runFixture("seriesMemory.mjs", { args, execArgv: ["--expose-gc"] })
         assert.strictEqual(code, 0, stderr)
         const { full, levels } = JSON.parse(stdout) as { full: number; levels: ReadonlyArray<number> }
         const [first = 0, ...others] = levels

@@ -1,15 +1,14 @@
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
-import type { Scope } from "effect"
-import { Deferred, Effect, Exit, Fiber, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, type Scope, TestClock } from "effect"
 import { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as Registry from "../src/Registry.js"
+import type { Format } from "./support/arbitraryRegistries.js"
+import { arrivals } from "./support/blockedCollector.js"
 import { contentTypes, formats, logged, renderedOnce } from "./support/expositions.js"
-import { arrivals } from "./support/held.js"
-import { eventually, get } from "./support/http.js"
+import { eventually, get } from "./support/httpClient.js"
 import { errors } from "./support/metrics.js"
-import type { Format } from "./support/registries.js"
 import { inPatientWorker, inThisThread, started } from "./support/servers.js"
 
 interface Slow {
@@ -18,7 +17,7 @@ interface Slow {
   readonly asked: Map<string, number>
   /** When the first of them was asked. */
   readonly reached: Effect.Effect<void>
-  /** From now on none of them waits. */
+  /** Releases all of them, also later ones. */
   readonly open: Effect.Effect<void>
   /** From now on they wait again. */
   readonly shut: Effect.Effect<void>
@@ -107,7 +106,7 @@ const families = ["m_visits_total", "m_people", "m_rooms", "m_stay_seconds", "m_
 /** The samples of these metrics, which an exposition may have among others. */
 const samples = (body: string): ReadonlyArray<string> => body.split("\n").filter((line) => line.startsWith("m_"))
 
-/** What is right, whoever asks at the same time. */
+/** The expected bodies, whatever else is requested at the same time. */
 const right: ReadonlyArray<string> = [
   'm_visits_total{room="a"} 2',
   'm_people{room="a"} 3',
@@ -234,7 +233,7 @@ const ways: ReadonlyArray<{
             overHttp(worker.url, "*/*")
           ],
           arriving: 1,
-          // The worker asks this thread in the turn after it has told that the scrape began, and before it answers this.
+          // The worker asks this thread in the turn after it has announced the scrape, and before it answers this.
           arrived: Effect.zipRight(areInFlight(registry, 3), get(worker.healthUrl))
         }
       })
@@ -319,7 +318,7 @@ describe("One reading of a metric that resets itself, waits and records", () => 
     )
   }
 
-  it.scopedLive("goes on for the others when one asker has waited for long enough", () =>
+  it.scopedLive("continues for the other requests when one has timed out", () =>
     logged(() =>
       Effect.gen(function* () {
         const made = yield* slow
@@ -335,7 +334,7 @@ describe("One reading of a metric that resets itself, waits and records", () => 
     )
   )
 
-  it.scopedLive("goes on for the others when one render is interrupted", () =>
+  it.scopedLive("continues for the other requests when one render is interrupted", () =>
     Effect.gen(function* () {
       const made = yield* slow
       const first = yield* asking({ asks: [inProcess(made.registry, "text")] }, made)
@@ -405,6 +404,9 @@ describe("One reading of a metric that resets itself, waits and records", () => 
         }
       })
       const handler = yield* Effect.provideService(Exposition.webHandler(), Registry.Registry, registry)
+      // What answers is loaded with the first request.
+      yield* Effect.promise(() => handler(new Request("http://localhost/metrics")))
+      asked = 0
       const bodies = yield* Effect.promise(() =>
         Promise.all(
           formats.map(async (format) => {

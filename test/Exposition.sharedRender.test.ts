@@ -3,20 +3,20 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
-import type { Leaving, Rendered, Wanted, Way } from "../src/internal/sharedRender.js"
-import { renderAlone, renderShared } from "../src/internal/sharing.js"
-import { knownShortcuts, lookForShortcuts } from "../src/internal/shortcuts.js"
-import { takeSpare } from "../src/internal/spare.js"
-import { now } from "../src/internal/timer.js"
-import { client } from "../src/Registry.js"
-import { rawConnection, requestLines } from "./support/http.js"
+import { checkDirectReads, registryReader } from "../src/core/client/directReadCheck.js"
+import { acquire } from "../src/core/exposition/bufferPool.js"
+import type { Rendered, RenderMode, RenderRequest } from "../src/core/exposition/renderRequest.js"
+import { Cancellation } from "../src/core/exposition/renderRequest.js"
+import { renderAlone, renderShared } from "../src/core/exposition/singleFlight.js"
+import { now } from "../src/core/util/realTimers.js"
+import { rawConnection, requestLines } from "./support/httpClient.js"
 import { inPatientWorker, started } from "./support/servers.js"
 
-await lookForShortcuts(client)
+await checkDirectReads()
 
-const way: Way = { shortcuts: knownShortcuts(), isServed: true }
+const way: RenderMode = { isServed: true }
 
-const within = (milliseconds: number): Wanted["deadline"] => {
+const within = (milliseconds: number): RenderRequest["deadline"] => {
   const at = now() + milliseconds
   return { at, patience: at }
 }
@@ -25,9 +25,10 @@ const asking = (registry: PromRegistry) => {
   const owner = {}
   return (
     names?: ReadonlyArray<string>,
-    deadline?: Wanted["deadline"],
-    leaving?: Leaving
-  ): Promise<Rendered | undefined> => renderShared(owner, registry, "text", { names, deadline, leaving }, way)
+    deadline?: RenderRequest["deadline"],
+    cancellation?: Cancellation
+  ): Promise<Rendered | undefined> =>
+    renderShared(owner, registryReader(registry), "text", { names, deadline, cancellation }, way)
 }
 
 const namesOf = (rendered: Rendered | undefined) => rendered?.families.map(({ name }) => name)
@@ -105,11 +106,11 @@ describe("Who shares the render of a registry", () => {
         await turns(12)
         const some = await ask(names)
         assert.isFalse(isOver)
-        const expected = await textOf(await renderAlone(registry, "text", { names }, way))
+        const expected = await textOf(await renderAlone(registryReader(registry), "text", { names }, way))
         assert.strictEqual(await textOf(some), expected)
         assert.strictEqual(
           await textOf(await whole),
-          await textOf(await renderAlone(registry, "text", { names: undefined }, way))
+          await textOf(await renderAlone(registryReader(registry), "text", { names: undefined }, way))
         )
       })
     )
@@ -157,7 +158,7 @@ describe("Who shares the render of a registry", () => {
     })
   )
 
-  it.live("is answered when it asks while the render before comes to its end", () =>
+  it.live("is answered when it asks while the previous render ends", () =>
     Effect.promise(async () => {
       const registry = new PromRegistry()
       const gauge = new Gauge({ name: "tiny", help: "h", registers: [registry] })
@@ -185,8 +186,8 @@ describe("Who shares the render of a registry", () => {
         }
         new Gauge({ name: "read", help: "h", registers: [registry], collect })
         for (const render of [
-          () => renderAlone(registry, "text", { names: undefined }, way),
-          () => renderAlone(registry, "openmetrics", { names: undefined }, way)
+          () => renderAlone(registryReader(registry), "text", { names: undefined }, way),
+          () => renderAlone(registryReader(registry), "openmetrics", { names: undefined }, way)
         ]) {
           for (let step = 0; step < steps; step += 1) await undefined
           value += 1
@@ -206,11 +207,11 @@ describe("Who shares the render of a registry", () => {
         await new Promise<void>((resolve) => void gates.push(resolve))
       }
       new Gauge({ name: "last", help: "h", labelNames: ["a"], registers: [registry], collect })
-      const first = renderAlone(registry, "text", { names: undefined }, way)
+      const first = renderAlone(registryReader(registry), "text", { names: undefined }, way)
       while (gates.length < 1) await nextTurn()
       gates[0]?.()
       await turns(2)
-      const second = renderAlone(registry, "text", { names: ["last"] }, way)
+      const second = renderAlone(registryReader(registry), "text", { names: ["last"] }, way)
       while (gates.length < 2) await nextTurn()
       assert.include(await textOf(await first), 'last{a="b"} 1\n')
       gates[1]?.()
@@ -227,25 +228,24 @@ describe("Who shares the render of a registry", () => {
       assert.strictEqual(one.source, other.source)
       one.done()
       one.done()
-      assert.isUndefined(takeSpare(registry))
+      assert.isUndefined(acquire(registry))
       other.done()
-      assert.isDefined(takeSpare(registry))
+      assert.isDefined(acquire(registry))
     })
   )
 
-  it.live("leaves no render behind that waits, if none is left to share it", () =>
+  it.live("leaves no waiting render behind if nothing is left that shares it", () =>
     Effect.promise(async () => {
       const registry = new PromRegistry()
       new Gauge({ name: "hanging", help: "h", registers: [registry], collect: () => new Promise<void>(() => {}) })
       const quick = new Counter({ name: "quick_total", help: "h", registers: [registry] })
       const ask = asking(registry)
       quick.inc()
-      const leaving: Leaving = { hasLeft: false, onLeave: undefined }
-      const left = ask(undefined, undefined, leaving)
+      const cancellation = new Cancellation()
+      const left = ask(undefined, undefined, cancellation)
       assert.include(await textOf(await ask(["quick_total"])), "quick_total 1\n")
       await turns(3)
-      leaving.hasLeft = true
-      leaving.onLeave?.()
+      cancellation.cancel()
       assert.isUndefined(await left)
       await turns(3)
       quick.inc()
@@ -289,7 +289,7 @@ describe("Who shares the render of a registry", () => {
     })
   )
 
-  it.live("is told of all that this thread did without giving way", () =>
+  it.live("counts all work that this thread did without yielding", () =>
     Effect.promise(async () => {
       const registry = new PromRegistry()
       const gauge = new Gauge({ name: "slow", help: "h", labelNames: ["a"], registers: [registry] })
@@ -302,7 +302,7 @@ describe("Who shares the render of a registry", () => {
       gauge.set({ a: slow as never }, 1)
       gauge.set({ a: "fine" }, 1)
       const rendered = await asking(registry)()
-      assert.isAtLeast(rendered?.heldFor ?? 0, 39)
+      assert.isAtLeast(rendered?.longestBlock ?? 0, 39)
     })
   )
 })
@@ -353,7 +353,7 @@ describe("After what goes wrong in a render, the next one is right", () => {
         const registry = new PromRegistry()
         new Gauge({ name: "fine", help: "h", registers: [registry] })
         const ask = (names?: ReadonlyArray<string>) =>
-          Promise.resolve().then(() => renderShared(registry, registry, "text", { names }, way))
+          Promise.resolve().then(() => renderShared(registry, registryReader(registry), "text", { names }, way))
         const restore = spoil(registry)
         const results = await Promise.allSettled([ask(), ask(["fine"]), ask()])
         assert.lengthOf(results, 3)

@@ -3,16 +3,13 @@ import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import type { Gauge, Registry as PromRegistry } from "prom-client"
+import { arrivals, type BlockedCollector, blockedCollector } from "./support/blockedCollector.js"
+import { parseText } from "./support/expositionParser.js"
 import { contentTypes, logged } from "./support/expositions.js"
-import type { Held } from "./support/held.js"
-import { arrivals, held } from "./support/held.js"
-import type { AskOptions } from "./support/http.js"
-import { eventually, get, rawConnection, requestLines } from "./support/http.js"
+import { type AskOptions, eventually, get, rawConnection, requestLines } from "./support/httpClient.js"
 import { errors } from "./support/metrics.js"
-import type { Answer, Ask, Mount } from "./support/mounts.js"
-import { mounts } from "./support/mounts.js"
-import { parseText } from "./support/parser.js"
-import { inPatientWorker, inThisThread, kinds, started } from "./support/servers.js"
+import { type Answer, type Ask, type Mount, mounts } from "./support/mounts.js"
+import { inPatientWorker, inThisThread, serverKinds, started } from "./support/servers.js"
 
 const served: ReadonlyArray<Mount> = [
   ...mounts,
@@ -33,7 +30,7 @@ type Request = readonly [target: string, options?: AskOptions]
 /** The answers to requests all of which wait for the registry at the same time. */
 const together = (
   asks: ReadonlyArray<readonly [ask: Ask, ...request: Request]>,
-  { open, reached }: Held,
+  { open, reached }: BlockedCollector,
   arriving = asks.length
 ) =>
   Effect.gen(function* () {
@@ -62,7 +59,7 @@ interface Case {
   readonly title: string
   readonly requests: ReadonlyArray<Request>
   readonly fails?: boolean
-  readonly check: (answers: ReadonlyArray<Answer>, held: Held, ask: Ask) => Effect.Effect<void>
+  readonly check: (answers: ReadonlyArray<Answer>, held: BlockedCollector, ask: Ask) => Effect.Effect<void>
 }
 
 const statuses = (answers: ReadonlyArray<Answer>) => answers.map(({ status }) => status)
@@ -161,7 +158,7 @@ describe("Those who ask at the same time through", () => {
       it.scopedLive(`${mount.name} ${title}`, () =>
         logged(() =>
           Effect.gen(function* () {
-            const made = yield* held
+            const made = yield* blockedCollector
             made.fails = fails
             const ask = yield* mount.start(made.registry, { selfMetrics: false })
             const asks = requests.map((request) => [ask, ...request] as const)
@@ -178,7 +175,7 @@ describe("Those who ask at the same time through", () => {
 
   it.scopedLive("different ways to one registry share as well", () =>
     Effect.gen(function* () {
-      const made = yield* held
+      const made = yield* blockedCollector
       const asks = yield* Effect.forEach([node, web, ...served], ({ start }) => start(made.registry))
       const answers = yield* together(
         asks.map((ask) => [ask, "/metrics"] as const),
@@ -193,7 +190,7 @@ describe("Those who ask at the same time through", () => {
   it.scopedLive("one handler that fails and one that continues share the failure, which is counted once", () =>
     logged(() =>
       Effect.gen(function* () {
-        const made = yield* held
+        const made = yield* blockedCollector
         made.fails = true
         const failing = yield* web.start(made.registry)
         const continuing = yield* web.start(made.registry, { onError: "continue" })
@@ -207,7 +204,7 @@ describe("Those who ask at the same time through", () => {
 
   it.scopedLive("one handler to two registries share nothing", () =>
     Effect.gen(function* () {
-      const [one, two] = [yield* held, yield* held]
+      const [one, two] = [yield* blockedCollector, yield* blockedCollector]
       const asks = yield* Effect.forEach([one, two], ({ registry }) => web.start(registry))
       yield* two.open
       const answers = yield* together(
@@ -220,10 +217,10 @@ describe("Those who ask at the same time through", () => {
     })
   )
 
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     it.scopedLive(`one connection to a metrics server ${kind.name} collect once`, () =>
       Effect.gen(function* () {
-        const { collected, open, registry } = yield* held
+        const { collected, open, registry } = yield* blockedCollector
         yield* open
         const server = yield* started(kind, {}, { registry })
         // A worker has asked for a first exposition already.
@@ -239,7 +236,7 @@ describe("Those who ask at the same time through", () => {
 
   it.scopedLive("several connections to a metrics server in a worker thread collect once", () =>
     Effect.gen(function* () {
-      const { collected, open, registry } = yield* held
+      const { collected, open, registry } = yield* blockedCollector
       const server = yield* started(inPatientWorker, {}, { registry })
       const before = collected()
       const connections = yield* Effect.replicateEffect(rawConnection(server.address.port), 3)
@@ -261,9 +258,9 @@ describe("Those who ask at the same time through", () => {
     })
   )
 
-  it.scopedLive("a metrics server get their answers, whoever else goes away before", () =>
+  it.scopedLive("a metrics server get their responses, also if others disconnect before", () =>
     Effect.gen(function* () {
-      const { collected, open, reached, registry } = yield* held
+      const { collected, open, reached, registry } = yield* blockedCollector
       const server = yield* started(inThisThread, { selfMetrics: false }, { registry })
       const arrived = yield* arrivals
       const first = yield* rawConnection(server.address.port)

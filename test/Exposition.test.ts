@@ -4,12 +4,11 @@ import * as PromClient from "prom-client"
 import { vi } from "vitest"
 import * as Exposition from "../src/Exposition.js"
 import * as Registry from "../src/Registry.js"
+import type { Format } from "./support/arbitraryRegistries.js"
+import { parseOpenMetrics } from "./support/expositionParser.js"
 import { bodyOf, contentTypes, formats, parsers, rendered } from "./support/expositions.js"
-import { goldens, goldenTime } from "./support/goldens.js"
-import type { Client } from "./support/metrics.js"
-import { clients } from "./support/metrics.js"
-import { parseOpenMetrics } from "./support/parser.js"
-import type { Format } from "./support/registries.js"
+import { goldens, goldenTime } from "./support/goldenExpositions.js"
+import { type Client, clients } from "./support/metrics.js"
 
 const registryFor = (client: Client, contentType: Format): PromClient.Registry => {
   const registry = new client.Registry()
@@ -205,6 +204,26 @@ describe("A registry", () => {
   }
 })
 
+describe("options of render", () => {
+  const given: ReadonlyArray<readonly [options: unknown, message: string]> = [
+    [{ accept: 1 }, "accept must be a string, not 1"],
+    [{ names: "jobs" }, 'names must be an array of strings, not "jobs"'],
+    [{ names: [1] }, "names must be an array of strings, not 1"],
+    [{ names: new Array(1) }, "names must be an array of strings, not "],
+    [{ onError: "ignore" }, 'onError must be "fail" or "continue", not "ignore"'],
+    [{ format: "openmetrics" }, "unknown option format; the options are onError, accept, names"],
+    [null, "options must be an object with options, not null"]
+  ]
+  for (const [options, message] of given) {
+    it.effect(`that are ${JSON.stringify(options)} are refused by an error that names the option`, () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Exposition.render(options as Exposition.RenderOptions))
+        assert.deepStrictEqual([error.reason, error.metrics, error.message], ["InvalidOptions", [], message])
+      })
+    )
+  }
+})
+
 describe("names", () => {
   const registry = someMetrics(PromClient, "text")
   const familiesOf = (format: Format, names: ReadonlyArray<string>) =>
@@ -225,7 +244,7 @@ describe("names", () => {
     })
   )
 
-  it.effect("that no metric has leave nothing over, and so do none", () =>
+  it.effect("that no metric has give an empty exposition, as does an empty list", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* bodyOf(registry, "text", { names: ["nothing"] }), "")
       assert.strictEqual(yield* bodyOf(registry, "openmetrics", { names: [] }), "# EOF\n")

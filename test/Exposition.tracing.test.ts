@@ -73,7 +73,7 @@ describe("withTracerDisabled", () => {
     )
   }
 
-  it.scopedLive("keeps another path out of them where it is told one, also with the layer first", () =>
+  it.scopedLive("keeps another path out of them if it is given, also with the layer first", () =>
     logged(() =>
       Effect.gen(function* () {
         const path = "/internal/prometheus"
@@ -110,7 +110,7 @@ const around =
 
 describe("The exposition in an application of @effect/platform", () => {
   for (const { app, name } of platformMounts) {
-    it.scopedLive(`stays out of the access log, whatever it answers, and keeps nothing else out: ${name}`, () =>
+    it.scopedLive(`stays out of the access log for every status, and keeps other paths in: ${name}`, () =>
       logged((lines) =>
         Effect.gen(function* () {
           const made = registry()

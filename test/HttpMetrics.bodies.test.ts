@@ -4,8 +4,7 @@ import { Effect, flow, identity, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually } from "./support/http.js"
-import { inProgress, samples } from "./support/httpApps.js"
+import { awaitIdle, samplesOf } from "./support/httpApps.js"
 
 const three = Stream.make(new Uint8Array(3))
 
@@ -71,26 +70,24 @@ const expected: ReadonlyArray<readonly [keyof typeof uses, Partial<Record<keyof 
 const counted = (body: Effect.Effect<HttpServerResponse.HttpServerResponse>, around: HttpMetrics.Middleware) =>
   Effect.gen(function* () {
     const registry = new PromRegistry()
-    const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+    const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
     const app = HttpRouter.get(HttpRouter.empty, "/body", body)
     const handler = HttpApp.toWebHandler(app, flow(around, middleware))
     const { status } = yield* Effect.promise(() => handler(new Request("http://localhost/body")))
-    yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-    assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
-      `GET /body ${status}: 1`
-    ])
+    yield* awaitIdle(registry)
+    assert.deepStrictEqual(yield* samplesOf(registry, "http_server_requests_total"), [`GET /body ${status}: 1`])
     return status
   })
 
 const unmakeable = { headers: { "x-name": "two\nlines" } }
 const timedOut = Effect.succeed(HttpServerResponse.empty({ status: 504 }))
 
-/** What a web handler gives back need not be what it was told. */
+/** A web handler may return another response than the one it was given. */
 const answers: ReadonlyArray<
   readonly [string, number, Effect.Effect<HttpServerResponse.HttpServerResponse>, HttpMetrics.Middleware?]
 > = [
   ["a Response of its own", 404, Effect.sync(() => HttpServerResponse.raw(new Response("no", { status: 404 })))],
-  ["a header that none can be", 500, HttpServerResponse.text("text", unmakeable)],
+  ["an invalid header", 500, HttpServerResponse.text("text", unmakeable)],
   ["such a header, and a stream", 500, Effect.succeed(HttpServerResponse.stream(three, unmakeable))],
   ["a stream where no body can be", 500, Effect.succeed(HttpServerResponse.stream(three, { status: 204 }))],
   [
@@ -120,17 +117,15 @@ describe("The body of a web response", () => {
     it.effect(`that has ${body} and ${use} is ${status}`, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+        const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
         const app = HttpRouter.get(HttpRouter.empty, "/body", HttpServerResponse.stream(bodies[body]))
         const aborting = new AbortController()
         const request = new Request("http://localhost/body", { signal: aborting.signal })
         yield* Effect.promise(async () => {
           await uses[use](await HttpApp.toWebHandler(app, middleware)(request), aborting)
         })
-        yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
-          `GET /body ${status}: 1`
-        ])
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, "http_server_requests_total"), [`GET /body ${status}: 1`])
       })
     )
   }

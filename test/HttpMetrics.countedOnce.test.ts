@@ -1,18 +1,16 @@
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { HttpApp, HttpLayerRouter, HttpMiddleware, HttpRouter, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import type { Context } from "effect"
-import { Config, Effect, flow, Layer, Schedule } from "effect"
+import { Config, type Context, Effect, flow, Layer, Schedule } from "effect"
 import { Counter, Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import { httpMetrics } from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
-import { eventually, get } from "./support/http.js"
-import { inProgress, samples } from "./support/httpApps.js"
+import { awaitIdle, inProgress, requests, samplesOf } from "./support/httpApps.js"
+import { get } from "./support/httpClient.js"
+import { listen } from "./support/listen.js"
 
-const requests = "http_server_requests_total"
 const ok = Effect.as(Effect.yieldNow(), HttpServerResponse.text("ok"))
 const users = HttpRouter.get(HttpRouter.empty, "/users/:id", ok)
 
@@ -110,7 +108,7 @@ describe("A request counts once on a registry, with", () => {
   const made = (registry: PromRegistry): Effect.Effect<Apart> =>
     Effect.map(
       Effect.runtime<never>(),
-      () => () => Effect.runSync(Effect.provideService(HttpMetrics.make(), Registry.Registry, registry))
+      () => () => Effect.runSync(Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry))
     )
   for (const [name, way] of ways) {
     for (const [of, apart] of [
@@ -128,12 +126,11 @@ describe("A request counts once on a registry, with", () => {
             )
             assert.strictEqual(status, 200)
           }
-          yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-          assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 2"])
-          assert.deepStrictEqual(
-            yield* Effect.promise(() => samples(registry, "http_server_request_duration_seconds", "_count")),
-            ["GET /users/:id 200: 2"]
-          )
+          yield* awaitIdle(registry)
+          assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])
+          assert.deepStrictEqual(yield* samplesOf(registry, "http_server_request_duration_seconds", "_count"), [
+            "GET /users/:id 200: 2"
+          ])
         })
       )
     }
@@ -141,7 +138,7 @@ describe("A request counts once on a registry, with", () => {
 })
 
 const made = (registry: PromRegistry, options?: HttpMetrics.Options) =>
-  Effect.provideService(HttpMetrics.make(options), Registry.Registry, registry)
+  Effect.provideService(HttpMetrics.makeMiddleware(options), Registry.Registry, registry)
 
 const asked = (handler: (request: Request) => Promise<Response>, ...paths: ReadonlyArray<string>) =>
   Effect.forEach(paths, (path) => Effect.promise(() => handler(new Request(`http://localhost${path}`))))
@@ -153,10 +150,7 @@ describe("A request counts", () => {
       const [one, other] = [yield* made(registries[0]), yield* made(registries[1])]
       yield* asked(HttpApp.toWebHandler(users, flow(one, other, one, other)), "/users/1", "/no")
       for (const registry of registries) {
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), [
-          "GET /users/:id 200: 1",
-          "GET unmatched 404: 1"
-        ])
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 1", "GET unmatched 404: 1"])
         assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
       }
     })
@@ -171,14 +165,10 @@ describe("A request counts", () => {
         measure(request, response, () => "/users/:id")
         app(request, response)
       })
-      yield* Effect.acquireRelease(
-        Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-        () => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
-      )
-      const { port } = server.address() as AddressInfo
+      const port = yield* listen(server)
       assert.strictEqual((yield* get(`http://127.0.0.1:${port}/users/1`)).status, 200)
-      yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 1"])
     })
   )
 
@@ -189,7 +179,7 @@ describe("A request counts", () => {
       const request = new Request("http://localhost/users/1")
       yield* Effect.promise(() => Promise.all([handler(request), handler(request)]))
       yield* Effect.promise(() => handler(request))
-      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 3"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 3"])
     })
   )
 
@@ -207,11 +197,9 @@ describe("A request counts", () => {
       yield* asked(HttpApp.toWebHandler(users, flow(all, apart)), "/users/1")
       yield* asked(HttpApp.toWebHandler(users, flow(apart, all, apart)), "/users/2")
       const duration = "http_server_request_duration_seconds"
-      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "own_total")), ["GET /users/:id 200: 2"])
-      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 2"])
-      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, duration, "_count")), [
-        "GET /users/:id 200: 2"
-      ])
+      assert.deepStrictEqual(yield* samplesOf(registry, "own_total"), ["GET /users/:id 200: 2"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])
+      assert.deepStrictEqual(yield* samplesOf(registry, duration, "_count"), ["GET /users/:id 200: 2"])
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
     })
   )
@@ -228,9 +216,9 @@ describe("A request counts", () => {
         const registry = new PromRegistry()
         const some = yield* made(registry, { exclude: ["/users/1", "/users/:id"] })
         yield* asked(HttpApp.toWebHandler(users, order(some, yield* made(registry))), "/users/1", "/users/2")
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 2"])
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])
         yield* asked(HttpApp.toWebHandler(users, flow(some, some)), "/users/1", "/users/2")
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /users/:id 200: 2"])
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])
       })
     )
   }

@@ -21,23 +21,24 @@ import { Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually, get, rawConnection, requestLines } from "./support/http.js"
-import { inProgress, listen, samples } from "./support/httpApps.js"
+import {
+  awaitIdle,
+  inProgress,
+  listen,
+  requestSize,
+  requests,
+  responseSize,
+  samples,
+  samplesOf,
+  seconds
+} from "./support/httpApps.js"
+import { eventually, get, rawConnection, requestLines } from "./support/httpClient.js"
 import { interruptedEverywhere } from "./support/interruption.js"
 import { clients } from "./support/metrics.js"
 import { logging } from "./support/servers.js"
 
-const requests = "http_server_requests_total"
-const seconds = "http_server_request_duration_seconds"
-const requestSize = "http_server_request_size_bytes"
-const responseSize = "http_server_response_size_bytes"
-
-const of = (registry: PromRegistry, name: string, suffix = "") => Effect.promise(() => samples(registry, name, suffix))
-const quiet = (registry: PromRegistry) =>
-  eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-
 const made = (registry: PromRegistry, options: HttpMetrics.Options = {}) =>
-  Effect.provideService(HttpMetrics.make(options), Registry.Registry, registry)
+  Effect.provideService(HttpMetrics.makeMiddleware(options), Registry.Registry, registry)
 
 const served = (app: HttpApp.Default<unknown, never>, options: HttpMetrics.Options = {}) =>
   Effect.gen(function* () {
@@ -60,7 +61,7 @@ const post = (url: string, headers: Readonly<Record<string, string>>, body: stri
   )
 
 describe("An app without a router", () => {
-  it.scopedLive("is counted as 499 when its client leaves, though it goes on to its end", () =>
+  it.scopedLive("is counted as 499 when its client disconnects, though it runs to its end", () =>
     Effect.gen(function* () {
       const reached = yield* Deferred.make<IncomingMessage>()
       const opened = yield* Deferred.make<void>()
@@ -80,8 +81,8 @@ describe("An app without a router", () => {
       yield* Effect.promise(() => once(socket, "close"))
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
       yield* Deferred.succeed(opened, undefined)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET unmatched 499: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET unmatched 499: 1"])
     })
   )
 })
@@ -108,9 +109,9 @@ describe("A connection that closes", () => {
       socket.once("data", () => socket.destroy())
       socket.write("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
       yield* eventually("counted", async () => (await samples(registry, requests)).length === 1)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /large 499: 1"])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /large 499: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_count"), [])
     })
   )
 
@@ -133,9 +134,9 @@ describe("A connection that closes", () => {
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
       server.closeAllConnections()
       yield* Fiber.join(closing)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /waits 503: 1"])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /waits 503: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_count"), [])
     })
   )
 
@@ -153,8 +154,8 @@ describe("A connection that closes", () => {
       yield* Deferred.await(reached)
       yield* eventually("in progress", async () => (await inProgress(registry)) === 21)
       socket.destroy()
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /quick 499: 20", "GET /waits 499: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /quick 499: 20", "GET /waits 499: 1"])
     })
   )
 })
@@ -186,10 +187,10 @@ describe("Websockets", () => {
       yield* echoed
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
       yield* close
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /echo/:room 101: 1"])
-      assert.deepStrictEqual(yield* of(registry, seconds, "_count"), [])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /echo/:room 101: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, seconds, "_count"), [])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_count"), [])
     })
   )
 
@@ -218,8 +219,8 @@ describe("Websockets", () => {
         assert.strictEqual(yield* upgrading("/echo/1"), "101")
         assert.strictEqual(yield* upgrading("/refused"), "401")
         assert.strictEqual((yield* get(`${url}echo/1`)).status, 400)
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* of(registry, requests), [
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), [
           "GET /echo/:room 101: 1",
           "GET /echo/:room 400: 1",
           "GET /refused 401: 1"
@@ -236,8 +237,8 @@ describe("Websockets", () => {
       yield* echoed
       yield* eventually("in progress", async () => (await inProgress(registry)) === 1)
       yield* Scope.close(scope, Exit.void)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /echo/:room 101: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /echo/:room 101: 1"])
     })
   )
 })
@@ -252,10 +253,19 @@ describe("Sizes", () => {
       assert.strictEqual(yield* post(`${url}/read`, { "content-length": "11" }, "hello world"), 200)
       assert.strictEqual(yield* post(`${url}/read`, { "transfer-encoding": "chunked" }, "hello"), 200)
       assert.strictEqual((yield* get(`${url}/read`)).status, 200)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requestSize, "_sum"), ["GET /read 200: 0", "POST /read 200: 16"])
-      assert.deepStrictEqual(yield* of(registry, requestSize, "_count"), ["GET /read 200: 1", "POST /read 200: 2"])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /read 200: 1", "POST /read 200: 3"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requestSize, "_sum"), [
+        "GET /read 200: 0",
+        "POST /read 200: 16"
+      ])
+      assert.deepStrictEqual(yield* samplesOf(registry, requestSize, "_count"), [
+        "GET /read 200: 1",
+        "POST /read 200: 2"
+      ])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), [
+        "GET /read 200: 1",
+        "POST /read 200: 3"
+      ])
     })
   )
 
@@ -265,9 +275,9 @@ describe("Sizes", () => {
       const connection = yield* rawConnection(Number(new URL(url).port))
       connection.send("POST /no HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999\r\n\r\n")
       assert.include(yield* connection.received((text) => text.includes("\r\n\r\n")), "404 Not Found")
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["POST unmatched 404: 1"])
-      assert.deepStrictEqual(yield* of(registry, requestSize, "_sum"), [])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["POST unmatched 404: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requestSize, "_sum"), [])
     })
   )
 
@@ -290,8 +300,8 @@ describe("Sizes", () => {
       for (const path of ["text", "raw", "bytes", "form", "stream"]) {
         assert.strictEqual((yield* get(`${url}/${path}`)).status, 200)
       }
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), [
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), [
         "GET /bytes 200: 7",
         "GET /raw 200: 6",
         "GET /stream 200: 7",
@@ -302,7 +312,7 @@ describe("Sizes", () => {
 })
 
 describe("The answer", () => {
-  it.scopedLive("is counted as what is sent, whoever changes it on the way", () =>
+  it.scopedLive("is counted as what is sent, also if middleware changes it", () =>
     Effect.gen(function* () {
       const changed = HttpApp.appendPreResponseHandler((_, response) =>
         Effect.succeed(HttpServerResponse.setStatus(response, 202))
@@ -315,12 +325,12 @@ describe("The answer", () => {
       )
       assert.strictEqual((yield* get(`${url}/changed`)).status, 202)
       assert.strictEqual((yield* get(`${url}/failed`)).status, 202)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /changed 202: 1", "GET /failed 202: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /changed 202: 1", "GET /failed 202: 1"])
     })
   )
 
-  it.scopedLive("is 500 where its body breaks off, whatever the body is", () =>
+  it.scopedLive("is 500 if its body breaks off, for each kind of body", () =>
     Effect.gen(function* () {
       const fails = function* () {
         yield "begun"
@@ -341,7 +351,7 @@ describe("The answer", () => {
       )
       for (const path of ["directory", "node", "stream"]) yield* Effect.exit(get(`${url}/${path}`))
       yield* eventually("counted", async () => (await samples(registry, requests)).length === 3)
-      assert.deepStrictEqual(yield* of(registry, requests), [
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [
         "GET /directory 500: 1",
         "GET /node 500: 1",
         "GET /stream 500: 1"
@@ -361,8 +371,8 @@ describe("The answer", () => {
       assert.strictEqual((yield* get(`${url}/`)).headers["access-control-allow-origin"], "*")
       const refusing = yield* listen(HttpServer.serve(app, () => middleware(new Unauthorized())) as never)
       assert.strictEqual((yield* get(`${refusing}/`)).status, 401)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), [
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [
         "GET / 200: 1",
         "GET unmatched 401: 1",
         "OPTIONS unmatched 204: 1"
@@ -370,7 +380,7 @@ describe("The answer", () => {
     })
   )
 
-  it.effect("of a web handler is over when its body has been read, or when nobody reads on", () =>
+  it.effect("of a web handler ends when its body has been read, or when reading stops", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const middleware = yield* made(registry)
@@ -382,15 +392,15 @@ describe("The answer", () => {
       const whole = yield* Effect.promise(() => handler(new Request("http://localhost/whole")))
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
       assert.strictEqual((yield* Effect.promise(() => whole.arrayBuffer())).byteLength, 7)
-      yield* quiet(registry)
+      yield* awaitIdle(registry)
       const cut = yield* Effect.promise(() => handler(new Request("http://localhost/cut")))
       const reader = cut.body?.getReader()
       yield* Effect.promise(async () => reader?.read())
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
       yield* Effect.promise(async () => reader?.cancel())
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /cut 499: 1", "GET /whole 200: 1"])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /whole 200: 7"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /cut 499: 1", "GET /whole 200: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), ["GET /whole 200: 7"])
     })
   )
 
@@ -412,8 +422,8 @@ describe("The answer", () => {
       yield* Deferred.await(reached)
       aborting.abort()
       assert.strictEqual((yield* Effect.promise(() => handled)).status, 499)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /waits 499: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /waits 499: 1"])
     })
   )
 
@@ -432,14 +442,17 @@ describe("The answer", () => {
       const left = yield* asking("/stream", { signal: aborting.signal })
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
       aborting.abort()
-      yield* quiet(registry)
+      yield* awaitIdle(registry)
       yield* Effect.promise(async () => left.body?.cancel())
-      assert.deepStrictEqual(yield* of(registry, requests), [
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [
         "GET /stream 499: 1",
         "HEAD /in 200: 1",
         "HEAD /stream 200: 1"
       ])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["HEAD /in 200: 0", "HEAD /stream 200: 0"])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), [
+        "HEAD /in 200: 0",
+        "HEAD /stream 200: 0"
+      ])
     })
   )
 
@@ -456,8 +469,8 @@ describe("The answer", () => {
       const handler = HttpApp.toWebHandler(HttpRouter.get(HttpRouter.empty, "/batch", batch), middleware)
       const answer = yield* Effect.promise(() => handler(new Request("http://localhost/batch")))
       assert.strictEqual(yield* Effect.promise(() => answer.text()), "207")
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /batch 200: 1"])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /batch 200: 3"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /batch 200: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), ["GET /batch 200: 3"])
     })
   )
 
@@ -468,8 +481,8 @@ describe("The answer", () => {
       const request = HttpServerRequest.fromWeb(new Request("http://localhost/"))
       const app = middleware(HttpServerResponse.text("ok"))
       yield* Effect.repeatN(Effect.provideService(app, HttpServerRequest.HttpServerRequest, request), 2)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET unmatched 200: 3"])
-      assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET unmatched 200: 6"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET unmatched 200: 3"])
+      assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), ["GET unmatched 200: 6"])
     })
   )
 
@@ -482,7 +495,7 @@ describe("The answer", () => {
       const fiber = yield* Effect.fork(Effect.provideService(app, HttpServerRequest.HttpServerRequest, request))
       yield* TestClock.adjust("3 seconds")
       yield* Fiber.join(fiber)
-      assert.deepStrictEqual(yield* of(registry, seconds, "_sum"), ["GET unmatched 200: 3"])
+      assert.deepStrictEqual(yield* samplesOf(registry, seconds, "_sum"), ["GET unmatched 200: 3"])
     })
   )
 })
@@ -509,8 +522,8 @@ describe("Interrupted at any operation", () => {
         let interrupted = 0
         for (const registry of results) {
           assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
-          const begun = yield* of(registry, "http_server_requests_in_progress")
-          const ended = yield* of(registry, requests)
+          const begun = yield* samplesOf(registry, "http_server_requests_in_progress")
+          const ended = yield* samplesOf(registry, requests)
           assert.strictEqual(ended.length, begun.length)
           if (ended[0] === "GET unmatched 503: 1") interrupted += 1
         }
@@ -533,9 +546,9 @@ describe("What is left out", () => {
       const { body } = yield* get(`${url}/own/path`)
       assert.include(body, 'http_server_requests_in_progress{method="GET"} 0')
       assert.strictEqual((yield* get(`${url}/mounted/metrics`)).status, 200)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), [])
-      assert.deepStrictEqual(yield* of(registry, seconds, "_count"), [])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [])
+      assert.deepStrictEqual(yield* samplesOf(registry, seconds, "_count"), [])
     })
   )
 
@@ -568,8 +581,8 @@ describe("What is left out", () => {
       )
       const { registry, url } = yield* served(app, { exclude: ["/health", "/internal/*", "/users/:id"] })
       for (const path of ["/health?x", "/internal/a/b", "/users/1", "/seen/1", "/healthy"]) yield* get(`${url}${path}`)
-      yield* quiet(registry)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /seen/:id 200: 1", "GET unmatched 404: 1"])
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /seen/:id 200: 1", "GET unmatched 404: 1"])
     })
   )
 })
@@ -587,7 +600,7 @@ describe("The metrics", () => {
           inProgress: new client.Gauge({ name: "own_in_progress", help: "h", labelNames: ["method"], registers })
         }
         const middleware = yield* Effect.provideService(
-          HttpMetrics.make({
+          HttpMetrics.makeMiddleware({
             metrics: { ...own, requestSize: false },
             labelNames: ["tenant", "outcome"],
             labels: ({ exit, request }) => ({
@@ -606,15 +619,15 @@ describe("The metrics", () => {
         yield* get(`${url}/ok`, { headers: { "x-tenant": "acme" } })
         yield* get(`${url}/fails`)
         yield* eventually("over", async () => (await samples(registry, "own_total")).length === 2)
-        assert.deepStrictEqual(yield* of(registry, "own_total"), [
+        assert.deepStrictEqual(yield* samplesOf(registry, "own_total"), [
           "GET /fails 500 none bad: 1",
           "GET /ok 200 acme good: 1"
         ])
-        assert.deepStrictEqual(yield* of(registry, "own_seconds", "_count"), [
+        assert.deepStrictEqual(yield* samplesOf(registry, "own_seconds", "_count"), [
           "GET /fails 500 none bad: 1",
           "GET /ok 200 acme good: 1"
         ])
-        assert.deepStrictEqual(yield* of(registry, "own_in_progress"), ["GET: 0"])
+        assert.deepStrictEqual(yield* samplesOf(registry, "own_in_progress"), ["GET: 0"])
         assert.deepStrictEqual(
           registry
             .getMetricsAsArray()
@@ -626,7 +639,7 @@ describe("The metrics", () => {
     )
   }
 
-  it.scopedLive("that throw change nothing, are told once, and keep nothing else from being recorded", () =>
+  it.scopedLive("that throw change nothing, are logged once, and do not keep others from being recorded", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const { layer, lines } = logging()
@@ -646,17 +659,17 @@ describe("The metrics", () => {
       const url = yield* listen(Layer.provide(HttpServer.serve(app, middleware), layer) as never)
       for (let i = 0; i < 3; i += 1) assert.strictEqual((yield* get(`${url}/`)).body, "ok")
       yield* eventually("recorded", async () => (await samples(registry, seconds, "_count"))[0] === "GET / 200: 3")
-      assert.include(yield* of(registry, "effect_prometheus_errors_total"), "inc: 6")
+      assert.include(yield* samplesOf(registry, "effect_prometheus_errors_total"), "inc: 6")
       assert.strictEqual(lines.filter(({ message }) => message.includes("metric broken")).length, 1)
     })
   )
 
-  it.scopedLive("have empty texts where the function of labels throws, which is told", () =>
+  it.scopedLive("are empty strings if the function of labels throws, which is logged", () =>
     Effect.gen(function* () {
       const { layer, lines } = logging()
       const registry = new PromRegistry()
       const middleware = yield* Effect.provideService(
-        HttpMetrics.make({
+        HttpMetrics.makeMiddleware({
           labelNames: ["tenant"],
           labels: (): { tenant: string } => {
             throw new Error("no tenant")
@@ -668,9 +681,9 @@ describe("The metrics", () => {
       const app = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("ok")))
       const url = yield* listen(Layer.provide(HttpServer.serve(app, middleware), layer) as never)
       assert.strictEqual((yield* get(`${url}/`)).body, "ok")
-      yield* eventually("told", async () => lines.some(({ message }) => message.includes("no tenant")))
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET / 200 : 1"])
-      assert.deepStrictEqual(yield* of(registry, "effect_prometheus_errors_total"), [
+      yield* eventually("it is logged", async () => lines.some(({ message }) => message.includes("no tenant")))
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET / 200 : 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, "effect_prometheus_errors_total"), [
         "collect: 0",
         "dec: 0",
         "inc: 1",
@@ -701,7 +714,7 @@ describe("The metrics", () => {
       const url = yield* listen(app as never)
       for (const path of ["/health", "/users/1", "/api/in/1", "/no"]) yield* get(`${url}${path}`)
       yield* eventually("recorded", async () => (await samples(registry, requests)).length === 3)
-      assert.deepStrictEqual(yield* of(registry, requests), [
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [
         "GET /api/in/:x 200 a: 1",
         "GET /users/:id 200 a: 1",
         "GET unmatched 404 a: 1"
@@ -709,7 +722,7 @@ describe("The metrics", () => {
     })
   )
 
-  it.effect("fail with a typed error where the registry has others by their names, or an option is none", () =>
+  it.effect("fail with a typed error if the registry has other metrics of their names, or an option is invalid", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const { Counter } = clients[0]?.client ?? assert.fail("no client")
@@ -737,7 +750,7 @@ describe("The metrics", () => {
     })
   )
 
-  it.scopedLive("that a registry cannot take are told by the plain middleware, and the request is answered", () =>
+  it.scopedLive("that a registry rejects are logged by the plain middleware, and the request is answered", () =>
     Effect.gen(function* () {
       const { layer, lines } = logging()
       const registry = new PromRegistry()
@@ -747,8 +760,10 @@ describe("The metrics", () => {
       const served = HttpServer.serve(app, HttpMetrics.middleware())
       const url = yield* listen(served.pipe(Layer.provide(Registry.layer(registry)), Layer.provide(layer)) as never)
       for (let i = 0; i < 2; i += 1) assert.strictEqual((yield* get(`${url}/`)).body, "ok")
-      yield* eventually("told", async () => lines.some(({ message }) => message.includes(`${requests} already`)))
-      assert.include(yield* of(registry, "effect_prometheus_errors_total"), "inc: 2")
+      yield* eventually("it is logged", async () =>
+        lines.some(({ message }) => message.includes(`${requests} is already`))
+      )
+      assert.include(yield* samplesOf(registry, "effect_prometheus_errors_total"), "inc: 2")
     })
   )
 

@@ -8,17 +8,9 @@ import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { type Certificate, certificate } from "./support/certificate.js"
-import { eventually, get } from "./support/http.js"
-import { inProgress, samples } from "./support/httpApps.js"
-
-const requests = "http_server_requests_total"
-const requestSize = "http_server_request_size_bytes"
-const responseSize = "http_server_response_size_bytes"
-
-const of = (registry: PromRegistry, name: string, suffix = "") => Effect.promise(() => samples(registry, name, suffix))
-const quiet = (registry: PromRegistry) =>
-  eventually("no request in progress", async () => (await inProgress(registry)) === 0)
+import { type Certificate, certificate } from "./support/certificates.js"
+import { awaitIdle, inProgress, requestSize, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
+import { eventually, get } from "./support/httpClient.js"
 
 const chunk = new Uint8Array(5)
 
@@ -62,7 +54,7 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
       const registry = new PromRegistry()
       const shown = yield* certificate
       const reached = yield* Deferred.make<void>()
-      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
       const served = HttpServer.serve(app(Deferred.succeed(reached, undefined)), middleware)
       // The platform knows of HTTP/1 only, by its types.
       const server = NodeHttpServer.layer(() => make(shown) as unknown as Server, { host: "127.0.0.1", port: 0 })
@@ -88,8 +80,8 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
           const all = await samples(registry, requests)
           return all.reduce((sum, text) => sum + Number(text.split(": ")[1]), 0) === 10
         })
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* of(registry, requests), [
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), [
           "GET /broken 500: 1",
           "GET /fails 500: 1",
           "GET /plain/:x 200: 2",
@@ -100,7 +92,7 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
           "HEAD /stream 200: 1",
           "POST /read 200: 1"
         ])
-        assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), [
+        assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), [
           "GET /fails 500: 0",
           "GET /plain/:x 200: 10",
           "GET /stream 200: 10",
@@ -109,8 +101,8 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
           "HEAD /stream 200: 0",
           "POST /read 200: 8"
         ])
-        assert.include(yield* of(registry, requestSize, "_sum"), "POST /read 200: 8")
-        assert.include(yield* of(registry, requestSize, "_sum"), "GET /plain/:x 200: 0")
+        assert.include(yield* samplesOf(registry, requestSize, "_sum"), "POST /read 200: 8")
+        assert.include(yield* samplesOf(registry, requestSize, "_sum"), "GET /plain/:x 200: 0")
       })
     )
 
@@ -125,9 +117,9 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
           yield* reached
           assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
           stream.close(constants.NGHTTP2_CANCEL)
-          yield* quiet(registry)
-          assert.deepStrictEqual(yield* of(registry, requests), [`GET ${path} 499: 1`])
-          assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
+          yield* awaitIdle(registry)
+          assert.deepStrictEqual(yield* samplesOf(registry, requests), [`GET ${path} 499: 1`])
+          assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_count"), [])
         })
       )
     }
@@ -138,20 +130,20 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
         const stream = sent("/large")
         stream.once("data", () => stream.close(constants.NGHTTP2_CANCEL))
         yield* eventually("counted", async () => (await samples(registry, requests)).length === 1)
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* of(registry, requests), ["GET /large 499: 1"])
-        assert.deepStrictEqual(yield* of(registry, responseSize, "_count"), [])
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /large 499: 1"])
+        assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_count"), [])
       })
     )
 
-    it.scopedLive("comes to its end on a connection that takes no more of them", () =>
+    it.scopedLive("ends on a connection that accepts no further streams", () =>
       Effect.gen(function* () {
         const { registry, sent, session } = yield* start
         const stream = sent("/large")
         stream.once("data", () => session.close())
         yield* eventually("counted", async () => (await samples(registry, requests)).length === 1)
-        assert.deepStrictEqual(yield* of(registry, requests), ["GET /large 200: 1"])
-        assert.deepStrictEqual(yield* of(registry, responseSize, "_sum"), ["GET /large 200: 20000000"])
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /large 200: 1"])
+        assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), ["GET /large 200: 20000000"])
       })
     )
 
@@ -161,8 +153,8 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
         sent("/waits").resume()
         yield* reached
         session.destroy()
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* of(registry, requests), ["GET /waits 499: 1"])
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /waits 499: 1"])
       })
     )
 
@@ -173,7 +165,7 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
           sent("/plain/1").resume()
           assert.strictEqual((yield* get(`${url}/plain/2`, { ca })).status, 200)
           yield* eventually("both", async () => (await samples(registry, requests))[0] === "GET /plain/:x 200: 2")
-          yield* quiet(registry)
+          yield* awaitIdle(registry)
         })
       )
     }

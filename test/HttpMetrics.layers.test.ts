@@ -4,10 +4,8 @@ import { Context, Effect, flow, Layer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually } from "./support/http.js"
-import { inProgress, samples } from "./support/httpApps.js"
+import { awaitIdle, requests, samplesOf } from "./support/httpApps.js"
 
-const requests = "http_server_requests_total"
 const ok = Effect.as(Effect.yieldNow(), HttpServerResponse.text("ok"))
 
 type App = Layer.Layer<never, HttpMetrics.HttpMetricsError, HttpLayerRouter.HttpRouter>
@@ -48,8 +46,8 @@ const counted = (
       const request = new Request(`http://localhost${path.replace("!", "")}`, { method, headers })
       assert.strictEqual((yield* Effect.promise(() => handler(request, context))).status, status, `${method} ${path}`)
     }
-    yield* eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-    return yield* Effect.promise(() => samples(registry, requests))
+    yield* awaitIdle(registry)
+    return yield* samplesOf(registry, requests)
   })
 
 const others: ReadonlyArray<readonly [string, App, string, number, ReadonlyArray<string>]> = [

@@ -1,18 +1,17 @@
 import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import type { Runtime } from "effect"
-import { Context, Deferred, Effect, FiberId } from "effect"
+import { Context, Deferred, Effect, FiberId, type Runtime } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { inProgress, samples } from "./support/httpApps.js"
+import { inProgress, samples, samplesOf } from "./support/httpApps.js"
 
 const ok = Effect.as(Effect.yieldNow(), HttpServerResponse.text("ok"))
 const reading = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) => HttpServerResponse.text(url))
 
 class Session extends Context.Tag("test/Session")<Session, string>() {}
 
-/** The answer of whoever does not wait for a handler, as behind a timeout, nor for the end of what it interrupts. */
+/** Responds without waiting for the handler, as behind a timeout, nor for the end of what it interrupts. */
 const leaving = (app: (waits: Effect.Effect<never>) => HttpApp.Default<unknown>) =>
   Effect.suspend(() => {
     const reached = Deferred.unsafeMake<void>(FiberId.none)
@@ -53,7 +52,7 @@ const counted = (
   Effect.gen(function* () {
     const registries = Array.from({ length: times }, () => new PromRegistry())
     const middlewares = yield* Effect.forEach(registries, (registry) =>
-      Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
     )
     const runtime = yield* around(Effect.runtime<never>())
     const handler = HttpApp.toWebHandlerRuntime(runtime)(app, (inner) =>
@@ -199,7 +198,7 @@ describe("The route is the whole pattern", () => {
       ["/api/users/:id 200: 2"]
     ],
     [
-      "of a handler that nobody waits for any more",
+      "of a handler that nothing waits for any more",
       leaving((waits) => HttpRouter.get(HttpRouter.empty, "/users/:id", waits)),
       ["/users/1"],
       ["/users/:id 504: 1"]
@@ -252,7 +251,7 @@ describe("The route is the whole pattern", () => {
       ["/users/:id 200: 2"]
     ],
     [
-      "without the name of a tenant that somebody takes off the path",
+      "without the name of a tenant that a middleware removes from the path",
       Effect.updateService(users, HttpServerRequest.HttpServerRequest, (request) =>
         request.modify({ url: request.url.replace(/^\/t\d+/, "") })
       ),
@@ -270,7 +269,7 @@ describe("The route is the whole pattern", () => {
     })
   }
 
-  it.effect("with one span in between for all requests, which each of them tells its own", () =>
+  it.effect("with one span between all requests, whose routes stay their own", () =>
     Effect.gen(function* () {
       const shared = yield* Effect.makeSpan("shared")
       const app = Effect.withParentSpan(users, shared) as HttpApp.Default<unknown>
@@ -293,7 +292,7 @@ describe("The route is the whole pattern", () => {
   it.effect("also where the middleware is within the router", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
       const app = HttpRouter.empty.pipe(
         HttpRouter.mountApp("/files", middleware(ok)),
         HttpRouter.mountApp("/in", middleware(users)),
@@ -303,7 +302,7 @@ describe("The route is the whole pattern", () => {
       for (const path of ["/files/1", "/in/users/1", "/api/users/1", "/none"]) {
         yield* Effect.promise(() => handler(new Request(`http://localhost${path}`)))
       }
-      assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
+      assert.deepStrictEqual(yield* samplesOf(registry, "http_server_requests_total"), [
         "GET /api/users/:id 200: 1",
         "GET /files/* 200: 1",
         "GET /in/users/:id 200: 1"

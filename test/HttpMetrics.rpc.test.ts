@@ -7,8 +7,8 @@ import { Chunk, Context, Deferred, Effect, Exit, Fiber, Layer, Schema, Stream } 
 import { Counter, Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually } from "./support/http.js"
 import { samples } from "./support/httpApps.js"
+import { eventually } from "./support/httpClient.js"
 
 class Refused extends RpcMiddleware.Tag<Refused>()("test/Refused", { failure: Schema.Literal("refused") }) {}
 

@@ -16,12 +16,8 @@ import { type Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually, rawConnection } from "./support/http.js"
-import { inProgress, listen, samples } from "./support/httpApps.js"
-
-const requests = "http_server_requests_total"
-
-const of = (registry: PromRegistry, name: string, suffix = "") => Effect.promise(() => samples(registry, name, suffix))
+import { inProgress, listen, requests, samples, samplesOf } from "./support/httpApps.js"
+import { eventually, rawConnection } from "./support/httpClient.js"
 
 const router = HttpRouter.empty.pipe(
   HttpRouter.get("/a", HttpServerResponse.text("a")),
@@ -34,7 +30,11 @@ const asking = <const Names extends string = never>(
   app: HttpApp.Default<unknown> = router
 ) =>
   Effect.gen(function* () {
-    const middleware = yield* Effect.provideService(HttpMetrics.make(options as never), Registry.Registry, registry)
+    const middleware = yield* Effect.provideService(
+      HttpMetrics.makeMiddleware(options as never),
+      Registry.Registry,
+      registry
+    )
     const handler = HttpApp.toWebHandlerRuntime(
       yield* Effect.provideService(Effect.runtime<never>(), Registry.Registry, registry)
     )(app, middleware)
@@ -55,14 +55,14 @@ describe("The series of requests", () => {
       yield* ask("/b/1")
       registry.clear()
       yield* ask("/a")
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a 200: 1"])
       yield* ask("/b/2")
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200: 1", "GET /b/:x 200: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a 200: 1", "GET /b/:x 200: 1"])
       registry.resetMetrics()
       yield* ask("/a")
       yield* ask("/a")
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200: 2"])
-      const sizes = yield* of(registry, "http_server_response_size_bytes", "_sum")
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a 200: 2"])
+      const sizes = yield* samplesOf(registry, "http_server_response_size_bytes", "_sum")
       assert.deepStrictEqual(sizes, ["GET /a 200: 2"])
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
     })
@@ -80,7 +80,7 @@ describe("The series of requests", () => {
         }
       })
       for (let i = 0; i < 2_100; i += 1) yield* ask("/a")
-      const all = yield* of(registry, requests)
+      const all = yield* samplesOf(registry, requests)
       assert.strictEqual(all.length, 1_050)
       assert.isTrue(all.every((text) => text.endsWith(": 2")))
     })
@@ -101,7 +101,7 @@ describe("The series of requests", () => {
         labels: () => given[turn++ % given.length] ?? assert.fail("none")
       })
       for (let i = 0; i < 8; i += 1) yield* ask("/a")
-      assert.deepStrictEqual(yield* of(registry, requests), [
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [
         "GET /a 200  a: 2",
         "GET /a 200 200 GET: 2",
         "GET /a 200 a : 2",
@@ -142,7 +142,7 @@ describe("The series of requests", () => {
         change = () => {}
         each()
         yield* ask("/c")
-        assert.deepStrictEqual(yield* of(registry, requests), [`GET /c 200: ${counted}`])
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), [`GET /c 200: ${counted}`])
         assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
       }
     })
@@ -151,7 +151,7 @@ describe("The series of requests", () => {
   it.effect("are right for requests side by side in fibers of one parent", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
       const app = middleware(
         HttpRouter.empty.pipe(
           HttpRouter.get("/a/:x", Effect.as(Effect.yieldNow(), HttpServerResponse.text("a"))),
@@ -168,8 +168,8 @@ describe("The series of requests", () => {
       const before = yield* Effect.context<never>()
       yield* Effect.forEach(paths, asked, { concurrency: "unbounded" })
       assert.strictEqual(yield* Effect.context<never>(), before)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a/:x 200: 10", "GET /b/:y 200: 30"])
-      const sizes = yield* of(registry, "http_server_response_size_bytes", "_sum")
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a/:x 200: 10", "GET /b/:y 200: 30"])
+      const sizes = yield* samplesOf(registry, "http_server_response_size_bytes", "_sum")
       assert.deepStrictEqual(sizes, ["GET /a/:x 200: 10", "GET /b/:y 200: 60"])
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
     })
@@ -202,7 +202,7 @@ describe("The series of requests", () => {
       assert.strictEqual(yield* ask("/refusing"), 200)
       isRefused = false
       assert.strictEqual(yield* ask("/a"), 200)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200: 1", "GET /refusing 200: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a 200: 1", "GET /refusing 200: 1"])
       assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
     })
   )
@@ -219,8 +219,8 @@ describe("The series of requests", () => {
         })
       })
       assert.strictEqual(yield* ask("/a"), 200)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200 : 1"])
-      assert.include(yield* of(registry, "effect_prometheus_errors_total"), "inc: 1")
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a 200 : 1"])
+      assert.include(yield* samplesOf(registry, "effect_prometheus_errors_total"), "inc: 1")
     })
   )
 })
@@ -248,7 +248,7 @@ describe("An exemplar", () => {
       context: (f) => f()
     })
   for (const sampled of [true, false]) {
-    it.effect(sampled ? "is the sampled span of the request" : "is none where that span is not sampled", () =>
+    it.effect(sampled ? "is the sampled span of the request" : "is missing if that span is not sampled", () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const ask = yield* Effect.withTracer(asking(registry, { exemplar: "currentSpan" }), tracer(sampled))
@@ -262,7 +262,7 @@ describe("An exemplar", () => {
           on.map((line) => line.split("{")[0]),
           sampled ? [requests, "http_server_request_duration_seconds_bucket"] : []
         )
-        assert.deepStrictEqual(yield* of(registry, requests), ["GET /a 200: 1"])
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /a 200: 1"])
       })
     )
   }
@@ -281,7 +281,7 @@ describe("What is sent", () => {
         handlers.handle("gone", () => new Gone()).handle("bad", () => Effect.void)
       )
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
       const served = HttpApiBuilder.serve(middleware as never).pipe(
         Layer.provide(Layer.provide(HttpApiBuilder.api(api), live))
       )
@@ -290,14 +290,17 @@ describe("What is sent", () => {
       assert.strictEqual(yield* status("/api/v1/gone/1"), 410)
       assert.strictEqual(yield* status("/api/v1/bad?n=x"), 400)
       yield* eventually("both", async () => (await samples(registry, requests)).length === 2)
-      assert.deepStrictEqual(yield* of(registry, requests), ["GET /api/v1/bad 400: 1", "GET /api/v1/gone/:id 410: 1"])
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), [
+        "GET /api/v1/bad 400: 1",
+        "GET /api/v1/gone/:id 410: 1"
+      ])
     })
   )
 
   it.scopedLive("to a request that waits for 100 Continue is counted once, as what comes in the end", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
       const app = HttpRouter.post(HttpRouter.empty, "/read", HttpServerResponse.text("read", { status: 202 }))
       const url = yield* listen(HttpServer.serve(app, middleware) as never)
       const connection = yield* rawConnection(Number(new URL(url).port))

@@ -4,17 +4,20 @@ import { Deferred, Effect } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { eventually, get } from "./support/http.js"
-import { apps, inProgress, listen, samples, signals } from "./support/httpApps.js"
+import {
+  apps,
+  awaitIdle,
+  inProgress,
+  listen,
+  requests,
+  responseSize,
+  samplesOf,
+  seconds,
+  signals
+} from "./support/httpApps.js"
+import { get } from "./support/httpClient.js"
 
-const requests = "http_server_requests_total"
-const seconds = "http_server_request_duration_seconds"
-const responseSize = "http_server_response_size_bytes"
-
-const quiet = (registry: PromRegistry) =>
-  eventually("no request in progress", async () => (await inProgress(registry)) === 0)
-
-/** Begins a request, and leaves as soon as it is told to. */
+/** Begins a request, and disconnects on demand. */
 const leaving = (url: string) => {
   const sent = nodeRequest(url)
   sent.on("error", () => {})
@@ -28,7 +31,7 @@ for (const app of apps) {
     const start = Effect.gen(function* () {
       const registry = new PromRegistry()
       const made = yield* signals
-      const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
       const url = yield* listen(app.serve(made, middleware))
       return { registry, url, ...made }
     })
@@ -56,8 +59,8 @@ for (const app of apps) {
           assert.strictEqual(answer.status, status, `${method} ${path}`)
           if (method !== "HEAD") assert.strictEqual(answer.bytes.length, bytes, path)
         }
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), [
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), [
           "GET /dies 500: 1",
           "GET /fails 500: 1",
           "GET /interrupted 503: 1",
@@ -71,44 +74,37 @@ for (const app of apps) {
           "HEAD /users/:id 200: 1",
           "other unmatched 404: 1"
         ])
-        const counts = yield* Effect.promise(() => samples(registry, seconds, "_count"))
-        assert.deepStrictEqual(counts, yield* Effect.promise(() => samples(registry, requests)))
-        const sizes = yield* Effect.promise(() => samples(registry, responseSize, "_sum"))
+        const counts = yield* samplesOf(registry, seconds, "_count")
+        assert.deepStrictEqual(counts, yield* samplesOf(registry, requests))
+        const sizes = yield* samplesOf(registry, responseSize, "_sum")
         assert.includeMembers([...sizes], ["GET /users/:id 200: 8", "GET /stream 200: 11", "HEAD /users/:id 200: 0"])
       })
     )
 
-    it.scopedLive("counts a request whose client leaves before the answer as 499", () =>
-      Effect.gen(function* () {
-        const { reached, registry, url } = yield* start
-        const leave = leaving(`${url}/waits`)
-        yield* Deferred.await(reached)
-        assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
-        yield* leave
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /waits 499: 1"])
-      })
-    )
-
-    it.scopedLive("counts a request whose client leaves within the body as 499, and its size as unknown", () =>
-      Effect.gen(function* () {
-        const { reached, registry, url } = yield* start
-        const leave = leaving(`${url}/endless`)
-        yield* Deferred.await(reached)
-        assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
-        yield* leave
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /endless 499: 1"])
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, responseSize, "_sum")), [])
-      })
-    )
+    for (const [when, path] of [
+      ["before the response", "/waits"],
+      ["within the body", "/endless"]
+    ]) {
+      it.scopedLive(`counts a request whose client disconnects ${when} as 499, and its size as unknown`, () =>
+        Effect.gen(function* () {
+          const { reached, registry, url } = yield* start
+          const disconnect = leaving(`${url}${path}`)
+          yield* Deferred.await(reached)
+          assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 1)
+          yield* disconnect
+          yield* awaitIdle(registry)
+          assert.deepStrictEqual(yield* samplesOf(registry, requests), [`GET ${path} 499: 1`])
+          assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), [])
+        })
+      )
+    }
 
     it.scopedLive("counts a body that breaks off as 500", () =>
       Effect.gen(function* () {
         const { registry, url } = yield* start
         assert.strictEqual((yield* get(`${url}/broken`)).status, 200)
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET /broken 500: 1"])
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /broken 500: 1"])
       })
     )
 
@@ -122,8 +118,8 @@ for (const app of apps) {
           (index) => get(`${url}/random/${index}`, { agent }),
           { concurrency: 10, discard: true }
         )
-        yield* quiet(registry)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, requests)), ["GET unmatched 404: 1000"])
+        yield* awaitIdle(registry)
+        assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET unmatched 404: 1000"])
       })
     )
   })

@@ -4,12 +4,12 @@ import { Effect, type Exit, FiberRef, Option, Tracer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { samples } from "./support/httpApps.js"
+import { samplesOf } from "./support/httpApps.js"
 
-/** A span of somebody's own, which keeps to itself what others must not reach. */
+/** A custom span with private state. */
 class OwnSpan implements Tracer.Span {
   readonly _tag = "Span"
-  readonly #told: Array<unknown> = []
+  readonly #recorded: Array<unknown> = []
   readonly traceId = "t".repeat(32)
   readonly sampled = true
   readonly attributes = new Map<string, unknown>()
@@ -22,20 +22,20 @@ class OwnSpan implements Tracer.Span {
     readonly context: Tracer.Span["context"],
     readonly kind: Tracer.SpanKind
   ) {}
-  get told() {
-    return this.#told
+  get recorded() {
+    return this.#recorded
   }
   attribute(key: string, value: unknown) {
-    this.#told.push([key, value])
+    this.#recorded.push([key, value])
   }
   event(name: string) {
-    this.#told.push(name)
+    this.#recorded.push(name)
   }
   addLinks(links: ReadonlyArray<Tracer.SpanLink>) {
-    this.#told.push(links.length)
+    this.#recorded.push(links.length)
   }
   end(_: bigint, exit: Exit.Exit<unknown, unknown>) {
-    this.#told.push(exit._tag)
+    this.#recorded.push(exit._tag)
   }
 }
 
@@ -94,7 +94,7 @@ const worlds: ReadonlyArray<{
   { name: "nothing traced", around: Effect.withTracerEnabled(false) }
 ]
 
-describe("What the application's tracing shows is the same with and without the middleware", () => {
+describe("The application's traces are the same with and without the middleware", () => {
   const between: ReadonlyArray<readonly [string, HttpMetrics.Middleware]> = [
     ["", (app) => app],
     [", with a span in between", (app) => Effect.withSpan(app, "between") as typeof app]
@@ -121,17 +121,15 @@ describe("What the application's tracing shows is the same with and without the 
             const parents = spans.map(({ parent }) =>
               Option.map(parent, (span) => (spans as Array<unknown>).indexOf(span))
             )
-            return { seen, parents, told: spans.map((span) => [span.name, span.kind, span.told]) }
+            return { seen, parents, recorded: spans.map((span) => [span.name, span.kind, span.recorded]) }
           })
         const registry = new PromRegistry()
-        const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+        const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
         const without = yield* shown((app) => app)
         assert.deepStrictEqual(yield* shown(middleware), without)
         assert.deepStrictEqual(yield* shown((app) => middleware(middleware(app))), without)
         assert.isDefined(without.seen)
-        assert.deepStrictEqual(yield* Effect.promise(() => samples(registry, "http_server_requests_total")), [
-          "GET /users/:id 200: 2"
-        ])
+        assert.deepStrictEqual(yield* samplesOf(registry, "http_server_requests_total"), ["GET /users/:id 200: 2"])
       })
     )
   }
@@ -148,7 +146,7 @@ describe("What runs after a measured app in the same fiber", () => {
     it.effect(`has the context of before, and what the app has set, after ${name}`, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = yield* Effect.provideService(HttpMetrics.make(), Registry.Registry, registry)
+        const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
         const setting = FiberRef.unsafeMake("not set")
         yield* Effect.gen(function* () {
           const before = yield* Effect.context<HttpServerRequest.HttpServerRequest>()

@@ -1,9 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Duration } from "effect"
-import { Effect, Fiber } from "effect"
+import { type Duration, Effect, Fiber } from "effect"
 import * as PromClient from "prom-client"
 import * as Metrics from "../src/Metrics.js"
-import { countingClock } from "./support/clock.js"
+import { countingClock } from "./support/countingClock.js"
 import { seeded, YieldingAtRandom } from "./support/interruption.js"
 import { counts } from "./support/metrics.js"
 import { soak } from "./support/soak.js"
@@ -19,7 +18,7 @@ type Random = () => number
 interface Measuring {
   readonly duration: Metrics.Observer
   readonly exceptions: Metrics.Counter
-  readonly inprogress: Metrics.Gauge
+  readonly inProgress: Metrics.Gauge
 }
 
 interface Way {
@@ -31,9 +30,9 @@ interface Way {
   readonly measure: (metrics: Measuring) => Measure
 }
 
-const nested = ({ duration, exceptions, inprogress }: Measuring): Measure => {
+const nested = ({ duration, exceptions, inProgress }: Measuring): Measure => {
   const [timed, counting] = [Metrics.timed(duration), Metrics.countExceptions(exceptions)]
-  const tracked = Metrics.trackInprogress(inprogress)
+  const tracked = Metrics.trackInProgress(inProgress)
   return (self) => timed(counting(tracked(self)))
 }
 
@@ -45,7 +44,7 @@ const ways: ReadonlyArray<Way> = [
     measure: (metrics) => Metrics.instrumented(metrics)
   },
   {
-    title: "timed, countExceptions and trackInprogress nested, where they begin without an interruption between them",
+    title: "timed, countExceptions and trackInProgress nested, where they begin without an interruption between them",
     runs: most / fibers / 4,
     isSplit: false,
     measure: (metrics) => {
@@ -54,7 +53,7 @@ const ways: ReadonlyArray<Way> = [
     }
   },
   {
-    title: "timed, countExceptions and trackInprogress nested",
+    title: "timed, countExceptions and trackInProgress nested",
     runs: most / fibers / 4,
     isSplit: true,
     measure: (metrics) => nested(metrics)
@@ -71,16 +70,16 @@ class Measured {
   readonly measure: Measure
 
   constructor(way: Way, metrics: Measuring) {
-    const { inprogress } = metrics
+    const { inProgress } = metrics
     const inc = () => {
       this.started += 1
-      inprogress.inc()
+      inProgress.inc()
     }
     const dec = () => {
       this.finished += 1
-      inprogress.dec()
+      inProgress.dec()
     }
-    this.measure = way.measure({ ...metrics, inprogress: { inc, dec } })
+    this.measure = way.measure({ ...metrics, inProgress: { inc, dec } })
   }
 
   readonly inject = <E>(failing: Effect.Effect<never, E>): Effect.Effect<never, E> =>
@@ -107,7 +106,7 @@ const defect = Effect.die(error)
 
 /**
  * How a run goes. What fails is not interrupted from outside before its failure has arrived: an interruption that meets
- * a failure on its way may take its place, and there would be no telling how many are to be counted.
+ * a failure on its way may take its place, and the expected count would be unknown.
  */
 const outcomes: { readonly [kind: string]: (measured: Measured, random: Random) => Run } = {
   successes: ({ measure }, random) => measure(yields(random)),
@@ -164,8 +163,8 @@ describe(`${most.toLocaleString("en")} measured effects on ${fibers} fibers (see
           const config = { help: "A metric of a test.", registers: [new PromClient.Registry()] }
           const duration = new PromClient.Histogram({ ...config, name: "run_seconds" })
           const exceptions = new PromClient.Counter({ ...config, name: "run_failures_total" })
-          const inprogress = new PromClient.Gauge({ ...config, name: "runs_in_progress" })
-          const workers = Array.from({ length: fibers }, () => new Measured(way, { duration, exceptions, inprogress }))
+          const inProgress = new PromClient.Gauge({ ...config, name: "runs_in_progress" })
+          const workers = Array.from({ length: fibers }, () => new Measured(way, { duration, exceptions, inProgress }))
           const clock = countingClock()
           yield* Effect.forEach(workers, (measured, at) => worker(measured, seeded(seed + at), runs), {
             concurrency: "unbounded",
@@ -176,7 +175,7 @@ describe(`${most.toLocaleString("en")} measured effects on ${fibers} fibers (see
           const injected = sum(workers, (measured) => measured.injected)
           const { run_seconds_count: observed = 0 } = yield* Effect.promise(() => counts(duration))
           const { run_failures_total: counted } = yield* Effect.promise(() => counts(exceptions))
-          const { runs_in_progress: running } = yield* Effect.promise(() => counts(inprogress))
+          const { runs_in_progress: running } = yield* Effect.promise(() => counts(inProgress))
           const launched = kinds.map(([kind]) => ({
             kind,
             count: sum(workers, (each) => each.launched.get(kind) ?? 0)

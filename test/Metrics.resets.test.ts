@@ -7,18 +7,17 @@ import { Effect, Exit, Fiber, Stream } from "effect"
 import * as fc from "fast-check"
 import type * as PromClient from "prom-client"
 import * as Metrics from "../src/Metrics.js"
-import { httpMetrics, instrumented, trackInprogress } from "../src/Promises.js"
+import { httpMetrics, instrumented, trackInProgress } from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
 import * as StreamMetrics from "../src/StreamMetrics.js"
-import type { Client } from "./support/metrics.js"
-import { clients, FakeGauge, metrics, series } from "./support/metrics.js"
+import { type Client, clients, FakeGauge, metrics, series } from "./support/metrics.js"
 
 interface Labels {
   readonly method: string
   readonly outcome: string
 }
 
-/** A gauge as it is given to a combinator: with labels, or one that has none or has them already. */
+/** A gauge as it is given to a combinator: with labels, or one without labels, or a labelled child. */
 interface Given {
   readonly gauge: Metrics.Gauge
   readonly labels?: Labels | undefined
@@ -35,9 +34,9 @@ type OfEffects = Loosely<<A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effec
 type OfStreams = Loosely<<A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>>
 type OfFunctions = Loosely<(run: () => Promise<void>) => () => Promise<void>>
 
-const effects = Metrics.trackInprogress as unknown as OfEffects
-const streams = StreamMetrics.trackInprogress as unknown as OfStreams
-const functions = trackInprogress as unknown as OfFunctions
+const effects = Metrics.trackInProgress as unknown as OfEffects
+const streams = StreamMetrics.trackInProgress as unknown as OfStreams
+const functions = trackInProgress as unknown as OfFunctions
 
 const waiting = () => {
   let end = (): void => {}
@@ -69,7 +68,7 @@ const forked = async (measured: (body: Effect.Effect<void>) => Effect.Effect<unk
 const sides: Readonly<Record<string, Begin>> = {
   "an effect": ({ gauge, labels }) => forked((body) => effects(gauge, { labels })(body)),
   "an instrumented effect that is interrupted": async ({ gauge, labels }) => {
-    const fiber = Effect.runFork(Metrics.instrumented(Effect.never, { inprogress: { metric: gauge, labels } as never }))
+    const fiber = Effect.runFork(Metrics.instrumented(Effect.never, { inProgress: { metric: gauge, labels } as never }))
     return () => Effect.runPromise(Fiber.interrupt(fiber))
   },
   "a stream": ({ gauge, labels }) =>
@@ -84,7 +83,7 @@ const sides: Readonly<Record<string, Begin>> = {
   },
   "a promise": async ({ gauge, labels }) => {
     const { end, ended } = waiting()
-    const running = instrumented({ inprogress: { metric: gauge, labels } as never }, ended)
+    const running = instrumented({ inProgress: { metric: gauge, labels } as never }, ended)
     return () => {
       end()
       return running
@@ -136,8 +135,8 @@ interface Subject {
 }
 
 const withLabels = (client: Client, given: (gauge: AnyGauge) => () => Given): Subject => {
-  const { inprogress, registry } = metrics(client)
-  const gauge = inprogress as AnyGauge
+  const { inProgress, registry } = metrics(client)
+  const gauge = inProgress as AnyGauge
   return { registry, gauge, name: seriesName, given: given(gauge), remove: () => gauge.remove("GET", "ok") }
 }
 
@@ -302,8 +301,8 @@ for (const { name, client } of clients) {
     })
 
     it("is forgotten at once by several combinators and sides that share it", async () => {
-      const { inprogress, registry } = metrics(client)
-      const gauge = inprogress as AnyGauge
+      const { inProgress, registry } = metrics(client)
+      const gauge = inProgress as AnyGauge
       const child = gauge.labels("GET", "ok")
       const ends: Array<End> = []
       for (const begin of Object.values(sides))
@@ -323,8 +322,8 @@ for (const { name, client } of clients) {
     })
 
     it("is the same gauge to others: its keys, its methods and what they give back", async () => {
-      const { inprogress, registry } = metrics(client)
-      const gauge = inprogress as AnyGauge
+      const { inProgress, registry } = metrics(client)
+      const gauge = inProgress as AnyGauge
       const before = [Object.keys(gauge), [gauge.reset, gauge.remove, gauge.set].map((method) => method.name)]
       const end = wrappedOnce({ gauge, labels })()
       await wrappedOnce({ gauge: gauge.labels("GET", "ok") })()()
@@ -343,7 +342,7 @@ for (const { name, client } of clients) {
       assert.containsAllKeys(await series(gauge), ['runs_in_progress{method="GET",outcome="slow"}'])
     })
 
-    it("has an instance of a class derived from it, whatever that does at a reset", async () => {
+    it("has an instance of a derived class, with any reset of its own", async () => {
       const { registry } = unlabelled(client)
       registry.clear()
       class Starting extends client.Gauge {
@@ -361,8 +360,8 @@ for (const { name, client } of clients) {
 
     it("counts what it can where it cannot be watched", async () => {
       const { gauge } = unlabelled(client)
-      const { inprogress } = metrics(client)
-      const inside = inprogress.labels("GET", "ok")
+      const { inProgress } = metrics(client)
+      const inside = inProgress.labels("GET", "ok")
       const written = new FakeGauge()
       const byHand = { inc: () => inside.inc(), dec: () => inside.dec() }
       for (const each of [Object.freeze(gauge), Object.freeze(inside), written, byHand]) {
@@ -371,7 +370,7 @@ for (const { name, client } of clients) {
         await end()
       }
       assert.deepStrictEqual(await series(gauge), { runs_in_progress: 0 })
-      assert.deepStrictEqual(await series(inprogress), { [seriesName]: 0 })
+      assert.deepStrictEqual(await series(inProgress), { [seriesName]: 0 })
       assert.deepStrictEqual(written.history, [1, 2, 1, 0])
     })
 
@@ -395,8 +394,8 @@ for (const { name, client } of clients) {
       const begins = Object.values(sides)
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-          const { inprogress, registry } = metrics(client)
-          const gauge = inprogress as AnyGauge
+          const { inProgress, registry } = metrics(client)
+          const gauge = inProgress as AnyGauge
           const all = ["a", "b", "c"].map((outcome) => ({
             labels: { method: "GET", outcome },
             wrapped: wrappedOnce({ gauge, labels: { method: "GET", outcome } }),
@@ -529,7 +528,7 @@ describe("Effects that end while a gauge is reset again and again", () => {
   it.effect("leave it at 0", () =>
     Effect.gen(function* () {
       const { gauge } = unlabelled(clients[0]?.client ?? assert.fail())
-      const run = Metrics.trackInprogress(Effect.yieldNow(), gauge)
+      const run = Metrics.trackInProgress(Effect.yieldNow(), gauge)
       const exits = yield* Effect.forEach(
         Array.from({ length: 1_000 }, (_, at) => at),
         (at) =>

@@ -18,11 +18,10 @@ import {
 } from "effect"
 import * as PromClient from "prom-client"
 import * as Metrics from "../src/Metrics.js"
-import type { MetricRegistry } from "../src/Registry.js"
-import { Registry } from "../src/Registry.js"
-import type { Entry, Ran, Side } from "./support/cases.js"
-import { describeSides } from "./support/cases.js"
-import { countingClock } from "./support/clock.js"
+import { type MetricRegistry, Registry } from "../src/Registry.js"
+import type { MeasuredRun, Measurement, MetricEntry } from "./support/combinatorTests.js"
+import { describeMeasurements } from "./support/combinatorTests.js"
+import { countingClock } from "./support/countingClock.js"
 import { InterruptingAtRandom, interruptedEverywhere, seeded } from "./support/interruption.js"
 import {
   clients,
@@ -45,13 +44,17 @@ interface Recorded {
   readonly progress: ReadonlyArray<number>
 }
 
-const recorded = ({ duration, exceptions, inprogress }: Fakes): Recorded => ({
+const recorded = ({ duration, exceptions, inProgress }: Fakes): Recorded => ({
   seconds: duration.observed,
   counted: exceptions.counted,
-  progress: inprogress.history
+  progress: inProgress.history
 })
 
 const nothing: Recorded = { seconds: [], counted: 0, progress: [] }
+
+const only =
+  (key: keyof Recorded) =>
+  (all: Recorded): Recorded => ({ ...nothing, [key]: all[key] })
 
 /** The ways to measure an effect with hand-written metrics, and what each of them keeps of what could be recorded. */
 const combinators: ReadonlyArray<{
@@ -59,40 +62,24 @@ const combinators: ReadonlyArray<{
   readonly with: (metrics: Fakes) => Measure
   readonly kept: (all: Recorded) => Recorded
 }> = [
-  {
-    name: "timed",
-    with: ({ duration }) => Metrics.timed(duration),
-    kept: ({ seconds }) => ({ ...nothing, seconds })
-  },
-  {
-    name: "countExceptions",
-    with: ({ exceptions }) => Metrics.countExceptions(exceptions),
-    kept: ({ counted }) => ({ ...nothing, counted })
-  },
-  {
-    name: "trackInprogress",
-    with: ({ inprogress }) => Metrics.trackInprogress(inprogress),
-    kept: ({ progress }) => ({ ...nothing, progress })
-  },
-  {
-    name: "instrumented",
-    with: (metrics) => (self) => Metrics.instrumented(self, metrics),
-    kept: (all) => all
-  },
+  { name: "timed", with: ({ duration }) => Metrics.timed(duration), kept: only("seconds") },
+  { name: "countExceptions", with: ({ exceptions }) => Metrics.countExceptions(exceptions), kept: only("counted") },
+  { name: "trackInProgress", with: ({ inProgress }) => Metrics.trackInProgress(inProgress), kept: only("progress") },
+  { name: "instrumented", with: (metrics) => (self) => Metrics.instrumented(self, metrics), kept: (all) => all },
   {
     name: "the three combinators in a pipe",
     with:
-      ({ duration, exceptions, inprogress }) =>
+      ({ duration, exceptions, inProgress }) =>
       (self) =>
-        self.pipe(Metrics.timed(duration), Metrics.countExceptions(exceptions), Metrics.trackInprogress(inprogress)),
+        self.pipe(Metrics.timed(duration), Metrics.countExceptions(exceptions), Metrics.trackInProgress(inProgress)),
     kept: (all) => all
   },
   {
     name: "the three combinators, called with the effect first",
     with:
-      ({ duration, exceptions, inprogress }) =>
+      ({ duration, exceptions, inProgress }) =>
       (self) =>
-        Metrics.timed(Metrics.countExceptions(Metrics.trackInprogress(self, inprogress), exceptions), duration),
+        Metrics.timed(Metrics.countExceptions(Metrics.trackInProgress(self, inProgress), exceptions), duration),
     kept: (all) => all
   }
 ]
@@ -490,7 +477,7 @@ const messageOf = ({ message }: Logger.Logger.Options<unknown>) => (Array.isArra
 const allBroken = () => ({
   duration: new FakeObserver({ observe: throwing("observe") }),
   exceptions: new FakeCounter({ inc: throwing("inc") }),
-  inprogress: new FakeGauge({ inc: throwing("inc"), dec: throwing("dec") })
+  inProgress: new FakeGauge({ inc: throwing("inc"), dec: throwing("dec") })
 })
 
 for (const combinator of combinators) {
@@ -520,9 +507,9 @@ for (const combinator of combinators) {
           )
           const failed = calls.seconds.length + calls.counted + calls.progress.length
           assert.strictEqual(lines.length, failed)
-          const told = yield* Effect.promise(() => errors(registry))
-          assert.strictEqual((told["observe"] ?? 0) + (told["inc"] ?? 0), failed)
-          assert.isUndefined(told["dec"])
+          const errorCounts = yield* Effect.promise(() => errors(registry))
+          assert.strictEqual((errorCounts["observe"] ?? 0) + (errorCounts["inc"] ?? 0), failed)
+          assert.isUndefined(errorCounts["dec"])
         })
       )
     }
@@ -571,7 +558,7 @@ describe("a metric that throws", () => {
   it.effect("at its start is logged before the body runs", () =>
     Effect.gen(function* () {
       const { lines } = yield* Effect.logInfo("the body").pipe(
-        Metrics.trackInprogress(new FakeGauge({ inc: throwing("inc") })),
+        Metrics.trackInProgress(new FakeGauge({ inc: throwing("inc") })),
         logged
       )
       assert.include(lines.map(messageOf)[0], "inc on metric fake_in_progress")
@@ -629,13 +616,13 @@ describe("a value that cannot do what is asked of it", () => {
   it("is refused where it is given, with what was expected", () => {
     assert.throws(() => Metrics.timed(notAMetric), TypeError, "observe()")
     assert.throws(() => Metrics.countExceptions(notAMetric), TypeError, "inc()")
-    assert.throws(() => Metrics.trackInprogress(notAMetric), TypeError, "inc()")
+    assert.throws(() => Metrics.trackInProgress(notAMetric), TypeError, "inc()")
     assert.throws(() => Metrics.instrumented({ duration: notAMetric }), TypeError, "observe()")
   })
 
   it("is refused as a gauge if it only counts", () => {
     const counter = new PromClient.Counter({ name: "a_total", help: "h", registers: [] })
-    assert.throws(() => Metrics.trackInprogress(counter as never), TypeError, "dec() (a_total)")
+    assert.throws(() => Metrics.trackInProgress(counter as never), TypeError, "dec() (a_total)")
   })
 })
 
@@ -649,13 +636,13 @@ describe("instrumented", () => {
 
   it.effect("records any two of the three", () =>
     Effect.gen(function* () {
-      const { duration, exceptions, inprogress } = fakes()
+      const { duration, exceptions, inProgress } = fakes()
       yield* Effect.fail(failure).pipe(Metrics.instrumented({ duration, exceptions }), Effect.exit)
       yield* Effect.fail(failure).pipe(
-        Metrics.instrumented({ duration, inprogress: { metric: inprogress } }),
+        Metrics.instrumented({ duration, inProgress: { metric: inProgress } }),
         Effect.exit
       )
-      assert.deepStrictEqual(recorded({ duration, exceptions, inprogress }), {
+      assert.deepStrictEqual(recorded({ duration, exceptions, inProgress }), {
         seconds: [0, 0],
         counted: 1,
         progress: [1, 0]
@@ -667,17 +654,17 @@ describe("instrumented", () => {
 describe("in the pipeline of Effect.fn", () => {
   it.effect("each call is measured", () =>
     Effect.gen(function* () {
-      const { duration, exceptions, inprogress } = fakes()
+      const { duration, exceptions, inProgress } = fakes()
       const load = Effect.fn("load")(
         function* (id: string, wait: "1 second" | "2 seconds") {
           yield* Effect.sleep(wait)
           return yield* id === "" ? Effect.fail(failure) : Effect.succeed(id)
         },
         Metrics.timed(duration),
-        Metrics.instrumented({ exceptions, inprogress })
+        Metrics.instrumented({ exceptions, inProgress })
       )
       yield* passing("9 seconds", Effect.all([load("a", "1 second"), load("", "2 seconds")]))
-      assert.deepStrictEqual(recorded({ duration, exceptions, inprogress }), {
+      assert.deepStrictEqual(recorded({ duration, exceptions, inProgress }), {
         seconds: [1, 2],
         counted: 1,
         progress: [1, 0, 1, 0]
@@ -687,22 +674,22 @@ describe("in the pipeline of Effect.fn", () => {
 })
 
 /** One run per side of the table of common cases. */
-const settled = (self: Effect.Effect<unknown, unknown>, registry: MetricRegistry): Promise<Ran> =>
+const settled = (self: Effect.Effect<unknown, unknown>, registry: MetricRegistry): Promise<MeasuredRun> =>
   logged(self).pipe(
     Effect.provideService(Registry, registry),
     // What a metric rejects with later is logged then.
     Effect.tap(() => Effect.promise(() => new Promise(setImmediate))),
     Effect.map(({ exit, lines }) => ({
       outcome: Exit.match(exit, {
-        onFailure: (cause): Ran["outcome"] => ({ status: "rejected", reason: Cause.squash(cause) }),
-        onSuccess: (value): Ran["outcome"] => ({ status: "fulfilled", value })
+        onFailure: (cause): MeasuredRun["outcome"] => ({ status: "rejected", reason: Cause.squash(cause) }),
+        onSuccess: (value): MeasuredRun["outcome"] => ({ status: "fulfilled", value })
       }),
       warnings: lines.map(messageOf)
     })),
     Effect.runPromise
   )
 
-const exitLabels = ({ labels }: Entry<unknown>) =>
+const exitLabels = ({ labels }: MetricEntry<unknown>) =>
   typeof labels === "function" ? (exit: Exit.Exit<unknown, unknown>) => labels(Exit.isSuccess(exit)) : labels
 
 /** The combinators, for labels of which the table knows no more than that they are labels. */
@@ -716,22 +703,22 @@ type Loosely<Metric> = (
 ) => Effect.Effect<unknown, unknown>
 const timed = Metrics.timed as unknown as Loosely<Metrics.Observer>
 const countExceptions = Metrics.countExceptions as unknown as Loosely<Metrics.Counter>
-const trackInprogress = Metrics.trackInprogress as unknown as Loosely<Metrics.Gauge>
+const trackInProgress = Metrics.trackInProgress as unknown as Loosely<Metrics.Gauge>
 const instrumented = Metrics.instrumented as unknown as (
   self: Effect.Effect<unknown, unknown>,
   instruments: Metrics.Instruments<Metrics.LabelsFrom<Exit.Exit<unknown, unknown>>>
 ) => Effect.Effect<unknown, unknown>
 
-const sides: ReadonlyArray<Side> = [
+const measurements: ReadonlyArray<Measurement> = [
   {
     name: "an effect, by instrumented",
-    measured: ({ duration, exceptions, inprogress }, registry) => {
+    measured: ({ duration, exceptions, inProgress }, registry) => {
       let body: () => unknown
       const self = Effect.try({ try: () => body(), catch: (error) => error })
       const measured = instrumented(self, {
         duration: duration && { ...duration, labels: exitLabels(duration) },
         exceptions: exceptions && { ...exceptions, labels: exitLabels(exceptions) },
-        inprogress
+        inProgress
       })
       return (given) => {
         body = given
@@ -741,14 +728,14 @@ const sides: ReadonlyArray<Side> = [
   },
   {
     name: "an effect, by the combinators one by one",
-    measured: ({ duration, exceptions, inprogress }, registry) => {
+    measured: ({ duration, exceptions, inProgress }, registry) => {
       let body: () => unknown
       let self: Effect.Effect<unknown, unknown> = Effect.try({ try: () => body(), catch: (error) => error })
       if (duration !== undefined) self = timed(self, duration.metric, { labels: exitLabels(duration) })
       if (exceptions !== undefined) {
         self = countExceptions(self, exceptions.metric, { labels: exitLabels(exceptions), only: exceptions.only })
       }
-      if (inprogress !== undefined) self = trackInprogress(self, inprogress.metric, { labels: inprogress.labels })
+      if (inProgress !== undefined) self = trackInProgress(self, inProgress.metric, { labels: inProgress.labels })
       return (given) => {
         body = given
         return settled(self, registry)
@@ -757,7 +744,7 @@ const sides: ReadonlyArray<Side> = [
   }
 ]
 
-describeSides(sides)
+describeMeasurements(measurements)
 
 for (const { client, name } of clients) {
   describe(`labels of ${name}`, () => {
@@ -780,7 +767,7 @@ for (const { client, name } of clients) {
       })
     )
 
-    it.effect("that stand still are those of the time when the combinator was made", () =>
+    it.effect("that are constant are copied when the combinator is made", () =>
       Effect.gen(function* () {
         const registers = [new client.Registry()]
         const seconds = new client.Histogram({ name: "run_seconds", help: "h", labelNames: ["method"], registers })
@@ -794,7 +781,7 @@ for (const { client, name } of clients) {
       })
     )
 
-    it.effect("stand on the sum of the seconds too", () =>
+    it.effect("are on the sum of the seconds too", () =>
       Effect.gen(function* () {
         const registers = [new client.Registry()]
         const seconds = new client.Summary({ name: "run_seconds", help: "h", labelNames: ["queue"], registers })
@@ -870,13 +857,13 @@ for (const { client, name } of clients) {
 
     it.effect("instrumented puts them on the entries that ask for them", () =>
       Effect.gen(function* () {
-        const { duration, exceptions, inprogress } = metricsWithExemplars(client)
+        const { duration, exceptions, inProgress } = metricsWithExemplars(client)
         const span = yield* Effect.currentSpan.pipe(
           Effect.flatMap(Effect.fail),
           Metrics.instrumented({
             duration: { metric: duration, labels: () => labels, exemplar: "currentSpan" },
             exceptions: { metric: exceptions, labels },
-            inprogress: { metric: inprogress, labels }
+            inProgress: { metric: inProgress, labels }
           }),
           Effect.withSpan("request"),
           Effect.flip
@@ -886,7 +873,7 @@ for (const { client, name } of clients) {
           [spanOf(span as Tracer.Span)]
         )
         assert.deepStrictEqual(yield* exemplars(exceptions), [])
-        assert.deepStrictEqual(yield* exemplars(inprogress), [])
+        assert.deepStrictEqual(yield* exemplars(inProgress), [])
       })
     )
 
@@ -939,7 +926,7 @@ for (const { client, name } of clients) {
     ]
 
     for (const { around, body, title } of unmarked) {
-      it.effect(`${title} a sample has none, and is recorded all the same`, () =>
+      it.effect(`${title} a sample has no exemplar, and is still recorded`, () =>
         Effect.gen(function* () {
           const { duration, exceptions } = metricsWithExemplars(client)
           yield* Effect.zipRight(body, Effect.fail(failure)).pipe(
@@ -960,7 +947,7 @@ for (const { client, name } of clients) {
       )
     }
 
-    it.effect("without the option a sample has none, whatever the span", () =>
+    it.effect("without the option a sample has no exemplar, with any span", () =>
       Effect.gen(function* () {
         const { duration, exceptions } = metricsWithExemplars(client)
         yield* Effect.fail(failure).pipe(
@@ -1000,7 +987,7 @@ for (const { client, name } of clients) {
       })
     )
 
-    it.effect("one that the client finds too long is told, and the sample is not recorded twice", () =>
+    it.effect("one that is too long for the client is logged, and the sample is not recorded twice", () =>
       Effect.gen(function* () {
         const { duration, exceptions, registry } = metricsWithExemplars(client)
         const long = Tracer.externalSpan({ traceId: "4bf92f35".repeat(16), spanId: "00f067aa0ba902b7", sampled: true })
@@ -1071,9 +1058,9 @@ const everyCombination = Object.entries(bodies).flatMap(([body, self]) =>
 )
 
 for (const combinator of combinators) {
-  describe(`at whichever operation an interruption arrives, ${combinator.name}`, () => {
+  describe(`interrupted at any operation, ${combinator.name}`, () => {
     const all = combinator.kept({ seconds: [1], counted: 1, progress: [1] })
-    const records = { duration: all.seconds.length, exceptions: all.counted, inprogress: all.progress.length }
+    const records = { duration: all.seconds.length, exceptions: all.counted, inProgress: all.progress.length }
 
     for (const { self, surround, title } of everyCombination) {
       it.live(`finishes what it started: ${title}`, () =>
@@ -1088,11 +1075,11 @@ for (const combinator of combinators) {
           assert.isAbove(runs.length, 5)
           for (const [index, { clock, exit, metrics, witness }] of runs.entries()) {
             const k = `interrupted at operation ${index + 1}`
-            const { exceptions, inprogress } = metrics
+            const { exceptions, inProgress } = metrics
             const observed = metrics.duration.observed.length
-            assert.strictEqual(inprogress.value, 0, k)
+            assert.strictEqual(inProgress.value, 0, k)
             if (records.duration) assert.isAtLeast(observed, witness.began, k)
-            if (records.inprogress) assert.isAtLeast(inprogress.started, witness.began, k)
+            if (records.inProgress) assert.isAtLeast(inProgress.started, witness.began, k)
             // An interruption that arrives on its way out may take the place of a failure.
             if (records.exceptions) {
               assert.isAtLeast(exceptions.counted, holdsMoreThanInterruptions(exit) ? 1 : 0, k)
@@ -1100,7 +1087,7 @@ for (const combinator of combinators) {
             }
             // The clock is read at the start and at the end.
             if (combinator.name === "timed") assert.strictEqual(observed, Math.ceil(clock.reads / 2), k)
-            if (combinator.name === "instrumented") assert.strictEqual(observed, inprogress.started, k)
+            if (combinator.name === "instrumented") assert.strictEqual(observed, inProgress.started, k)
           }
         })
       )
@@ -1108,21 +1095,21 @@ for (const combinator of combinators) {
   })
 }
 
-describe("at whichever operation an interruption arrives, instrumented", () => {
+describe("interrupted at any operation, instrumented", () => {
   it.live("observes what it started when its gauge and its counter throw, and takes nothing back", () =>
     Effect.gen(function* () {
       const runs = yield* interruptedEverywhere(() => {
-        const { exceptions, inprogress } = allBroken()
+        const { exceptions, inProgress } = allBroken()
         const duration = new FakeObserver()
         const program = Effect.fail(failure).pipe(
-          Metrics.instrumented({ duration, exceptions, inprogress }),
+          Metrics.instrumented({ duration, exceptions, inProgress }),
           Effect.provide(Logger.remove(Logger.defaultLogger))
         )
-        return { program, result: () => ({ duration, inprogress }) }
+        return { program, result: () => ({ duration, inProgress }) }
       })
-      for (const { duration, inprogress } of runs) {
-        assert.strictEqual(duration.observed.length, inprogress.started)
-        assert.strictEqual(inprogress.history.length, inprogress.started)
+      for (const { duration, inProgress } of runs) {
+        assert.strictEqual(duration.observed.length, inProgress.started)
+        assert.strictEqual(inProgress.history.length, inProgress.started)
       }
     })
   )
@@ -1219,14 +1206,14 @@ describe("10,000 fibers, interrupted at random points", () => {
       const registers = [new PromClient.Registry()]
       const duration = new PromClient.Histogram({ name: "run_seconds", help: "h", registers })
       const exceptions = new PromClient.Counter({ name: "run_failures_total", help: "h", registers })
-      const inprogress = gaugeThatCounts(registers, "runs_in_progress")
+      const inProgress = gaugeThatCounts(registers, "runs_in_progress")
       const witness = new Witness()
       const { failed } = yield* run((random) =>
-        witness.see(body(random)).pipe(Metrics.instrumented({ duration, exceptions, inprogress: inprogress.metric }))
+        witness.see(body(random)).pipe(Metrics.instrumented({ duration, exceptions, inProgress: inProgress.metric }))
       )
-      assert.isAbove(inprogress.started(), fibers / 2)
-      assert.deepStrictEqual(yield* Effect.promise(() => counts(inprogress.gauge)), { runs_in_progress: 0 })
-      assert.deepStrictEqual(yield* Effect.promise(() => counts(duration)), { run_seconds_count: inprogress.started() })
+      assert.isAbove(inProgress.started(), fibers / 2)
+      assert.deepStrictEqual(yield* Effect.promise(() => counts(inProgress.gauge)), { runs_in_progress: 0 })
+      assert.deepStrictEqual(yield* Effect.promise(() => counts(duration)), { run_seconds_count: inProgress.started() })
       yield* countedBetween(exceptions, failed, witness.failed)
     })
   )
@@ -1244,9 +1231,9 @@ describe("10,000 fibers, interrupted at random points", () => {
           .see(body(random))
           .pipe(
             Metrics.countExceptions(exceptions),
-            Metrics.trackInprogress(inner.metric),
+            Metrics.trackInProgress(inner.metric),
             Metrics.timed(duration),
-            Metrics.trackInprogress(outer.metric)
+            Metrics.trackInProgress(outer.metric)
           )
       )
       assert.deepStrictEqual(yield* Effect.promise(() => counts(inner.gauge)), { inner_in_progress: 0 })

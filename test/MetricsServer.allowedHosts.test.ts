@@ -2,11 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Layer } from "effect"
 import * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
-import { authority, certificate } from "./support/certificate.js"
-import { bearer } from "./support/hashes.js"
-import type { AskOptions } from "./support/http.js"
-import { get, rawConnection } from "./support/http.js"
-import { kinds, logging, refused, someMetrics, started, workerUrl } from "./support/servers.js"
+import { authority, certificate } from "./support/certificates.js"
+import { bearer } from "./support/credentials.js"
+import { type AskOptions, get, rawConnection } from "./support/httpClient.js"
+import { logging, refused, serverKinds, someMetrics, started, workerUrl } from "./support/servers.js"
 
 const token = "0123456789abcdef0123"
 
@@ -73,10 +72,10 @@ const sent = (port: number, lines: string, host = "127.0.0.1") =>
 const asked = (url: string, host: string, options: AskOptions = {}) =>
   Effect.map(get(url, { ...options, headers: { ...options.headers, host } }), (answer) => answer.status)
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
     for (const bound of ["127.0.0.1", "localhost", "::1", "127.0.0.2"]) {
-      it.scopedLive(`on ${bound}, which lets everybody in, answers to names of this machine alone`, () =>
+      it.scopedLive(`on ${bound}, without authentication, accepts only host names of this machine`, () =>
         Effect.gen(function* () {
           const server = yield* started(kind, { host: bound }, { registry: someMetrics() })
           const { hostname, port } = server.address
@@ -167,7 +166,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("answers to allowedHosts, and to names of this machine and its own, whoever is let in", () =>
+    it.scopedLive("accepts allowedHosts, names of this machine and its own, with and without authentication", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const allowedHosts = ["Metrics.Example.com", "10.1.2.3", "2001:db8::1", "[2001:db8::2]", "bücher.example"]
@@ -194,7 +193,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("is not started with allowedHosts that are none, and names them", () =>
+    it.scopedLive("refuses to start with invalid allowedHosts, and names them", () =>
       Effect.gen(function* () {
         const wrong = [
           "example.com",

@@ -4,16 +4,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import type { Gauge } from "prom-client"
-import type { Read } from "./support/answers.js"
-import { readAnswers } from "./support/answers.js"
+import { anySent, type Sent } from "./support/arbitraryRequests.js"
 import { contentTypes, parsers } from "./support/expositions.js"
-import type { Answer } from "./support/http.js"
-import { ask, eventually } from "./support/http.js"
-import type { Sent } from "./support/requests.js"
-import { anySent } from "./support/requests.js"
-import { kinds, someMetrics, started } from "./support/servers.js"
+import { type Answer, ask, eventually } from "./support/httpClient.js"
+import { type ParsedResponses, parseResponses } from "./support/httpResponseParser.js"
+import { serverKinds, someMetrics, started } from "./support/servers.js"
 import { soak } from "./support/soak.js"
-import { patience } from "./support/times.js"
+import { patience } from "./support/timing.js"
 
 const count = soak(20_000)
 const atOnce = 200
@@ -24,7 +21,7 @@ const timeouts = { headersTimeout: 300, requestTimeout: 600 }
 /** For so long nothing more has come. */
 const quiet = 25
 
-interface Outcome extends Read {
+interface Outcome extends ParsedResponses {
   readonly isClosed: boolean
 }
 
@@ -35,9 +32,9 @@ const outcomeOf = ({ end, pieces }: Sent, port: number): Promise<Outcome> =>
     const parts: Array<Buffer> = []
     const socket = connect(port, "127.0.0.1")
     let silence: NodeJS.Timeout | undefined
-    const read = (): Read | undefined => {
+    const read = (): ParsedResponses | undefined => {
       try {
-        return readAnswers(Buffer.concat(parts), mayBeHead)
+        return parseResponses(Buffer.concat(parts), mayBeHead)
       } catch (error) {
         reject(error)
       }
@@ -75,15 +72,15 @@ const outcomeOf = ({ end, pieces }: Sent, port: number): Promise<Outcome> =>
     })
   })
 
-const told = [
+const possibleBodies = [
   "Bad request\n",
   "Not found\n",
   "Method not allowed\n",
-  "A request may have 100 headers\n",
-  "Misdirected request: the server has no such host name. Add it to its option allowedHosts, or have the proxy send Host: localhost\n"
+  "Too many headers: a request may have at most 100\n",
+  "Misdirected request: the requested host is not allowed. Add it to the option allowedHosts, or have the proxy send Host: localhost\n"
 ]
 
-const isInFlight = /^\d+ scrapes are in flight already\n$/
+const isInFlight = /^\d+ scrapes are already in flight \(maxScrapesInFlight\)\n$/
 
 const assertSound = ({ answers, isClosed, isLast, rest }: Outcome): void => {
   // A connection may be closed for what comes next while an answer is on its way.
@@ -96,22 +93,23 @@ const assertSound = ({ answers, isClosed, isLast, rest }: Outcome): void => {
       if (body !== "" && type === contentTypes.openmetrics) parsers.openmetrics(body)
       else if (body !== "" && type === contentTypes.text) parsers.text(body)
       else assert.include([...Object.values(contentTypes), "text/html; charset=utf-8"], type)
-    } else if (status === 503) assert.match(body || "1 scrapes are in flight already\n", isInFlight)
+    } else if (status === 503)
+      assert.match(body || "1 scrapes are already in flight (maxScrapesInFlight)\n", isInFlight)
     else {
       assert.isTrue(status >= 400 && status < 500, String(status))
-      if (body !== "") assert.include(told, body)
+      if (body !== "") assert.include(possibleBodies, body)
     }
   }
 }
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
     it.scopedLive(
       `gives ${count} generated and mutated requests a well-formed answer or a closed connection, and goes on serving`,
       () =>
         Effect.gen(function* () {
           const registry = someMetrics()
-          // As many as there are connections, so that nobody has to come back.
+          // As many as there are connections, so that no request gets 429.
           const server = yield* started(kind, { ...timeouts, maxScrapesInFlight: 1_000 }, { registry })
           const { port } = server.address
           const seed = 20_260_101

@@ -3,12 +3,12 @@ import { scryptSync } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Fiber, Layer, Redacted } from "effect"
 import * as MetricsServer from "../src/MetricsServer.js"
-import { authority } from "./support/certificate.js"
-import { fixture } from "./support/child.js"
-import { basic, bearer, cheap, hashOf } from "./support/hashes.js"
-import { eventually, get, rawConnection, requestLines } from "./support/http.js"
-import type { Kind } from "./support/servers.js"
-import { inThisThread, inWorker, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
+import { authority } from "./support/certificates.js"
+import { fixture } from "./support/childProcess.js"
+import { basic, bearer, cheap, hashOf } from "./support/credentials.js"
+import { eventually, get, rawConnection, requestLines } from "./support/httpClient.js"
+import type { ServerKind } from "./support/servers.js"
+import { inThisThread, inWorker, logging, refused, serverKinds, someMetrics, started } from "./support/servers.js"
 
 const token = "0123456789abcdef"
 const password = "correct horse battery staple"
@@ -17,7 +17,7 @@ const bearerOnly = 'Bearer realm="metrics"'
 
 type Headers = Readonly<Record<string, string>>
 
-const serving = (kind: Kind, authentication: MetricsServer.AuthenticationOptions) =>
+const serving = (kind: ServerKind, authentication: MetricsServer.AuthenticationOptions) =>
   Effect.map(started(kind, { authentication }, { registry: someMetrics() }), (server) => ({
     ...server,
     asked: (headers: Headers = {}, target = "/metrics") =>
@@ -28,7 +28,7 @@ const serving = (kind: Kind, authentication: MetricsServer.AuthenticationOptions
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64")
 
-/** What lets nobody in who has no password to show. */
+/** Options that require a password. */
 const nothing: ReadonlyArray<{ readonly title: string; readonly headers: Headers }> = [
   { title: "no header", headers: {} },
   { title: "an empty header", headers: { authorization: "" } },
@@ -47,67 +47,68 @@ const nothing: ReadonlyArray<{ readonly title: string; readonly headers: Headers
   { title: "text that is no base64", headers: { authorization: "Basic {scraper}" } },
   { title: "the password as it is", headers: { authorization: `Basic scraper:${password}` } },
   { title: "a huge password", headers: basic("scraper", password.repeat(300)) },
-  { title: "a token where there are none", headers: bearer(token) }
+  { title: "a token if no tokens are configured", headers: bearer(token) }
 ]
 
-const invalid: ReadonlyArray<{ readonly title: string; readonly given: unknown; readonly told: string }> = [
-  { title: "nothing at all", given: {}, told: "authentication" },
-  { title: "empty lists", given: { users: {}, tokens: [] }, told: "authentication" },
-  { title: "null", given: null, told: "authentication" },
-  { title: "true", given: true, told: "authentication" },
+const invalid: ReadonlyArray<{ readonly title: string; readonly given: unknown; readonly message: string }> = [
+  { title: "nothing at all", given: {}, message: "authentication" },
+  { title: "empty lists", given: { users: {}, tokens: [] }, message: "authentication" },
+  { title: "null", given: null, message: "authentication" },
+  { title: "true", given: true, message: "authentication" },
   {
     title: "a misspelt key",
     given: { tokens: [token], user: {} },
-    told: "authentication.user; is authentication.users"
+    message: "unknown option authentication.user; the options are users"
   },
-  { title: "a password in the place of its hash", given: { users: { scraper: password } }, told: '"scraper"' },
-  { title: "a redacted one", given: { users: { scraper: Redacted.make(password) } }, told: '"scraper"' },
-  { title: "a hash that is none", given: { users: { scraper: 7 } }, told: '"scraper"' },
+  { title: "a password in the place of its hash", given: { users: { scraper: password } }, message: '"scraper"' },
+  { title: "a redacted one", given: { users: { scraper: Redacted.make(password) } }, message: '"scraper"' },
+  { title: "an invalid hash", given: { users: { scraper: 7 } }, message: '"scraper"' },
   {
     title: "a hash of another kind",
     given: { users: { scraper: "$2y$10$abcdefghijklmnopqrstuv" } },
-    told: '"scraper"'
+    message: '"scraper"'
   },
-  { title: "a hash that is cheap", given: { users: { a: hashOf(password, { ...cheap, ln: 9 }) } }, told: '"a"' },
+  { title: "a hash that is cheap", given: { users: { a: hashOf(password, { ...cheap, ln: 9 }) } }, message: '"a"' },
   {
     title: "a hash that takes 512 MiB",
     given: { users: { a: hashOf(password).replace("ln=10", "ln=19") } },
-    told: '"a"'
+    message: '"a"'
   },
   {
     title: "a hash that takes for ever",
     given: { users: { a: hashOf(password).replace("p=1", "p=17") } },
-    told: '"a"'
+    message: '"a"'
   },
-  { title: "a hash that is cut", given: { users: { a: hashOf(password).slice(0, -30) } }, told: '"a"' },
-  { title: "an empty name", given: { users: { "": hashOf(password) } }, told: "the name of entry 1" },
+  { title: "a hash that is cut", given: { users: { a: hashOf(password).slice(0, -30) } }, message: '"a"' },
+  { title: "an empty name", given: { users: { "": hashOf(password) } }, message: "the name of entry 1" },
   {
     title: "a name with a colon, behind which the password is",
     given: { users: { a: hashOf(password), [`b:${password}`]: hashOf(password) } },
-    told: "accents, but it is a text of 30 characters"
+    message: "accents, but it is a string of 30 characters"
   },
   {
     title: "a name with a letter of 31 accents",
     given: { users: { [`a${"\u0301".repeat(31)}`]: hashOf(password) } },
-    told: "the name of entry 1 must be a text without : and control characters, and without letters of more than 30 accents"
+    message:
+      "the name of entry 1 must not be empty, and must not contain colons, control characters or letters with more than 30 accents"
   },
-  { title: "a name of two lines", given: { users: { "a\nb": hashOf(password) } }, told: "the name of entry 1" },
+  { title: "a name of two lines", given: { users: { "a\nb": hashOf(password) } }, message: "the name of entry 1" },
   {
     title: "one name twice, composed and decomposed",
     given: { users: { "J\u00fcrgen": hashOf(password), "Ju\u0308rgen": hashOf(password) } },
-    told: '"J\u00fcrgen" is there twice'
+    message: 'contains "J\u00fcrgen" twice'
   },
-  { title: "a map of users", given: { users: new Map([["a", hashOf(password)]]) }, told: "authentication.users" },
-  { title: "users redacted as a whole", given: { users: Redacted.make({ a: hashOf(password) }) }, told: "redacted" },
-  { title: "a list of users", given: { users: [password] }, told: "authentication.users" },
-  { title: "a short token", given: { tokens: [token, "correct-horse"] }, told: "authentication.tokens[1]" },
-  { title: "a token with a space", given: { tokens: [password] }, told: "authentication.tokens[0]" },
-  { title: "a token that is none", given: { tokens: [undefined] }, told: "authentication.tokens[0]" },
-  { title: "a token for a list", given: { tokens: token }, told: "authentication.tokens" },
-  { title: "yes for true", given: { tokens: [token], openHealthPage: "no" }, told: "authentication.openHealthPage" }
+  { title: "a map of users", given: { users: new Map([["a", hashOf(password)]]) }, message: "authentication.users" },
+  { title: "users redacted as a whole", given: { users: Redacted.make({ a: hashOf(password) }) }, message: "redacted" },
+  { title: "a list of users", given: { users: [password] }, message: "authentication.users" },
+  { title: "a short token", given: { tokens: [token, "correct-horse"] }, message: "authentication.tokens[1]" },
+  { title: "a token with a space", given: { tokens: [password] }, message: "authentication.tokens[0]" },
+  { title: "an invalid token", given: { tokens: [undefined] }, message: "authentication.tokens[0]" },
+  { title: "a token for a list", given: { tokens: token }, message: "authentication.tokens" },
+  { title: "yes for true", given: { tokens: [token], openHealthPage: "no" }, message: "authentication.openHealthPage" }
 ]
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name} with users`, () => {
     it.scopedLive("lets in those who know their password, each of several", () =>
       Effect.gen(function* () {
@@ -119,24 +120,24 @@ for (const kind of kinds) {
           basic("scraper", password),
           { authorization: basic("scraper", password).authorization.replace("Basic", "bAsIc") }
         ]) {
-          const { body, headers: told, status } = yield* asked(headers)
+          const { body, headers: responseHeaders, status } = yield* asked(headers)
           assert.strictEqual(status, 200)
           assert.include(body, "jobs_total 3\n")
-          assert.notProperty(told, "www-authenticate")
+          assert.notProperty(responseHeaders, "www-authenticate")
         }
       })
     )
 
-    it.scopedLive("answers everybody else with 401, whatever is asked for, and says no more than that", () =>
+    it.scopedLive("answers requests without valid credentials with 401 on every path, without details", () =>
       Effect.gen(function* () {
         const users = { scraper: hashOf(password), other: hashOf("another password") }
         const { address, asked, lines } = yield* serving(kind, { users })
         // Also once a password is remembered.
         for (const isKnown of [false, true]) {
           for (const { headers, title } of nothing) {
-            const { body, headers: told, status } = yield* asked(headers)
+            const { body, headers: responseHeaders, status } = yield* asked(headers)
             assert.strictEqual(status, 401, title)
-            assert.strictEqual(told["www-authenticate"], basicOnly, title)
+            assert.strictEqual(responseHeaders["www-authenticate"], basicOnly, title)
             assert.strictEqual(body, "Unauthorized\n", title)
           }
           if (!isKnown) assert.strictEqual((yield* asked(basic("scraper", password))).status, 200)
@@ -194,7 +195,7 @@ for (const kind of kinds) {
         })
     )
 
-    it.scopedLive("remembers the right password of each user, whatever else was tried, and no wrong one", () =>
+    it.scopedLive("caches the right password of each user, also after other attempts, and no wrong one", () =>
       Effect.gen(function* () {
         const slow = { ln: 17, r: 8, p: 4 }
         const names = ["anna", "bert", "carl"]
@@ -249,7 +250,7 @@ for (const kind of kinds) {
   })
 
   describe(`a metrics server ${kind.name} with tokens`, () => {
-    it.scopedLive("lets in those who have one of them, and tells others that theirs is none", () =>
+    it.scopedLive("accepts each of them, and answers other tokens with 401 and invalid_token", () =>
       Effect.gen(function* () {
         const tokens = [token, Redacted.make("abc-._~+/DEF012345==")]
         const { asked, status } = yield* serving(kind, { tokens })
@@ -262,8 +263,8 @@ for (const kind of kinds) {
           assert.strictEqual(body, "Unauthorized\n")
         }
         for (const headers of [{}, basic("scraper", password), { authorization: "Bearer" }]) {
-          const { headers: told, status } = yield* asked(headers)
-          assert.deepEqual([status, told["www-authenticate"]], [401, bearerOnly])
+          const { headers: responseHeaders, status } = yield* asked(headers)
+          assert.deepEqual([status, responseHeaders["www-authenticate"]], [401, bearerOnly])
         }
       })
     )
@@ -274,7 +275,7 @@ for (const kind of kinds) {
         assert.strictEqual(yield* status(bearer(token)), 200)
         assert.strictEqual(yield* status(basic("scraper", password)), 200)
         const challenge = (headers: Headers) =>
-          Effect.map(asked(headers), ({ headers: told }) => told["www-authenticate"])
+          Effect.map(asked(headers), ({ headers: responseHeaders }) => responseHeaders["www-authenticate"])
         assert.strictEqual(yield* challenge({}), `${basicOnly}, ${bearerOnly}`)
         assert.strictEqual(yield* challenge(basic("scraper", "guess")), `${basicOnly}, ${bearerOnly}`)
         assert.strictEqual(yield* challenge(bearer("guess")), `${basicOnly}, ${bearerOnly}, error="invalid_token"`)
@@ -283,12 +284,12 @@ for (const kind of kinds) {
   })
 
   describe(`the authentication of a metrics server ${kind.name}`, () => {
-    for (const { given, title, told } of invalid) {
+    for (const { given, title, message } of invalid) {
       it.scopedLive(`with ${title} is a typed failure that names the option, and no secret`, () =>
         Effect.gen(function* () {
           const error = yield* refused(started(kind, { authentication: given as never }))
           assert.strictEqual(error.reason, "InvalidOptions")
-          assert.include(error.message, told)
+          assert.include(error.message, message)
           for (const secret of [password, "correct-horse", "$scrypt$", "$2y$"]) {
             assert.notInclude(JSON.stringify(error), secret)
           }
@@ -355,7 +356,7 @@ describe("The worker of a metrics server", () => {
   it.scopedLive("is sent no memory but that of the hashes, which other secrets could lie in", () =>
     Effect.gen(function* () {
       const authentication = { users: { scraper: hashOf(password) } }
-      const error = yield* refused(started(inWorker, { workerUrl: fixture("looking-worker.js"), authentication }))
+      const error = yield* refused(started(inWorker, { workerUrl: fixture("hash-memory-worker.js"), authentication }))
       assert.include(error.message, "sent 16 and 32 bytes")
     })
   )
@@ -411,7 +412,7 @@ describe("MetricsServer.hashPassword", () => {
     })
   )
 
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     it.scopedLive(`makes what a server ${kind.name} takes, as well as hashes made elsewhere`, () =>
       Effect.gen(function* () {
         const users = {

@@ -5,45 +5,40 @@ import { dirname, join } from "node:path"
 import { connect as secureConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Certificate } from "./support/certificate.js"
-import { authority, certificate, files, here } from "./support/certificate.js"
-import { fixture } from "./support/child.js"
-import type { RawConnection } from "./support/http.js"
-import { ask, eventually, get, outcome, rawConnection, requestLines } from "./support/http.js"
-import type { Kind } from "./support/servers.js"
-import { inWorker, kinds, someMetrics, started, stoppable } from "./support/servers.js"
-import { assertInTime, itInTime } from "./support/times.js"
+import type { Certificate } from "./support/certificates.js"
+import {
+  authority,
+  awaitCertificate,
+  certificate,
+  localhostNames,
+  replaceFile,
+  temporaryFiles
+} from "./support/certificates.js"
+import { fixture } from "./support/childProcess.js"
+import { ask, eventually, get, outcome, type RawConnection, rawConnection, requestLines } from "./support/httpClient.js"
+import { inWorker, type ServerKind, serverKinds, someMetrics, started, stoppable } from "./support/servers.js"
+import { assertInTime, itInTime } from "./support/timing.js"
 
 const reloadInterval = "20 millis"
 
-interface Told {
+interface Logged {
   readonly lines: ReadonlyArray<{ readonly level: string; readonly message: string }>
 }
 
-const errors = ({ lines }: Told): ReadonlyArray<string> =>
+const errors = ({ lines }: Logged): ReadonlyArray<string> =>
   lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
 
-const taken = ({ lines }: Told): number => lines.filter(({ message }) => message.includes("took up")).length
-
-/** Writes beside it, and puts it in its place at once. */
-const replaced = (path: string, content: string) =>
-  Effect.promise(async () => {
-    await writeFile(`${path}.new`, content)
-    await rename(`${path}.new`, path)
-  })
+const reloads = ({ lines }: Logged): number =>
+  lines.filter(({ message }) => message.includes("reloaded the changed TLS files")).length
 
 /** The certificate first, as some do: for a moment it does not fit the key. */
 const replacedBoth = (paths: Certificate, by: Certificate) =>
-  Effect.zipRight(replaced(paths.cert, by.cert), replaced(paths.key, by.key))
+  Effect.zipRight(replaceFile(paths.cert, by.cert), replaceFile(paths.key, by.key))
 
-/** Waits until new connections get that certificate. */
-const shows = (url: string, { cert }: Certificate) =>
-  eventually("it shows the new certificate", async () => (await Effect.runPromise(outcome(url, { ca: cert }))) === 200)
-
-const serving = (kind: Kind, issued: Effect.Effect<Certificate> = certificate) =>
+const serving = (kind: ServerKind, issued: Effect.Effect<Certificate> = certificate) =>
   Effect.gen(function* () {
     const own = yield* issued
-    const paths = yield* files({ ...own })
+    const paths = yield* temporaryFiles({ ...own })
     const server = yield* stoppable(kind, { tls: { ...paths, reloadInterval } }, { registry: someMetrics() })
     return { ...server, own, paths }
   })
@@ -53,7 +48,7 @@ const keptAlive = Effect.acquireRelease(
   (agent) => Effect.sync(() => agent.destroy())
 )
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`the certificate of a metrics server ${kind.name}`, () => {
     itInTime("is replaced under load without a failed scrape, and without an open connection that ends", () =>
       Effect.gen(function* () {
@@ -73,7 +68,7 @@ for (const kind of kinds) {
         }
         const load = Promise.all([undefined, undefined, ...agents].map((agent) => scraping(agent)))
         for (const generation of generations) {
-          const names = [...here, { type: 2 as const, value: `generation-${generation}` }]
+          const names = [...localhostNames, { type: 2 as const, value: `generation-${generation}` }]
           yield* replacedBoth(paths, yield* trusted.issue({ names }))
           const asked = outcome(server.url, { ca, servername: `generation-${generation}` })
           yield* eventually("it shows the new one", async () => (await Effect.runPromise(asked)) === 200)
@@ -86,46 +81,48 @@ for (const kind of kinds) {
         )
         assert.strictEqual(count.failed, 0)
         for (const many of [count.fresh, count.kept]) assertInTime(many > 20, `only ${many} scrapes`)
-        assert.isAtLeast(taken(server), generations.length)
+        assert.isAtLeast(reloads(server), generations.length)
       })
     )
 
-    it.scopedLive("stays while the new one is broken, which is told once and by file, until the next good one", () =>
-      Effect.gen(function* () {
-        const { own, paths, ...server } = yield* serving(kind)
-        const next = yield* certificate
-        yield* replaced(paths.cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-        yield* eventually("it is told", async () => errors(server).length > 0)
-        assert.include(errors(server)[0], paths.cert)
-        assert.include(errors(server)[0], "cannot be used")
-        assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
-        // Another broken content is told, and the same one was not told again until then.
-        yield* replaced(paths.cert, next.cert)
-        yield* eventually("it is told", async () => errors(server).length > 1)
-        assert.strictEqual(errors(server).length, 2)
-        assert.include(errors(server)[1], paths.key)
-        assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
-        assert.strictEqual(taken(server), 0)
-        yield* replaced(paths.key, next.key)
-        yield* shows(server.url, next)
-        assert.strictEqual(taken(server), 1)
-        for (const { message } of server.lines) assert.notInclude(message, "-----BEGIN")
-      })
+    it.scopedLive(
+      "stays while the new one is broken, which is logged once with the file, until the next good one",
+      () =>
+        Effect.gen(function* () {
+          const { own, paths, ...server } = yield* serving(kind)
+          const next = yield* certificate
+          yield* replaceFile(paths.cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+          yield* eventually("it is logged", async () => errors(server).length > 0)
+          assert.include(errors(server)[0], paths.cert)
+          assert.include(errors(server)[0], "cannot be used")
+          assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
+          // Another broken content is logged, and the same one was not logged again until then.
+          yield* replaceFile(paths.cert, next.cert)
+          yield* eventually("it is logged", async () => errors(server).length > 1)
+          assert.strictEqual(errors(server).length, 2)
+          assert.include(errors(server)[1], paths.key)
+          assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
+          assert.strictEqual(reloads(server), 0)
+          yield* replaceFile(paths.key, next.key)
+          yield* awaitCertificate(server.url, next)
+          assert.strictEqual(reloads(server), 1)
+          for (const { message } of server.lines) assert.notInclude(message, "-----BEGIN")
+        })
     )
 
     it.scopedLive("stays while its file is gone, and is taken up when it is back", () =>
       Effect.gen(function* () {
         const { own, paths, ...server } = yield* serving(kind)
         yield* Effect.promise(() => rm(paths.cert))
-        yield* eventually("it is told", async () => errors(server).length > 0)
+        yield* eventually("it is logged", async () => errors(server).length > 0)
         assert.include(errors(server)[0], paths.cert)
         yield* Effect.sleep("100 millis")
         assert.strictEqual(errors(server).length, 1)
         assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
         const next = yield* certificate
-        yield* replaced(paths.key, next.key)
-        yield* replaced(paths.cert, next.cert)
-        yield* shows(server.url, next)
+        yield* replaceFile(paths.key, next.key)
+        yield* replaceFile(paths.cert, next.cert)
+        yield* awaitCertificate(server.url, next)
       })
     )
 
@@ -133,7 +130,7 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const own = yield* certificate
         const next = yield* certificate
-        const folder = dirname((yield* files({ placeholder: "" })).placeholder)
+        const folder = dirname((yield* temporaryFiles({ placeholder: "" })).placeholder)
         const generation = (name: string, { cert, key }: Certificate) =>
           Effect.promise(async () => {
             await mkdir(join(folder, name))
@@ -150,7 +147,7 @@ for (const kind of kinds) {
         const server = yield* started(kind, { tls })
         assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
         yield* generation("..2", next)
-        yield* shows(server.url, next)
+        yield* awaitCertificate(server.url, next)
         assert.deepEqual(errors(server), [])
       })
     )
@@ -162,25 +159,25 @@ for (const kind of kinds) {
         const text = yield* started(kind, { tls: { ...own, reloadInterval } })
         const next = yield* certificate
         yield* replacedBoth(paths, next)
-        yield* shows(server.url, next)
+        yield* awaitCertificate(server.url, next)
         for (const quiet of [off, text]) {
           assert.strictEqual((yield* get(quiet.url, { ca: own.cert })).status, 200)
-          assert.strictEqual(taken(quiet), 0)
+          assert.strictEqual(reloads(quiet), 0)
         }
       })
     )
 
     it.scopedLive("is not looked at any more once the server is closed", () =>
       Effect.gen(function* () {
-        const paths = yield* files({ ...(yield* certificate) })
+        const paths = yield* temporaryFiles({ ...(yield* certificate) })
         const other = yield* started(kind, { tls: { ...paths, reloadInterval } })
         const server = yield* stoppable(kind, { tls: { ...paths, reloadInterval } })
         yield* server.stop
         const next = yield* certificate
         yield* replacedBoth(paths, next)
-        yield* shows(other.url, next)
-        assert.strictEqual(taken(other), 1)
-        assert.strictEqual(taken(server), 0)
+        yield* awaitCertificate(other.url, next)
+        assert.strictEqual(reloads(other), 1)
+        assert.strictEqual(reloads(server), 0)
       })
     )
   })
@@ -189,12 +186,12 @@ for (const kind of kinds) {
   const asking = Effect.gen(function* () {
     const [old, next] = [yield* authority("old"), yield* authority("next")]
     const { cert: ca, ...own } = yield* certificate
-    const paths = yield* files({ ca: old.cert })
+    const paths = yield* temporaryFiles({ ca: old.cert })
     const server = yield* started(kind, { tls: { ...own, cert: ca, ...paths, reloadInterval } })
     const [before, after] = [yield* old.issue(), yield* next.issue()]
     const asked = (client: Certificate) => outcome(server.url, { ca, ...client })
     const replace = Effect.zipRight(
-      replaced(paths.ca, next.cert),
+      replaceFile(paths.ca, next.cert),
       eventually("the new one is let in", async () => (await Effect.runPromise(asked(after))) === 200)
     )
     return { server, ca, before, after, asked, replace }
@@ -243,16 +240,16 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("go on to be asked for, and the lowest version goes on to be one", () =>
+    it.scopedLive("are still required, and the minimum TLS version still applies", () =>
       Effect.gen(function* () {
         const trusted = yield* authority()
         const own = yield* certificate
-        const paths = yield* files({ ...own })
+        const paths = yield* temporaryFiles({ ...own })
         const tls = { ...paths, reloadInterval, ca: trusted.cert, minVersion: "TLSv1.3", allowedNames: ["a"] } as const
         const server = yield* started(kind, { tls })
         const next = yield* certificate
         yield* replacedBoth(paths, next)
-        yield* eventually("it is taken up", async () => taken(server) > 0)
+        yield* eventually("it is taken up", async () => reloads(server) > 0)
         const asked = (client: Partial<Certificate>, maxVersion: "TLSv1.2" | "TLSv1.3" = "TLSv1.3") =>
           outcome(server.url, { ca: next.cert, ...client, maxVersion })
         const named = yield* trusted.issue({ names: [{ type: 2, value: "a" }] })
@@ -266,20 +263,20 @@ for (const kind of kinds) {
 }
 
 describe("a worker that dies", () => {
-  it.scopedLive("is started anew with the certificate that was taken up last", () =>
+  it.scopedLive("is restarted with the certificate that was reloaded last", () =>
     Effect.gen(function* () {
       const own = yield* certificate
-      const paths = yield* files({ ...own })
-      const workerUrl = fixture("dying-worker.js")
+      const paths = yield* temporaryFiles({ ...own })
+      const workerUrl = fixture("killable-worker.js")
       const server = yield* started(inWorker, { tls: { ...paths, reloadInterval }, workerUrl })
       const next = yield* certificate
       yield* replacedBoth(paths, next)
-      yield* shows(server.url, next)
-      const channel = new BroadcastChannel("dying-worker")
+      yield* awaitCertificate(server.url, next)
+      const channel = new BroadcastChannel("killable-worker")
       channel.postMessage("exit")
       channel.close()
-      yield* eventually("it has died", async () => errors(server).some((message) => message.includes("started anew")))
-      yield* shows(server.url, next)
+      yield* eventually("it has died", async () => errors(server).some((message) => message.includes("restarting it")))
+      yield* awaitCertificate(server.url, next)
     })
   )
 })

@@ -1,21 +1,18 @@
 import { Agent } from "node:https"
-import type { ConnectionOptions, TLSSocket } from "node:tls"
-import { connect } from "node:tls"
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type * as MetricsServer from "../src/MetricsServer.js"
-import type { Authority, Certificate, Issued } from "./support/certificate.js"
-import { authority, certificate, files } from "./support/certificate.js"
-import type { AskOptions } from "./support/http.js"
-import { get, outcome } from "./support/http.js"
-import type { Kind } from "./support/servers.js"
-import { kinds, refused, someMetrics, started } from "./support/servers.js"
-import { itInTime } from "./support/times.js"
+import type { Authority, Certificate, CertificateOptions } from "./support/certificates.js"
+import { authority, certificate, temporaryFiles } from "./support/certificates.js"
+import { type AskOptions, get, outcome } from "./support/httpClient.js"
+import { refused, type ServerKind, serverKinds, someMetrics, started } from "./support/servers.js"
+import { itInTime } from "./support/timing.js"
 
 type Given = Omit<MetricsServer.TlsOptions, "key" | "cert">
 
 /** A server with a certificate of that authority, which is what its clients are verified against as well. */
-const serving = (kind: Kind, trusted: Authority, tls: Given = { ca: trusted.cert }) =>
+const serving = (kind: ServerKind, trusted: Authority, tls: Given = { ca: trusted.cert }) =>
   Effect.gen(function* () {
     const own = yield* trusted.issue()
     const server = yield* started(kind, { tls: { ...own, ...tls } }, { registry: someMetrics() })
@@ -31,7 +28,7 @@ const versions = ["TLSv1.2", "TLSv1.3"] as const
 /** Each certificate, and the allow-lists that let it in or do not. */
 const names: ReadonlyArray<{
   readonly of: string
-  readonly issued: Issued
+  readonly issued: CertificateOptions
   readonly lets: ReadonlyArray<string>
   readonly not: ReadonlyArray<string>
 }> = [
@@ -47,7 +44,7 @@ const names: ReadonlyArray<{
     not: ["example.com", "c.example.com", "*.example.com", "localhost"]
   },
   {
-    of: "a wildcard, which stands for itself alone",
+    of: "a wildcard, which is compared literally",
     issued: { names: [{ type: 2, value: "*.example.com" }] },
     lets: ["*.example.com"],
     not: ["a.example.com", "example.com"]
@@ -152,7 +149,7 @@ const session = (port: number, options: ConnectionOptions) =>
       )
   )
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`the clients of a metrics server ${kind.name}`, () => {
     it.scopedLive("need no certificate by default", () =>
       Effect.gen(function* () {
@@ -166,7 +163,7 @@ for (const kind of kinds) {
     it.scopedLive("need one where authorities are given, as text or as a file", () =>
       Effect.gen(function* () {
         const trusted = yield* authority()
-        const { ca } = yield* files({ ca: trusted.cert })
+        const { ca } = yield* temporaryFiles({ ca: trusted.cert })
         for (const given of [trusted.cert, ca]) {
           const { asked } = yield* serving(kind, trusted, { ca: given })
           for (const maxVersion of versions) {
@@ -186,15 +183,15 @@ for (const kind of kinds) {
         const expired = yield* trusted.issue({ until: anHourAgo })
         for (const client of [unknown, own, expired]) {
           for (const maxVersion of versions) {
-            const told = yield* asked(client, { maxVersion })
-            assert.notTypeOf(told, "number", `${told}`)
+            const outcome = yield* asked(client, { maxVersion })
+            assert.notTypeOf(outcome, "number", `${outcome}`)
           }
         }
         assert.strictEqual(yield* asked(yield* trusted.issue()), 200)
       })
     )
 
-    it.scopedLive("may have none where one is only requested, but none that cannot be verified", () =>
+    it.scopedLive("may have no certificate if one is only requested, but no unverifiable one", () =>
       Effect.gen(function* () {
         const trusted = yield* authority()
         const tls: Given = { ca: trusted.cert, clientCertificate: "requested", allowedNames: ["prometheus"] }
@@ -285,7 +282,7 @@ for (const kind of kinds) {
         const own = yield* certificate
         const garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         const half = `${own.cert}\n${garbage}`
-        const paths = yield* files({ garbage, half, empty: "", key: own.key })
+        const paths = yield* temporaryFiles({ garbage, half, empty: "", key: own.key })
         for (const ca of [...Object.values(paths), "/nowhere/ca.pem"]) {
           const error = yield* refused(started(kind, { tls: { ...own, ca } }))
           assert.strictEqual(error.reason, "Tls")
@@ -297,7 +294,7 @@ for (const kind of kinds) {
     it.scopedLive("are needed to ask for certificates, and asking is needed to look at names", () =>
       Effect.gen(function* () {
         const own = yield* certificate
-        for (const [tls, told] of [
+        for (const [tls, message] of [
           [{ clientCertificate: "required" }, "tls.ca"],
           [{ clientCertificate: "requested" }, "tls.ca"],
           [{ clientCertificate: "require", ca: own.cert }, '"required"'],
@@ -310,10 +307,10 @@ for (const kind of kinds) {
           [{ minVersion: "TLSv1.1" }, "tls.minVersion"],
           [{ reloadInterval: "often" }, "tls.reloadInterval"]
         ] as const) {
-          const { cert } = yield* files({ cert: own.cert })
+          const { cert } = yield* temporaryFiles({ cert: own.cert })
           const error = yield* refused(started(kind, { tls: { ...own, cert, ...(tls as object) } }))
           assert.strictEqual(error.reason, "InvalidOptions")
-          assert.include(error.message, told)
+          assert.include(error.message, message)
         }
       })
     )

@@ -1,17 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
-import { child } from "./support/child.js"
+import { blockThread, expositionAge, scrapeFromThread } from "./support/blockedThread.js"
+import { runFixture } from "./support/childProcess.js"
+import { parseText } from "./support/expositionParser.js"
 import { contentTypes } from "./support/expositions.js"
-import type { Answer } from "./support/http.js"
-import { eventually, get } from "./support/http.js"
+import { type Answer, eventually, get } from "./support/httpClient.js"
 import { mounts } from "./support/mounts.js"
-import { parseText } from "./support/parser.js"
-import { inThisThread, inWorker, kinds, logging, someMetrics, started } from "./support/servers.js"
-import { ageOf, busy, elsewhere } from "./support/stuck.js"
-import { assertInTime, assertWithin, itInTime } from "./support/times.js"
+import { inThisThread, inWorker, logging, serverKinds, someMetrics, started } from "./support/servers.js"
+import { assertInTime, assertWithin, itInTime } from "./support/timing.js"
 
-/** A gauge that hangs when it is told to, and until it is released. Its value is how often it was released. */
+/** A gauge whose collect hangs on demand until it is released. Its value is how often it was released. */
 const hanging = (registry: PromRegistry, name = "hung") => {
   let release: (() => void) | undefined
   let gate: Promise<void> | undefined
@@ -55,7 +54,7 @@ const throwing = (registry: PromRegistry) =>
 
 const openMetrics = { headers: { accept: contentTypes.openmetrics } }
 
-const late = "the time was over before these had answered: hung\n"
+const late = "the scrape timed out while waiting for hung\n"
 
 const assertLate = ({ body, milliseconds, status }: Answer, limit: number): void => {
   assert.strictEqual(status, 503)
@@ -77,9 +76,9 @@ const areInFlight = (registry: PromRegistry, count: number): Effect.Effect<void>
 const all = <const Effects extends ReadonlyArray<Effect.Effect<unknown>>>(effects: Effects) =>
   Effect.all(effects, { concurrency: "unbounded" })
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a collector that never ends, in a metrics server ${kind.name},`, () => {
-    itInTime("is asked once, named by every scrape at its limit, and exposed again when it comes to life", () =>
+    itInTime("is asked once, named by every scrape that times out, and exposed again when it ends", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const hung = hanging(registry)
@@ -130,7 +129,7 @@ for (const kind of kinds) {
       })
     )
 
-    itInTime("is named to all who ask at the same time, whatever they ask for, and then left alone", () =>
+    itInTime("is named in all concurrent responses, for any families, and then not asked again", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const hung = hanging(registry)
@@ -180,14 +179,14 @@ for (const kind of kinds) {
         // The numbers of a scrape are those before it failed itself.
         const names = `${server.url}?name[]=effect_prometheus_errors_total`
         assert.strictEqual(collectErrors((yield* get(names)).body), failed + 1 + 3 * 2)
-        const told = server.lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
-        assert.deepStrictEqual(told, ["collecting broken failed", "collecting hung failed"])
+        const messages = server.lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
+        assert.deepStrictEqual(messages, ["collecting broken failed", "collecting hung failed"])
         hung.release()
         assert.include((yield* get(server.url)).body, "\nhung 1\n")
       })
     )
 
-    it.scopedLive("spoils nothing that is scraped while it comes to life", () =>
+    it.scopedLive("does not affect scrapes while it ends", () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const counter = new Counter({ name: "rooms_total", help: "h", labelNames: ["room"], registers: [registry] })
@@ -204,7 +203,7 @@ for (const kind of kinds) {
           hung.release()
           const [text, , rooms] = yield* Fiber.join(scraping)
           for (const { body, status } of [text, rooms]) {
-            if (status === 503) assert.match(body, /^the time was over before .*\n$/)
+            if (status === 503) assert.match(body, /^the scrape timed out while waiting for .*\n$/)
             else assert.strictEqual(body.split("\nrooms_total{").length, 2_001)
             if (status === 200) parseText(body)
           }
@@ -216,7 +215,7 @@ for (const kind of kinds) {
   describe(`a collector that takes its time, in a metrics server ${kind.name},`, () => {
     const timeout = (seconds: number) => ({ headers: { "x-prometheus-scrape-timeout-seconds": String(seconds) } })
 
-    itInTime("is waited for by whoever comes later for as long as it may, and not as long as by the first", () =>
+    itInTime("is awaited by a later scrape until its own timeout, not until that of the first", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const hung = hanging(registry)
@@ -235,24 +234,26 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("is neither logged nor counted as a failure where somebody in a hurry did not wait for it", () =>
-      Effect.gen(function* () {
-        const registry = someMetrics()
-        const hung = hanging(registry)
-        const { lines, url } = yield* started(kind, {}, { registry })
-        for (let time = 0; time < 3; time += 1) {
-          hung.hang()
-          const { body, status } = yield* get(url, timeout(0.1))
-          assert.strictEqual(status, 503)
-          assert.strictEqual(body, late)
-          hung.release()
-          assert.include((yield* get(url)).body, 'effect_prometheus_errors_total{operation="collect"} 0\n')
-        }
-        assert.deepStrictEqual(
-          lines.filter(({ level }) => level !== "INFO"),
-          []
-        )
-      })
+    it.scopedLive(
+      "is neither logged nor counted as a failure if a scrape with a short timeout did not wait for it",
+      () =>
+        Effect.gen(function* () {
+          const registry = someMetrics()
+          const hung = hanging(registry)
+          const { lines, url } = yield* started(kind, {}, { registry })
+          for (let time = 0; time < 3; time += 1) {
+            hung.hang()
+            const { body, status } = yield* get(url, timeout(0.1))
+            assert.strictEqual(status, 503)
+            assert.strictEqual(body, late)
+            hung.release()
+            assert.include((yield* get(url)).body, 'effect_prometheus_errors_total{operation="collect"} 0\n')
+          }
+          assert.deepStrictEqual(
+            lines.filter(({ level }) => level !== "INFO"),
+            []
+          )
+        })
     )
 
     it.scopedLive("is asked once for those whose own limits are nearly the same", () =>
@@ -272,7 +273,7 @@ for (const kind of kinds) {
   })
 
   describe(`collectors that block the thread, in a metrics server ${kind.name},`, () => {
-    itInTime("end a scrape after the one in which its time was over, and the others are not asked", () =>
+    itInTime("end a scrape after the collector that exceeds the timeout, and the others are not asked", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const asked: Array<string> = []
@@ -285,7 +286,7 @@ for (const kind of kinds) {
             collect() {
               if (!blocks) return
               asked.push(name)
-              busy(1_000)
+              blockThread(1_000)
             }
           })
         }
@@ -294,14 +295,14 @@ for (const kind of kinds) {
         blocks = true
         const { body, status } = yield* get(server.url)
         assert.strictEqual(status, 503)
-        assert.include(body, "the time was over before it was the turn of jobs_total\n")
+        assert.include(body, "the scrape timed out before collecting jobs_total\n")
         assert.deepStrictEqual(asked, ["one", "two"])
       })
     )
   })
 }
 
-/** A registry with a metric that blocks the thread for two seconds, once it is told to. */
+/** A registry with a metric that blocks the thread for two seconds once a flag is set. */
 const blocking = () => {
   const registry = someMetrics()
   const made = { registry, blocks: false, blocked: 0 }
@@ -312,19 +313,19 @@ const blocking = () => {
     collect() {
       if (!made.blocks) return
       made.blocked += 1
-      busy(2_000)
+      blockThread(2_000)
     }
   })
   return made
 }
 
 describe("a collector that blocks the thread for two seconds", () => {
-  itInTime("delays whoever asks the server in this thread, and the answers are right", () =>
+  itInTime("delays requests to the server in this thread, and the responses are correct", () =>
     Effect.gen(function* () {
       const made = blocking()
       const server = yield* started(inThisThread, {}, { registry: made.registry })
       made.blocks = true
-      const answers = yield* elsewhere(
+      const answers = yield* scrapeFromThread(
         [
           { name: "/", url: server.healthUrl },
           { name: "metrics", url: server.url }
@@ -349,7 +350,7 @@ describe("a collector that blocks the thread for two seconds", () => {
         { name: "/", url: server.healthUrl },
         { name: "metrics", url: server.url }
       ]
-      const answers = yield* elsewhere(requests, 3_000)
+      const answers = yield* scrapeFromThread(requests, 3_000)
       const scraped = answers.filter(({ name }) => name === "metrics")
       const slowestPage = Math.max(
         ...answers.filter(({ name }) => name === "/").map(({ late, milliseconds }) => milliseconds - 3 * late)
@@ -361,7 +362,7 @@ describe("a collector that blocks the thread for two seconds", () => {
       assertWithin(slowestPage, 250, "a page")
       assertWithin((first?.milliseconds ?? 0) - 3 * (first?.late ?? 0), 500, "the first scrape")
       for (const { milliseconds } of scraped) assertWithin(milliseconds, 2_000 + 1_500, "a scrape")
-      assert.isAbove(Math.max(...scraped.map(ageOf)), 0.05)
+      assert.isAbove(Math.max(...scraped.map(expositionAge)), 0.05)
       console.log(
         `collectors in a worker thread: one blocks for 2 s, / took ${slowestPage.toFixed(0)} ms at most, the first scrape ` +
           `${first?.milliseconds.toFixed(0)} ms with the last numbers`
@@ -375,9 +376,9 @@ describe("a collector that blocks the thread for two seconds", () => {
       const options = { scrapeTimeout: "500 millis", staleFor: "1 millis" } as const
       const server = yield* started(inWorker, options, { registry: made.registry })
       made.blocks = true
-      const [first] = yield* elsewhere([{ name: "metrics", url: server.url }], 100)
+      const [first] = yield* scrapeFromThread([{ name: "metrics", url: server.url }], 100)
       assert.strictEqual(first?.status, 503)
-      assert.include(first?.body, "the application does not answer")
+      assert.include(first?.body, "the application does not respond")
       assertWithin((first?.milliseconds ?? 0) - 3 * (first?.late ?? 0), 500 + 100 + 400)
       console.log(`collectors in a worker thread: nothing to serve, 503 after ${first?.milliseconds.toFixed(0)} ms`)
       made.blocks = false
@@ -408,7 +409,7 @@ describe("a collector that never ends, where the exposition is mounted as", () =
             }
             assert.strictEqual(other.status, 503)
             assert.strictEqual(other.headers["retry-after"], "1")
-            assert.strictEqual(other.bytes.toString(), "2 scrapes are in flight already\n")
+            assert.strictEqual(other.bytes.toString(), "2 scrapes are already in flight (maxScrapesInFlight)\n")
             const rest = yield* continuing("/metrics")
             assertInTime(rest.status !== 503, rest.bytes.toString())
             assert.strictEqual(rest.status, 200)
@@ -432,7 +433,7 @@ describe("a collector that never ends, where the exposition is mounted as", () =
       const registry = someMetrics()
       const hung = hanging(registry)
       const mount = mounts.find(({ name }) => name === "webHandler")
-      const ask = yield* mount?.start(registry) ?? assert.fail("there is none")
+      const ask = yield* mount?.start(registry) ?? assert.fail("no such mount")
       const names = ["hung", "jobs_total", ...Array.from({ length: 4_998 }, (_, index) => `no_such_${index}`)]
       const query = (of: ReadonlyArray<string>) => `/metrics?${of.map((name) => `name[]=${name}`).join("&")}`
       const start = performance.now()
@@ -458,7 +459,7 @@ describe("a collector that never ends, where the exposition is mounted as", () =
 describe("in an application on the built package, a collector that never ends", () => {
   it.live("takes no memory with each scrape that gives it up", () =>
     Effect.gen(function* () {
-      const { code, stderr, stdout } = yield* child("hung.mjs", { execArgv: ["--expose-gc"] })
+      const { code, stderr, stdout } = yield* runFixture("hungCollector.mjs", { execArgv: ["--expose-gc"] })
       assert.strictEqual(code, 0, stderr)
       const { asked, bytes, scrapes } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "")
       assert.strictEqual(asked, 1)

@@ -1,26 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
 // Which connection goes depends on times, which a server shows on an idle machine only.
-import type { Guest } from "../src/internal/places.js"
-import { Places } from "../src/internal/places.js"
-import { now } from "../src/internal/timer.js"
+import { ConnectionSlots, type SlotHolder } from "../src/core/server/connectionSlots.js"
+import { now } from "../src/core/util/realTimers.js"
 
-interface Named extends Guest {
+interface Named extends SlotHolder {
   readonly name: string
 }
 
-const guest = (name: string, given: Partial<Guest>): Named => ({
+const guest = (name: string, given: Partial<SlotHolder>): Named => ({
   name,
-  isLetIn: false,
+  isAuthorized: false,
   since: now(),
   requests: 0,
-  untakenSince: undefined,
-  speaking: { readableEnded: false },
+  responseReadySince: undefined,
+  httpSocket: { readableEnded: false },
   ...given
 })
 
 const stranger = (name: string, waited = 0) => guest(name, { since: now() - waited })
-const idle = (name: string) => guest(name, { isLetIn: true })
-const busy = (name: string, given: Partial<Guest> = {}) => guest(name, { isLetIn: true, requests: 1, ...given })
+const idle = (name: string) => guest(name, { isAuthorized: true })
+const busy = (name: string, given: Partial<SlotHolder> = {}) =>
+  guest(name, { isAuthorized: true, requests: 1, ...given })
 const idles = (count: number) => Array.from({ length: count }, (_, index) => idle(`idle ${index}`))
 
 const rows: ReadonlyArray<{
@@ -50,27 +50,31 @@ const rows: ReadonlyArray<{
   },
   {
     title: "one that was not let in before one that does not take its answer",
-    guests: [busy("slow", { untakenSince: now() - 5_000 }), stranger("new")],
+    guests: [busy("slow", { responseReadySince: now() - 5_000 }), stranger("new")],
     goes: "new"
   },
   {
     title: "an idle one before one that does not take its answer",
-    guests: [busy("slow", { untakenSince: now() - 5_000 }), idle("idle")],
+    guests: [busy("slow", { responseReadySince: now() - 5_000 }), idle("idle")],
     goes: "idle"
   },
   {
     title: "one whose client has ended its side",
-    guests: [busy("a"), busy("gone", { speaking: { readableEnded: true } }), busy("slow", { untakenSince: 0 })],
+    guests: [busy("a"), busy("gone", { httpSocket: { readableEnded: true } }), busy("slow", { responseReadySince: 0 })],
     goes: "gone"
   },
   {
     title: "the one that has not taken its answer for longest, and for more than a second",
-    guests: [busy("a"), busy("b", { untakenSince: now() - 2_000 }), busy("c", { untakenSince: now() - 3_000 })],
+    guests: [
+      busy("a"),
+      busy("b", { responseReadySince: now() - 2_000 }),
+      busy("c", { responseReadySince: now() - 3_000 })
+    ],
     goes: "c"
   },
   {
-    title: "none where all wait for an answer, or have just got one",
-    guests: [busy("a"), busy("b", { untakenSince: now() }), busy("c")],
+    title: "no connection if all wait for a response, or have just got one",
+    guests: [busy("a"), busy("b", { responseReadySince: now() }), busy("c")],
     goes: undefined
   }
 ]
@@ -78,14 +82,14 @@ const rows: ReadonlyArray<{
 describe("One more connection takes the place of", () => {
   for (const { goes, guests, title } of rows) {
     it(title, () => {
-      const places = new Places<Named>(8)
+      const places = new ConnectionSlots<Named>(8)
       for (const each of guests) places.put(each)
       assert.strictEqual(places.leastNeeded()?.name, goes)
     })
   }
 
   it("the idle one that was used the longest time ago", () => {
-    const places = new Places<Named>(3)
+    const places = new ConnectionSlots<Named>(3)
     const [first, ...others] = idles(3)
     if (first === undefined) return assert.fail("there are three")
     for (const each of [first, ...others, first]) places.put(each)

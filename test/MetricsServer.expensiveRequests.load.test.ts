@@ -3,10 +3,10 @@ import { connect } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { bearer, hashOf } from "./support/hashes.js"
-import { ask } from "./support/http.js"
-import { inThisThread, kinds, someMetrics, started } from "./support/servers.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { bearer, hashOf } from "./support/credentials.js"
+import { ask } from "./support/httpClient.js"
+import { inThisThread, serverKinds, someMetrics, started } from "./support/servers.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 const token = "0123456789abcdef0123"
 const connections = 300
@@ -105,10 +105,10 @@ const longestTurn = () => {
   }
 }
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name} answers three hundred who send`, () => {
     for (const row of rows) {
-      itInTime(`${row.title} in no time, and who is let in meanwhile`, () =>
+      itInTime(`${row.title} at once, and authenticated clients meanwhile`, () =>
         Effect.gen(function* () {
           const authentication = { tokens: [token], users: { scraper: hashOf("open sesame") } }
           const { address, url } = yield* started(kind, { authentication }, { registry: someMetrics() })

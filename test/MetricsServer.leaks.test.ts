@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { certificate } from "./support/certificate.js"
-import { child } from "./support/child.js"
+import { certificate } from "./support/certificates.js"
+import { runFixture } from "./support/childProcess.js"
 import { soak } from "./support/soak.js"
 
 interface InUse {
@@ -15,7 +15,7 @@ interface InUse {
   readonly listeners: Readonly<Record<string, number>>
 }
 
-interface Told {
+interface LeakReport {
   readonly times: number
   readonly before: InUse
   readonly after: InUse
@@ -27,7 +27,7 @@ const patience = 900_000
 // Code that was compiled meanwhile would pass for what was not let go: a collection throws it away.
 const flags = ["--expose-gc", "--stress-flush-code"]
 
-// And none is compiled where there is little to do but to begin and to end.
+// And code that runs rarely is not compiled.
 const interpreted = ["--no-opt", "--no-maglev", "--no-sparkplug"]
 
 const cases = [
@@ -59,15 +59,15 @@ describe("An application on the built package", () => {
       `holds no more than before after ${times} ${title}`,
       () =>
         Effect.gen(function* () {
-          const { code, signal, stderr, stdout } = yield* child("leaks.mjs", {
+          const { code, signal, stderr, stdout } = yield* runFixture("leaks.mjs", {
             args: [what, String(times)],
             execArgv: [...flags, ...more],
             env: { TLS: JSON.stringify(yield* certificate) },
             patience
           })
-          // A warning of too many listeners would stand there.
+          // A warning of too many listeners would be there.
           assert.deepStrictEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" })
-          const { after, before, times: done } = JSON.parse(stdout) as Told
+          const { after, before, times: done } = JSON.parse(stdout) as LeakReport
           console.log(`${times} ${title}: ${shown(before)} before, ${shown(after)} after`)
           assert.strictEqual(done, times)
           assert.isAtMost(after.heap, 1.05 * before.heap)

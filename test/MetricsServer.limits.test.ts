@@ -5,18 +5,16 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option } from "effect"
-import type { Registry } from "prom-client"
-import { Gauge } from "prom-client"
+import { Deferred, Duration, Effect, Fiber, Layer, Option, type Scope } from "effect"
+import { Gauge, type Registry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
 import type * as MetricsServer from "../src/MetricsServer.js"
 import * as Promises from "../src/Promises.js"
-import { certificate } from "./support/certificate.js"
-import { child } from "./support/child.js"
-import type { RawConnection } from "./support/http.js"
-import { ask, eventually, get, rawConnection, requestLines } from "./support/http.js"
-import { gated, inThisThread, kinds, logging, refused, someMetrics, started } from "./support/servers.js"
-import { assertInTime, assertWithin, itInTime, patience } from "./support/times.js"
+import { certificate } from "./support/certificates.js"
+import { runFixture } from "./support/childProcess.js"
+import { ask, eventually, get, type RawConnection, rawConnection, requestLines } from "./support/httpClient.js"
+import { gatedCollector, inThisThread, logging, refused, serverKinds, someMetrics, started } from "./support/servers.js"
+import { assertInTime, assertWithin, itInTime, patience } from "./support/timing.js"
 
 const sleep = (milliseconds: number): Effect.Effect<void> => Effect.sleep(milliseconds)
 
@@ -37,7 +35,7 @@ const silent = (port: number, count: number) =>
 
 const isOpen = ({ socket }: RawConnection): boolean => !socket.destroyed && !socket.readableEnded
 
-/** Whether somebody who comes now gets an answer. */
+/** Whether a new connection gets a response. */
 const isLetIn = (url: string) => () =>
   ask(url).then(
     () => true,
@@ -128,7 +126,7 @@ const sentInAll = (port: number, isSecure: boolean, begins: string, goesOn: stri
     })
   })
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
     const counts = ["maxConnections", "maxHeaderSize", "maxScrapesInFlight"] as const
     const durations = ["scrapeTimeout", "headersTimeout", "requestTimeout"] as const
@@ -139,7 +137,7 @@ for (const kind of kinds) {
       )
     ].filter(([, value]) => value !== null)
 
-    it.scopedLive("is not started with a limit that is none, and names it", () =>
+    it.scopedLive("refuses to start with an invalid limit, and names it", () =>
       Effect.gen(function* () {
         for (const [name, value] of values) {
           const error = yield* refused(started(kind, { [name]: value }))
@@ -163,43 +161,41 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive(
-      "has so many scrapes in flight, tells all others to come back, and does not forget to count down",
-      () =>
-        Effect.gen(function* () {
-          const { registry, shut } = gated()
-          const server = yield* started(kind, { maxScrapesInFlight: 3 }, { registry })
-          const slow = yield* shut
-          const scrapes = yield* Effect.forEach(["", "?name[]=slow", "?name[]=slow&name[]=jobs_total"], (query) =>
-            Effect.fork(get(`${server.url}${query}`))
-          )
-          yield* inFlightOn(registry, 3)
-          assert.strictEqual((yield* get(server.url, { method: "HEAD" })).status, 503)
-          for (const target of [server.url, `${server.url}?name[]=jobs_total`]) {
-            const { body, headers, milliseconds, status } = yield* get(target)
-            assert.strictEqual(status, 503)
-            assert.strictEqual(headers["retry-after"], "1")
-            assert.match(headers["content-type"] ?? "", /^text\/plain/)
-            assert.strictEqual(body, "3 scrapes are in flight already\n")
-            assert.isBelow(milliseconds, patience / 2)
-          }
-          assert.strictEqual((yield* get(server.healthUrl)).status, 200)
-          yield* slow.open
-          for (const scrape of scrapes) assert.strictEqual((yield* Fiber.join(scrape)).status, 200)
-          const { body } = yield* get(server.url)
-          // That of a worker comes a little later.
-          yield* eventually(
-            "it counts none but its own",
-            async () => inFlight.exec((await ask(server.url)).body)?.[1] === "1"
-          )
-          assert.match(body, /^effect_prometheus_scrape_errors_total\{cause="in_flight"\} [1-9]/m)
-          assert.match(body, /^effect_prometheus_scrapes_total\{code="503"\} [1-9]/m)
-        })
+    it.scopedLive("limits the scrapes in flight, answers others with Retry-After, and counts down afterwards", () =>
+      Effect.gen(function* () {
+        const { registry, shut } = gatedCollector()
+        const server = yield* started(kind, { maxScrapesInFlight: 3 }, { registry })
+        const slow = yield* shut
+        const scrapes = yield* Effect.forEach(["", "?name[]=slow", "?name[]=slow&name[]=jobs_total"], (query) =>
+          Effect.fork(get(`${server.url}${query}`))
+        )
+        yield* inFlightOn(registry, 3)
+        assert.strictEqual((yield* get(server.url, { method: "HEAD" })).status, 503)
+        for (const target of [server.url, `${server.url}?name[]=jobs_total`]) {
+          const { body, headers, milliseconds, status } = yield* get(target)
+          assert.strictEqual(status, 503)
+          assert.strictEqual(headers["retry-after"], "1")
+          assert.match(headers["content-type"] ?? "", /^text\/plain/)
+          assert.strictEqual(body, "3 scrapes are already in flight (maxScrapesInFlight)\n")
+          assert.isBelow(milliseconds, patience / 2)
+        }
+        assert.strictEqual((yield* get(server.healthUrl)).status, 200)
+        yield* slow.open
+        for (const scrape of scrapes) assert.strictEqual((yield* Fiber.join(scrape)).status, 200)
+        const { body } = yield* get(server.url)
+        // That of a worker comes a little later.
+        yield* eventually(
+          "it counts only its own scrapes",
+          async () => inFlight.exec((await ask(server.url)).body)?.[1] === "1"
+        )
+        assert.match(body, /^effect_prometheus_scrape_errors_total\{cause="in_flight"\} [1-9]/m)
+        assert.match(body, /^effect_prometheus_scrapes_total\{code="503"\} [1-9]/m)
+      })
     )
 
-    it.scopedLive("has room for a scrape again after each way in which one can end", () =>
+    it.scopedLive("has room for a scrape again however one ends", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const fails = { now: false }
         new Gauge({
           name: "broken",
@@ -233,7 +229,10 @@ for (const kind of kinds) {
           yield* hung.open
           yield* sound()
         }
-        yield* eventually("none is in flight", async () => inFlight.exec((await ask(server.url)).body)?.[1] === "1")
+        yield* eventually(
+          "no scrape is in flight",
+          async () => inFlight.exec((await ask(server.url)).body)?.[1] === "1"
+        )
       })
     )
 
@@ -265,7 +264,7 @@ for (const kind of kinds) {
       "ends a scrape at its limit, or half a second before the scraper's own, and whatever that header says",
       () =>
         Effect.gen(function* () {
-          const { registry, shut } = gated()
+          const { registry, shut } = gatedCollector()
           const server = yield* started(kind, { scrapeTimeout: "700 millis" }, { registry })
           const slow = yield* shut
           const answered = yield* Effect.forEach(
@@ -275,7 +274,7 @@ for (const kind of kinds) {
                 get(server.url, { headers: { "x-prometheus-scrape-timeout-seconds": header } }),
                 ({ body, milliseconds, status }) => {
                   assert.strictEqual(status, 503, header)
-                  if (limit > 0) assert.strictEqual(body, "the time was over before these had answered: slow\n", header)
+                  if (limit > 0) assert.strictEqual(body, "the scrape timed out while waiting for slow\n", header)
                   assert.isAtLeast(milliseconds, limit - 2, header)
                   return { limit, milliseconds }
                 }
@@ -302,7 +301,7 @@ for (const kind of kinds) {
         })
     )
 
-    it.scopedLive("keeps to so many connections, also when many come at once, and answers whoever asks", () =>
+    it.scopedLive("limits its connections, also when many come at once, and answers each request", () =>
       Effect.gen(function* () {
         const server = yield* started(kind, { maxConnections: 10 }, { registry: someMetrics() })
         const connections = yield* silent(server.address.port, 200)
@@ -338,9 +337,9 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("gives up a connection that is slow to ask, and none that waits for an answer", () =>
+    it.scopedLive("closes a connection with a slow request, and none that waits for a response", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const server = yield* started(kind, { maxConnections: 3 }, { registry })
         const slow = yield* shut
         const waiting = yield* silent(server.address.port, 2)
@@ -354,7 +353,7 @@ for (const kind of kinds) {
         const [last] = (yield* silent(server.address.port, 1)) as [RawConnection]
         last.send(requestLines("/metrics"))
         yield* inFlightOn(registry, 3)
-        yield* eventually("nobody else is let in", () =>
+        yield* eventually("no other connection is accepted", () =>
           ask(server.healthUrl).then(
             () => false,
             () => true
@@ -369,9 +368,9 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("gives up a connection whose requests will never be answered because it has gone", () =>
+    it.scopedLive("closes a connection whose client has gone before its requests are answered", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const server = yield* started(kind, { maxConnections: 2 }, { registry })
         for (let time = 0; time < 5; time += 1) {
           const slow = yield* shut
@@ -593,13 +592,13 @@ for (const kind of kinds) {
 
     for (const secured of [false, true]) {
       const over = secured ? " over HTTPS" : ""
-      itInTime(`closes connections that ask without an end${over}, and answers whoever asks meanwhile`, () =>
+      itInTime(`closes connections that send requests without end${over}, and answers others meanwhile`, () =>
         Effect.gen(function* () {
           const tls = secured ? yield* certificate : undefined
           const authentication = { tokens: ["0123456789abcdef0123"] }
           const server = yield* started(kind, { tls, authentication }, { registry: someMetrics() })
           const args = [String(server.address.port), tls === undefined ? "http" : "https"]
-          const flood = yield* Effect.fork(child("flooding.mjs", { args }))
+          const flood = yield* Effect.fork(runFixture("requestFlood.mjs", { args }))
           const headers = { authorization: `Bearer ${authentication.tokens[0]}` }
           const before = process.memoryUsage().rss
           let [answered, slowest, grown] = [0, 0, 0]
@@ -635,18 +634,18 @@ for (const kind of kinds) {
         const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
         const targets = Array.from({ length: 16 }, (_, index) => (index % 2 === 0 ? "/nowhere" : "/"))
         const statuses = targets.map((target) => (target === "/" ? "200" : "404"))
-        const told = (text: string) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status)
+        const statusesIn = (text: string) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status)
         for (const times of [1, 2]) {
           connection.send(targets.map((target) => requestLines(target)).join(""))
           const text = yield* connection.received((all) => all.split("</html>\n").length === 8 * times + 1)
-          assert.deepStrictEqual(told(text), Array.from({ length: times }, () => statuses).flat())
+          assert.deepStrictEqual(statusesIn(text), Array.from({ length: times }, () => statuses).flat())
         }
       })
     )
 
-    itInTime("cuts nobody who takes his time between two requests, or has more of them than one", () =>
+    itInTime("keeps connections that pause between two requests, or pipeline several", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const options = {
           scrapeTimeout: "600 millis",
           requestTimeout: "300 millis",
@@ -657,7 +656,7 @@ for (const kind of kinds) {
         const [connection] = (yield* silent(server.address.port, 1)) as [RawConnection]
         connection.send(requestLines("/metrics") + requestLines("/"))
         const text = yield* connection.received(page)
-        assert.match(text, /^HTTP\/1\.1 503 [\s\S]*: slow\nHTTP\/1\.1 200 /)
+        assert.match(text, /^HTTP\/1\.1 503 [\s\S]*waiting for slow\nHTTP\/1\.1 200 /)
         yield* slow.open
         yield* sleep(1_100)
         connection.send(requestLines("/metrics"))
@@ -693,39 +692,38 @@ class Inherited {
   }
 }
 
-describe("the exposition mounted with an option that is none", () => {
-  const given: ReadonlyArray<readonly [options: object, told: string]> = [
+describe("the exposition mounted with an invalid option", () => {
+  const given: ReadonlyArray<readonly [options: object, message: string]> = [
     [{ maxScrapesInFlight: 0 }, "maxScrapesInFlight must be "],
     [{ scrapeTimeout: Number.NaN }, "scrapeTimeout must be "],
     [{ scrapeTimeout: 0 }, "scrapeTimeout must be "],
     [{ onError: "contineu" }, "onError must be "],
     [{ compression: "no" }, "compression must be "],
     [{ selfMetrics: "false" }, "selfMetrics must be "],
-    [{ authentication: { tokens: ["0123456789abcdef"] } }, "there is no option authentication"],
-    [{ compresion: false }, "there is no option compresion; is compression meant?"],
-    [new Inherited(), "there is no option authentication"],
+    [{ authentication: { tokens: ["0123456789abcdef"] } }, "unknown option authentication"],
+    [{ compresion: false }, "unknown option compresion"],
+    [new Inherited(), "unknown option authentication"],
     [null as never, "options must be an object with options, not null"],
     [["no", "options"], "options must be an object with options, not a list"]
   ]
   const routers = [HttpRouter.Default, HttpLayerRouter.HttpRouter, HttpApiBuilder.Router]
 
-  it.effect("is refused where it is mounted, by an error that names it", () =>
+  it.scoped("is refused where it is mounted, by an error that names it", () =>
     Effect.gen(function* () {
-      for (const [options, told] of given) {
-        const thrown = (mount: () => unknown) => assert.throws(mount, RangeError, told)
+      for (const [options, message] of given) {
+        const thrown = (mount: () => unknown) => assert.throws(mount, RangeError, message)
         thrown(() => Exposition.httpApp(options))
-        for (const router of routers) thrown(() => Exposition.layerRouter(router as typeof HttpRouter.Default, options))
         thrown(() => Promises.nodeListener(options))
         thrown(() => Promises.webHandler(options))
-        const handlers: ReadonlyArray<Effect.Effect<unknown>> = [
+        const mounts: ReadonlyArray<Effect.Effect<unknown, Exposition.ExpositionError, Scope.Scope>> = [
           Exposition.nodeListener(options),
-          Exposition.webHandler(options)
+          Exposition.webHandler(options),
+          ...routers.map((router) => Layer.build(Exposition.layerRouter(router as typeof HttpRouter.Default, options)))
         ]
-        for (const handler of handlers) {
-          const exit = yield* Effect.exit(handler)
-          const [defect] = Exit.isFailure(exit) ? Cause.defects(exit.cause) : []
-          assert.instanceOf(defect, RangeError)
-          assert.include(String(defect), told)
+        for (const mount of mounts) {
+          const error = yield* Effect.flip(mount)
+          assert.strictEqual(error.reason, "InvalidOptions")
+          assert.include(error.message, message)
         }
       }
     })

@@ -1,15 +1,14 @@
 import { readFileSync } from "node:fs"
-import type { Socket } from "node:net"
-import { connect } from "node:net"
+import { connect, type Socket } from "node:net"
 import { join } from "node:path"
 import { connect as secureConnect, type TLSSocket } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { certificate } from "./support/certificate.js"
-import { ask } from "./support/http.js"
-import { kinds, someMetrics, started } from "./support/servers.js"
+import { certificate } from "./support/certificates.js"
+import { ask } from "./support/httpClient.js"
+import { serverKinds, someMetrics, started } from "./support/servers.js"
 import { root } from "./support/snippets.js"
-import { itInTime, patience } from "./support/times.js"
+import { itInTime, patience } from "./support/timing.js"
 
 const token = "0123456789abcdef0123"
 const host = "Host: localhost\r\n"
@@ -52,14 +51,14 @@ const odd: Readonly<Record<string, ReadonlyArray<Odd>>> = {
     { text: request("GET /metrics HTTP/1.1", host) },
     { text: request("GET /metrics HTTP/1.0", "hOST: other\r\n") }
   ],
-  "a whole URL as the target": [{ text: request("GET http://example.com/metrics HTTP/1.1") }],
-  "a body that is announced and does not come": [
+  "an absolute URL as the target": [{ text: request("GET http://example.com/metrics HTTP/1.1") }],
+  "a body that is announced but not sent": [
     { text: request("POST /metrics HTTP/1.1", "Content-Length: 100000000\r\n") }
   ],
-  "a chunked body that does not end": [
+  "a chunked body without an end": [
     { text: request("POST /metrics HTTP/1.1", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n") }
   ],
-  "an extension of a chunk with 20 kB": [
+  "a chunk extension of 20 kB": [
     {
       text: request("POST /metrics HTTP/1.1", "Transfer-Encoding: chunked\r\n", `5;${"a".repeat(20_000)}\r\nhello\r\n`)
     }
@@ -90,7 +89,7 @@ const odd: Readonly<Record<string, ReadonlyArray<Odd>>> = {
   ],
   "OPTIONS *": [{ text: request("OPTIONS * HTTP/1.1") }],
   TRACE: [{ text: request("TRACE /metrics HTTP/1.1") }],
-  "a method that there is not": [{ text: request("FOO /metrics HTTP/1.1") }],
+  "an unknown method": [{ text: request("FOO /metrics HTTP/1.1") }],
   "a target of 20 kB": [{ text: request(`GET /${"a".repeat(20_000)} HTTP/1.1`) }],
   "101 headers": [
     { text: request("GET /metrics HTTP/1.1", many(100)) },
@@ -102,27 +101,27 @@ const odd: Readonly<Record<string, ReadonlyArray<Odd>>> = {
     { text: () => `GET /metrics ${spaces}` },
     { text: (who) => `GET /metrics HTTP/1.1\r\n${host}${who}A:${spaces}` }
   ],
-  "a header over two lines": [{ text: request("GET /metrics HTTP/1.1", "A: b\r\n c\r\n") }],
+  "a header folded over two lines": [{ text: request("GET /metrics HTTP/1.1", "A: b\r\n c\r\n") }],
   "NUL in a header": [{ text: request("GET /metrics HTTP/1.1", "A: b\0c\r\n") }],
   "NUL in the target": [{ text: request("GET /met\0rics HTTP/1.1") }],
   "a space before the colon": [{ text: request("GET /metrics HTTP/1.1", "A : b\r\n") }],
   "lines that end without CR": [{ text: (who) => request("GET /metrics HTTP/1.1")(who).replaceAll("\r", "") }],
-  "bytes that are no request": [
+  "bytes that are not a request": [
     { text: () => "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" },
     { text: () => "\r\n\r\nhello\r\n\r\n" }
   ],
-  "a request, and bytes that are none": [{ text: request("GET /metrics HTTP/1.1", "", "hello\r\n\r\n") }],
-  "the beginning of a request, and no more": [{ text: () => "GET /met" }, { text: () => `GET / HTTP/1.1\r\n${host}` }],
-  "the beginning of a request, and the end of the client's side": [{ text: () => "GET /met", next: "ends" }],
+  "a request, followed by other bytes": [{ text: request("GET /metrics HTTP/1.1", "", "hello\r\n\r\n") }],
+  "an incomplete request": [{ text: () => "GET /met" }, { text: () => `GET / HTTP/1.1\r\n${host}` }],
+  "an incomplete request, and the client ends its side": [{ text: () => "GET /met", next: "ends" }],
   "HTTP on the port of HTTPS": [{ text: request("GET /metrics HTTP/1.1"), over: "plain" }],
   "another TLS handshake on the same connection": [{ text: () => "", next: "renegotiates", over: "https" }]
 }
 
 interface Row {
   readonly what: string
-  /** Whether the versions of Node.js differ: in some OpenSSL refuses before the server gets to know of it. */
+  /** Whether the versions of Node.js differ: in some, OpenSSL refuses before the server sees the request. */
   readonly mayBeNothing: boolean
-  /** The statuses, one for what is let in or not, the other for the rest. */
+  /** The statuses of an unauthorized client. */
   readonly refused: ReadonlyArray<string>
   readonly letIn: ReadonlyArray<string>
 }
@@ -130,7 +129,9 @@ interface Row {
 const statuses = (text: string): ReadonlyArray<string> => [...text.matchAll(/\d{3}/g)].map(String)
 
 const rows: ReadonlyArray<Row> = (() => {
-  const [, below = ""] = readFileSync(join(root, "SECURITY.md"), "utf8").split("| request | not let in | let in |\n")
+  const [, below = ""] = readFileSync(join(root, "SECURITY.md"), "utf8").split(
+    "| request | unauthorized | authorized |\n"
+  )
   return [...(below.split("\n\n")[0] ?? "").matchAll(/^\| (.+?) \| (.+?) \| (.+?) \|$/gm)]
     .filter(([, what]) => what !== "---")
     .map(([, what = "", refused = "", letIn = ""]) => ({
@@ -195,7 +196,7 @@ describe("The table of odd requests", () => {
   })
 })
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
     for (const secured of [false, true]) {
       itInTime(`answers odd requests as the table in SECURITY.md says${secured ? ", over HTTPS" : ""}`, () =>
@@ -218,7 +219,7 @@ for (const kind of kinds) {
                 const who = isLetIn ? `Authorization: Bearer ${token}\r\n` : "Authorization: Bearer x\r\n"
                 const outcome = await outcomeOf(port, secured && each.over !== "plain", each, who)
                 const isNothing = row.mayBeNothing && outcome.text === ""
-                const label = `${row.what}, ${isLetIn ? "let in" : "not let in"}`
+                const label = `${row.what}, ${isLetIn ? "authorized" : "unauthorized"}`
                 return { outcome, expected: isNothing ? [] : expected, isLetIn, label }
               })
             )
@@ -239,7 +240,7 @@ for (const kind of kinds) {
         })
       )
 
-      itInTime(`answers headers that are too long, whatever the limit${secured ? ", over HTTPS" : ""}`, () =>
+      itInTime(`answers headers that are too long, for each limit${secured ? ", over HTTPS" : ""}`, () =>
         Effect.gen(function* () {
           const tls = secured ? yield* certificate : undefined
           for (const maxHeaderSize of [16_384, 32_768, 65_536, 131_072]) {

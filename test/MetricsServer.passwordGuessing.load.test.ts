@@ -8,12 +8,12 @@ import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { fixture } from "./support/child.js"
-import { basic, cheap, hashOf } from "./support/hashes.js"
-import { ask } from "./support/http.js"
-import { kinds, someMetrics, started } from "./support/servers.js"
+import { fixture } from "./support/childProcess.js"
+import { basic, cheap, hashOf } from "./support/credentials.js"
+import { ask } from "./support/httpClient.js"
+import { serverKinds, someMetrics, started } from "./support/servers.js"
 import { soak } from "./support/soak.js"
-import { assertInTime, itInTime } from "./support/times.js"
+import { assertInTime, itInTime } from "./support/timing.js"
 
 const password = "correct horse battery staple"
 const recommended = { ln: 14, r: 8, p: 5 }
@@ -41,13 +41,13 @@ interface Over {
   readonly milliseconds: number
 }
 
-/** A process that guesses, with so many connections and guesses on each, when it is told to. */
+/** A process that guesses on demand, with so many connections and guesses on each. */
 const guesser = (port: number, connections: number, guesses: number) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.promise(async () => {
         const args = [String(port), String(connections), String(guesses)]
-        const child = fork(fileURLToPath(fixture("guessing.mjs")), args)
+        const child = fork(fileURLToPath(fixture("passwordGuesser.mjs")), args)
         // Whoever guesses has a machine of its own, and takes less of this one.
         setPriority(child.pid ?? 0, 10)
         const [{ open }] = (await once(child, "message")) as [{ readonly open: number }]
@@ -60,8 +60,8 @@ const guesser = (port: number, connections: number, guesses: number) =>
       guess: async (): Promise<Over> => {
         const over = once(child, "message")
         child.send("go")
-        const [told] = (await over) as [Over]
-        return told
+        const [result] = (await over) as [Over]
+        return result
       }
     })
   )
@@ -71,7 +71,7 @@ interface Guesser {
   readonly guess: () => Promise<Over>
 }
 
-/** How long the application takes to compress while somebody guesses, and before and after. Scrapes go on all the time. */
+/** How long the application takes to compress during, before and after the guessing. Scrapes go on all the time. */
 const attacked = ({ guess, open }: Guesser, scrape: () => Promise<{ readonly status: number }>) =>
   Effect.promise(async () => {
     let going = true
@@ -101,9 +101,9 @@ const attacked = ({ guess, open }: Guesser, scrape: () => Promise<{ readonly sta
   })
 
 describe("While 10,000 passwords are guessed", () => {
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     itInTime(
-      `of a metrics server ${kind.name}, a gzip of the application takes at most twice its usual time, and whoever knows the password is answered`,
+      `of a metrics server ${kind.name}, a gzip of the application takes at most twice its usual time, and the correct password is accepted`,
       () =>
         Effect.gen(function* () {
           const users = { scraper: hashOf(password, recommended) }
@@ -134,7 +134,7 @@ describe("While 10,000 passwords are guessed", () => {
 })
 
 describe("A wrong password and an unknown user", () => {
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     itInTime(
       `take a metrics server ${kind.name} the same time`,
       () =>

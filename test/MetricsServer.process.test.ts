@@ -1,15 +1,14 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { files } from "./support/certificate.js"
-import type { Ended } from "./support/child.js"
-import { child, fixture } from "./support/child.js"
-import { get } from "./support/http.js"
+import { temporaryFiles } from "./support/certificates.js"
+import { fixture, type ProcessResult, runFixture } from "./support/childProcess.js"
+import { get } from "./support/httpClient.js"
 import { inWorker, someMetrics, started, workerUrl } from "./support/servers.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 /** A process that served, was scraped, closed its server, and then ended by itself. */
-const assertServed = ({ code, lingered, signal, stderr, stdout }: Ended): void => {
+const assertServed = ({ code, lingered, signal, stderr, stdout }: ProcessResult): void => {
   assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
   assert.include(stdout, '{"scraped":true}\n')
   assert.include(stdout, "closed\n")
@@ -24,7 +23,7 @@ describe("an application on the built package", () => {
   for (const way of ["layer", "layerWorker", "startHttpServer"]) {
     itInTime(
       `can be scraped, and nothing keeps it alive after it has closed the server of ${way}`,
-      () => Effect.map(child("process.mjs", { args: [way] }), assertServed),
+      () => Effect.map(runFixture("serverProcess.mjs", { args: [way] }), assertServed),
       concurrent
     )
   }
@@ -34,10 +33,10 @@ describe("an application on the built package", () => {
     ["in NODE_OPTIONS", { env: { NODE_OPTIONS: `${process.env["NODE_OPTIONS"] ?? ""} --import ${preload}` } }]
   ] as const) {
     itInTime(
-      `can import startHttpServerInThread, whose worker gets none of the flags ${where}, such as a preload`,
+      `can import startHttpServerInThread, whose worker does not inherit the flags ${where}, such as a preload`,
       () =>
         Effect.gen(function* () {
-          const ended = yield* child("process.mjs", { args: ["startHttpServerInThread"], ...options })
+          const ended = yield* runFixture("serverProcess.mjs", { args: ["startHttpServerInThread"], ...options })
           assertServed(ended)
           assert.include(ended.stdout, "preloaded in the main thread\n")
           assert.notInclude(ended.stdout, "preloaded in a worker\n")
@@ -48,7 +47,7 @@ describe("an application on the built package", () => {
 
   itInTime(
     "can require startHttpServerInThread from CommonJS",
-    () => Effect.map(child("commonjs.cjs"), assertServed),
+    () => Effect.map(runFixture("commonjs.cjs"), assertServed),
     concurrent
   )
 
@@ -58,7 +57,7 @@ describe("an application on the built package", () => {
       () =>
         Effect.gen(function* () {
           const served = (port: number) =>
-            Effect.map(child("clustered.mjs", { args: [String(port), way] }), ({ stderr, stdout }) => {
+            Effect.map(runFixture("cluster.mjs", { args: [String(port), way] }), ({ stderr, stdout }) => {
               assert.strictEqual(stderr, "")
               return JSON.parse(stdout)
             })
@@ -78,7 +77,7 @@ describe("an application on the built package", () => {
       `starts a copy of the worker's file beside its bundle, in a package of type ${type}`,
       () =>
         Effect.gen(function* () {
-          const copy = yield* files({
+          const copy = yield* temporaryFiles({
             "package.json": JSON.stringify({ type }),
             "worker.mjs": readFileSync(workerUrl, "utf8")
           })
@@ -93,10 +92,10 @@ describe("an application on the built package", () => {
     "gets a typed failure from an entry file that says what no message of the library is",
     () =>
       Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* child("entry.mjs", { args: ["./null-worker.js"] })
+        const { code, stderr, stdout } = yield* runFixture("workerEntry.mjs", { args: ["./unknown-message-worker.js"] })
         assert.strictEqual(code, 0, stderr)
         assert.include(stdout, '"name":"MetricsServerError","reason":"Worker"')
-        assert.include(stdout, "null-worker.js")
+        assert.include(stdout, "unknown-message-worker.js")
       }),
     concurrent
   )
@@ -107,7 +106,7 @@ describe("an application on the built package", () => {
       () =>
         Effect.gen(function* () {
           const signal = { on: "registered", name: "SIGTERM" } as const
-          const ended = yield* child("launched.mjs", { args: [way], signal })
+          const ended = yield* runFixture("nodeRuntime.mjs", { args: [way], signal })
           assert.include(ended.stdout, "taken back while it answers 200\n", ended.stderr)
           assert.notStrictEqual(ended.signal, "SIGKILL")
           assertWithin(ended.lingered, 3_000, "its end")

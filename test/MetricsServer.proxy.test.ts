@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { get } from "./support/http.js"
-import { proxy } from "./support/proxy.js"
-import { kinds, someMetrics, started } from "./support/servers.js"
+import { get } from "./support/httpClient.js"
+import { proxy } from "./support/reverseProxy.js"
+import { serverKinds, someMetrics, started } from "./support/servers.js"
 
 const asBrowser = { accept: "text/html,application/xhtml+xml,*/*;q=0.8" }
 
@@ -12,7 +12,7 @@ const pages = [
   { title: "the explorer", options: {}, headers: asBrowser }
 ]
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`Behind a proxy, a metrics server ${kind.name}`, () => {
     for (const prefix of ["", "/svc-a", "/team/svc-a"]) {
       for (const path of ["/metrics", "/a/b/metrics"] as const) {

@@ -1,7 +1,7 @@
-/** Files of keys and certificates that never answer, never end, or are none. */
+/** Files of keys and certificates that block, never end, or are not regular files. */
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises"
+import { mkdir, rm, symlink, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { promisify } from "node:util"
@@ -9,12 +9,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Redacted } from "effect"
 import * as ConsulAgent from "../src/ConsulAgent.js"
 import * as MetricsServer from "../src/MetricsServer.js"
-import type { Certificate } from "./support/certificate.js"
-import { certificate, files } from "./support/certificate.js"
-import { eventually, get, outcome } from "./support/http.js"
-import { kinds, refused, started } from "./support/servers.js"
+import { awaitCertificate, certificate, replaceFile, temporaryFiles } from "./support/certificates.js"
+import { eventually, get } from "./support/httpClient.js"
+import { refused, serverKinds, started } from "./support/servers.js"
 import { occupied } from "./support/threadPool.js"
-import { assertWithin } from "./support/times.js"
+import { assertWithin } from "./support/timing.js"
 
 const run = promisify(execFile)
 
@@ -42,7 +41,7 @@ const wrong: ReadonlyArray<Wrong> = [
     put: (path) => symlink("/dev/zero", path),
     shown: "it is a device"
   },
-  { title: "a folder", put: (path) => mkdir(path), shown: "it is a folder" },
+  { title: "a folder", put: (path) => mkdir(path), shown: "it is a directory" },
   {
     title: "a socket",
     put: async (path) => {
@@ -63,29 +62,16 @@ const put = ({ put }: Wrong, path: string) =>
     await put(path)
   })
 
-const replaced = (path: string, content: string) =>
-  Effect.promise(async () => {
-    await writeFile(`${path}.new`, content)
-    // At once, unless a folder is there: between two steps there would be no file, which may be seen and said.
-    await rename(`${path}.new`, path).catch(async () => {
-      await rm(path, { recursive: true, force: true })
-      await rename(`${path}.new`, path)
-    })
-  })
-
-const shows = (url: string, { cert }: Certificate) =>
-  eventually("it shows the new certificate", async () => (await Effect.runPromise(outcome(url, { ca: cert }))) === 200)
-
 const options = ["key", "cert", "ca"] as const
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`A metrics server ${kind.name} whose file of TLS`, () => {
     for (const one of wrong) {
       it.scopedLive(`is ${one.title} does not start, with a typed failure that names option and path`, () =>
         Effect.gen(function* () {
           const own = yield* certificate
           for (const option of options) {
-            const paths = yield* files({ ...own, ca: own.cert })
+            const paths = yield* temporaryFiles({ ...own, ca: own.cert })
             yield* put(one, paths[option])
             const tls = { ...paths, key: Redacted.make(paths.key), clientCertificate: "none" } as const
             const start = performance.now()
@@ -97,21 +83,22 @@ for (const kind of kinds) {
         })
       )
 
-      it.scopedLive(`becomes ${one.title} says so once, goes on with the old one, and takes the next good one`, () =>
+      it.scopedLive(`becomes ${one.title} logs that once, keeps the old one, and takes the next good one`, () =>
         Effect.gen(function* () {
           const own = yield* certificate
-          const paths = yield* files({ ...own })
+          const paths = yield* temporaryFiles({ ...own })
           const server = yield* started(kind, { tls: { ...paths, reloadInterval: "20 millis" } })
           const errors = () => server.lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
           yield* put(one, paths.cert)
           const said = () => errors().filter((message) => message.includes(one.shown))
           yield* eventually("it is said", async () => said().length > 0)
-          for (const part of ["(tls.cert)", paths.cert, "stays in use"]) assert.include(said()[0], part)
+          for (const part of ["(tls.cert)", paths.cert, "the previous ones stay in use"])
+            assert.include(said()[0], part)
           assert.strictEqual((yield* get(server.url, { ca: own.cert })).status, 200)
           const next = yield* certificate
-          yield* replaced(paths.key, next.key)
-          yield* replaced(paths.cert, next.cert)
-          yield* shows(server.url, next)
+          yield* replaceFile(paths.key, next.key)
+          yield* replaceFile(paths.cert, next.cert)
+          yield* awaitCertificate(server.url, next)
           assert.strictEqual(said().length, 1)
         })
       )
@@ -120,33 +107,33 @@ for (const kind of kinds) {
     it.scopedLive("is not answered for is given up after five seconds, once, and taken up when it answers", () =>
       Effect.gen(function* () {
         const own = yield* certificate
-        const paths = yield* files({ ...own })
+        const paths = yield* temporaryFiles({ ...own })
         const server = yield* started(kind, { tls: { ...paths, reloadInterval: "20 millis" } })
         const next = yield* certificate
-        yield* replaced(paths.key, next.key)
-        yield* replaced(paths.cert, next.cert)
-        yield* shows(server.url, next)
+        yield* replaceFile(paths.key, next.key)
+        yield* replaceFile(paths.cert, next.cert)
+        yield* awaitCertificate(server.url, next)
         const release = yield* occupied
-        const late = () => server.lines.filter(({ message }) => message.includes("did not answer"))
+        const late = () => server.lines.filter(({ message }) => message.includes("did not respond"))
         yield* eventually("it is said", async () => late().length > 0)
         for (const part of ["(tls.", dirname(paths.key), "within 5 seconds (ETIMEDOUT)"]) {
           assert.include(late()[0]?.message, part)
         }
         const refusal = yield* refused(MetricsServer.validate({ tls: paths }))
-        assert.include(refusal.message, "did not answer within 5 seconds")
+        assert.include(refusal.message, "did not respond within 5 seconds")
         assert.strictEqual(late().length, 1)
         yield* release
         const last = yield* certificate
-        yield* replaced(paths.key, last.key)
-        yield* replaced(paths.cert, last.cert)
-        yield* shows(server.url, last)
+        yield* replaceFile(paths.key, last.key)
+        yield* replaceFile(paths.cert, last.cert)
+        yield* awaitCertificate(server.url, last)
       })
     )
 
     it.scopedLive("grows while it is read is read to an end, or given up", () =>
       Effect.gen(function* () {
         const own = yield* certificate
-        const paths = yield* files({ ...own })
+        const paths = yield* temporaryFiles({ ...own })
         const writer = spawn("sh", ["-c", 'while :; do cat /bin/sh >> "$0"; done', paths.cert])
         yield* Effect.addFinalizer(() => Effect.sync(() => writer.kill("SIGKILL")))
         yield* Effect.sleep("50 millis")
@@ -165,10 +152,10 @@ describe("A Consul agent whose file", () => {
     it.scopedLive(`of TLS or of the token is ${one.title} is a typed failure that names option and path`, () =>
       Effect.gen(function* () {
         const own = yield* certificate
-        const paths = yield* files({ ...own, ca: own.cert, token: "t" })
+        const paths = yield* temporaryFiles({ ...own, ca: own.cert, token: "t" })
         for (const option of options) {
           const { token: _, ...tls } = paths
-          const folder = yield* files({ placeholder: "" })
+          const folder = yield* temporaryFiles({ placeholder: "" })
           const path = join(dirname(folder.placeholder), option)
           yield* put(one, path)
           const error = yield* Effect.flip(Effect.scoped(ConsulAgent.make({ tls: { ...tls, [option]: path } })))

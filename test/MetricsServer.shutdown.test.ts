@@ -5,12 +5,12 @@ import { connect as secureConnect } from "node:tls"
 import { assert, describe } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option } from "effect"
 import { Gauge } from "prom-client"
-import { certificate } from "./support/certificate.js"
-import { child } from "./support/child.js"
-import type { RawConnection } from "./support/http.js"
-import { ask, assertFree, eventually, get, isFree, rawConnection, requestLines } from "./support/http.js"
-import { gated, kinds, someMetrics, stoppable } from "./support/servers.js"
-import { assertInTime, assertWithin, itInTime } from "./support/times.js"
+import { certificate } from "./support/certificates.js"
+import { runFixture } from "./support/childProcess.js"
+import type { RawConnection } from "./support/httpClient.js"
+import { ask, assertFree, eventually, get, isFree, rawConnection, requestLines } from "./support/httpClient.js"
+import { gatedCollector, serverKinds, someMetrics, stoppable } from "./support/servers.js"
+import { assertInTime, assertWithin, itInTime } from "./support/timing.js"
 
 /** What a shutdown may take beyond its timeouts. */
 const slack = 900
@@ -46,11 +46,11 @@ const secure = (ca: string, { socket }: RawConnection) =>
     return secured
   })
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`the shutdown of a metrics server ${kind.name}`, () => {
-    itInTime("cuts a scrape that would take seconds at its timeout, and whatever else is open", () =>
+    itInTime("cuts a scrape that would take seconds at its timeout, and all other connections", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
         const slow = yield* shut
         const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
@@ -66,7 +66,7 @@ for (const kind of kinds) {
 
     itInTime("lets a scrape finish, answers it with Connection: close, and is over with it", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry })
         const connection = yield* keptAlive(server.address.port, "/metrics?name[]=jobs_total")
         const slow = yield* shut
@@ -219,9 +219,9 @@ for (const kind of kinds) {
       )
     }
 
-    itInTime("waits for as long as it is told to, also without an end", () =>
+    itInTime("waits as long as configured, also without limit", () =>
       Effect.gen(function* () {
-        const { registry, shut } = gated()
+        const { registry, shut } = gatedCollector()
         const server = yield* stoppable(kind, { shutdownTimeout: Duration.infinity }, { registry })
         const slow = yield* shut
         const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
@@ -238,7 +238,7 @@ for (const kind of kinds) {
   })
 }
 
-/** What somebody does when the server of a process is closed. */
+/** What a client does when the server of a process is closed. */
 const connections = [
   { what: "idle", title: "an idle connection that is kept alive" },
   { what: "silent", title: "a connection that never said anything" },
@@ -256,7 +256,9 @@ describe("a process whose server is closed", () => {
         `ends by itself after MetricsServer.${way} with ${title}`,
         () =>
           Effect.gen(function* () {
-            const { code, lingered, signal, stderr, stdout } = yield* child("closing.mjs", { args: [way, what] })
+            const { code, lingered, signal, stderr, stdout } = yield* runFixture("closeServer.mjs", {
+              args: [way, what]
+            })
             assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
             const [, milliseconds] = /closed after (\d+) ms/.exec(stdout) ?? []
             assertWithin(Number(milliseconds), 300 + slack, "the shutdown")

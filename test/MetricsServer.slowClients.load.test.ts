@@ -1,5 +1,4 @@
-import type { ChildProcess } from "node:child_process"
-import { fork } from "node:child_process"
+import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -7,13 +6,11 @@ import { fileURLToPath } from "node:url"
 import { assert, describe } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Counter } from "prom-client"
-import { fixture } from "./support/child.js"
-import type { Answer } from "./support/http.js"
-import { eventually, get } from "./support/http.js"
-import type { Kind } from "./support/servers.js"
-import { kinds, someMetrics, started } from "./support/servers.js"
+import { fixture } from "./support/childProcess.js"
+import { type Answer, eventually, get } from "./support/httpClient.js"
+import { type ServerKind, serverKinds, someMetrics, started } from "./support/servers.js"
 import { isFullSoak } from "./support/soak.js"
-import { assertInTime, itInTime } from "./support/times.js"
+import { assertInTime, itInTime } from "./support/timing.js"
 
 const slow = 500
 const rounds = isFullSoak ? 5 : 3
@@ -80,7 +77,7 @@ interface Slow {
 /** Clients that take their time, once all of them are there. */
 const slowClients = (port: number) =>
   Effect.gen(function* () {
-    const clients = yield* forked("slow.mjs", [String(port), String(slow)])
+    const clients = yield* forked("slowClients.mjs", [String(port), String(slow)])
     const seen: Array<Slow> = []
     clients.on("message", (message: Slow) => seen.push(message))
     yield* eventually("all of them are connected", async () => seen.at(-1)?.open === slow)
@@ -88,14 +85,14 @@ const slowClients = (port: number) =>
   })
 
 /** The application and its scrapes without slow connections, beside them, and without them again. */
-const compared = (kind: Kind) =>
+const compared = (kind: ServerKind) =>
   Effect.gen(function* () {
     const registry = someMetrics()
     const counter = new Counter({ name: "rooms_total", help: "h", labelNames: ["room"], registers: [registry] })
     for (let room = 0; room < 1_000; room += 1) counter.inc({ room })
     const server = yield* started(kind, {}, { registry })
     const own = yield* application
-    const client = yield* forked("asking.mjs", [`http://127.0.0.1:${(own.address() as AddressInfo).port}/`])
+    const client = yield* forked("latencyProbe.mjs", [`http://127.0.0.1:${(own.address() as AddressInfo).port}/`])
     yield* said(client)
     const answers: Array<Answer> = []
     const measured = (times: number) =>
@@ -121,7 +118,7 @@ const compared = (kind: Kind) =>
     return { answers, beside, bytes, fewest, without }
   })
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`${slow} connections to a metrics server ${kind.name} that take a second for each byte`, () => {
     itInTime(
       "keep no scrape from its answer, and the application's own server as fast as it was",

@@ -4,16 +4,16 @@ import { Config, ConfigError, ConfigProvider, Context, Duration, Effect, Layer, 
 import * as MetricsServer from "../src/MetricsServer.js"
 import * as Registry from "../src/Registry.js"
 import * as ServiceDiscovery from "../src/ServiceDiscovery.js"
-import { assertFree, get, listening } from "./support/http.js"
-import { kinds, logging, refused, serverLayer, someMetrics, started, workerUrl } from "./support/servers.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { assertFree, get, unusedListener } from "./support/httpClient.js"
+import { logging, refused, serverKinds, serverLayer, someMetrics, started, workerUrl } from "./support/servers.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
-// Some containers have none.
+// Some containers have no IPv6.
 const hasIPv6 = Object.values(networkInterfaces()).some((addresses) =>
   addresses?.some(({ address }) => address === "::1")
 )
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`where a metrics server ${kind.name} listens`, () => {
     it.scopedLive("by default it is on all interfaces, and its urls are local", () =>
       Effect.gen(function* () {
@@ -27,7 +27,7 @@ for (const kind of kinds) {
 
     for (const host of ["0.0.0.0", "::", "::ffff:0.0.0.0"]) {
       const on = it.scopedLive.skipIf(host !== "0.0.0.0" && !hasIPv6)
-      on(`a wildcard bind to ${host} is told as such, and its urls are loopback addresses`, () =>
+      on(`a wildcard bind to ${host} is reported as such, and its urls are loopback addresses`, () =>
         Effect.gen(function* () {
           const server = yield* started(kind, { host })
           assert.strictEqual(server.address.hostname, host)
@@ -39,7 +39,7 @@ for (const kind of kinds) {
       )
     }
 
-    it.scopedLive.skipIf(!hasIPv6)("an IPv6 address stands in brackets in its urls", () =>
+    it.scopedLive.skipIf(!hasIPv6)("an IPv6 address is in brackets in its urls", () =>
       Effect.gen(function* () {
         const server = yield* started(kind, { host: "::1" })
         assert.strictEqual(server.address.hostname, "::1")
@@ -51,7 +51,7 @@ for (const kind of kinds) {
 
     itInTime("a port that is taken is a failure that names host and port, within a second", () =>
       Effect.gen(function* () {
-        const port = yield* listening()
+        const port = yield* unusedListener()
         const start = performance.now()
         const error = yield* refused(started(kind, { port }))
         assertWithin(performance.now() - start, 1_000)
@@ -66,6 +66,7 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const error = yield* refused(started(kind, { host: "192.0.2.1", port: 9464 }))
         assert.strictEqual(error.reason, "Listen")
+        assert.deepStrictEqual([error.host, error.port], ["192.0.2.1", 9464])
         assert.include(error.message, "192.0.2.1:9464")
         const ipv6 = yield* refused(started(kind, { host: "2001:db8::1", port: 9464 }))
         assert.include(ipv6.message, "[2001:db8::1]:9464")
@@ -94,7 +95,7 @@ for (const kind of kinds) {
       )
     }
 
-    it.scopedLive("a host with a zone, which can stand in no URL, is a typed failure", () =>
+    it.scopedLive("a host with a zone, which no URL can contain, is a typed failure", () =>
       Effect.gen(function* () {
         const error = yield* refused(started(kind, { host: "fe80::1%lo" }))
         assert.strictEqual(error.reason, "InvalidOptions")
@@ -124,7 +125,7 @@ for (const kind of kinds) {
     }
 
     for (const path of ["//metrics", "/.", "/a/../b", "/./metrics"]) {
-      it.scopedLive(`the path ${path}, which no request arrives on as it stands, is refused or served`, () =>
+      it.scopedLive(`the path ${path}, which no request has literally, is refused or served`, () =>
         Effect.gen(function* () {
           const start = yield* Effect.either(started(kind, { path }, { registry: someMetrics() }))
           if (start._tag === "Right") assert.include((yield* get(start.right.url)).body, "jobs_total 3\n")
@@ -134,7 +135,7 @@ for (const kind of kinds) {
     }
   })
 
-  describe(`what a metrics server ${kind.name} tells`, () => {
+  describe(`the log of a metrics server ${kind.name}`, () => {
     const register = () => Effect.void
 
     it.scopedLive("one line at info when it starts, with its url, and that it is not registered", () =>
@@ -322,14 +323,14 @@ describe("MetricsServer.layerConfig", () => {
 
   it.scopedLive("takes what an instance of a class has by inheritance", () => asksForCredentials(new Inherited()))
 
-  it.scopedLive("takes options of which none is left for none, but not for nothing that was asked for", () =>
+  it.scopedLive("treats empty options as the defaults, but refuses an empty authentication", () =>
     Effect.gen(function* () {
       for (const none of [{}, { port: undefined as never }]) {
         const { address } = yield* configured(none)
         assert.isAbove(address.port, 0)
       }
       const error = yield* refused(configured({ authentication: { users: undefined } }))
-      assert.include(error.message, "authentication has neither users nor tokens")
+      assert.include(error.message, "authentication contains no credentials")
     })
   )
 

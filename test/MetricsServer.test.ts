@@ -2,8 +2,8 @@ import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
-import { get, rawConnection, requestLines } from "./support/http.js"
-import { kinds, someMetrics, started } from "./support/servers.js"
+import { get, rawConnection, requestLines } from "./support/httpClient.js"
+import { serverKinds, someMetrics, started } from "./support/servers.js"
 
 const textType = "text/plain; version=0.0.4; charset=utf-8"
 const openMetricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -32,7 +32,7 @@ const manySeries = (registry: PromRegistry, count: number): void => {
   for (let room = 0; room < count; room++) gauge.set({ room: String(room) }, room)
 }
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name} answers`, () => {
     it.scopedLive("a GET of its url with the registry as text 0.0.4", () =>
       Effect.gen(function* () {
@@ -88,7 +88,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("/ with a small page that links to the metrics, the same whatever the registry's size", () =>
+    it.scopedLive("/ with a small page that links to the metrics, the same for any size of the registry", () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const server = yield* started(kind, { path: "/internal/metrics" }, { registry })
@@ -229,7 +229,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("a target that is none with a 4xx, and goes on serving", () =>
+    it.scopedLive("an invalid request target with a 4xx, and keeps serving", () =>
       Effect.gen(function* () {
         const server = yield* started(kind, {}, { registry: someMetrics() })
         for (const target of ["http://", "http://[", "*", "//"]) {
@@ -263,10 +263,10 @@ for (const kind of kinds) {
         const others = yield* get(`${server.url}?name[]=effect_prometheus_errors_total`)
         assert.strictEqual(others.status, 200)
         assert.match(others.body, /effect_prometheus_errors_total\{operation="collect"\} [1-9]/)
-        const told = server.lines.filter(({ level }) => level === "ERROR")
-        assert.strictEqual(told.length, 1)
-        assert.include(told[0]?.message, "temperature_celsius failed")
-        assert.include(told[0]?.cause, "no thermometer")
+        const errors = server.lines.filter(({ level }) => level === "ERROR")
+        assert.strictEqual(errors.length, 1)
+        assert.include(errors[0]?.message, "temperature_celsius failed")
+        assert.include(errors[0]?.cause, "no thermometer")
       })
     )
 
@@ -284,7 +284,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("as two servers on one registry, one of which can stop while the other goes on", () =>
+    it.scopedLive("as two servers on one registry, one of which can stop while the other keeps serving", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const first = yield* started(kind, {}, { registry })

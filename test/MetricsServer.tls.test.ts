@@ -1,18 +1,15 @@
-import type { ConnectionOptions, TLSSocket } from "node:tls"
-import { connect } from "node:tls"
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import * as MetricsServer from "../src/MetricsServer.js"
-import type { Certificate } from "./support/certificate.js"
-import { certificate, encrypted, files } from "./support/certificate.js"
-import { get, isFree } from "./support/http.js"
-import type { Kind } from "./support/servers.js"
-import { kinds, refused, someMetrics, started } from "./support/servers.js"
+import { type Certificate, certificate, encrypted, temporaryFiles } from "./support/certificates.js"
+import { get, isFree } from "./support/httpClient.js"
+import { refused, type ServerKind, serverKinds, someMetrics, started } from "./support/servers.js"
 
 const passphrase = "open sesame"
 
-/** Serves with that, and is trusted by whoever trusts `cert`. */
-const serves = (kind: Kind, tls: MetricsServer.TlsOptions, cert: string) =>
+/** Serves with these options; clients that trust `cert` trust it. */
+const serves = (kind: ServerKind, tls: MetricsServer.TlsOptions, cert: string) =>
   Effect.gen(function* () {
     const server = yield* started(kind, { tls }, { registry: someMetrics() })
     assert.strictEqual(server.https, true)
@@ -81,7 +78,7 @@ const unusable: ReadonlyArray<Refused> = [
 const text = (source: string | Redacted.Redacted<string>): string =>
   Redacted.isRedacted(source) ? Redacted.value(source) : source
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`HTTPS of a metrics server ${kind.name}`, () => {
     it.scopedLive("is served with a key and a certificate given as PEM text", () =>
       Effect.gen(function* () {
@@ -93,14 +90,14 @@ for (const kind of kinds) {
     it.scopedLive("is served with a key and a certificate given as files", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
-        yield* serves(kind, yield* files({ key, cert }), cert)
+        yield* serves(kind, yield* temporaryFiles({ key, cert }), cert)
       })
     )
 
     it.scopedLive("is served with a redacted key, given as text or as a file", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
-        const file = yield* files({ key })
+        const file = yield* temporaryFiles({ key })
         yield* serves(kind, { key: Redacted.make(key), cert }, cert)
         yield* serves(kind, { key: Redacted.make(file.key), cert }, cert)
       })
@@ -110,7 +107,7 @@ for (const kind of kinds) {
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
         const locked = encrypted(key, passphrase)
-        const file = yield* files({ locked })
+        const file = yield* temporaryFiles({ locked })
         yield* serves(kind, { key: locked, cert, passphrase }, cert)
         yield* serves(kind, { key: Redacted.make(file.locked), cert, passphrase: Redacted.make(passphrase) }, cert)
       })
@@ -128,7 +125,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("is served to clients that name a version of HTTP which is answered, or none", () =>
+    it.scopedLive("is served to clients that offer a supported HTTP version by ALPN, or no ALPN", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
         const { address } = yield* started(kind, { tls: { key, cert } })
@@ -172,7 +169,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("goes on after clients that do not speak TLS at all", () =>
+    it.scopedLive("keeps serving after clients that do not speak TLS", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
         const server = yield* serves(kind, { key, cert }, cert)
@@ -187,7 +184,7 @@ for (const kind of kinds) {
       it.scopedLive(`with ${title} is a typed failure that names the file, and no secret`, () =>
         Effect.gen(function* () {
           const given = tls(yield* certificate, yield* certificate)
-          const paths = yield* files({ key: text(given.key), cert: given.cert })
+          const paths = yield* temporaryFiles({ key: text(given.key), cert: given.cert })
           const error = yield* refused(started(kind, { tls: { ...given, ...paths } }))
           assert.strictEqual(error.reason, "Tls")
           for (const name of names) assert.include(error.message, paths[name])
@@ -217,7 +214,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("with a redacted key that lacks its PEM lines is a typed failure that does not tell the key", () =>
+    it.scopedLive("with a redacted key that lacks its PEM lines is a typed failure that does not show the key", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
         const [, secret = ""] = key.split("\n")
@@ -240,7 +237,7 @@ for (const kind of kinds) {
     it.scopedLive("with a folder in the place of a file is a typed failure that names it", () =>
       Effect.gen(function* () {
         const { cert, key } = yield* certificate
-        const file = yield* files({ key })
+        const file = yield* temporaryFiles({ key })
         const folder = file.key.replace(/\/key$/, "")
         for (const tls of [
           { key: folder, cert },
@@ -277,7 +274,7 @@ describe("A key that leads to no file", () => {
         assert.strictEqual(reason, "Tls")
         assert.include(message, "(tls.key)")
         if (isShown) assert.include(message, given)
-        else assert.include(message, `a text of ${given.length} characters, and no such file`)
+        else assert.include(message, `a string of ${given.length} characters that is not the path of a readable file`)
         if (!isShown) assert.notInclude(message, given.slice(0, 10))
       })
     )

@@ -1,18 +1,16 @@
-import type { ChildProcess } from "node:child_process"
-import { fork } from "node:child_process"
+import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
-import { authority, selfSigned } from "./support/certificate.js"
-import { fixture } from "./support/child.js"
-import { basic, bearer, hashOf } from "./support/hashes.js"
-import type { AskOptions } from "./support/http.js"
-import { ask } from "./support/http.js"
-import { inThisThread, kinds, someMetrics, started } from "./support/servers.js"
+import { authority, selfSigned } from "./support/certificates.js"
+import { fixture } from "./support/childProcess.js"
+import { basic, bearer, hashOf } from "./support/credentials.js"
+import { type AskOptions, ask } from "./support/httpClient.js"
+import { inThisThread, serverKinds, someMetrics, started } from "./support/servers.js"
 import { isFullSoak } from "./support/soak.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 const token = "0123456789abcdef0123"
 const password = "correct horse battery staple"
@@ -52,7 +50,7 @@ const strangers = (port: number, { behaviour, count = 1_000, secured = false }: 
   Effect.acquireRelease(
     Effect.promise(async (): Promise<ChildProcess> => {
       const args = [String(port), secured ? "https" : "http", String(count), behaviour]
-      const child = fork(fileURLToPath(fixture("strangers.mjs")), args, { execArgv: [] })
+      const child = fork(fileURLToPath(fixture("unauthenticatedClients.mjs")), args, { execArgv: [] })
       await once(child, "message")
       return child
     }),
@@ -79,13 +77,13 @@ const watched = () => {
   }
 }
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
     for (const flood of floods) {
       const { behaviour, count = 1_000, onlyTokens = false, secured = false } = flood
       const what = `${behaviour} over ${count} connections${secured ? " with TLS" : ""}`
       itInTime(
-        `answers whoever is let in during ${what} of strangers`,
+        `answers authenticated clients during ${what} of unauthenticated ones`,
         () =>
           Effect.gen(function* () {
             const own = yield* Effect.promise(() => selfSigned())

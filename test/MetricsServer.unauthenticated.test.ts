@@ -1,16 +1,15 @@
-import type { Socket } from "node:net"
-import { connect } from "node:net"
+import { connect, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import { connect as secureConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Counter, Gauge } from "prom-client"
-import { ownMetrics } from "../src/internal/selfMetrics.js"
-import { authority, certificate } from "./support/certificate.js"
-import { basic, bearer, hashOf } from "./support/hashes.js"
-import { ask, eventually, get, isFree } from "./support/http.js"
-import { gated, inThisThread, kinds, someMetrics, started, stoppable } from "./support/servers.js"
-import { assertWithin, holdingUp, itInTime, patience } from "./support/times.js"
+import { ownMetrics } from "../src/core/registry/selfMetrics.js"
+import { authority, certificate } from "./support/certificates.js"
+import { basic, bearer, hashOf } from "./support/credentials.js"
+import { ask, eventually, get, isFree } from "./support/httpClient.js"
+import { gatedCollector, inThisThread, serverKinds, someMetrics, started, stoppable } from "./support/servers.js"
+import { assertWithin, excusedBlock, itInTime, patience } from "./support/timing.js"
 
 const token = "0123456789abcdef0123"
 const tokens = [token]
@@ -69,9 +68,9 @@ const lines = (target: string, headers = right, method = "GET"): string =>
 
 const isOpen = ({ socket }: Client): boolean => !socket.destroyed
 
-for (const kind of kinds) {
+for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
-    it.scopedLive("gives up the stranger that has waited longest, and nobody who was let in", () =>
+    it.scopedLive("closes the unauthenticated connection that is idle longest, and no authenticated one", () =>
       Effect.gen(function* () {
         const options = { maxConnections: 4, authentication: { tokens } }
         const { address } = yield* started(kind, options, { registry: someMetrics() })
@@ -95,7 +94,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("gives up a stranger whose password is being verified before anybody who was let in", () =>
+    it.scopedLive("closes a connection whose password is being verified before any authenticated one", () =>
       Effect.gen(function* () {
         const users = { prom: hashOf("right", { ln: 16, r: 8, p: 4 }) }
         const options = { maxConnections: 2, authentication: { users, tokens } }
@@ -125,7 +124,7 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("does not protect a connection for the page that is open to everybody", () =>
+    it.scopedLive("does not protect a connection for requesting the open health page", () =>
       Effect.gen(function* () {
         const options = { maxConnections: 2, authentication: { tokens, openHealthPage: true } }
         const { address } = yield* started(kind, options, { registry: someMetrics() })
@@ -169,25 +168,23 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive(
-      "verifies a password for sixteen who send it at the same time, and tells all others to come back",
-      () =>
-        Effect.gen(function* () {
-          const users = { prom: hashOf("right", { ln: 16, r: 8, p: 4 }) }
-          for (const [password, expected] of [
-            ["wrong", 401],
-            ["right", 200]
-          ] as const) {
-            const { healthUrl } = yield* started(kind, { authentication: { users } })
-            const answers = yield* Effect.forEach(
-              Array.from({ length: 40 }),
-              () => get(healthUrl, { headers: basic("prom", password) }),
-              { concurrency: "unbounded" }
-            )
-            const of = (status: number): number => answers.filter((answer) => answer.status === status).length
-            assert.deepStrictEqual([of(expected), of(429)], [16, 24])
-          }
-        })
+    it.scopedLive("verifies one password for sixteen simultaneous requests, and answers others with Retry-After", () =>
+      Effect.gen(function* () {
+        const users = { prom: hashOf("right", { ln: 16, r: 8, p: 4 }) }
+        for (const [password, expected] of [
+          ["wrong", 401],
+          ["right", 200]
+        ] as const) {
+          const { healthUrl } = yield* started(kind, { authentication: { users } })
+          const answers = yield* Effect.forEach(
+            Array.from({ length: 40 }),
+            () => get(healthUrl, { headers: basic("prom", password) }),
+            { concurrency: "unbounded" }
+          )
+          const of = (status: number): number => answers.filter((answer) => answer.status === status).length
+          assert.deepStrictEqual([of(expected), of(429)], [16, 24])
+        }
+      })
     )
 
     for (const secured of [false, true]) {
@@ -239,7 +236,7 @@ for (const kind of kinds) {
           lines("/") + lines("/", right + Array.from({ length: 120 }, (_, index) => `A${index}: b\r\n`).join("")),
           ["200", "431"]
         ],
-        "one that is none": [`${lines("/metrics")}${lines("/")}what\r\n\r\n`, ["200", "200", "400"]]
+        "an invalid one": [`${lines("/metrics")}${lines("/")}what\r\n\r\n`, ["200", "200", "400"]]
       }
 
       it.scopedLive(`answers requests that come at once${over} in their order, and the next ones after them`, () =>
@@ -268,7 +265,7 @@ for (const kind of kinds) {
         })
       )
 
-      it.scopedLive(`goes on after clients have reset their connections${over}, whatever they had sent`, () =>
+      it.scopedLive(`keeps serving after clients have reset their connections${over}, after any bytes`, () =>
         Effect.gen(function* () {
           const tls = secured ? yield* certificate : undefined
           const server = yield* started(kind, { tls, authentication: { tokens } }, { registry: someMetrics() })
@@ -309,7 +306,7 @@ for (const kind of kinds) {
         () =>
           Effect.gen(function* () {
             const tls = secured ? yield* certificate : undefined
-            const { registry, shut } = gated()
+            const { registry, shut } = gatedCollector()
             const users = { prom: hashOf("right", { ln: 14, r: 8, p: 2 }) }
             const { address, healthUrl } = yield* started(
               kind,
@@ -351,7 +348,7 @@ for (const kind of kinds) {
       if (!secured) {
         it.scopedLive("does not read from a connection while two scrapes of it wait", () =>
           Effect.gen(function* () {
-            const { registry, shut } = gated()
+            const { registry, shut } = gatedCollector()
             const { address } = yield* started(kind, { authentication: { tokens } }, { registry })
             const slow = yield* shut
             const each = yield* client(address.port)
@@ -373,7 +370,7 @@ for (const kind of kinds) {
       it.scopedLive(`answers what was asked${over} when it stops, and closes the connections`, () =>
         Effect.gen(function* () {
           const tls = secured ? yield* certificate : undefined
-          const { registry, shut } = gated()
+          const { registry, shut } = gatedCollector()
           const server = yield* stoppable(kind, { tls, authentication: { tokens } }, { registry })
           const slow = yield* shut
           const [piped, single] = [
@@ -403,7 +400,7 @@ for (const kind of kinds) {
         () =>
           Effect.gen(function* () {
             const tls = secured ? yield* certificate : undefined
-            const { registry, shut } = gated()
+            const { registry, shut } = gatedCollector()
             const { address } = yield* started(kind, { tls, authentication: { tokens } }, { registry })
             const slow = yield* shut
             const rows: ReadonlyArray<readonly [text: string, statuses: ReadonlyArray<string>]> = [
@@ -498,7 +495,7 @@ const recorded = (registry: ReturnType<typeof someMetrics>) => {
 
 /** A server that answers one scrape at a time, and is at one. */
 const occupied = Effect.gen(function* () {
-  const { registry, shut } = gated()
+  const { registry, shut } = gatedCollector()
   const record = recorded(registry)
   const options = { authentication: { tokens }, maxScrapesInFlight: 1 }
   const { address } = yield* started(inThisThread, options, { registry })
@@ -510,7 +507,7 @@ const occupied = Effect.gen(function* () {
 })
 
 const untilAllHaveCome = (): void =>
-  holdingUp(50, () => {
+  excusedBlock(50, () => {
     for (const start = performance.now(); performance.now() - start < 50; );
   })
 

@@ -3,13 +3,20 @@ import { Worker } from "node:worker_threads"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
-import { fixture } from "./support/child.js"
-import { get } from "./support/http.js"
-import { parseOpenMetrics } from "./support/parser.js"
-import { gated, inPatientWorker, inWorker, refused, someMetrics, started, workerUrl } from "./support/servers.js"
-import type { Scraped } from "./support/stuck.js"
-import { ageOf, busy, stuck } from "./support/stuck.js"
-import { assertInTime, assertWithin, itInTime } from "./support/times.js"
+import { blockThread, expositionAge, type Scraped, whileBlocked } from "./support/blockedThread.js"
+import { fixture } from "./support/childProcess.js"
+import { parseOpenMetrics } from "./support/expositionParser.js"
+import { get } from "./support/httpClient.js"
+import {
+  gatedCollector,
+  inPatientWorker,
+  inWorker,
+  refused,
+  someMetrics,
+  started,
+  workerUrl
+} from "./support/servers.js"
+import { assertInTime, assertWithin, itInTime } from "./support/timing.js"
 
 const textType = "text/plain; version=0.0.4; charset=utf-8"
 const openMetricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -26,7 +33,7 @@ const assertSoon = (answers: ReadonlyArray<Scraped>): void => {
 
 /** Its numbers are as old as nothing, as this thread had the time to answer at once. */
 const assertFresh = (answer: { readonly body: string }): void => {
-  assertInTime(ageOf(answer) === 0, `its numbers are of ${ageOf(answer)} s`)
+  assertInTime(expositionAge(answer) === 0, `its numbers are of ${expositionAge(answer)} s`)
 }
 
 /** What came for those requests, by their names. */
@@ -36,7 +43,7 @@ const named = (answers: ReadonlyArray<Scraped>, name: string): ReadonlyArray<Scr
   return own
 }
 
-// What the endpoint tells of its scrapes is for other tests.
+// The endpoint's own metrics are for other tests.
 const typed = (body: string): ReadonlyArray<string> =>
   [...body.matchAll(/^# TYPE (\S+)/gm)]
     .map(([, name]) => name ?? "")
@@ -44,12 +51,12 @@ const typed = (body: string): ReadonlyArray<string> =>
 
 const age = "effect_prometheus_exposition_age_seconds"
 
-/** Entry files that do not start a server, and what is told of them. */
+/** Entry files that do not start a server, and a part of the message. */
 const strangers = [
-  { how: "is missing", file: "nowhere-to-be-found.js", told: "Cannot find module" },
-  { how: "ends without a word", file: "mute-worker.js", told: "ended with code 0 before it listened" },
-  { how: "throws when it is loaded", file: "throwing-worker.js", told: "not what you are looking for" },
-  { how: "exits", file: "exiting-worker.js", told: "ended with code 7 before it listened" }
+  { how: "is missing", file: "nowhere-to-be-found.js", expected: "Cannot find module" },
+  { how: "ends without a word", file: "silent-worker.js", expected: "exited with code 0 before it listened" },
+  { how: "throws when it is loaded", file: "throwing-worker.js", expected: "not what you are looking for" },
+  { how: "exits", file: "exiting-worker.js", expected: "exited with code 7 before it listened" }
 ]
 
 /** A start with an entry file that is not one of the library, and fails. */
@@ -70,11 +77,11 @@ beforeAll(() => {
 })
 
 describe("a worker's entry file", () => {
-  for (const { file, how, told } of strangers) {
+  for (const { expected, file, how } of strangers) {
     it.live(`that ${how} is a typed failure that names it`, () =>
       Effect.gen(function* () {
         const message = yield* refusedEntry(fixture(file), fileURLToPath(fixture(file)))
-        assert.include(message, told)
+        assert.include(message, expected)
       })
     )
   }
@@ -87,7 +94,7 @@ describe("a worker's entry file", () => {
 
   it.scopedLive("may be given as a path, as the text of a URL, or as a URL", () =>
     Effect.gen(function* () {
-      for (const url of [fileURLToPath(workerUrl), "dist/internal/worker.mjs", workerUrl.href, workerUrl]) {
+      for (const url of [fileURLToPath(workerUrl), "dist/worker.mjs", workerUrl.href, workerUrl]) {
         const server = yield* started(inWorker, { workerUrl: url }, { registry: someMetrics() })
         assert.include((yield* get(server.url)).body, "jobs_total 3\n")
       }
@@ -105,7 +112,7 @@ const laborious = (): PromRegistry => {
     registers: [registry],
     collect() {
       reading += 1
-      busy(250)
+      blockThread(250)
       this.set(reading)
     }
   })
@@ -119,7 +126,7 @@ describe("a metrics server in a worker thread", () => {
       for (const query of ["", "?name[]=jobs_total", "?name[]=nothing_of_that_name"]) {
         for (const accept of ["text/plain", "application/openmetrics-text"]) {
           const answer = yield* get(`${server.url}${query}`, { headers: { accept } })
-          assert.strictEqual(ageOf(answer), 0)
+          assert.strictEqual(expositionAge(answer), 0)
           assert.include(answer.body, "# TYPE effect_prometheus_exposition_age_seconds gauge\n")
         }
       }
@@ -159,7 +166,7 @@ describe("a metrics server in a worker thread", () => {
     })
   )
 
-  itInTime("waits for it as well after a scrape of some metrics, which kept nobody busy", () =>
+  itInTime("waits for it as well after a scrape of some metrics, which did not block", () =>
     Effect.gen(function* () {
       const server = yield* started(inWorker, {}, { registry: laborious() })
       for (const expected of [2, 3]) {
@@ -175,13 +182,13 @@ describe("a metrics server in a worker thread", () => {
     Effect.gen(function* () {
       const registry = someMetrics()
       let held = 0
-      const gauge = new Gauge({ name: "held", help: "h", registers: [registry], collect: () => busy(held) })
+      const gauge = new Gauge({ name: "held", help: "h", registers: [registry], collect: () => blockThread(held) })
       const server = yield* started(inWorker, {}, { registry })
       held = 400
       const ages = []
       for (const value of [1, 2, 3]) {
         gauge.set(value)
-        ages.push(ageOf(yield* get(`${server.url}?name[]=held`)))
+        ages.push(expositionAge(yield* get(`${server.url}?name[]=held`)))
       }
       // Nobody knew of it the first time.
       assert.deepStrictEqual(ages.slice(1), [0, 0])
@@ -194,7 +201,7 @@ describe("a metrics server in a worker thread", () => {
       registry.setDefaultLabels({ app: "shop" })
       const server = yield* started(inWorker, {}, { registry })
       assert.include((yield* get(server.url)).body, `\n${age}{app="shop"} 0\n`)
-      const answers = yield* stuck([{ url: server.url }], 100)
+      const answers = yield* whileBlocked([{ url: server.url }], 100)
       for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} \\d+\\.`, "m"))
     })
   )
@@ -208,7 +215,7 @@ describe("a metrics server in a worker thread", () => {
       for (const query of ["", "?name[]=jobs_total"]) {
         const url = `${server.url}${query}`
         const fresh = yield* get(url, { headers: openMetrics })
-        const old = (yield* stuck([{ url, headers: openMetrics }], 100))[0]?.body ?? ""
+        const old = (yield* whileBlocked([{ url, headers: openMetrics }], 100))[0]?.body ?? ""
         for (const body of [fresh.body, old]) {
           const families = parseOpenMetrics(body).filter((family) => family.name === name)
           assert.deepStrictEqual(
@@ -231,7 +238,7 @@ describe("a metrics server in a worker thread", () => {
     })
   )
 
-  it.scopedLive("starts even if a metric cannot be read then, and tells of it when it is scraped", () =>
+  it.scopedLive("starts even if a metric cannot be read then, and logs that when it is scraped", () =>
     Effect.gen(function* () {
       const registry = someMetrics()
       const fails = () => {
@@ -247,7 +254,7 @@ describe("a metrics server in a worker thread", () => {
 
   itInTime("starts although a metric hangs, and serves the others", () =>
     Effect.gen(function* () {
-      const { registry, shut } = gated()
+      const { registry, shut } = gatedCollector()
       const slow = yield* shut
       const start = performance.now()
       const server = yield* started(inWorker, {}, { registry })
@@ -270,7 +277,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       assertFresh(before)
       assert.include(before.body, "\nlevel 2\n")
       gauge.set(3)
-      const answers = yield* stuck([{ url: server.url }], 2_600)
+      const answers = yield* whileBlocked([{ url: server.url }], 2_600)
       assertSoon(answers)
       assertInTime(answers.length > 10, `${answers.length} answers`)
       for (const { body, contentType, status } of answers) {
@@ -278,7 +285,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
         assert.strictEqual(contentType, textType)
         assert.include(body, "\nlevel 2\n")
       }
-      const ages = answers.map(ageOf)
+      const ages = answers.map(expositionAge)
       assert.deepStrictEqual(
         ages,
         [...new Set(ages)].sort((one, other) => one - other)
@@ -318,7 +325,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
             })
         )
         const clients = Array.from({ length: 12 }, (_, index) => ({ url: `${url}${queryOf(index)}` }))
-        const answers = yield* stuck(clients, 1_000)
+        const answers = yield* whileBlocked(clients, 1_000)
         for (const { status } of answers) assert.strictEqual(status, 200)
         assert.isAbove(answers.length, 5 * clients.length)
         // The last one is of a client that comes after the others.
@@ -331,10 +338,10 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
 
   itInTime("answers as soon when the main thread gets stuck while a slow metric is being read", () =>
     Effect.gen(function* () {
-      const { registry, shut } = gated()
+      const { registry, shut } = gatedCollector()
       const server = yield* started(inWorker, {}, { registry })
       const slow = yield* shut
-      const answers = yield* stuck([{ url: server.url }], 500, slow.reached)
+      const answers = yield* whileBlocked([{ url: server.url }], 500, slow.reached)
       yield* slow.open
       assertSoon(answers)
       for (const { body, status } of answers) {
@@ -349,7 +356,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
     Effect.gen(function* () {
       const server = yield* started(inWorker, {}, { registry: someMetrics() })
       const { url } = server
-      const answers = yield* stuck(
+      const answers = yield* whileBlocked(
         [
           { name: "cut", url: `${url}?name[]=jobs_total` },
           { name: "cut to nothing", url: `${url}?name[]=nothing_of_that_name` },
@@ -366,7 +373,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       for (const { body } of named(answers, "cut")) assert.deepStrictEqual(typed(body), ["jobs_total", age])
       for (const answer of named(answers, "cut to nothing")) {
         assert.deepStrictEqual(typed(answer.body), [age])
-        assert.isAbove(ageOf(answer), 0.05)
+        assert.isAbove(expositionAge(answer), 0.05)
       }
       for (const { body } of named(answers, "OpenMetrics, cut"))
         assert.deepStrictEqual(typed(body), ["jobs_total", age])
@@ -381,7 +388,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
     Effect.gen(function* () {
       const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
       yield* get(url, { headers: openMetrics })
-      const answers = yield* stuck(
+      const answers = yield* whileBlocked(
         [
           { name: "text", url },
           { name: "OpenMetrics", url, headers: openMetrics }
@@ -406,7 +413,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
       yield* get(`${url}?name[]=jobs_total`, { headers: openMetrics })
       yield* get(`${url}?name[]=jobs_total`)
-      const answers = yield* stuck(
+      const answers = yield* whileBlocked(
         [
           { name: "text", url },
           { name: "OpenMetrics", url, headers: openMetrics },
@@ -421,11 +428,11 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
     })
   )
 
-  itInTime("answers 503 once its numbers are older than they may be, whatever was asked for", () =>
+  itInTime("answers 503 to any request once its numbers are older than staleFor", () =>
     Effect.gen(function* () {
       const { healthUrl, url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
       yield* get(url)
-      const answers = yield* stuck(
+      const answers = yield* whileBlocked(
         [
           { name: "all", url },
           { name: "some", url: `${url}?name[]=jobs_total` },
@@ -452,9 +459,9 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       const { url } = yield* started(inWorker, { staleFor: "600 millis" }, { registry: someMetrics() })
       const asked = yield* get(url, { headers: openMetrics })
       assert.strictEqual(asked.status, 200)
-      busy(600)
+      blockThread(600)
       yield* get(url)
-      const [first] = yield* stuck([{ url, headers: openMetrics }], 100)
+      const [first] = yield* whileBlocked([{ url, headers: openMetrics }], 100)
       assert.strictEqual(first?.status, 200)
       assert.strictEqual(first?.contentType, textType)
     })
@@ -467,7 +474,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       assert.include((yield* get(url)).body, "queue_length")
       registry.removeSingleMetric("queue_length")
       assert.notInclude((yield* get(url)).body, "queue_length")
-      const answers = yield* stuck([{ url }, { url: `${url}?name[]=queue_length` }], 100)
+      const answers = yield* whileBlocked([{ url }, { url: `${url}?name[]=queue_length` }], 100)
       for (const { body } of answers) assert.notInclude(body, "queue_length")
     })
   )
@@ -478,7 +485,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       const { url } = yield* started(inWorker, {}, { registry })
       registry.removeSingleMetric("queue_length")
       yield* get(`${url}?name[]=queue_length`)
-      const answers = yield* stuck([{ url }], 100)
+      const answers = yield* whileBlocked([{ url }], 100)
       for (const { body } of answers) {
         assert.notInclude(body, "queue_length")
         assert.include(body, "jobs_total 3\n")
@@ -489,7 +496,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
   itInTime("waits for as long as its grace says", () =>
     Effect.gen(function* () {
       const { url } = yield* started(inWorker, { grace: "300 millis" }, { registry: someMetrics() })
-      const answers = yield* stuck([{ url }], 300)
+      const answers = yield* whileBlocked([{ url }], 300)
       for (const { late, milliseconds } of answers) {
         assert.isAtLeast(milliseconds, 295)
         assertWithin(milliseconds, 600 + 50 + 3 * late, "an answer")

@@ -2,19 +2,18 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
 import type * as MetricsServer from "../src/MetricsServer.js"
-import { fixture } from "./support/child.js"
-import { assertFree, eventually, get, isFree, listening, rawConnection } from "./support/http.js"
-import type { Line } from "./support/servers.js"
-import { inWorker, someMetrics, started, stoppable } from "./support/servers.js"
-import { ageOf, stuck } from "./support/stuck.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { expositionAge, whileBlocked } from "./support/blockedThread.js"
+import { fixture } from "./support/childProcess.js"
+import { assertFree, eventually, get, isFree, rawConnection, unusedListener } from "./support/httpClient.js"
+import { inWorker, type LogLine, someMetrics, started, stoppable } from "./support/servers.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
-/** A worker that dies when it is told to. */
-const dying = fixture("dying-worker.js")
+/** A worker that dies on demand. */
+const dying = fixture("killable-worker.js")
 
 const tellWorker = (word: string): Effect.Effect<void> =>
   Effect.sync(() => {
-    const channel = new BroadcastChannel("dying-worker")
+    const channel = new BroadcastChannel("killable-worker")
     channel.postMessage(word)
     channel.close()
   })
@@ -28,7 +27,7 @@ const dies = ({ address }: MetricsServer.RunningServer, word = "exit") =>
     })
   )
 
-const errors = ({ lines }: { readonly lines: ReadonlyArray<Line> }): ReadonlyArray<string> =>
+const errors = ({ lines }: { readonly lines: ReadonlyArray<LogLine> }): ReadonlyArray<string> =>
   lines.filter(({ level }) => level === "ERROR").map(({ message }) => message)
 
 const answers = (url: string) =>
@@ -42,11 +41,11 @@ const answers = (url: string) =>
   )
 
 describe("a worker that dies", () => {
-  for (const { how, told, word } of [
-    { how: "exits", word: "exit", told: "ended with code 3" },
-    { how: "throws", word: "a bug in the worker", told: "a bug in the worker" }
+  for (const { how, message, word } of [
+    { how: "exits", word: "exit", message: "exited with code 3" },
+    { how: "throws", word: "a bug in the worker", message: "a bug in the worker" }
   ]) {
-    it.scopedLive(`because it ${how} is started anew on the same port, and that is logged as an error`, () =>
+    it.scopedLive(`because it ${how} is restarted on the same port, and that is logged as an error`, () =>
       Effect.gen(function* () {
         const server = yield* started(inWorker, { workerUrl: dying }, { registry: someMetrics() })
         assert.include((yield* get(server.url)).body, "jobs_total 3\n")
@@ -55,13 +54,13 @@ describe("a worker that dies", () => {
           yield* answers(server.url)
           assert.include((yield* get(server.url)).body, "jobs_total 3\n")
           assert.strictEqual(errors(server).length, times)
-          assert.include(errors(server)[0], told)
+          assert.include(errors(server)[0], message)
         }
       })
     )
   }
 
-  itInTime("has something to serve as soon as it was started anew, and not what the first one began with", () =>
+  itInTime("has something to serve as soon as it was restarted, and not what the first one began with", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const gauge = new Gauge({ name: "level", help: "h", registers: [registry] })
@@ -70,22 +69,22 @@ describe("a worker that dies", () => {
       gauge.set(2)
       yield* dies(server)
       yield* answers(server.healthUrl)
-      const scraped = yield* stuck([{ url: server.url }], 100)
+      const scraped = yield* whileBlocked([{ url: server.url }], 100)
       for (const answer of scraped) {
         assert.include(answer.body, "\nlevel 2\n")
-        assert.isAbove(ageOf(answer), 0)
+        assert.isAbove(expositionAge(answer), 0)
       }
     })
   )
 
-  itInTime("whose port was taken meanwhile tells so, tries again, and comes back to it", () =>
+  itInTime("whose port was taken meanwhile logs that, retries, and takes it again", () =>
     Effect.gen(function* () {
       const server = yield* started(inWorker, { workerUrl: dying }, { registry: someMetrics() })
       yield* Effect.scoped(
         Effect.gen(function* () {
           yield* dies(server)
-          yield* listening(server.address.port)
-          yield* eventually("it tells of it", async () => errors(server).length === 2)
+          yield* unusedListener(server.address.port)
+          yield* eventually("it logs that", async () => errors(server).length === 2)
         })
       )
       assert.include(errors(server)[1], String(server.address.port))
@@ -94,9 +93,13 @@ describe("a worker that dies", () => {
     })
   )
 
-  it.scopedLive("as soon as it listens, again and again, is started anew once a second", () =>
+  it.scopedLive("as soon as it listens, again and again, is restarted once a second", () =>
     Effect.gen(function* () {
-      const server = yield* started(inWorker, { workerUrl: fixture("brief-worker.js") }, { registry: someMetrics() })
+      const server = yield* started(
+        inWorker,
+        { workerUrl: fixture("crash-loop-worker.js") },
+        { registry: someMetrics() }
+      )
       const start = performance.now()
       yield* dies(server)
       yield* eventually("it has died three times more", async () => errors(server).length >= 4)
@@ -109,8 +112,8 @@ describe("a worker that dies", () => {
       const options = { workerUrl: dying, shutdownTimeout: "10 seconds" } as const
       const server = yield* stoppable(inWorker, options, { registry: someMetrics() })
       yield* dies(server)
-      yield* listening(server.address.port)
-      yield* eventually("it tells that it has to wait", async () => errors(server).length === 2)
+      yield* unusedListener(server.address.port)
+      yield* eventually("it logs that it waits", async () => errors(server).length === 2)
       const [duration] = yield* Effect.timed(server.stop)
       assertWithin(Duration.toMillis(duration), 900)
     })
@@ -118,7 +121,7 @@ describe("a worker that dies", () => {
 
   it.scopedLive("has left the port when the shutdown is over, also if the next one had it already", () =>
     Effect.gen(function* () {
-      const workerUrl = fixture("late-worker.js")
+      const workerUrl = fixture("slow-restart-worker.js")
       const server = yield* stoppable(inWorker, { workerUrl, shutdownTimeout: "10 seconds" })
       const { port } = server.address
       yield* dies(server)

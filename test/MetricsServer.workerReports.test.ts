@@ -1,15 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Counter, Histogram, Registry as PromRegistry } from "prom-client"
-import type { ScrapeReport } from "../src/internal/scrapeReport.js"
-import { partsOf, ScrapeRecorder, ScrapeReporter, ScrapeSums } from "../src/internal/scrapeReport.js"
-import type { RequestEvent, ScrapeEvent } from "../src/internal/selfMetrics.js"
-import { ownMetrics } from "../src/internal/selfMetrics.js"
-import { bearer } from "./support/hashes.js"
-import { eventually, get } from "./support/http.js"
+import { ownMetrics, type RequestEvent, type ScrapeEvent, type ScrapeReport } from "../src/core/registry/selfMetrics.js"
+import { partsOf, ReportRecorder, ScrapeReporter, ScrapeSums } from "../src/core/worker/scrapeReport.js"
+import { whileBlocked } from "./support/blockedThread.js"
+import { bearer } from "./support/credentials.js"
+import { eventually, get } from "./support/httpClient.js"
 import { inPatientWorker, inWorker, someMetrics, started, stoppable } from "./support/servers.js"
-import { stuck } from "./support/stuck.js"
-import { itInTime } from "./support/times.js"
+import { itInTime } from "./support/timing.js"
 
 const began: RequestEvent = { tag: "Began" }
 const ended = (seconds: number, bytes = 100): RequestEvent => ({
@@ -20,8 +18,8 @@ const ended = (seconds: number, bytes = 100): RequestEvent => ({
   seconds
 })
 const stale: RequestEvent = { tag: "Ended", status: 503, cause: "stale", bytes: 0, seconds: 0.1 }
-const refused = (status: 401 | 403 | 429): RequestEvent => ({ tag: "Refused", status, cause: undefined })
-const tooMany: RequestEvent = { tag: "Refused", status: 503, cause: "in_flight" }
+const refused = (status: 401 | 403 | 429): RequestEvent => ({ tag: "Rejected", status, cause: undefined })
+const tooMany: RequestEvent = { tag: "Rejected", status: 503, cause: "in_flight" }
 
 const reported = (events: Iterable<RequestEvent>): ScrapeReport | undefined => {
   const sums = new ScrapeSums()
@@ -164,7 +162,7 @@ describe("the worker reports", () => {
   it("nothing while a report is not read, however much happens, and then all of it at once", () => {
     const { reporter, reports } = reporting()
     for (let time = 0; time < 10_000; time += 1) {
-      for (const event of [refused(401), began, ended(0.1)]) reporter.tell(event)
+      for (const event of [refused(401), began, ended(0.1)]) reporter.add(event)
     }
     assert.strictEqual(reports.length, 1)
     reporter.read()
@@ -177,24 +175,24 @@ describe("the worker reports", () => {
 
   it("the end of a scrape at once, as soon as the last report is read", () => {
     const { reporter, reports } = reporting()
-    for (const event of [began, ended(0.1), began, ended(0.2)]) reporter.tell(event)
+    for (const event of [began, ended(0.1), began, ended(0.2)]) reporter.add(event)
     reporter.read()
     assert.deepStrictEqual(
       reports.map(({ scrapes }) => scrapes),
       [[], [[200, 2]]]
     )
     reporter.read()
-    reporter.tell(began)
+    reporter.add(began)
     assert.strictEqual(reports.length, 2)
-    reporter.tell(ended(0.1))
+    reporter.add(ended(0.1))
     assert.strictEqual(reports.length, 3)
   })
 
   it("what has happened before a scrape, read or not", () => {
     const { reporter, reports } = reporting()
     for (let scrape = 1; scrape <= 3; scrape += 1) {
-      reporter.tell(refused(401))
-      reporter.tell(began)
+      reporter.add(refused(401))
+      reporter.add(began)
       reporter.send()
       reporter.send()
       assert.strictEqual(reports.at(-1)?.inFlight, scrape)
@@ -208,9 +206,9 @@ describe("the worker reports", () => {
   it.live("requests that were refused after a moment", () =>
     Effect.gen(function* () {
       const { reporter, reports } = reporting()
-      reporter.tell(refused(401))
+      reporter.add(refused(401))
       reporter.read()
-      for (let time = 0; time < 1_000; time += 1) reporter.tell(refused(401))
+      for (let time = 0; time < 1_000; time += 1) reporter.add(refused(401))
       assert.deepStrictEqual(
         reports.map(({ scrapes }) => scrapes),
         [[[401, 1]]]
@@ -227,7 +225,7 @@ describe("the main thread records", () => {
 
   const recording = () => {
     const events: Array<ScrapeEvent> = []
-    return { events, recorder: new ScrapeRecorder((event) => events.push(event)) }
+    return { events, recorder: new ReportRecorder((event) => events.push(event)) }
   }
   const codes = (events: ReadonlyArray<ScrapeEvent>) =>
     events.map((event) => (event.tag === "Reported" ? (event.report.scrapes[0]?.[0] ?? "") : event.tag))
@@ -288,7 +286,7 @@ describe("a metrics server in a worker thread adds up what happens to requests",
     Effect.gen(function* () {
       const { recorded, registry } = counted()
       const { url } = yield* started(inWorker, { authentication }, { registry })
-      const refusals = yield* stuck(
+      const refusals = yield* whileBlocked(
         Array.from({ length: 20 }, () => ({ url })),
         500
       )
@@ -304,7 +302,7 @@ describe("a metrics server in a worker thread adds up what happens to requests",
     Effect.gen(function* () {
       const { registry } = counted()
       const { url } = yield* started(inWorker, { authentication }, { registry })
-      const answers = yield* stuck([{ url, headers }, { url }, { url, headers }], 500)
+      const answers = yield* whileBlocked([{ url, headers }, { url }, { url, headers }], 500)
       const { body } = yield* get(url, { headers })
       for (const code of [200, 401]) {
         assert.strictEqual(codeOf(body, code), answers.filter(({ status }) => status === code).length)

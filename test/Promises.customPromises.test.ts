@@ -5,7 +5,7 @@ import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { instrumented } from "../src/Promises.js"
-import { child } from "./support/child.js"
+import { runFixture } from "./support/childProcess.js"
 import { fakes } from "./support/metrics.js"
 
 const failure = new RangeError("refused")
@@ -19,7 +19,7 @@ const measuring = <A>(make: () => A) => {
     seen: () => ({
       observed: metrics.duration.observed.length,
       failed: metrics.exceptions.counted,
-      history: metrics.inprogress.history
+      history: metrics.inProgress.history
     })
   }
 }
@@ -135,7 +135,7 @@ describe("A promise of a measured function that has methods and state of its own
     assert.deepStrictEqual(seen(), failed)
   })
 
-  it("is still a promise to everybody who asks", () => {
+  it("is still a promise to every check", () => {
     const keys = Reflect.ownKeys(cancellable())
     const result = measuring(cancellable).call()
     assert.instanceOf(result, Promise)
@@ -191,9 +191,9 @@ describe("A promise of a measured function that has methods and state of its own
   })
 
   it("is itself, and measured once, where it is given", async () => {
-    const { duration, exceptions, inprogress, seen } = measuring(cancellable)
+    const { duration, exceptions, inProgress, seen } = measuring(cancellable)
     const promise = cancellable()
-    const measured = instrumented({ duration, exceptions, inprogress }, promise)
+    const measured = instrumented({ duration, exceptions, inProgress }, promise)
     assert.strictEqual(measured, promise)
     promise.cancel()
     assert.strictEqual(await measured.catch((error) => error), failure)
@@ -266,16 +266,16 @@ describe("A promise of a measured function that has methods and state of its own
       assert.deepStrictEqual(unhandled, [failure])
       assert.strictEqual(call(), promise)
       assert.strictEqual(await promise.catch((error) => error), failure)
-      for (const { duration, exceptions, inprogress } of all) {
+      for (const { duration, exceptions, inProgress } of all) {
         assert.strictEqual(duration.observed.length, 2)
         assert.strictEqual(exceptions.counted, 2)
-        assert.strictEqual(inprogress.value, 0)
+        assert.strictEqual(inProgress.value, 0)
       }
     })
   }
 })
 
-describe("A promise of a measured function that has none", () => {
+describe("A promise of a measured function without methods and state of its own", () => {
   it("of another realm is measured until it settles", async () => {
     const { call, seen } = measuring(() =>
       runInNewContext("new Promise((resolve) => turn(() => resolve(1)))", { turn: setImmediate })
@@ -470,22 +470,22 @@ describe("A thenable that may be lazy", () => {
   const turn = () => new Promise(setImmediate)
 
   it("is in progress as long as it takes", async () => {
-    const { call, inprogress, seen } = measuring(() => new Query(undefined, turn))
+    const { call, inProgress, seen } = measuring(() => new Query(undefined, turn))
     const running = (async () => call())()
     await Promise.resolve().then(() => new Promise(process.nextTick))
-    assert.deepStrictEqual(inprogress.history, [1])
+    assert.deepStrictEqual(inProgress.history, [1])
     await running
     assert.deepStrictEqual(seen(), succeeded)
   })
 
   it("is in progress each time it is executed later, and not in between", async () => {
     const query = new Query(undefined, turn)
-    const { call, inprogress, seen } = measuring(() => query)
+    const { call, inProgress, seen } = measuring(() => query)
     call()
     await turn()
-    assert.deepStrictEqual(inprogress.history, [1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0])
     const executions = [query.exec(), query.exec()]
-    assert.deepStrictEqual(inprogress.history, [1, 0, 1])
+    assert.deepStrictEqual(inProgress.history, [1, 0, 1])
     await Promise.all(executions)
     assert.deepStrictEqual(seen(), { observed: 1, failed: 0, history: [1, 0, 1, 0] })
   })
@@ -661,7 +661,7 @@ describe("A thenable that may be lazy", () => {
     assert.deepStrictEqual(seen(), succeeded)
   })
 
-  it("that cannot be watched is over when it is returned, and goes on as it is", async () => {
+  it("that cannot be observed ends when it is returned, and is unchanged", async () => {
     const { call, seen } = measuring(() => Object.freeze({ then: (resolve: (value: number) => void) => resolve(1) }))
     const result = call()
     assert.deepStrictEqual(seen(), succeeded)
@@ -671,9 +671,9 @@ describe("A thenable that may be lazy", () => {
 })
 
 describe("A process", () => {
-  it.scopedLive("sees the same unhandled rejections with and without the measurement, whatever is measured", () =>
+  it.scopedLive("sees the same unhandled rejections with and without each measurement", () =>
     Effect.gen(function* () {
-      const { code, stderr, stdout } = yield* child("promises.mjs")
+      const { code, stderr, stdout } = yield* runFixture("unhandledRejections.mjs")
       assert.strictEqual(code, 0, stderr)
       const rows: Readonly<Record<string, { before: Array<string>; measured: Array<string>; counts: object }>> =
         JSON.parse(stdout)

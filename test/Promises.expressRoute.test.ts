@@ -1,14 +1,12 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http"
-import { createServer } from "node:http"
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http"
 import { createRequire } from "node:module"
 import { assert, describe, it } from "@effect/vitest"
-import type { Scope } from "effect"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import express from "express"
 import fc from "fast-check"
 import { expressRoute } from "../src/Promises.js"
-import { get } from "./support/http.js"
-import { listening } from "./support/listening.js"
+import { get } from "./support/httpClient.js"
+import { listen } from "./support/listen.js"
 
 type Express = typeof express
 
@@ -45,7 +43,7 @@ const patternsOf = (
       next()
     })
     declare(application)
-    const url = `http://127.0.0.1:${yield* listening(createServer(application))}`
+    const url = `http://127.0.0.1:${yield* listen(createServer(application))}`
     for (const path of paths) {
       const end = new Promise<void>((resolve) => ended.push(resolve))
       yield* get(`${url}${path}`)
@@ -182,7 +180,7 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
-    title: "of a handler that is mounted: its mount, told apart from a 404",
+    title: "of a handler that is mounted: its mount, unlike a 404",
     declare: (application, make) => {
       application.use(pass).use("/graphql", answer)
       application.use("/:tenant/graphql", answer)
@@ -205,7 +203,7 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
-    title: "of what fails: where it failed, in any depth, whoever answers",
+    title: "of what fails: where it failed, in any depth, whichever handler answers",
     declare: (application, make) => {
       application.use("/graphql", fail).use("/later", failLater).use("/admin", pass)
       application.use("/shop", make.Router().use("/deep/:id", failLater).get("/orders/:order", fail))
@@ -416,7 +414,7 @@ describe("where expressRoute is called", () => {
             pattern = expressRoute(request)
             next()
           }
-          const url = `http://127.0.0.1:${yield* listening(createServer(listener(make, called)))}`
+          const url = `http://127.0.0.1:${yield* listen(createServer(listener(make, called)))}`
           for (const path of Object.keys(expected)) {
             yield* get(`${url}${path}`)
             found[path] = pattern?.()
@@ -436,7 +434,7 @@ interface Node {
   readonly inner: ReadonlyArray<Node>
 }
 
-describe("whatever is mounted and whatever clients send", () => {
+describe("with any mounts and any requests", () => {
   const segments = fc.array(fc.constantFrom("api", "users", "v1", "a", ":id", ":user", ":other", "v:version"), {
     minLength: 1,
     maxLength: 3

@@ -12,9 +12,8 @@ import mount from "koa-mount"
 import { createMocks } from "node-mocks-http"
 import { Registry } from "prom-client"
 import supertest from "supertest"
-import type { HttpMeasure } from "../src/Promises.js"
-import { expressRoute, honoMetrics, httpMetrics, koaRoute } from "../src/Promises.js"
-import { eventually } from "./support/http.js"
+import { expressRoute, type HttpMeasure, honoMetrics, httpMetrics, koaRoute } from "../src/Promises.js"
+import { eventually } from "./support/httpClient.js"
 import { countsIn, endedIn, inProgressIn } from "./support/httpSamples.js"
 
 /** Asks for a path by the test helper of the framework, and gives the status of the answer. */

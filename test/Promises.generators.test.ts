@@ -36,7 +36,7 @@ const measured = (fn: Steps) => {
   const seen = () => ({
     observed: metrics.duration.observed.length,
     failed: metrics.exceptions.counted,
-    running: metrics.inprogress.value
+    running: metrics.inProgress.value
   })
   return { ...metrics, gen, seen }
 }
@@ -188,8 +188,8 @@ describe("A measured generator", () => {
   })
 
   it("runs the finally of its body when it is left, and is over when that has given its last", () => {
-    const { duration, inprogress } = fakes()
-    const gen = instrumented({ duration, inprogress })(function* () {
+    const { duration, inProgress } = fakes()
+    const gen = instrumented({ duration, inProgress })(function* () {
       try {
         yield 1
       } finally {
@@ -199,9 +199,9 @@ describe("A measured generator", () => {
     const generator = gen()
     generator.next()
     assert.deepStrictEqual(generator.return(), { value: 2, done: false })
-    assert.strictEqual(inprogress.value, 1)
+    assert.strictEqual(inProgress.value, 1)
     assert.deepStrictEqual(generator.next(), { value: undefined, done: true })
-    assert.strictEqual(inprogress.value, 0)
+    assert.strictEqual(inProgress.value, 0)
     assert.strictEqual(duration.observed.length, 1)
   })
 
@@ -223,8 +223,8 @@ describe("A measured generator", () => {
   })
 
   it("that is async answers questions that are asked at once in their order", async () => {
-    const { duration, inprogress } = fakes()
-    const gen = instrumented({ duration, inprogress })(async function* () {
+    const { duration, inProgress } = fakes()
+    const gen = instrumented({ duration, inProgress })(async function* () {
       for (let i = 1; i <= 3; i += 1) {
         await undefined
         yield i
@@ -244,7 +244,7 @@ describe("A measured generator", () => {
       { value: undefined, done: true }
     ])
     assert.strictEqual(duration.observed.length, 1)
-    assert.deepStrictEqual(inprogress.history, [1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0])
   })
 
   it("is one run, also where a function gives it again", () => {
@@ -261,9 +261,9 @@ describe("A measured generator", () => {
     "an async one": () => asynchronous({})
   })) {
     it(`has the methods and the state of its own: ${kind}`, async () => {
-      const { duration, inprogress } = fakes()
+      const { duration, inProgress } = fakes()
       const closing = Symbol("closing")
-      const gen = instrumented({ duration, inprogress })(() => {
+      const gen = instrumented({ duration, inProgress })(() => {
         const generator = make()
         const next = generator.next.bind(generator)
         return Object.assign(generator, {
@@ -277,10 +277,10 @@ describe("A measured generator", () => {
       assert.strictEqual(generator.page, 7)
       assert.strictEqual(generator[closing](), "closed")
       await generator.next()
-      assert.strictEqual(inprogress.value, 1)
+      assert.strictEqual(inProgress.value, 1)
       await generator.cancel()
       assert.deepInclude(await generator.next(), { done: true })
-      assert.strictEqual(inprogress.value, 0)
+      assert.strictEqual(inProgress.value, 0)
       assert.strictEqual(duration.observed.length, 1)
     })
   }
@@ -296,7 +296,7 @@ describe("A measured generator", () => {
     }
     const shop = new Shop()
     assert.deepStrictEqual([...shop.orders()], [shop])
-    assert.deepStrictEqual(first.inprogress.history, [1, 0])
-    assert.deepStrictEqual(second.inprogress.history, [1, 0])
+    assert.deepStrictEqual(first.inProgress.history, [1, 0])
+    assert.deepStrictEqual(second.inProgress.history, [1, 0])
   })
 })

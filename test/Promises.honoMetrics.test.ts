@@ -1,18 +1,15 @@
 import type { Server } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
-import type { HttpBindings } from "@hono/node-server"
-import { createAdaptorServer } from "@hono/node-server"
+import { createAdaptorServer, type HttpBindings } from "@hono/node-server"
 import { Deferred, Effect } from "effect"
-import type { MiddlewareHandler } from "hono"
-import { Hono } from "hono"
+import { Hono, type MiddlewareHandler } from "hono"
 import { HTTPException } from "hono/http-exception"
 import { matchedRoutes } from "hono/route"
 import { Registry } from "prom-client"
-import type { HttpMeasure } from "../src/Promises.js"
-import { honoMetrics, httpMetrics, webHandler } from "../src/Promises.js"
-import { eventually, get } from "./support/http.js"
+import { type HttpMeasure, honoMetrics, httpMetrics, webHandler } from "../src/Promises.js"
+import { eventually, get } from "./support/httpClient.js"
 import { endedIn, inProgressIn } from "./support/httpSamples.js"
-import { listening } from "./support/listening.js"
+import { listen } from "./support/listen.js"
 
 const fail = (): never => {
   throw new Error("it failed")
@@ -78,7 +75,7 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
-    title: "once, also for an application that is measured within one, and for an answer to what matches none",
+    title: "once, also for an application that is measured within one, and for a response to an unmatched request",
     declare: (application, measure) => {
       application.notFound((context) => context.html("<p>the page of all paths", 200))
       const inner = quiet()
@@ -88,7 +85,7 @@ const cases: ReadonlyArray<Case> = [
     asked: { "/in/7": "/in/:id 200", "/none": "unmatched 200" }
   },
   {
-    title: "of what fails or answers before its route, and of what matches none",
+    title: "of what fails or responds before its route, and of unmatched requests",
     declare: (application) => {
       application.use("/admin/*", async (context, next) => {
         if (context.req.query("key") === undefined) throw new HTTPException(401)
@@ -123,10 +120,7 @@ const measured = (registry: Registry, declare: Case["declare"]): Hono => {
 }
 
 const serving = (application: Hono) =>
-  Effect.map(
-    listening(createAdaptorServer({ fetch: application.fetch }) as Server),
-    (port) => `http://127.0.0.1:${port}`
-  )
+  Effect.map(listen(createAdaptorServer({ fetch: application.fetch }) as Server), (port) => `http://127.0.0.1:${port}`)
 
 const counted = (expected: Iterable<string>): Record<string, number> => {
   const counts: Record<string, number> = {}
@@ -164,7 +158,7 @@ describe("the route of a request of Hono is that", () => {
     })
   }
 
-  it("of each method, whatever the environment of the application is, also when a handler answers nothing", async () => {
+  it("of each method, in any environment of the application, also when a handler returns nothing", async () => {
     const registry = new Registry()
     const application = measured(registry, (hono) => {
       hono.post("/users", async (context) => context.text(await context.req.text(), 201))

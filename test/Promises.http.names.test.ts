@@ -7,7 +7,7 @@ import { Counter, Histogram, Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import { httpMetrics } from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
-import { eventually, get } from "./support/http.js"
+import { eventually, get } from "./support/httpClient.js"
 import { clients } from "./support/metrics.js"
 
 type Measured = Registry.MetricRegistry & { metrics(): Promise<string> }
@@ -122,64 +122,68 @@ for (const [side, measuring] of Object.entries(sides)) {
 describe("A name that cannot be is refused, and nothing is registered", () => {
   const own = { labels: () => ({ inc() {} }), inc() {} }
   const refused: ReadonlyArray<readonly [what: string, options: object, message: string]> = [
-    ["a name of no label or metric", { names: { state: "x" } }, "there is no option names.state"],
-    ["a near one", { names: { statu: "x" } }, "there is no option names.statu; is names.status meant?"],
+    ["a name of no label or metric", { names: { state: "x" } }, "unknown option names.state"],
+    ["a near one", { names: { statu: "x" } }, "unknown option names.statu"],
     ["a list", { names: ["status_code"] }, "names must be an object with options, not a list"],
     ["a preset that is not known", { names: "mine" }, "names must be an object with options, not string"],
     [
       "a label with a dash",
       { names: { status: "status-code" } },
-      'names.status must be the name of a label, not "status-code"'
+      'names.status must be a valid label name, not "status-code"'
     ],
-    ["a label with a colon", { names: { status: "a:b" } }, 'names.status must be the name of a label, not "a:b"'],
+    ["a label with a colon", { names: { status: "a:b" } }, 'names.status must be a valid label name, not "a:b"'],
     [
       "a label that is Prometheus' own",
       { names: { route: "__r" } },
-      'names.route must be the name of a label, not "__r"'
+      'names.route must be a valid label name, not "__r"'
     ],
-    ["a label of a histogram", { names: { route: "le" } }, "names.route must not be le: it has a meaning already"],
-    ["a label that is no text", { names: { method: 7 } }, "names.method must be the name of a label, not 7"],
-    ["a label that is empty", { names: { method: "" } }, 'names.method must be the name of a label, not ""'],
+    [
+      "a label of a histogram",
+      { names: { route: "le" } },
+      "names.route must not be le: Prometheus reserves this label name"
+    ],
+    ["a label that is no text", { names: { method: 7 } }, "names.method must be a valid label name, not 7"],
+    ["a label that is empty", { names: { method: "" } }, 'names.method must be a valid label name, not ""'],
     [
       "a label twice",
       { names: { route: "path", status: "path" } },
-      "names.route and names.status must differ, both are path"
+      "names.route and names.status must differ: both are path"
     ],
     [
       "a label of another",
       { names: { status: "method" } },
-      "names.method and names.status must differ, both are method"
+      "names.method and names.status must differ: both are method"
     ],
     [
       "a label that is a further one",
       { names: { status: "code" }, labelNames: ["code"], labels: () => ({ code: "" }) },
-      "labelNames must not have code: it has a meaning already"
+      "labelNames must not contain code: this label name is already used or reserved"
     ],
-    ["a metric with a dot", { names: { requests: "a.b" } }, 'names.requests must be the name of a metric, not "a.b"'],
+    ["a metric with a dot", { names: { requests: "a.b" } }, 'names.requests must be a valid metric name, not "a.b"'],
     [
       "a metric that begins with a digit",
       { names: { duration: "5s" } },
-      'names.duration must be the name of a metric, not "5s"'
+      'names.duration must be a valid metric name, not "5s"'
     ],
     [
       "a metric twice",
       { names: { requests: "http", inProgress: "http" } },
-      "names.requests and names.inProgress must differ: both would have samples by the name http"
+      "names.requests and names.inProgress must differ: both would have samples with the name http"
     ],
     [
       "a sample of another metric",
       { names: { requests: "http_count", duration: "http" } },
-      "names.requests and names.duration must differ: both would have samples by the name http_count"
+      "names.requests and names.duration must differ: both would have samples with the name http_count"
     ],
     [
       "a metric that keeps its name",
       { names: { duration: "http_server_request_size_bytes" } },
-      "names.duration and names.requestSize must differ: both would have samples by the name http_server_request_size_bytes"
+      "names.duration and names.requestSize must differ: both would have samples with the name http_server_request_size_bytes"
     ],
     [
       "a metric that is given",
       { names: { requests: "x" }, metrics: { requests: own } },
-      "names.requests has no effect beside metrics.requests, which has a name: leave one of them out"
+      "names.requests has no effect together with metrics.requests: remove one of them"
     ],
     [
       "a unit that is another one",
@@ -190,10 +194,10 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
     [
       "bounds that do not rise",
       { durationUnit: "milliseconds", buckets: [2, 1] },
-      "buckets must be numbers of milliseconds above 0 that rise, not 2,1"
+      "buckets must be an array of milliseconds above 0 in increasing order, not 2,1"
     ],
-    ["a content type that is none", { longLived: ["stream"] }, "longLived must be a function, or a list of patterns"],
-    ["what is no list", { longLived: "text/event-stream" }, "longLived must be a function, or a list of patterns"]
+    ["an invalid content type", { longLived: ["stream"] }, "longLived must be a function, or an array of patterns"],
+    ["what is no list", { longLived: "text/event-stream" }, "longLived must be a function, or an array of patterns"]
   ]
   for (const [what, options, message] of refused) {
     it(what, () => {
@@ -217,7 +221,7 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
     assert.throws(
       () => httpMetrics({ registry, names: { requests: "mine" } }),
       Error,
-      "there is a counter mine already"
+      "the counter mine is already registered"
     )
   })
 })

@@ -1,6 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks"
-import type { IncomingMessage, ServerResponse } from "node:http"
-import { createServer, ServerResponse as Response } from "node:http"
+import { createServer, type IncomingMessage, ServerResponse as Response, type ServerResponse } from "node:http"
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
 import type { AddressInfo, Server } from "node:net"
 import { pipeline, Readable } from "node:stream"
@@ -9,12 +8,10 @@ import { Effect } from "effect"
 import express from "express"
 import Fastify from "fastify"
 import { Registry as PromRegistry } from "prom-client"
-import type { HttpMeasure, HttpOutcome } from "../src/Promises.js"
-import { expressRoute, httpMetrics } from "../src/Promises.js"
-import type { RawConnection } from "./support/http.js"
-import { eventually, get, rawConnection, requestLines } from "./support/http.js"
+import { expressRoute, type HttpMeasure, type HttpOutcome, httpMetrics } from "../src/Promises.js"
+import { eventually, get, type RawConnection, rawConnection, requestLines } from "./support/httpClient.js"
 import { countsIn, endedIn, inProgressIn } from "./support/httpSamples.js"
-import { listening } from "./support/listening.js"
+import { listen } from "./support/listen.js"
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -108,7 +105,7 @@ describe("Functions of the options are called in the asynchronous context of the
     it.scopedLive(`where its client goes away ${when}`, () =>
       Effect.gen(function* () {
         const watched = watching()
-        const port = yield* listening(inContext(watched.measure, handler))
+        const port = yield* listen(inContext(watched.measure, handler))
         const connection = yield* rawConnection(port)
         connection.send(requestLines("/ada"))
         yield* watched.running(1)
@@ -121,7 +118,7 @@ describe("Functions of the options are called in the asynchronous context of the
   it.scopedLive("where several come over one connection, one after the other and before the first is answered", () =>
     Effect.gen(function* () {
       const watched = watching()
-      const port = yield* listening(
+      const port = yield* listen(
         inContext(watched.measure, (request, response) => {
           setTimeout(() => response.end("answer"), pathOf(request) === "/slow" ? 30 : 0)
         })
@@ -147,7 +144,7 @@ describe("Functions of the options are called in the asynchronous context of the
       application.get("/part", (_, response) => void response.write("part"))
       application.get("/whole", (_, response) => void response.send("whole"))
       application.get("/never", () => {})
-      const port = yield* listening(createServer(application))
+      const port = yield* listen(createServer(application))
       yield* get(`http://127.0.0.1:${port}/whole`)
       yield* watched.ended(1)
       const connection = yield* rawConnection(port)
@@ -171,7 +168,7 @@ describe("Functions of the options are called in the asynchronous context of the
         socket.resume().on("end", () => socket.end())
         socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: test\r\nConnection: Upgrade\r\n\r\n")
       })
-      const port = yield* listening(server)
+      const port = yield* listen(server)
       const connection = yield* rawConnection(port)
       connection.send(requestLines("/", "Connection: Upgrade\r\nUpgrade: test\r\n"))
       yield* connection.received(complete)
@@ -186,7 +183,7 @@ describe("Functions of the options are called in the asynchronous context of the
       const server = createHttp2Server((request, response) => {
         store.run(request.url.slice(1), () => watched.measure(request as never, response as never))
       })
-      const port = yield* listening(server as unknown as Server)
+      const port = yield* listen(server as unknown as Server)
       const session = yield* Effect.acquireRelease(
         Effect.sync(() => connectHttp2(`http://127.0.0.1:${port}`).on("error", () => {})),
         (open) => Effect.sync(() => open.destroy())
@@ -288,7 +285,7 @@ describe("The status is the one that was sent", () => {
     it.scopedLive(where, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const port = yield* listening(createServer(application(httpMetrics({ registry }))))
+        const port = yield* listen(createServer(application(httpMetrics({ registry }))))
         const connection = yield* rawConnection(port)
         connection.send(requestLines("/"))
         assert.deepStrictEqual((yield* endedAll(registry, 1)).ended, { "GET / 201": 1 })
@@ -296,11 +293,11 @@ describe("The status is the one that was sent", () => {
     )
   }
 
-  it.scopedLive("and where none was sent because its turn never came, 500", () =>
+  it.scopedLive("and if none was sent because its turn never came, 500", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const measure = httpMetrics({ registry })
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           measure(request, response, () => pathOf(request))
           if (pathOf(request) === "/first") response.write("part")
@@ -328,7 +325,7 @@ describe("The status is the one that was sent", () => {
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const measure = httpMetrics({ registry })
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             measure(request, response, () => pathOf(request))
             if (pathOf(request) === "/before") response.end()
@@ -363,7 +360,7 @@ describe("The status is the one that was sent", () => {
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const measure = httpMetrics({ registry })
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             measure(request, response, () => "/")
             response.statusCode = 201
@@ -395,7 +392,7 @@ describe("The status is the one that was sent", () => {
           else response.end()
         })
       })
-      const port = yield* listening(server as unknown as Server)
+      const port = yield* listen(server as unknown as Server)
       const session = yield* Effect.acquireRelease(
         Effect.sync(() => connectHttp2(`http://127.0.0.1:${port}`).on("error", () => {})),
         (open) => Effect.sync(() => open.destroy())
@@ -428,7 +425,7 @@ describe("The status is the one that was sent", () => {
         "/nothing": (_, response) => response.destroy(),
         "/client": (_, response) => response.write("part")
       }
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           const path = pathOf(request)
           measure(request, response, () => (path === "/client" ? path : undefined))
@@ -478,7 +475,7 @@ describe("Answers that last as long as their client wants have no duration, and 
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const measure = httpMetrics({ registry, longLived: [events] })
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             measure(request, response, () => "/events")
             handler(request, response)
@@ -499,7 +496,7 @@ describe("Answers that last as long as their client wants have no duration, and 
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const measure = httpMetrics({ registry, longLived: ["/poll/:id", "text/other"] })
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             const [, first = ""] = pathOf(request).split("/")
             measure(request, response, () => `/${first}/:id`)
@@ -539,7 +536,7 @@ describe("Answers that last as long as their client wants have no duration, and 
         response.writeHead(200, { "content-type": events })
         response.write("data: 1\n\n")
       })
-      const port = yield* listening(server as unknown as Server)
+      const port = yield* listen(server as unknown as Server)
       const session = yield* Effect.acquireRelease(
         Effect.sync(() => connectHttp2(`http://127.0.0.1:${port}`).on("error", () => {})),
         (open) => Effect.sync(() => open.destroy())
@@ -583,7 +580,7 @@ describe("Answers that last as long as their client wants have no duration, and 
 })
 
 describe("Requests are counted once for each metric", () => {
-  it.scopedLive("whichever functions measure them, unless these have metrics of other names", () =>
+  it.scopedLive("by any functions that measure them, unless these have metrics of other names", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const all = [
@@ -595,7 +592,7 @@ describe("Requests are counted once for each metric", () => {
           metrics: { requestSize: false, responseSize: false, inProgress: false }
         })
       ]
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           for (const measure of all) measure(request, response, () => "/")
           response.end()
@@ -624,7 +621,7 @@ describe("An async function of the options has failed: it is counted, its reject
       Effect.gen(function* () {
         const registry = new PromRegistry()
         const measure = httpMetrics({ registry, ...given })
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             measure(request, response, what === "route" ? rejects : () => "/")
             response.end()
@@ -652,7 +649,7 @@ describe("A metric of the caller's whose promises reject", () => {
         labels: (_: Readonly<Record<string, string>>) => ({ inc: rejects, dec: rejects, observe: rejects })
       }
       const measure = httpMetrics({ registry, metrics: { duration: metric, inProgress: metric, responseSize: metric } })
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           measure(request, response, () => "/")
           response.end("as it is")

@@ -1,22 +1,19 @@
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from "node:http"
 import { createServer, request as httpRequest, ServerResponse as Response } from "node:http"
-import type { ClientHttp2Session } from "node:http2"
-import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
+import { type ClientHttp2Session, connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
 import { createServer as createSecureServer } from "node:https"
 import { connect as connectTls } from "node:tls"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
-import type { Scope } from "effect"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import express from "express"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import type { HttpMeasure, HttpMetricsOptions } from "../src/Promises.js"
 import { expressRoute, httpMetrics, nodeListener, webHandler } from "../src/Promises.js"
-import { selfSigned } from "./support/certificate.js"
-import type { RawConnection } from "./support/http.js"
-import { eventually, get, rawConnection, requestLines } from "./support/http.js"
+import { selfSigned } from "./support/certificates.js"
+import { eventually, get, type RawConnection, rawConnection, requestLines } from "./support/httpClient.js"
 import { countsIn, endedIn, inProgressIn, sumsIn } from "./support/httpSamples.js"
-import { listening } from "./support/listening.js"
+import { listen } from "./support/listen.js"
 import { clients } from "./support/metrics.js"
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
@@ -41,10 +38,15 @@ const measured = (
     measure(request, response, routeOf(request))
     handler(request, response)
   })
-  return Effect.map(listening(server), (port) => ({ port, url: `http://127.0.0.1:${port}`, server, ...told(registry) }))
+  return Effect.map(listen(server), (port) => ({
+    port,
+    url: `http://127.0.0.1:${port}`,
+    server,
+    ...requestsIn(registry)
+  }))
 }
 
-const told = (registry: unknown) => {
+const requestsIn = (registry: unknown) => {
   const text = Effect.promise(() => (registry as PromRegistry).metrics())
   const ended = Effect.map(text, endedIn)
   return {
@@ -75,7 +77,7 @@ const asking = (port: number, text: string, enough = complete): Effect.Effect<Ra
   })
 
 /** Waits for as many requests as that in progress. */
-const running = (all: ReturnType<typeof told>, many: number) =>
+const running = (all: ReturnType<typeof requestsIn>, many: number) =>
   eventually(`${many} requests are in progress`, async () => {
     const counts = Object.values(await Effect.runPromise(all.inProgress))
     return counts.reduce((sum, count) => sum + count, 0) === many
@@ -125,7 +127,7 @@ describe("httpMetrics", () => {
           registry: new PromRegistry(),
           metrics: { requests, duration, inProgress, requestSize: false, responseSize: false }
         })
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             measure(request, response, () => "/mine")
             response.end()
@@ -170,7 +172,7 @@ describe("httpMetrics", () => {
     })
   )
 
-  it.scopedLive("makes one series of whatever paths and methods are made up", () =>
+  it.scopedLive("makes one series of all invented paths and methods", () =>
     Effect.gen(function* () {
       const all = yield* measured((_, response) => {
         response.statusCode = 404
@@ -206,7 +208,7 @@ describe("httpMetrics", () => {
       })
   )
 
-  it.scopedLive("takes back in progress whatever was sent one after the other by a client that is gone", () =>
+  it.scopedLive("ends all pipelined requests in progress when their client disconnects", () =>
     Effect.gen(function* () {
       const all = yield* measured((request, response) => {
         if (pathOf(request) === "/known/3") response.end("never sent")
@@ -284,7 +286,7 @@ describe("httpMetrics", () => {
     })
   )
 
-  it.scopedLive("counts what Node.js answers where a body is none, or does not come in time", () =>
+  it.scopedLive("counts what Node.js answers if a body is malformed, or late", () =>
     Effect.gen(function* () {
       const all = yield* measured(
         (request) => void request.on("error", () => {}),
@@ -317,8 +319,8 @@ describe("httpMetrics", () => {
         measure(request, response, () => "/chat")
         socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: test\r\nConnection: Upgrade\r\n\r\n")
       })
-      const port = yield* listening(server)
-      const all = told(registry)
+      const port = yield* listen(server)
+      const all = requestsIn(registry)
       const connection = yield* asking(port, requestLines("/chat", "Connection: Upgrade\r\nUpgrade: test\r\n"))
       assert.deepStrictEqual(yield* all.inProgress, { GET: 1 })
       assert.deepStrictEqual(yield* all.ended, {})
@@ -357,8 +359,8 @@ describe("httpMetrics", () => {
         measure(request, response, routeOf(request))
         if (pathOf(request) === "/known") response.end("over TLS")
       })
-      const port = yield* listening(server)
-      const all = told(registry)
+      const port = yield* listen(server)
+      const all = requestsIn(registry)
       yield* get(`https://127.0.0.1:${port}/known`, { ca: cert })
       const socket = connectTls({ port, host: "127.0.0.1", ca: cert }, () => socket.write(requestLines("/known/2")))
       socket.on("error", () => {})
@@ -380,8 +382,8 @@ describe("httpMetrics", () => {
         else if (path === "/known/echo") request.resume().on("end", () => response.end("12345678"))
         else if (path !== "/known/never") response.end("12345")
       })
-      const port = yield* listening(server as unknown as Server)
-      const all = told(registry)
+      const port = yield* listen(server as unknown as Server)
+      const all = requestsIn(registry)
       const session = yield* Effect.acquireRelease(
         Effect.sync(() => connectHttp2(`http://127.0.0.1:${port}`).on("error", () => {})),
         (open: ClientHttp2Session) => Effect.sync(() => open.destroy())
@@ -421,7 +423,7 @@ describe("httpMetrics", () => {
   )
 })
 
-/** Sends a body in these parts, chunked unless its length is told, and waits for the end of the answer. */
+/** Sends a body in these parts, chunked unless its length is given, and waits for the end of the answer. */
 const sending = (url: string, parts: ReadonlyArray<string | Uint8Array>, headers: Record<string, string> = {}) =>
   Effect.async<number>((resume) => {
     const sent = httpRequest(url, { method: "POST", headers, agent: false }, (response) => {
@@ -452,30 +454,28 @@ describe("the sizes", () => {
     })
   )
 
-  it.scopedLive(
-    "of requests are known also where somebody measures later than the body comes, but not once it is read",
-    () =>
-      Effect.gen(function* () {
-        const registry = new PromRegistry()
-        const measure = httpMetrics({ registry })
-        const port = yield* listening(
-          createServer((request, response) => {
-            const isRead = pathOf(request) === "/read"
-            if (isRead) request.resume()
-            setTimeout(() => {
-              measure(request, response, () => pathOf(request))
-              request.resume()
-              if (isRead) response.end()
-              else request.on("end", () => response.end())
-            }, 50)
-          })
-        )
-        const all = told(registry)
-        yield* sending(`http://127.0.0.1:${port}/late`, ["123", "456"])
-        yield* sending(`http://127.0.0.1:${port}/read`, ["123", "456"])
-        yield* all.endedAll(2)
-        assert.deepStrictEqual(yield* all.sums(requestSize), { "POST /late 200": 6 })
-      })
+  it.scopedLive("of requests are known also if measuring starts after the body arrives, but not once it is read", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const measure = httpMetrics({ registry })
+      const port = yield* listen(
+        createServer((request, response) => {
+          const isRead = pathOf(request) === "/read"
+          if (isRead) request.resume()
+          setTimeout(() => {
+            measure(request, response, () => pathOf(request))
+            request.resume()
+            if (isRead) response.end()
+            else request.on("end", () => response.end())
+          }, 50)
+        })
+      )
+      const all = requestsIn(registry)
+      yield* sending(`http://127.0.0.1:${port}/late`, ["123", "456"])
+      yield* sending(`http://127.0.0.1:${port}/read`, ["123", "456"])
+      yield* all.endedAll(2)
+      assert.deepStrictEqual(yield* all.sums(requestSize), { "POST /late 200": 6 })
+    })
   )
 
   it.scopedLive("of requests are not known of bodies that did not come whole", () =>
@@ -520,7 +520,7 @@ describe("the sizes", () => {
     ["nothing", 0, (response) => response.end()],
     ["nothing with a callback", 0, (response) => response.end(() => {})],
     ["no content", 0, (response) => response.writeHead(204).end()],
-    ["a body where none may be", 0, (response) => response.writeHead(304).end("not sent")],
+    ["a body that the status forbids", 0, (response) => response.writeHead(304).end("not sent")],
     [
       "what is written after the end as well",
       3,
@@ -551,7 +551,7 @@ describe("the sizes", () => {
     )
   }
 
-  it.scopedLive("of an answer to HEAD are 0, whatever was written", () =>
+  it.scopedLive("of a response to HEAD are 0, also if a body was written", () =>
     Effect.gen(function* () {
       const all = yield* measured((_, response) => response.end("not sent"))
       yield* get(`${all.url}/known`, { method: "HEAD" })
@@ -627,8 +627,8 @@ describe("what is left out", () => {
         next()
       })
       router.use((_, response) => void response.send("ok"))
-      const port = yield* listening(createServer(express().use("/api", router)))
-      const all = told(registry)
+      const port = yield* listen(createServer(express().use("/api", router)))
+      const all = requestsIn(registry)
       yield* get(`http://127.0.0.1:${port}/api/hidden`)
       yield* get(`http://127.0.0.1:${port}/api/known/1`)
       yield* get(`http://127.0.0.1:${port}/api/other`)
@@ -657,9 +657,9 @@ describe("the route of a request of Express", () => {
       application.use((_: Error, __: IncomingMessage, response: ServerResponse, ___: express.NextFunction) => {
         response.writeHead(500).end()
       })
-      const port = yield* listening(createServer(application))
+      const port = yield* listen(createServer(application))
       for (const path of paths) yield* get(`http://127.0.0.1:${port}${path}`)
-      return yield* told(registry).endedAll(paths.length)
+      return yield* requestsIn(registry).endedAll(paths.length)
     })
   const router = (declare: (router: express.Router) => void, options?: express.RouterOptions): express.Router => {
     const made = express.Router(options)
@@ -712,7 +712,7 @@ describe("the route of a request of Express", () => {
     })
   )
 
-  it.scopedLive("has what routers are mounted under as it was declared, whatever was sent for it", () =>
+  it.scopedLive("has the declared mount paths of routers, not the paths that were sent", () =>
     Effect.gen(function* () {
       const more = ["/V-%C3%A9/Deep/8", "/two/x/y/x/9", "/ada/kept/1"]
       const sent = [
@@ -772,7 +772,7 @@ describe("the route of a request of Express", () => {
     })
   )
 
-  it.scopedLive("is told to all who ask, and to one who asks within a router", () =>
+  it.scopedLive("is the same for all callers, and for one within a router", () =>
     Effect.gen(function* () {
       const asked: Array<string | undefined> = []
       const ended = yield* routesOf(["/in/7"], (application) => {
@@ -804,7 +804,7 @@ describe("the route of a request of Express", () => {
           })
         )
       )
-      const port = yield* listening(createServer(application))
+      const port = yield* listen(createServer(application))
       yield* get(`http://127.0.0.1:${port}/ada/1`)
       assert.deepStrictEqual(late, ["/*/:id"], "a pattern, whatever was sent")
     })
@@ -814,19 +814,19 @@ describe("the route of a request of Express", () => {
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const measure = httpMetrics({ registry })
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           measure(request, response, expressRoute(request))
           response.end()
         })
       )
       yield* get(`http://127.0.0.1:${port}/known/1`)
-      assert.deepStrictEqual(yield* told(registry).endedAll(1), { "GET unmatched 200": 1 })
+      assert.deepStrictEqual(yield* requestsIn(registry).endedAll(1), { "GET unmatched 200": 1 })
     })
   )
 })
 
-describe("whatever goes wrong in what is recorded", () => {
+describe("when recording fails", () => {
   const errors = /effect_prometheus_errors_total\{operation="(\w+)"\} ([1-9]\d*)/g
   const failuresIn = (text: string) =>
     Object.fromEntries([...text.matchAll(errors)].map(([, name, count]) => [name, count]))
@@ -840,14 +840,14 @@ describe("whatever goes wrong in what is recorded", () => {
       const labels = (_: Readonly<Record<string, string>>) => ({ inc: broken, dec: broken, observe: broken })
       const metric = { inc: broken, dec: broken, observe: broken, labels }
       const measure = httpMetrics({ registry, metrics: { requests: metric, duration: metric, inProgress: metric } })
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           measure(request, response, broken)
           response.end("as it is")
         })
       )
       assert.strictEqual((yield* get(`http://127.0.0.1:${port}/`)).body, "as it is")
-      const { text } = told(registry)
+      const { text } = requestsIn(registry)
       yield* eventually("the size is recorded", async () =>
         (await registry.metrics()).includes(
           'http_server_response_size_bytes_sum{method="GET",route="unmatched",status="200"} 8'
@@ -858,7 +858,7 @@ describe("whatever goes wrong in what is recorded", () => {
     })
   )
 
-  it.scopedLive("is told of functions of labels, whose values are empty then", () =>
+  it.scopedLive("is logged for functions of labels, whose values are empty then", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const given: ReadonlyArray<() => { readonly tenant: string }> = [
@@ -878,13 +878,13 @@ describe("whatever goes wrong in what is recorded", () => {
           throw new Error("not known")
         }
       })
-      const port = yield* listening(
+      const port = yield* listen(
         createServer((request, response) => {
           measure(request, response, () => "/")
           response.end()
         })
       )
-      const all = told(registry)
+      const all = requestsIn(registry)
       for (const many of [1, 2, 3, 4]) {
         yield* get(`http://127.0.0.1:${port}/`)
         yield* all.endedAll(many)
@@ -918,22 +918,25 @@ describe("whatever goes wrong in what is recorded", () => {
     })
   )
 
-  it("options that are none are refused by name", () => {
+  it("invalid options are refused by name", () => {
     const registry = new PromRegistry()
     const refused: ReadonlyArray<readonly [unknown, string]> = [
-      [{ exclud: [] }, "there is no option exclud; is exclude meant?"],
-      [{ exclude: "/x" }, "exclude must be a function, or a list of paths and patterns that begin with /"],
-      [{ exclude: ["x"] }, "exclude must be a function, or a list of paths and patterns that begin with /"],
-      [{ buckets: [1, 1] }, "buckets must be numbers of seconds above 0 that rise, not 1,1"],
-      [{ buckets: [0] }, "buckets must be numbers of seconds above 0 that rise, not 0"],
-      [{ buckets: [Number.NaN] }, "buckets must be numbers of seconds above 0 that rise, not NaN"],
-      [{ labelNames: ["a-b"], labels: () => ({}) }, 'labelNames must be names of labels, not "a-b"'],
-      [{ labelNames: ["route"], labels: () => ({}) }, "labelNames must not have route: it has a meaning already"],
-      [{ labelNames: ["a", "a"], labels: () => ({}) }, "labelNames must not have a twice"],
-      [{ labelNames: ["a"] }, "labelNames and labels need each other"],
-      [{ labels: () => ({}) }, "labelNames and labels need each other"],
+      [{ exclud: [] }, "unknown option exclud"],
+      [{ exclude: "/x" }, "exclude must be a function, or an array of paths and patterns that start with /"],
+      [{ exclude: ["x"] }, "exclude must be a function, or an array of paths and patterns that start with /"],
+      [{ buckets: [1, 1] }, "buckets must be an array of seconds above 0 in increasing order, not 1,1"],
+      [{ buckets: [0] }, "buckets must be an array of seconds above 0 in increasing order, not 0"],
+      [{ buckets: [Number.NaN] }, "buckets must be an array of seconds above 0 in increasing order, not NaN"],
+      [{ labelNames: ["a-b"], labels: () => ({}) }, 'labelNames must contain only valid label names, not "a-b"'],
+      [
+        { labelNames: ["route"], labels: () => ({}) },
+        "labelNames must not contain route: this label name is already used or reserved"
+      ],
+      [{ labelNames: ["a", "a"], labels: () => ({}) }, "labelNames contains a twice"],
+      [{ labelNames: ["a"] }, "labelNames and labels must be set together"],
+      [{ labels: () => ({}) }, "labelNames and labels must be set together"],
       [{ labelNames: ["a"], labels: {} }, "labels must be a function"],
-      [{ metrics: { request: false } }, "there is no option metrics.request; is metrics.requests meant?"],
+      [{ metrics: { request: false } }, "unknown option metrics.request"],
       [
         { metrics: { inProgress: { inc() {}, labels() {} } } },
         "metrics.inProgress must be a metric or false, but it has no dec()"
@@ -966,7 +969,11 @@ describe("whatever goes wrong in what is recorded", () => {
     assert.strictEqual(registry.getSingleMetric("http_server_requests_total"), requests)
     const other = new PromRegistry()
     new Gauge({ name: "http_server_requests_total", help: "h", registers: [other] })
-    assert.throws(() => httpMetrics({ registry: other }), Error, "there is a gauge http_server_requests_total")
+    assert.throws(
+      () => httpMetrics({ registry: other }),
+      Error,
+      "http_server_requests_total is already registered as a gauge"
+    )
   })
 
   it.scopedLive(
@@ -976,7 +983,7 @@ describe("whatever goes wrong in what is recorded", () => {
         const registry = new PromRegistry()
         const measure: HttpMeasure = httpMetrics({ registry })
         const over: Array<() => void> = []
-        const port = yield* listening(
+        const port = yield* listen(
           createServer((request, response) => {
             if (pathOf(request) === "/late") {
               request.socket.on("close", () => over.push(() => measure(request, response, () => "/late")))
@@ -987,7 +994,7 @@ describe("whatever goes wrong in what is recorded", () => {
             response.end()
           })
         )
-        const all = told(registry)
+        const all = requestsIn(registry)
         yield* get(`http://127.0.0.1:${port}/twice`)
         assert.deepStrictEqual(yield* all.endedAll(1), { "GET /twice 200": 1 })
         yield* get(`http://127.0.0.1:${port}/late`)

@@ -10,8 +10,7 @@ import { inject } from "light-my-request"
 import { createRequest, createResponse } from "node-mocks-http"
 import { Registry as PromRegistry } from "prom-client"
 import supertest from "supertest"
-import type { HttpMeasure } from "../src/Promises.js"
-import { expressRoute, httpMetrics } from "../src/Promises.js"
+import { expressRoute, type HttpMeasure, httpMetrics } from "../src/Promises.js"
 import { countsIn, endedIn, inProgressIn, sumsIn } from "./support/httpSamples.js"
 
 /** What is known of the requests that are measured by `act`. */
@@ -205,7 +204,7 @@ describe("A request and a response that no server has made are counted once, wit
   }
 })
 
-describe("What is no request, or cannot be measured, changes nothing and is not in progress", () => {
+describe("Objects that are not requests, or cannot be measured, stay unchanged and are not in progress", () => {
   const broken = (): never => {
     throw new Error("broken")
   }

@@ -6,7 +6,7 @@ import mount from "koa-mount"
 import { Registry } from "prom-client"
 import supertest from "supertest"
 import { httpMetrics, koaRoute } from "../src/Promises.js"
-import { eventually } from "./support/http.js"
+import { eventually } from "./support/httpClient.js"
 import { endedIn, inProgressIn } from "./support/httpSamples.js"
 
 const answer = (context: Koa.Context): void => {
@@ -98,7 +98,7 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   {
-    title: "of a handler that is mounted without a router: its mount, told apart from a 404",
+    title: "of a handler that is mounted without a router: its mount, unlike a 404",
     declare: (application) => {
       application.use(mount("/graphql", answer))
       application.use(mount("/deep", mount("/er", answer)))

@@ -5,12 +5,12 @@ import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import { Effect, Runtime } from "effect"
 import { Counter, Gauge, Registry as PromRegistry, register } from "prom-client"
 import { MetricsServerError } from "../src/MetricsServer.js"
-import type { ServerHandle, ServerOptions } from "../src/Promises.js"
+import type { RunningServer, ServerOptions } from "../src/Promises.js"
 import * as Promises from "../src/Promises.js"
-import { selfSigned } from "./support/certificate.js"
-import { ask, isFree } from "./support/http.js"
+import { selfSigned } from "./support/certificates.js"
+import { ask, isFree } from "./support/httpClient.js"
 import { someMetrics, workerUrl } from "./support/servers.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 const openMetricsType = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 const textType = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,14 +23,14 @@ const starts = [
   }
 ]
 
-const running = new Set<ServerHandle>()
+const running = new Set<RunningServer>()
 
 afterEach(async () => {
   for (const server of running) await server.close()
   running.clear()
 })
 
-/** A log, and what it was told. */
+/** A log, and its lines. */
 const logging = () => {
   const lines: Array<{ readonly level: string; readonly message: string }> = []
   return { lines, log: (level: string, message: string) => void lines.push({ level, message }) }
@@ -46,7 +46,7 @@ const rejection = async (promise: PromiseLike<unknown>): Promise<unknown> => {
 }
 
 for (const { name, start } of starts) {
-  const started = async (options: ServerOptions = {}): Promise<ServerHandle> => {
+  const started = async (options: ServerOptions = {}): Promise<RunningServer> => {
     const server = await start({ host: "127.0.0.1", registry: new PromRegistry(), log: false, ...options })
     running.add(server)
     return server
@@ -115,7 +115,7 @@ for (const { name, start } of starts) {
       assert.include(known.body, "jobs_total 3\n")
     })
 
-    it("takes nothing for options that is none", async () => {
+    it("refuses options that are not an object", async () => {
       const serve = name === "startHttpServer" ? Promises.startHttpServer : Promises.startHttpServerInThread
       for (const none of [null, "no", ["no"]]) {
         const error = await rejection(serve(none as never))
@@ -127,7 +127,7 @@ for (const { name, start } of starts) {
       assert.include(String(error), "options must be an object with options, not null")
     })
 
-    it("says one line when it starts, which tells that it is not registered", async () => {
+    it("logs one line when it starts, which says that it is not registered", async () => {
       const { lines, log } = logging()
       const server = await started({ log })
       await ask(server.url)
@@ -244,17 +244,17 @@ for (const { name, start } of starts) {
   })
 
   describe(`a service discovery of one's own, with ${name},`, () => {
-    it("is told of the server, and takes it back before the port is closed", async () => {
-      const told: Array<unknown> = []
+    it("gets the running server, and deregisters it before the port is closed", async () => {
+      const seen: Array<unknown> = []
       const { lines, log } = logging()
       const server = await started({
         log,
         serviceDiscovery: {
           name: "the town crier",
-          register: async (told_) => {
-            told.push(told_)
+          register: async (registeredServer) => {
+            seen.push(registeredServer)
             return async () => {
-              told.push((await ask(told_.url)).status)
+              seen.push((await ask(registeredServer.url)).status)
             }
           }
         }
@@ -262,11 +262,11 @@ for (const { name, start } of starts) {
       const { address, healthUrl, https, isHealthOpen, needsCertificate, url } = server
       assert.isTrue(isHealthOpen)
       assert.isFalse(needsCertificate)
-      assert.deepStrictEqual(told, [{ address, healthUrl, https, isHealthOpen, needsCertificate, url }])
+      assert.deepStrictEqual(seen, [{ address, healthUrl, https, isHealthOpen, needsCertificate, url }])
       assert.strictEqual(server.isRegistered, true)
       assert.strictEqual(lines[0]?.message, `metrics at ${url}, registered by the town crier`)
       await Promise.all([server.close(), server.close()])
-      assert.deepStrictEqual(told.slice(1), [200])
+      assert.deepStrictEqual(seen.slice(1), [200])
       assert.strictEqual(server.isRegistered, false)
       assert.isTrue(await isFree(address.port))
     })
@@ -302,13 +302,13 @@ for (const { name, start } of starts) {
 
     it("may be made of that of a Consul agent, and then has its own methods", async () => {
       const agent = Promises.consulAgent({ address: "http://127.0.0.1:1" })
-      const told: Array<string> = []
-      const register = async ({ url }: { readonly url: string }) => void told.push(url)
+      const seen: Array<string> = []
+      const register = async ({ url }: { readonly url: string }) => void seen.push(url)
       const isRegistered = () => true
       const spread = await started({ serviceDiscovery: { ...agent, register, isRegistered } })
       const inherited = Object.assign(Object.create(agent), { register, isRegistered })
       const derived = await started({ serviceDiscovery: inherited })
-      assert.deepStrictEqual(told, [spread.url, derived.url])
+      assert.deepStrictEqual(seen, [spread.url, derived.url])
     })
 
     it("may be a class, whose methods find their this", async () => {
@@ -372,7 +372,7 @@ for (const { name, start } of starts) {
         assert.isTrue(await isFree(server.address.port))
         assert.strictEqual(server.isRegistered, false)
         assert.strictEqual(lines[1]?.level, "warn")
-        assert.include(lines[1]?.message, "take the registration back")
+        assert.include(lines[1]?.message, "deregister the server")
         await server.close()
       }
       itInTime(`that ${how} when it takes the registration back does not keep close from freeing the port`, () =>
@@ -437,7 +437,7 @@ describe("nodeListener", () => {
 describe("webHandler", () => {
   const url = "https://metrics.example/any/where"
 
-  it("answers GET and HEAD whatever the path, in both formats, and anything else with 405", async () => {
+  it("answers GET and HEAD on any path, in both formats, and other methods with 405", async () => {
     const handler = Promises.webHandler({ registry: big() })
     const text = await handler(new Request(`${url}?name[]=jobs_total`))
     assert.strictEqual(text.status, 200)

@@ -6,9 +6,10 @@ import ts from "typescript"
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, OnlyErrors } from "../src/Metrics.js"
 import type { Options, Settled, Wrapper } from "../src/Promises.js"
 import * as Promises from "../src/Promises.js"
-import { countExceptions, instrumented, timed, trackInprogress } from "../src/Promises.js"
-import type { Entry, Ran, Side } from "./support/cases.js"
-import { describeSides } from "./support/cases.js"
+import { countExceptions, instrumented, timed, trackInProgress } from "../src/Promises.js"
+import type { MetricRegistry } from "../src/Registry.js"
+import type { MeasuredRun, Measurement, MetricEntry } from "./support/combinatorTests.js"
+import { describeMeasurements } from "./support/combinatorTests.js"
 import { counts, errors, FakeCounter, FakeGauge, FakeObserver, fakes, throwing } from "./support/metrics.js"
 
 const failure = new RangeError("the body failed")
@@ -55,8 +56,8 @@ const withClock = async (run: (pass: (seconds: number) => void) => unknown) => {
   }
 }
 
-const settled = async (run: () => unknown): Promise<Ran> => {
-  let outcome: Ran["outcome"] = { status: "rejected", reason: "it did not run" }
+const settled = async (run: () => unknown): Promise<MeasuredRun> => {
+  let outcome: MeasuredRun["outcome"] = { status: "rejected", reason: "it did not run" }
   const warnings = await listening("warning", async () => {
     const [settled] = await Promise.allSettled([(async () => run())()])
     outcome = settled
@@ -64,7 +65,7 @@ const settled = async (run: () => unknown): Promise<Ran> => {
   return { outcome, warnings: warnings.map((warning) => (warning as Error).message) }
 }
 
-const labelsOf = ({ labels }: Entry<unknown>) =>
+const labelsOf = ({ labels }: MetricEntry<unknown>) =>
   typeof labels === "function" ? (exit: Settled<unknown>) => labels(exit.status === "fulfilled") : labels
 
 /** The combinators, for labels of which the table knows no more than that they are labels. */
@@ -81,24 +82,24 @@ interface LooseInstruments {
   readonly exceptions:
     | { readonly metric: Counter; readonly labels: LooseOptions["labels"]; readonly only?: OnlyErrors | undefined }
     | undefined
-  readonly inprogress: { readonly metric: Gauge; readonly labels?: Labels | undefined } | undefined
+  readonly inProgress: { readonly metric: Gauge; readonly labels?: Labels | undefined } | undefined
 }
 const loosely = {
   timed: timed as unknown as Loosely<Observer>,
   countExceptions: countExceptions as unknown as Loosely<Counter>,
-  trackInprogress: trackInprogress as unknown as Loosely<Gauge>,
+  trackInProgress: trackInProgress as unknown as Loosely<Gauge>,
   instrumented: instrumented as unknown as {
     (instruments: LooseInstruments, options: Options): Wrapper
     (instruments: LooseInstruments, promise: PromiseLike<unknown>, options: Options): Promise<unknown>
   }
 }
 
-type Table = Parameters<Side["measured"]>[0]
+type Table = Parameters<Measurement["measured"]>[0]
 
-const loose = ({ duration, exceptions, inprogress }: Table): LooseInstruments => ({
+const loose = ({ duration, exceptions, inProgress }: Table): LooseInstruments => ({
   duration: duration && { ...duration, labels: labelsOf(duration) },
   exceptions: exceptions && { ...exceptions, labels: labelsOf(exceptions) },
-  inprogress
+  inProgress
 })
 
 type Body = () => unknown
@@ -106,28 +107,28 @@ type Run = (body: Body) => unknown
 
 /** A function, wrapped by the combinators one by one. */
 const wrapped = (run: Run, table: Table, options: Options): Run => {
-  const { duration, exceptions, inprogress } = loose(table)
+  const { duration, exceptions, inProgress } = loose(table)
   let measured = run
   if (duration !== undefined) measured = loosely.timed(duration.metric, { ...options, ...duration })(measured)
   if (exceptions !== undefined) {
     measured = loosely.countExceptions(exceptions.metric, { ...options, ...exceptions })(measured)
   }
-  if (inprogress !== undefined) {
-    measured = loosely.trackInprogress(inprogress.metric, { ...options, labels: inprogress.labels })(measured)
+  if (inProgress !== undefined) {
+    measured = loosely.trackInProgress(inProgress.metric, { ...options, labels: inProgress.labels })(measured)
   }
   return measured
 }
 
 /** A promise, followed by the combinators one by one. */
 const followed = (promise: Promise<unknown>, table: Table, options: Options): Promise<unknown> => {
-  const { duration, exceptions, inprogress } = loose(table)
+  const { duration, exceptions, inProgress } = loose(table)
   let measured = promise
   if (duration !== undefined) measured = loosely.timed(duration.metric, measured, { ...options, ...duration })
   if (exceptions !== undefined) {
     measured = loosely.countExceptions(exceptions.metric, measured, { ...options, ...exceptions })
   }
-  if (inprogress !== undefined) {
-    measured = loosely.trackInprogress(inprogress.metric, measured, { ...options, labels: inprogress.labels })
+  if (inProgress !== undefined) {
+    measured = loosely.trackInProgress(inProgress.metric, measured, { ...options, labels: inProgress.labels })
   }
   return measured
 }
@@ -138,35 +139,28 @@ const asynchronous: Run = async (body) => {
   return body()
 }
 
-const sides: ReadonlyArray<Side> = [
-  {
-    name: "an async function, by instrumented",
-    measured: (table, registry) => {
-      const measured = loosely.instrumented(loose(table), { registry })(asynchronous)
-      return (body) => settled(() => measured(body))
+const functions: ReadonlyArray<readonly [name: string, run: Run]> = [
+  ["an async function", asynchronous],
+  ["a sync function", synchronous]
+]
+
+const measurements: ReadonlyArray<Measurement> = [
+  ...functions.flatMap(([name, run]) => [
+    {
+      name: `${name}, by instrumented`,
+      measured: (table: Table, registry: MetricRegistry) => {
+        const measured = loosely.instrumented(loose(table), { registry })(run)
+        return (body: Body) => settled(() => measured(body))
+      }
+    },
+    {
+      name: `${name}, by the combinators one by one`,
+      measured: (table: Table, registry: MetricRegistry) => {
+        const measured = wrapped(run, table, { registry })
+        return (body: Body) => settled(() => measured(body))
+      }
     }
-  },
-  {
-    name: "an async function, by the combinators one by one",
-    measured: (table, registry) => {
-      const measured = wrapped(asynchronous, table, { registry })
-      return (body) => settled(() => measured(body))
-    }
-  },
-  {
-    name: "a sync function, by instrumented",
-    measured: (table, registry) => {
-      const measured = loosely.instrumented(loose(table), { registry })(synchronous)
-      return (body) => settled(() => measured(body))
-    }
-  },
-  {
-    name: "a sync function, by the combinators one by one",
-    measured: (table, registry) => {
-      const measured = wrapped(synchronous, table, { registry })
-      return (body) => settled(() => measured(body))
-    }
-  },
+  ]),
   {
     name: "a method, by instrumented as a decorator",
     measured: (table, registry) => {
@@ -190,25 +184,25 @@ const sides: ReadonlyArray<Side> = [
   }
 ]
 
-describeSides(sides)
+describeMeasurements(measurements)
 
 describe("a measured promise, by the combinators one by one", () => {
   it("is observed, counted and in progress until it is settled", async () => {
-    const { duration, exceptions, inprogress } = fakes()
+    const { duration, exceptions, inProgress } = fakes()
     const table = {
       duration: { metric: duration },
       exceptions: { metric: exceptions },
-      inprogress: { metric: inprogress }
+      inProgress: { metric: inProgress }
     }
     const { promise, reject } = deferred()
     const measured = followed(promise, table, {})
-    assert.strictEqual(inprogress.value, 1)
+    assert.strictEqual(inProgress.value, 1)
     reject(failure)
     const [outcome] = await Promise.allSettled([measured])
     assert.strictEqual(outcome.status === "rejected" && outcome.reason, failure)
     assert.strictEqual(duration.observed.length, 1)
     assert.strictEqual(exceptions.counted, 1)
-    assert.deepStrictEqual(inprogress.history, [1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0])
   })
 })
 
@@ -216,7 +210,7 @@ describe("a measured promise, by the combinators one by one", () => {
 const wrappers: ReadonlyArray<{ readonly name: string; readonly make: () => Wrapper }> = [
   { name: "timed", make: () => timed(new FakeObserver()) },
   { name: "countExceptions", make: () => countExceptions(new FakeCounter()) },
-  { name: "trackInprogress", make: () => trackInprogress(new FakeGauge()) },
+  { name: "trackInProgress", make: () => trackInProgress(new FakeGauge()) },
   { name: "instrumented", make: () => instrumented(fakes()) }
 ]
 
@@ -307,12 +301,12 @@ for (const { make, name } of wrappers) {
 }
 
 describe("a function", () => {
-  it("that is sync gives no promise, whatever it gives", () => {
-    const { duration, inprogress } = fakes()
-    const measured = instrumented({ duration, inprogress })((result: unknown) => result)
+  it("that is sync returns no promise, for each kind of result", () => {
+    const { duration, inProgress } = fakes()
+    const measured = instrumented({ duration, inProgress })((result: unknown) => result)
     for (const result of [undefined, null, 0, "text", value, [], () => {}, { then: "not a function" }]) {
       assert.strictEqual(measured(result), result)
-      assert.strictEqual(inprogress.value, 0)
+      assert.strictEqual(inProgress.value, 0)
     }
     assert.strictEqual(duration.observed.length, 8)
   })
@@ -320,7 +314,7 @@ describe("a function", () => {
   it("that gives an object whose then cannot be read gives that object", () => {
     const gauge = new FakeGauge()
     const unreadable = Object.defineProperty({}, "then", { get: throwing("then") })
-    assert.strictEqual(trackInprogress(gauge)(() => unreadable)(), unreadable)
+    assert.strictEqual(trackInProgress(gauge)(() => unreadable)(), unreadable)
     assert.deepStrictEqual(gauge.history, [1, 0])
   })
 
@@ -328,7 +322,7 @@ describe("a function", () => {
     const gauge = new FakeGauge()
     const { promise, resolve } = deferred<object>()
     const seen: Array<number> = []
-    const running = trackInprogress(gauge)(async () => {
+    const running = trackInProgress(gauge)(async () => {
       seen.push(gauge.value)
       const result = await promise
       seen.push(gauge.value)
@@ -344,7 +338,7 @@ describe("a function", () => {
 
   it("that calls itself is in progress as often as it runs", () => {
     const gauge = new FakeGauge()
-    const countdown = trackInprogress(gauge)((from: number): number => (from === 0 ? gauge.value : countdown(from - 1)))
+    const countdown = trackInProgress(gauge)((from: number): number => (from === 0 ? gauge.value : countdown(from - 1)))
     assert.strictEqual(countdown(2), 3)
     assert.deepStrictEqual(gauge.history, [1, 2, 3, 2, 1, 0])
   })
@@ -386,7 +380,7 @@ describe("a function", () => {
 
   it("that gives an iterator which is no generator is over when it has given it", () => {
     const gauge = new FakeGauge()
-    const iterator = trackInprogress(gauge)(() => [1, 2].values())()
+    const iterator = trackInProgress(gauge)(() => [1, 2].values())()
     assert.deepStrictEqual(gauge.history, [1, 0])
     assert.deepStrictEqual([...iterator], [1, 2])
   })
@@ -399,14 +393,14 @@ describe("a function", () => {
   })
 
   it("is measured by each of the combinators around it, once", async () => {
-    const { duration, exceptions, inprogress } = fakes()
+    const { duration, exceptions, inProgress } = fakes()
     const measured = timed(duration)(
-      countExceptions(exceptions)(trackInprogress(inprogress)(async () => inprogress.value))
+      countExceptions(exceptions)(trackInProgress(inProgress)(async () => inProgress.value))
     )
     assert.strictEqual(await measured(), 1)
     assert.strictEqual(duration.observed.length, 1)
     assert.strictEqual(exceptions.counted, 0)
-    assert.deepStrictEqual(inprogress.history, [1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0])
   })
 })
 
@@ -416,13 +410,13 @@ describe("a decorator of methods", () => {
     new PromClient.Histogram({ name: "run_seconds", help: "h", labelNames: ["method"] as const, registers })
 
   it("measures each call, and keeps this, the arguments, the name and the class", async () => {
-    const { duration, exceptions, inprogress } = fakes()
+    const { duration, exceptions, inProgress } = fakes()
     class Shop {
       readonly #stock = 5
 
       @timed(duration)
       @countExceptions(exceptions)
-      @trackInprogress(inprogress)
+      @trackInProgress(inProgress)
       async order(name: string, count: number) {
         await undefined
         if (count > this.#stock) throw failure
@@ -438,7 +432,7 @@ describe("a decorator of methods", () => {
     assert.deepStrictEqual(Object.getOwnPropertyNames(Shop.prototype), ["constructor", "order"])
     assert.strictEqual(duration.observed.length, 2)
     assert.strictEqual(exceptions.counted, 1)
-    assert.deepStrictEqual(inprogress.history, [1, 0, 1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0, 1, 0])
   })
 
   it("serves sync, static, private and inherited methods, and those named by a symbol", () => {
@@ -525,11 +519,11 @@ describe("a decorator of methods under experimentalDecorators", () => {
   }
 
   it("measures each call, and keeps this, the arguments, the name and the class", async () => {
-    const { duration, exceptions, inprogress } = fakes()
+    const { duration, exceptions, inProgress } = fakes()
     const Shop = compiled(
       `export class Shop {
          stock = 5
-         @timed @countExceptions @trackInprogress
+         @timed @countExceptions @trackInProgress
          async order(name, count) {
            await undefined
            if (count > this.stock) throw new RangeError("sold out")
@@ -539,7 +533,7 @@ describe("a decorator of methods under experimentalDecorators", () => {
       {
         timed: timed(duration),
         countExceptions: countExceptions(exceptions),
-        trackInprogress: trackInprogress(inprogress)
+        trackInProgress: trackInProgress(inProgress)
       }
     )
     const shop = new Shop()
@@ -552,7 +546,7 @@ describe("a decorator of methods under experimentalDecorators", () => {
     assert.isTrue(Object.getOwnPropertyDescriptor(Shop.prototype, "order")?.writable)
     assert.strictEqual(duration.observed.length, 2)
     assert.strictEqual(exceptions.counted, 1)
-    assert.deepStrictEqual(inprogress.history, [1, 0, 1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0, 1, 0])
   })
 
   it("serves static methods, whose target is a function, and those named by a symbol", () => {
@@ -605,12 +599,12 @@ describe("a promise", () => {
     }))
 
   it("has its then called exactly once, by each of the combinators", async () => {
-    const { duration, exceptions, inprogress } = fakes()
+    const { duration, exceptions, inProgress } = fakes()
     for (const measure of [
       (promise: Promise<object>) => timed(duration, promise),
       (promise: Promise<object>) => countExceptions(exceptions, promise),
-      (promise: Promise<object>) => trackInprogress(inprogress, promise),
-      (promise: Promise<object>) => instrumented({ duration, exceptions, inprogress }, promise),
+      (promise: Promise<object>) => trackInProgress(inProgress, promise),
+      (promise: Promise<object>) => instrumented({ duration, exceptions, inProgress }, promise),
       (promise: Promise<object>) => timed(duration)(() => promise)()
     ]) {
       const promise = Promise.resolve(value)
@@ -633,18 +627,18 @@ describe("a promise", () => {
   })
 
   it("of another realm is followed too", async () => {
-    const { inprogress } = fakes()
+    const { inProgress } = fakes()
     const promise = runInNewContext("Promise.resolve(1)") as Promise<number>
     assert.isFalse(promise instanceof Promise)
-    assert.strictEqual(await trackInprogress(inprogress, promise), 1)
-    assert.deepStrictEqual(inprogress.history, [1, 0])
+    assert.strictEqual(await trackInProgress(inProgress, promise), 1)
+    assert.deepStrictEqual(inProgress.history, [1, 0])
   })
 
   it("that never settles stays in progress", async () => {
-    const { duration, inprogress } = fakes()
-    void instrumented({ duration, inprogress }, new Promise(() => {}))
+    const { duration, inProgress } = fakes()
+    void instrumented({ duration, inProgress }, new Promise(() => {}))
     await new Promise(setImmediate)
-    assert.strictEqual(inprogress.value, 1)
+    assert.strictEqual(inProgress.value, 1)
     assert.deepStrictEqual(duration.observed, [])
   })
 
@@ -679,34 +673,34 @@ describe("a promise", () => {
         }
       }
       for (const measure of [
-        (inprogress: FakeGauge, duration: FakeObserver) => instrumented({ duration, inprogress }, new Broken(() => {})),
-        (inprogress: FakeGauge, duration: FakeObserver) =>
-          instrumented({ duration, inprogress })(() => new Broken(() => {}))()
+        (inProgress: FakeGauge, duration: FakeObserver) => instrumented({ duration, inProgress }, new Broken(() => {})),
+        (inProgress: FakeGauge, duration: FakeObserver) =>
+          instrumented({ duration, inProgress })(() => new Broken(() => {}))()
       ]) {
-        const { duration, inprogress } = fakes()
-        const measured = (async () => ({ promise: measure(inprogress, duration) }))()
+        const { duration, inProgress } = fakes()
+        const measured = (async () => ({ promise: measure(inProgress, duration) }))()
         await Promise.allSettled([measured.then(({ promise }) => promise)])
-        assert.deepStrictEqual(inprogress.history, [1, 0])
+        assert.deepStrictEqual(inProgress.history, [1, 0])
         assert.strictEqual(duration.observed.length, 1)
       }
     })
   }
 })
 
-describe("a rejection that nobody handles", () => {
-  const { duration, exceptions, inprogress } = fakes()
+describe("an unhandled rejection", () => {
+  const { duration, exceptions, inProgress } = fakes()
   const rejected: { readonly [title: string]: () => unknown } = {
     "of a promise": () => timed(duration, Promise.reject(failure)),
     "of a promise that is rejected later": () => {
       const { promise, reject } = deferred()
-      void trackInprogress(inprogress, promise)
+      void trackInProgress(inProgress, promise)
       reject(failure)
     },
     "of a promise, measured three times over": () =>
-      timed(duration, countExceptions(exceptions, trackInprogress(inprogress, Promise.reject(failure)))),
+      timed(duration, countExceptions(exceptions, trackInProgress(inProgress, Promise.reject(failure)))),
     "of an async function": () => timed(duration)(async () => Promise.reject(failure))(),
     "of an async function, measured by instrumented": () =>
-      instrumented({ duration, exceptions, inprogress })(() => Promise.reject(failure))(),
+      instrumented({ duration, exceptions, inProgress })(() => Promise.reject(failure))(),
     "of a thenable": () =>
       timed(duration, {
         then: (_: unknown, reject?: ((reason: unknown) => unknown) | null) => reject?.(failure) as never
@@ -778,13 +772,13 @@ describe("a thenable", () => {
   for (const { fails, then, title } of thenables) {
     for (const how of ["given", "returned by a function"] as const) {
       it(`${title} is measured once when it is ${how}, and its then is called once`, async () => {
-        const { duration, exceptions, inprogress } = fakes()
+        const { duration, exceptions, inProgress } = fakes()
         const spy = vi.fn(then)
         const thenable = { then: spy } as unknown as PromiseLike<unknown>
         const measured =
           how === "given"
-            ? instrumented({ duration, exceptions, inprogress }, thenable)
-            : instrumented({ duration, exceptions, inprogress })(() => thenable)()
+            ? instrumented({ duration, exceptions, inProgress }, thenable)
+            : instrumented({ duration, exceptions, inProgress })(() => thenable)()
         if (how === "given") assert.instanceOf(measured, Promise)
         else assert.strictEqual(measured, thenable)
         const [outcome] = await Promise.allSettled([measured])
@@ -796,14 +790,14 @@ describe("a thenable", () => {
         assert.strictEqual(spy.mock.calls.length, 1)
         assert.strictEqual(duration.observed.length, 1)
         assert.strictEqual(exceptions.counted, fails ? 1 : 0)
-        assert.deepStrictEqual(inprogress.history, [1, 0])
+        assert.deepStrictEqual(inProgress.history, [1, 0])
       })
     }
   }
 })
 
 describe("labels", () => {
-  it("that stand still are those of the time when the combinator was made", async () => {
+  it("that are constant are copied when the combinator is made", async () => {
     const registers = [new PromClient.Registry()]
     const seconds = new PromClient.Histogram({
       name: "run_seconds",
@@ -850,7 +844,7 @@ describe("labels", () => {
 })
 
 describe("a metric that throws", () => {
-  it("is told as a process warning of its own name, once for all ways to use it", async () => {
+  it("is a process warning of its own name, once for all ways to use it", async () => {
     const metric = new FakeObserver({ observe: throwing("observe") })
     const warnings = await listening("warning", async () => {
       timed(metric)(() => value)()
@@ -877,7 +871,7 @@ describe("a metric that throws", () => {
     assert.deepStrictEqual(await errors(registry), { observe: 4 })
   })
 
-  it("is counted on prom-client's global registry where none is given", async () => {
+  it("is counted on prom-client's global registry by default", async () => {
     PromClient.register.removeSingleMetric("effect_prometheus_errors_total")
     await listening("warning", () => timed(new FakeObserver({ observe: throwing("observe") }))(() => value)())
     assert.deepStrictEqual(await errors(PromClient.register), { observe: 1 })
@@ -885,18 +879,18 @@ describe("a metric that throws", () => {
 })
 
 describe("a value that cannot do what is asked of it", () => {
-  it("is told that a function is not given beside the metric, and that only is none", () => {
+  it("is refused if a function is given beside the metric, or if only is invalid", () => {
     const { duration, exceptions } = fakes()
     assert.throws(() => timed(duration, (() => 1) as never), TypeError, "timed(metric)(fn)")
-    assert.throws(() => countExceptions(exceptions, { only: "TypeError" as never }), TypeError, "only must be")
-    assert.throws(() => countExceptions(exceptions, { only: { tags: "x" } as never }), TypeError, "only must be")
+    assert.throws(() => countExceptions(exceptions, { only: "TypeError" as never }), RangeError, "only must be")
+    assert.throws(() => countExceptions(exceptions, { only: { tags: "x" } as never }), RangeError, "only must be")
   })
 
   it("is refused where it is given, with what was expected", () => {
     const notAMetric = {} as FakeObserver & FakeCounter & FakeGauge
     assert.throws(() => Promises.timed(notAMetric), TypeError, "observe()")
     assert.throws(() => Promises.countExceptions(notAMetric), TypeError, "inc()")
-    assert.throws(() => Promises.trackInprogress(notAMetric), TypeError, "inc()")
+    assert.throws(() => Promises.trackInProgress(notAMetric), TypeError, "inc()")
     assert.throws(() => Promises.instrumented({ duration: notAMetric }), TypeError, "observe()")
   })
 })

@@ -102,7 +102,7 @@ describe("A measured function", () => {
   })
 
   it("is an async function to a library that asks whether it calls back", async () => {
-    // As async.js, co and others tell it.
+    // As async.js, co and others detect it.
     const run = (fn: (n: number, done?: (error: unknown, n: number) => void) => unknown) =>
       new Promise((resolve) => {
         if (Object.prototype.toString.call(fn) === "[object AsyncFunction]") resolve(fn(1))
@@ -172,13 +172,13 @@ describe("A measured constructor", () => {
   }
 
   it("counts one that throws", () => {
-    const { duration, exceptions, inprogress } = fakes()
-    const Measured = instrumented({ duration, exceptions, inprogress })(function (this: object) {
+    const { duration, exceptions, inProgress } = fakes()
+    const Measured = instrumented({ duration, exceptions, inProgress })(function (this: object) {
       throw new RangeError(`no ${typeof this}`)
     })
     assert.throws(() => Reflect.construct(Measured, []), RangeError)
     assert.strictEqual(exceptions.counted, 1)
-    assert.deepStrictEqual(inprogress.history, [1, 0])
+    assert.deepStrictEqual(inProgress.history, [1, 0])
   })
 })
 

@@ -3,9 +3,9 @@ import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Tracer } f
 import type * as Registry from "../src/Registry.js"
 import { bothClients, fresh } from "./support/bothClients.js"
 import { logged, parsers, renderedOnce } from "./support/expositions.js"
-import { eventually, get } from "./support/http.js"
+import { eventually, get } from "./support/httpClient.js"
 import { errors } from "./support/metrics.js"
-import { kinds, started } from "./support/servers.js"
+import { serverKinds, started } from "./support/servers.js"
 
 const help = "A metric of a test."
 
@@ -34,7 +34,7 @@ for (const withClient of bothClients) {
       })
     )
 
-    it.scoped("has the series of each scrape and none of an earlier one, where it has labels", () =>
+    it.scoped("has only the series of the current scrape, if it has labels", () =>
       Effect.gen(function* () {
         const { on, registry } = fresh(withClient)
         const labels = { queue: "mail" }
@@ -57,8 +57,8 @@ for (const withClient of bothClients) {
       ["dies", Effect.die(new Error("a defect")), "a defect"],
       ["throws where it is made", Effect.suspend(() => assert.fail("a throw")), "a throw"],
       ["interrupts itself", Effect.interrupt, "Interrupted by"],
-      ["does not end", Effect.never, "its value was not there within 50 ms"],
-      ["does not end, even if it is interrupted,", Effect.uninterruptible(Effect.never), "was not there within 50 ms"]
+      ["does not end", Effect.never, "its effect did not end within 50 ms"],
+      ["does not end, even if it is interrupted,", Effect.uninterruptible(Effect.never), "did not end within 50 ms"]
     ]
     for (const [title, broken, message] of failing) {
       it.scopedLive(`is a metric that cannot be read while its value ${title}, and shows no old number`, () =>
@@ -66,7 +66,7 @@ for (const withClient of bothClients) {
           const { on, registry } = fresh(withClient)
           new client.Counter({ name: "others_total", help, registers: [registry] }).inc()
           const causes: Array<string> = []
-          yield* logged((told) =>
+          yield* logged((logLines) =>
             Effect.gen(function* () {
               let value = Effect.succeed(5) as Effect.Effect<unknown, unknown>
               const asked = Effect.suspend(() => value) as Effect.Effect<number, unknown>
@@ -82,7 +82,7 @@ for (const withClient of bothClients) {
                 assert.notMatch(body, /^m /m)
               }
               assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 6 })
-              assert.deepStrictEqual(told, ["ERROR collecting m failed"])
+              assert.deepStrictEqual(logLines, ["ERROR collecting m failed"])
               const late = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
               assert.strictEqual(late._tag, "Left")
               if (!title.includes("even if")) {
@@ -109,7 +109,7 @@ for (const withClient of bothClients) {
     ]
     for (const [title, value, expected, warning] of leftOut) {
       it.scoped(`has no value while the effect gives ${title}, unless that is a number, and fails no scrape`, () =>
-        logged((told) =>
+        logged((logLines) =>
           Effect.gen(function* () {
             const { on, registry } = fresh(withClient)
             let current: unknown = 5
@@ -117,8 +117,8 @@ for (const withClient of bothClients) {
             assert.deepStrictEqual(yield* lines(registry), ["m 5"])
             current = value
             for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), expected)
-            assert.strictEqual(told.length, warning === undefined ? 0 : 1)
-            if (warning !== undefined) assert.match(told[0] ?? "", warning)
+            assert.strictEqual(logLines.length, warning === undefined ? 0 : 1)
+            if (warning !== undefined) assert.match(logLines[0] ?? "", warning)
             current = 6
             assert.deepStrictEqual(yield* lines(registry), ["m 6"])
           })
@@ -127,7 +127,7 @@ for (const withClient of bothClients) {
     }
 
     it.scoped("has those of its series whose value is a number, where it has labels", () =>
-      logged((told) =>
+      logged((logLines) =>
         Effect.gen(function* () {
           const { on, registry } = fresh(withClient)
           const all = [
@@ -143,7 +143,7 @@ for (const withClient of bothClients) {
           assert.deepStrictEqual(yield* lines(registry), ['m{a="bigint"} 2', 'm{a="number"} 3'])
           current = 7
           assert.deepStrictEqual(yield* lines(registry), [])
-          assert.strictEqual(told.length, 1)
+          assert.strictEqual(logLines.length, 1)
         })
       )
     )
@@ -166,7 +166,7 @@ for (const withClient of bothClients) {
           const refused = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
           assert.include(
             String(refused._tag === "Left" && refused.left.error),
-            "not there in time for an earlier scrape"
+            "its effect timed out in an earlier scrape"
           )
           yield* Deferred.succeed(gate, 7)
           const read = () => Effect.runPromise(lines(registry)).then((found) => found[0] === "m 7")
@@ -202,7 +202,7 @@ for (const withClient of bothClients) {
       })
     )
 
-    it.live("is off the registry when its scope closes, and runs nothing any more for whoever still has it", () =>
+    it.live("is unregistered when its scope closes, and runs nothing for a holder of a reference", () =>
       Effect.gen(function* () {
         const { on, registry } = fresh(withClient)
         const scope = yield* Scope.make()
@@ -225,7 +225,7 @@ for (const withClient of bothClients) {
       })
     )
 
-    it.live("has no series any more for whoever still has it when its scope is closed, where it has labels", () =>
+    it.live("has no series after its scope closes for a holder of a reference, if it has labels", () =>
       Effect.gen(function* () {
         const { on, registry } = fresh(withClient)
         const scope = yield* Scope.make()
@@ -276,7 +276,7 @@ for (const withClient of bothClients) {
     )
 
     it.live("is interrupted when its scope closes, and the scrape that waits for it has no value of it", () =>
-      logged((told) =>
+      logged((logLines) =>
         Effect.gen(function* () {
           const { on, registry } = fresh(withClient)
           const scope = yield* Scope.make()
@@ -298,7 +298,7 @@ for (const withClient of bothClients) {
           yield* Scope.close(scope, Exit.void)
           assert.isTrue(isInterrupted)
           assert.notMatch((yield* Fiber.join(scrape)).body, /^m /m)
-          assert.deepStrictEqual(told, [])
+          assert.deepStrictEqual(logLines, [])
         })
       )
     )
@@ -351,19 +351,22 @@ for (const withClient of bothClients) {
         const asked = on(gaugeEffect({ name: "m", help, value: Effect.succeed(1) }))
         const error = yield* Effect.flip(asked)
         assert.strictEqual(error.reason, "Clash")
-        assert.strictEqual(error.message, "there is a metric m already")
+        assert.strictEqual(error.message, "the metric m is already registered")
         assert.strictEqual(registry.getSingleMetric("m") as unknown, made)
         registry.clear()
         yield* asked
         assert.strictEqual((yield* Effect.flip(asked)).reason, "Clash")
         const plain = yield* Effect.flip(on(withClient.Registry.gauge({ name: "m", help })))
-        assert.strictEqual(plain.message, "there is a gauge m already, whose value is read at each scrape")
+        assert.strictEqual(
+          plain.message,
+          "the gauge m is already registered, and an effect computes its value at each scrape"
+        )
       })
     )
 
     const wrong: ReadonlyArray<readonly [options: unknown, message: string]> = [
       [undefined, "options must be an object with options, not undefined"],
-      [{ name: "a-b", help, value: Effect.succeed(1) }, "name must be letters"],
+      [{ name: "a-b", help, value: Effect.succeed(1) }, "name must consist of letters"],
       [{ name: "m", help }, "metric m: value must be an effect, not undefined"],
       [{ name: "m", help, value: 1 }, "value must be an effect, not 1"],
       [
@@ -371,7 +374,7 @@ for (const withClient of bothClients) {
         'timeout must be a duration such as "5 seconds"'
       ],
       [{ name: "m", help, value: Effect.succeed(1), timeout: 0 }, "timeout must be a duration"],
-      [{ name: "m", help, value: Effect.succeed(1), maxSeries: 3 }, "there is no option maxSeries"]
+      [{ name: "m", help, value: Effect.succeed(1), maxSeries: 3 }, "unknown option maxSeries"]
     ]
     for (const [options, message] of wrong) {
       it.scoped(`is refused before anything is registered: ${message}`, () =>
@@ -385,7 +388,7 @@ for (const withClient of bothClients) {
       )
     }
 
-    for (const kind of kinds) {
+    for (const kind of serverKinds) {
       it.scopedLive(`is served by a metrics server ${kind.name}, and gone from it with its layer`, () =>
         Effect.gen(function* () {
           const { on, registry } = fresh(withClient)

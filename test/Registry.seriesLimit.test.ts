@@ -133,7 +133,7 @@ for (const withClient of bothClients) {
 
   describe(`A limit to the series, with ${clientName},`, () => {
     for (const [kind, make] of Object.entries(summing)) {
-      it.effect(`holds for a ${kind} whatever is recorded in whichever way, and nothing that adds up is lost`, () =>
+      it.effect(`holds for a ${kind} however values are recorded, and no sum loses a value`, () =>
         Effect.gen(function* () {
           yield* Effect.promise(() =>
             fc.assert(
@@ -230,7 +230,7 @@ for (const withClient of bothClients) {
         )
     )
 
-    it.effect("keeps a gauge of what is in progress right, whichever series are removed meanwhile", () =>
+    it.effect("keeps an in-progress gauge right when series are removed meanwhile", () =>
       logged(() =>
         Effect.gen(function* () {
           const { on } = fresh(withClient)
@@ -241,7 +241,7 @@ for (const withClient of bothClients) {
             const { a, removes } = step
             const fiber = running.get(a)
             if (fiber === undefined) {
-              const run = Metrics.trackInprogress(Effect.never, gauge, { labels: { a, b: "b" } })
+              const run = Metrics.trackInProgress(Effect.never, gauge, { labels: { a, b: "b" } })
               running.set(a, yield* Effect.fork(run))
               yield* Effect.yieldNow()
             } else {
@@ -287,7 +287,7 @@ for (const withClient of bothClients) {
       )
     }
 
-    it.effect("is told once as a warning, and counted from 0 on, also after a reset", () =>
+    it.effect("is logged once as a warning, and counted from 0 on, also after a reset", () =>
       logged((lines) =>
         Effect.gen(function* () {
           const { on, registry } = fresh(withClient)
@@ -298,9 +298,9 @@ for (const withClient of bothClients) {
           for (const b of ["2", "3", "4"]) counter.inc({ a: "1", b })
           assert.strictEqual(yield* overflowed(registry), 3)
           assert.deepStrictEqual(lines, [
-            "WARN metric m has 1 series, which is all that it may have: what has other labels is recorded on one more " +
-              "series, whose labels are overflow. Each such recording is counted in " +
-              "effect_prometheus_series_overflow_total, and this is logged once per metric"
+            "WARN metric m has reached its limit of 1 series (maxSeries). Recordings with other labels go to a series " +
+              'whose label values are "overflow", and are counted in effect_prometheus_series_overflow_total. ' +
+              "This is logged once per metric"
           ])
           registry.resetMetrics()
           assert.strictEqual(yield* overflowed(registry), 0)
@@ -515,15 +515,15 @@ for (const withClient of bothClients) {
           const exceptions = yield* on(
             withClient.Registry.counter({ ...options, name: "n", maxSeries: 1, enableExemplars: true })
           )
-          const inprogress = yield* on(withClient.Registry.gauge({ ...options, name: "o", maxSeries: 1 }))
-          const metrics = [duration, exceptions, inprogress]
+          const inProgress = yield* on(withClient.Registry.gauge({ ...options, name: "o", maxSeries: 1 }))
+          const metrics = [duration, exceptions, inProgress]
           for (const a of ["1", "2", "3"]) {
             const labels = { a, b: "b" }
             yield* Effect.fail("no").pipe(
               Metrics.instrumented({
                 duration: { metric: duration, labels, exemplar: "currentSpan" },
                 exceptions: { metric: exceptions, labels, exemplar: "currentSpan" },
-                inprogress: { metric: inprogress, labels }
+                inProgress: { metric: inProgress, labels }
               }),
               Effect.withSpan("run"),
               Effect.ignore
@@ -542,7 +542,7 @@ for (const withClient of bothClients) {
       )
     )
 
-    it.effect("is none for a metric without labels", () =>
+    it.effect("does not exist for a metric without labels", () =>
       logged((lines) =>
         Effect.gen(function* () {
           const { on } = fresh(withClient)

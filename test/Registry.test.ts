@@ -28,7 +28,7 @@ for (const withClient of bothClients) {
 
   describe(`A metric that is asked for, with ${name}`, () => {
     for (const kind of kinds) {
-      it.effect(`is made on the registry in context and given to whoever asks again, as a ${kind}`, () =>
+      it.effect(`is created once on the registry in context and returned to later calls, as a ${kind}`, () =>
         Effect.gen(function* () {
           const { on, registry } = fresh(withClient)
           const made = yield* on(make(kind, { name: "m", help, labelNames }))
@@ -41,7 +41,7 @@ for (const withClient of bothClients) {
         })
       )
 
-      it.effect(`is the one that is there already, whichever client made the ${kind}`, () =>
+      it.effect(`is the existing one, with a ${kind} of either client`, () =>
         Effect.gen(function* () {
           for (const other of clients) {
             const { on, registry } = fresh(withClient)
@@ -127,12 +127,12 @@ for (const withClient of bothClients) {
   })
 
   describe(`Another metric by that name, with ${name},`, () => {
-    const there = (asked: string) => `there is a ${asked} m already, `
+    const there = (asked: string) => `the ${asked} m is already registered `
     const clashes: ReadonlyArray<
       readonly [kind: Kind, there: Options | object, asked: readonly [Kind, object], string]
     > = [
-      ["gauge", {}, ["counter", {}], "there is a gauge m already, which is no counter"],
-      ["histogram", {}, ["summary", {}], "there is a histogram m already, which is no summary"],
+      ["gauge", {}, ["counter", {}], "m is already registered as a gauge, not as a counter"],
+      ["histogram", {}, ["summary", {}], "m is already registered as a histogram, not as a summary"],
       ["counter", { labelNames }, ["counter", {}], `${there("counter")}with labels a, b instead of none`],
       ["gauge", {}, ["gauge", { labelNames }], `${there("gauge")}without the labels a, b`],
       [
@@ -234,7 +234,10 @@ for (const withClient of bothClients) {
           const exit = yield* Effect.either(on(make("counter", { name: odd, help })))
           if (exit._tag === "Left") {
             assert.strictEqual(exit.left.reason, "Clash")
-            assert.strictEqual(exit.left.message, `the registry has something else by the name ${odd}`)
+            assert.strictEqual(
+              exit.left.message,
+              `the registry has an object with the name ${odd} that is not a metric`
+            )
           } else assert.strictEqual(registry.getSingleMetric(odd) as unknown, exit.right)
           assert.strictEqual(Object.getPrototypeOf({}), before)
         }
@@ -242,55 +245,79 @@ for (const withClient of bothClients) {
     )
   })
 
-  describe(`What is no metric, with ${name},`, () => {
+  describe(`An invalid metric, with ${name},`, () => {
     const cases: ReadonlyArray<readonly [kind: Kind, options: unknown, message: string]> = [
       ["counter", undefined, "metric undefined: options must be an object with options, not undefined"],
       ["counter", null, "options must be an object with options, not null"],
-      ["counter", { help }, "metric undefined: name must be letters, digits, _ and :, and begin with no digit"],
-      ["gauge", { name: "", help }, 'name must be letters, digits, _ and :, and begin with no digit, not ""'],
-      ["gauge", { name: "a-b", help }, "metric a-b: name must be letters, digits, _ and :, and begin with no digit"],
-      ["gauge", { name: "m\n", help }, "name must be letters"],
-      ["gauge", { name: "0", help }, "name must be letters"],
-      ["counter", { name: "m" }, "metric m: help must be a text that is not empty"],
-      ["counter", { name: "m", help: "" }, "help must be a text that is not empty"],
-      ["counter", { name: "m", help, labelnames: ["a"] }, "there is no option labelnames; is labelNames meant?"],
-      ["counter", { name: "m", help, buckets: [1] }, "there is no option buckets"],
-      ["gauge", { name: "m", help, enableExemplars: true }, "there is no option enableExemplars"],
-      ["gauge", { name: "m", help, registers: [] }, "there is no option registers"],
-      ["counter", { name: "m", help, labelNames: "a" }, "labelNames must be a list of texts"],
-      ["counter", { name: "m", help, labelNames: ["a b"] }, 'begin with no digit: "a b" is none'],
-      ["counter", { name: "m", help, labelNames: ["a:b"] }, '"a:b" is none'],
-      ["counter", { name: "m", help, labelNames: [1] }, "1 is none"],
-      ["counter", { name: "m", help, labelNames: ["__name__"] }, "must not begin with __, as __name__ does"],
-      ["counter", { name: "m", help, labelNames: ["a", "a"] }, "labelNames has a twice"],
+      [
+        "counter",
+        { help },
+        "metric undefined: name must consist of letters, digits, _ and :, and not start with a digit"
+      ],
+      [
+        "gauge",
+        { name: "", help },
+        'name must consist of letters, digits, _ and :, and not start with a digit: "" is invalid'
+      ],
+      [
+        "gauge",
+        { name: "a-b", help },
+        "metric a-b: name must consist of letters, digits, _ and :, and not start with a digit"
+      ],
+      ["gauge", { name: "m\n", help }, "name must consist of letters"],
+      ["gauge", { name: "0", help }, "name must consist of letters"],
+      ["counter", { name: "m" }, "metric m: help must be a non-empty string"],
+      ["counter", { name: "m", help: "" }, "help must be a non-empty string"],
+      ["counter", { name: "m", help, labelnames: ["a"] }, "unknown option labelnames"],
+      ["counter", { name: "m", help, buckets: [1] }, "unknown option buckets"],
+      ["gauge", { name: "m", help, enableExemplars: true }, "unknown option enableExemplars"],
+      ["gauge", { name: "m", help, registers: [] }, "unknown option registers"],
+      ["counter", { name: "m", help, labelNames: "a" }, "labelNames must be an array of strings"],
+      ["counter", { name: "m", help, labelNames: ["a b"] }, 'not start with a digit: "a b" is invalid'],
+      ["counter", { name: "m", help, labelNames: ["a:b"] }, '"a:b" is invalid'],
+      ["counter", { name: "m", help, labelNames: [1] }, "1 is invalid"],
+      [
+        "counter",
+        { name: "m", help, labelNames: ["__name__"] },
+        "must not start with __, which Prometheus reserves: __name__ is invalid"
+      ],
+      ["counter", { name: "m", help, labelNames: ["a", "a"] }, "labelNames contains a twice"],
       [
         "histogram",
         { name: "m", help, labelNames: ["le"] },
-        "labelNames must not have le, which a histogram has itself"
+        "labelNames must not contain le: a histogram adds this label itself"
       ],
-      ["summary", { name: "m", help, labelNames: ["quantile"] }, "must not have quantile, which a summary has itself"],
-      ["histogram", { name: "m", help, buckets: 1 }, "buckets must be a list of numbers"],
-      ["histogram", { name: "m", help, buckets: ["1"] }, "buckets must be a list of numbers"],
+      [
+        "summary",
+        { name: "m", help, labelNames: ["quantile"] },
+        "must not contain quantile: a summary adds this label itself"
+      ],
+      ["histogram", { name: "m", help, buckets: 1 }, "buckets must be an array of numbers"],
+      ["histogram", { name: "m", help, buckets: ["1"] }, "buckets must be an array of numbers"],
       [
         "histogram",
         { name: "m", help, buckets: [1, 1] },
-        "buckets must increase, and from a finite number: 1 does not"
+        "buckets must be in increasing order and start with a finite number: 1 at index 1 is invalid"
       ],
       [
         "histogram",
         { name: "m", help, buckets: [2, 1] },
-        "buckets must increase, and from a finite number: 1 does not"
+        "buckets must be in increasing order and start with a finite number: 1 at index 1 is invalid"
       ],
-      ["histogram", { name: "m", help, buckets: [Number.NaN] }, "buckets must increase, and from a finite number: NaN"],
-      ["histogram", { name: "m", help, buckets: [Number.NEGATIVE_INFINITY] }, "from a finite number: -Infinity does"],
+      ["histogram", { name: "m", help, buckets: [Number.NaN] }, "start with a finite number: NaN at index 0"],
+      [
+        "histogram",
+        { name: "m", help, buckets: [Number.NEGATIVE_INFINITY] },
+        "start with a finite number: -Infinity at"
+      ],
       ["histogram", { name: "m", help, enableExemplars: 1 }, "enableExemplars must be true or false, not 1"],
-      ["summary", { name: "m", help, percentiles: [50] }, "percentiles must be from 0 to 1, not 50"],
-      ["summary", { name: "m", help, percentiles: [Number.NaN] }, "percentiles must be from 0 to 1, not NaN"],
-      ["summary", { name: "m", help, percentiles: [0.5, 0.5] }, "percentiles has 0.5 twice"],
-      ["summary", { name: "m", help, percentiles: "0.5" }, "percentiles must be a list of numbers"],
+      ["summary", { name: "m", help, percentiles: [50] }, "percentiles must be between 0 and 1, not 50"],
+      ["summary", { name: "m", help, percentiles: [Number.NaN] }, "percentiles must be between 0 and 1, not NaN"],
+      ["summary", { name: "m", help, percentiles: [0.5, 0.5] }, "percentiles contains 0.5 twice"],
+      ["summary", { name: "m", help, percentiles: "0.5" }, "percentiles must be an array of numbers"],
       ["summary", { name: "m", help, maxAgeSeconds: 0 }, "maxAgeSeconds must be a number of seconds above 0, not 0"],
       ["summary", { name: "m", help, maxAgeSeconds: "60" }, "maxAgeSeconds must be a number of seconds above 0"],
-      ["summary", { name: "m", help, ageBuckets: 5 }, "ageBuckets is of no use without maxAgeSeconds"],
+      ["summary", { name: "m", help, ageBuckets: 5 }, "ageBuckets requires maxAgeSeconds"],
       [
         "summary",
         { name: "m", help, maxAgeSeconds: 1, ageBuckets: 0 },
@@ -303,23 +330,19 @@ for (const withClient of bothClients) {
       ],
       ["counter", { name: "m", help, maxSeries: 0 }, "maxSeries must be a whole number of at least 1, not 0"],
       ["counter", { name: "m", help, maxSeries: 1.5 }, "maxSeries must be a whole number of at least 1, not 1.5"],
-      ["counter", { name: "m", help, series: {} }, "series is of no use without labelNames"],
-      ["counter", { name: "m", help, labelNames, series: "x" }, "series must be an object of lists of values"],
+      ["counter", { name: "m", help, series: {} }, "series requires labelNames"],
       [
         "counter",
-        { name: "m", help, labelNames, series: { a: ["x"] } },
-        "series.b must be a list of values that is not"
+        { name: "m", help, labelNames, series: "x" },
+        "series must be an object with an array of values for each label"
       ],
-      [
-        "counter",
-        { name: "m", help, labelNames: ["a"], series: { a: [] } },
-        "series.a must be a list of values that is"
-      ],
-      ["counter", { name: "m", help, labelNames: ["a"], series: { a: [null] } }, "of texts and numbers, not null"],
+      ["counter", { name: "m", help, labelNames, series: { a: ["x"] } }, "series.b must be a non-empty array"],
+      ["counter", { name: "m", help, labelNames: ["a"], series: { a: [] } }, "series.a must be a non-empty array"],
+      ["counter", { name: "m", help, labelNames: ["a"], series: { a: [null] } }, "only strings and numbers, not null"],
       [
         "counter",
         { name: "m", help, labelNames: ["a"], series: { a: ["x"], c: ["y"] } },
-        "series has a label c, which is"
+        "series contains the label c, which is"
       ],
       [
         "counter",
@@ -334,12 +357,12 @@ for (const withClient of bothClients) {
               .map((_, at) => at)
           }
         },
-        "series has 1040 combinations, which must be at most 1000; give maxSeries where there have to be as many"
+        "series has 1040 combinations of label values, but at most 1000 are allowed; set maxSeries to allow more"
       ],
       [
         "counter",
         { name: "m", help, labelNames: ["a"], series: { a: [1, 2, 3] }, maxSeries: 2 },
-        "series has 3 combinations, which must be at most 2, as maxSeries says"
+        "series has 3 combinations of label values, but at most 2 are allowed (maxSeries)"
       ]
     ]
     for (const [kind, options, message] of cases) {
@@ -462,7 +485,7 @@ for (const withClient of bothClients) {
       )
     }
 
-    it.effect("is there at 0 on a counter and a histogram with exemplars, and none of them has one", () =>
+    it.effect("is there at 0 on a counter and a histogram with exemplars, without an exemplar", () =>
       Effect.gen(function* () {
         const { on, registry } = fresh(withClient)
         yield* on(make("counter", { ...closed, name: "c_total", enableExemplars: true }))

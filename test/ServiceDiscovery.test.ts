@@ -2,16 +2,16 @@ import { readFile, writeFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Chunk, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Ref } from "effect"
 import * as ServiceDiscovery from "../src/ServiceDiscovery.js"
-import { files } from "./support/certificate.js"
-import { assertFree, get } from "./support/http.js"
-import { endings, inThisThread, kinds, serverLayer, started, stoppable } from "./support/servers.js"
-import { assertWithin, itInTime } from "./support/times.js"
+import { temporaryFiles } from "./support/certificates.js"
+import { assertFree, get } from "./support/httpClient.js"
+import { inThisThread, serverKinds, serverLayer, shutdownMethods, started, stoppable } from "./support/servers.js"
+import { assertWithin, itInTime } from "./support/timing.js"
 
 const refusal = new ServiceDiscovery.ServiceDiscoveryError({ reason: "Refused", message: "no, said the agent" })
 
 /** A discovery that takes registrations back in that way. */
 const takingBack = (
-  takeBack: (server: ServiceDiscovery.Server) => Effect.Effect<void>
+  takeBack: (server: ServiceDiscovery.RunningServer) => Effect.Effect<void>
 ): ServiceDiscovery.Discovery => ({
   name: "the town crier",
   register: (server) => Effect.addFinalizer(() => takeBack(server))
@@ -20,33 +20,33 @@ const takingBack = (
 /** What a shutdown may take beyond its timeouts. */
 const slack = 900
 
-/** Those that do not take the registration back, how long they are waited for, and what is logged of it. */
+/** Service discoveries that do not deregister a server, how long the server waits for them, and what it logs. */
 const failing = [
   {
     how: "hangs",
     takeBack: Effect.never,
     waited: 100,
-    told: "the town crier did not take the registration back within 100 ms"
+    message: "the town crier did not deregister the server within 100 ms"
   },
   {
     how: "hangs where nothing can interrupt it",
     takeBack: Effect.uninterruptible(Effect.never),
     waited: 100,
-    told: "the town crier did not take the registration back within 100 ms"
+    message: "the town crier did not deregister the server within 100 ms"
   },
   {
     how: "dies",
     takeBack: Effect.die(new Error("out of breath")),
     waited: 0,
-    told: "the town crier could not take the registration back"
+    message: "the town crier failed to deregister the server"
   }
 ]
 
 const milliseconds = (effect: Effect.Effect<void>): Effect.Effect<number> =>
   Effect.map(Effect.timed(effect), ([duration]) => Duration.toMillis(duration))
 
-for (const kind of kinds) {
-  for (const { how, stoppable } of endings) {
+for (const kind of serverKinds) {
+  for (const { how, stoppable } of shutdownMethods) {
     describe(`a registered metrics server ${kind.name}, ${how},`, () => {
       it.scopedLive("takes its registration back while it still answers, and only then frees the port", () =>
         Effect.gen(function* () {
@@ -85,7 +85,7 @@ for (const kind of kinds) {
             const warnings = server.lines.filter(({ level }) => level !== "INFO")
             assert.deepStrictEqual(
               warnings.map(({ level, message }) => ({ level, message })),
-              [{ level: "WARN", message: failure.told }]
+              [{ level: "WARN", message: failure.message }]
             )
           })
         )
@@ -96,8 +96,8 @@ for (const kind of kinds) {
   describe(`a metrics server ${kind.name} that cannot be registered`, () => {
     it.scopedLive("fails with the same error, and frees the port", () =>
       Effect.gen(function* () {
-        const asked = yield* Deferred.make<ServiceDiscovery.Server>()
-        const register = (server: ServiceDiscovery.Server) =>
+        const asked = yield* Deferred.make<ServiceDiscovery.RunningServer>()
+        const register = (server: ServiceDiscovery.RunningServer) =>
           Effect.zipRight(Deferred.succeed(asked, server), Effect.fail(refusal))
         assert.strictEqual(yield* Effect.flip(started(kind, {}, { discovery: { register } })), refusal)
         yield* assertFree((yield* Deferred.await(asked)).address.port)
@@ -119,9 +119,9 @@ for (const kind of kinds) {
 
     it.scopedLive("leaves a defect of the discovery a defect, and frees the port", () =>
       Effect.gen(function* () {
-        const asked = yield* Deferred.make<ServiceDiscovery.Server>()
+        const asked = yield* Deferred.make<ServiceDiscovery.RunningServer>()
         const bug = new Error("a bug")
-        const register = (server: ServiceDiscovery.Server) =>
+        const register = (server: ServiceDiscovery.RunningServer) =>
           Effect.zipRight(Deferred.succeed(asked, server), Effect.die(bug))
         const exit = yield* Effect.exit(started(kind, {}, { discovery: { register } }))
         assert.isTrue(Exit.isFailure(exit))
@@ -135,8 +135,8 @@ for (const kind of kinds) {
 
     it.scopedLive("frees the port when it is interrupted while it is being registered", () =>
       Effect.gen(function* () {
-        const asked = yield* Deferred.make<ServiceDiscovery.Server>()
-        const register = (server: ServiceDiscovery.Server) =>
+        const asked = yield* Deferred.make<ServiceDiscovery.RunningServer>()
+        const register = (server: ServiceDiscovery.RunningServer) =>
           Effect.zipRight(Deferred.succeed(asked, server), Effect.never)
         const fiber = yield* Effect.fork(Layer.launch(serverLayer(kind, {}, { discovery: { register } }).layer))
         const { address, healthUrl } = yield* Deferred.await(asked)
@@ -146,9 +146,9 @@ for (const kind of kinds) {
       })
     )
 
-    it.scopedLive("listens no more when make fails, also while the scope it was made in goes on", () =>
+    it.scopedLive("stops listening when make fails, also while its scope stays open", () =>
       Effect.gen(function* () {
-        const asked = yield* Deferred.make<ServiceDiscovery.Server>()
+        const asked = yield* Deferred.make<ServiceDiscovery.RunningServer>()
         const discovery = ServiceDiscovery.layer({
           register: (server) => Effect.zipRight(Deferred.succeed(asked, server), Effect.fail(refusal))
         })
@@ -160,26 +160,26 @@ for (const kind of kinds) {
   })
 
   describe(`a service discovery of one's own, with a metrics server ${kind.name},`, () => {
-    it.scopedLive("is told once of the server as it runs", () =>
+    it.scopedLive("gets the running server once", () =>
       Effect.gen(function* () {
-        const told = yield* Ref.make<ReadonlyArray<ServiceDiscovery.Server>>([])
-        const register = (server: ServiceDiscovery.Server) => Ref.update(told, (all) => [...all, server])
+        const received = yield* Ref.make<ReadonlyArray<ServiceDiscovery.RunningServer>>([])
+        const register = (server: ServiceDiscovery.RunningServer) => Ref.update(received, (all) => [...all, server])
         const server = yield* started(kind, {}, { discovery: { register } })
         const { address, healthUrl, https, isHealthOpen, needsCertificate, url } = server
         assert.isTrue(isHealthOpen)
         assert.isFalse(needsCertificate)
-        assert.deepStrictEqual(yield* Ref.get(told), [
+        assert.deepStrictEqual(yield* Ref.get(received), [
           { address, https, url, healthUrl, isHealthOpen, needsCertificate }
         ])
       })
     )
 
-    it.scopedLive("is told of a wildcard bind as such", () =>
+    it.scopedLive("gets a wildcard bind as such", () =>
       Effect.gen(function* () {
-        const told = yield* Deferred.make<ServiceDiscovery.Server>()
-        const register = (server: ServiceDiscovery.Server) => Deferred.succeed(told, server)
+        const received = yield* Deferred.make<ServiceDiscovery.RunningServer>()
+        const register = (server: ServiceDiscovery.RunningServer) => Deferred.succeed(received, server)
         yield* started(kind, { host: "0.0.0.0" }, { discovery: { register } })
-        assert.strictEqual((yield* Deferred.await(told)).address.hostname, "0.0.0.0")
+        assert.strictEqual((yield* Deferred.await(received)).address.hostname, "0.0.0.0")
       })
     )
 
@@ -202,10 +202,10 @@ for (const kind of kinds) {
 describe("ServiceDiscovery.layer", () => {
   it.scopedLive("can be a file that Prometheus reads, there for as long as the server serves", () =>
     Effect.gen(function* () {
-      const { targets } = yield* files({ targets: "[]" })
+      const { targets } = yield* temporaryFiles({ targets: "[]" })
       const write = (content: unknown) => Effect.promise(() => writeFile(targets, JSON.stringify(content)))
       const read = Effect.promise(async (): Promise<unknown> => JSON.parse(await readFile(targets, "utf8")))
-      const register = ({ address }: ServiceDiscovery.Server) =>
+      const register = ({ address }: ServiceDiscovery.RunningServer) =>
         Effect.acquireRelease(write([{ targets: [`${address.hostname}:${address.port}`] }]), () => write([]))
       const { address, stop } = yield* stoppable(inThisThread, {}, { discovery: { register } })
       assert.deepStrictEqual(yield* read, [{ targets: [`127.0.0.1:${address.port}`] }])

@@ -20,9 +20,8 @@ import {
 } from "effect"
 import * as fc from "fast-check"
 import * as StreamMetrics from "../src/StreamMetrics.js"
+import { type Measure, measures, type Plain, unmeasured } from "./support/measuredStreams.js"
 import { FakeObserver } from "./support/metrics.js"
-import type { Measure, Plain } from "./support/streams.js"
-import { measures, unmeasured } from "./support/streams.js"
 
 class Service extends Context.Tag("Service")<Service, string>() {}
 class Reference extends Context.Reference<Reference>()("Reference", { defaultValue: () => "default" }) {}

@@ -2,9 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Chunk, Context, Deferred, Effect, Exit, Fiber, Option, Stream } from "effect"
 import type { Only } from "../src/StreamMetrics.js"
 import * as StreamMetrics from "../src/StreamMetrics.js"
+import { type Measure, measures, type Plain, unmeasured } from "./support/measuredStreams.js"
 import { FakeCounter, FakeObserver, fakes } from "./support/metrics.js"
-import type { Measure, Plain } from "./support/streams.js"
-import { measures, unmeasured } from "./support/streams.js"
 
 type Run = (self: Plain) => Effect.Effect<unknown, unknown>
 
@@ -47,7 +46,7 @@ const failure = new RangeError("the stream failed")
 const defect = new TypeError("its finalizer died")
 const one: Plain = Stream.make(1)
 
-/** Where a finalizer stands in a stream. */
+/** Where a finalizer is in a stream. */
 const placed: Readonly<Record<string, (body: Plain, finalizer: Effect.Effect<void>) => Plain>> = {
   ensuring: (body, finalizer) => Stream.ensuring(body, finalizer),
   acquireRelease: (body, finalizer) =>
@@ -115,7 +114,7 @@ describe("A finalizer of a measured stream that dies", () => {
     Effect.gen(function* () {
       const timed: Array<Exit.Exit<void, unknown>> = []
       const counted: Array<Exit.Exit<void, unknown>> = []
-      const { duration, exceptions: counter, inprogress } = fakes()
+      const { duration, exceptions: counter, inProgress } = fakes()
       const observer = Object.assign(new FakeObserver(), { labels: (_: { readonly a: number }) => duration })
       const exceptions = Object.assign(new FakeCounter(), { labels: (_: { readonly a: number }) => counter })
       const keeping = (exits: Array<Exit.Exit<void, unknown>>) => (exit: Exit.Exit<void, unknown>) => {
@@ -125,10 +124,10 @@ describe("A finalizer of a measured stream that dies", () => {
       const stream = StreamMetrics.instrumented(Stream.ensuring(body, Effect.die(defect)), {
         duration: { metric: observer, labels: keeping(timed) },
         exceptions: { metric: exceptions, labels: keeping(counted), only },
-        inprogress
+        inProgress
       })
       const exit = yield* Effect.exit(run(stream))
-      assert.deepStrictEqual(inprogress.history, [1, 0])
+      assert.deepStrictEqual(inProgress.history, [1, 0])
       assert.strictEqual(timed.length, 1)
       assert.strictEqual(counter.counted, counted.length)
       return { exit, timed, counted }

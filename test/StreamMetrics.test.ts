@@ -64,14 +64,18 @@ interface Recorded {
   readonly progress: ReadonlyArray<number>
 }
 
-const recorded = ({ duration, elements, exceptions, inprogress }: Fakes): Recorded => ({
+const recorded = ({ duration, elements, exceptions, inProgress }: Fakes): Recorded => ({
   seconds: duration.observed,
   elements: elements.counted,
   failed: exceptions.counted,
-  progress: inprogress.history
+  progress: inProgress.history
 })
 
 const nothing: Recorded = { seconds: [], elements: 0, failed: 0, progress: [] }
+
+const only =
+  (key: keyof Recorded) =>
+  (all: Recorded): Recorded => ({ ...nothing, [key]: all[key] })
 
 /** The ways to measure a stream with hand-written metrics, and what each of them keeps of what could be recorded. */
 const combinators: ReadonlyArray<{
@@ -79,52 +83,40 @@ const combinators: ReadonlyArray<{
   readonly with: (metrics: Fakes) => Measure
   readonly kept: (all: Recorded) => Recorded
 }> = [
-  {
-    name: "timed",
-    with: ({ duration }) => StreamMetrics.timed(duration),
-    kept: ({ seconds }) => ({ ...nothing, seconds })
-  },
-  {
-    name: "countElements",
-    with: ({ elements }) => StreamMetrics.countElements(elements),
-    kept: ({ elements }) => ({ ...nothing, elements })
-  },
+  { name: "timed", with: ({ duration }) => StreamMetrics.timed(duration), kept: only("seconds") },
+  { name: "countElements", with: ({ elements }) => StreamMetrics.countElements(elements), kept: only("elements") },
   {
     name: "countExceptions",
     with: ({ exceptions }) => StreamMetrics.countExceptions(exceptions),
-    kept: ({ failed }) => ({ ...nothing, failed })
+    kept: only("failed")
   },
   {
-    name: "trackInprogress",
-    with: ({ inprogress }) => StreamMetrics.trackInprogress(inprogress),
-    kept: ({ progress }) => ({ ...nothing, progress })
+    name: "trackInProgress",
+    with: ({ inProgress }) => StreamMetrics.trackInProgress(inProgress),
+    kept: only("progress")
   },
-  {
-    name: "instrumented",
-    with: (metrics) => (self) => StreamMetrics.instrumented(self, metrics),
-    kept: (all) => all
-  },
+  { name: "instrumented", with: (metrics) => (self) => StreamMetrics.instrumented(self, metrics), kept: (all) => all },
   {
     name: "the four in a pipe",
     with:
-      ({ duration, elements, exceptions, inprogress }) =>
+      ({ duration, elements, exceptions, inProgress }) =>
       (self) =>
         self.pipe(
           StreamMetrics.timed(duration),
           StreamMetrics.countElements(elements),
           StreamMetrics.countExceptions(exceptions),
-          StreamMetrics.trackInprogress(inprogress)
+          StreamMetrics.trackInProgress(inProgress)
         ),
     kept: (all) => all
   },
   {
     name: "the four, called with the stream first",
     with:
-      ({ duration, elements, exceptions, inprogress }) =>
+      ({ duration, elements, exceptions, inProgress }) =>
       (self) =>
         StreamMetrics.timed(
           StreamMetrics.countExceptions(
-            StreamMetrics.trackInprogress(StreamMetrics.countElements(self, elements), inprogress),
+            StreamMetrics.trackInProgress(StreamMetrics.countElements(self, elements), inProgress),
             exceptions
           ),
           duration
@@ -237,7 +229,7 @@ const scenarios: ReadonlyArray<Scenario> = [
     records: { seconds: [1], elements: 2, failed: 0, progress: [1, 0] }
   },
   {
-    title: "a failure of the consumer is none of the stream's, and ends it",
+    title: "a failure of the consumer is not a failure of the stream, and ends it",
     run: (measure) =>
       Effect.gen(function* () {
         const exit = yield* passing(
@@ -248,7 +240,7 @@ const scenarios: ReadonlyArray<Scenario> = [
     records: { seconds: [2], elements: 3, failed: 0, progress: [1, 0] }
   },
   {
-    title: "a failure further down the pipe is none of the stream's",
+    title: "a failure further down the pipe is not a failure of the stream",
     run: (measure) =>
       Effect.gen(function* () {
         const exit = yield* drained(Stream.mapEffect(measure(ticks), () => Effect.die(defect)))
@@ -402,7 +394,7 @@ for (const combinator of combinators) {
       )
     }
 
-    it.effect("chunks stay as they are, empty ones as well, and nothing is pulled that nobody asks for", () =>
+    it.effect("chunks stay as they are, empty ones as well, and nothing is pulled without demand", () =>
       Effect.gen(function* () {
         const made: Array<number> = []
         const chunks = [Chunk.make(1, 2, 3), Chunk.empty<number>(), Chunk.make(4), Chunk.range(5, 14)]
@@ -446,13 +438,13 @@ for (const combinator of combinators) {
           assert.isAbove(results.length, 20)
           const starts = new Set<number>()
           for (const { delivered, metrics } of results) {
-            const { duration, elements, inprogress } = metrics
-            assert.strictEqual(inprogress.value, 0)
-            assert.strictEqual(inprogress.history.length, 2 * inprogress.started)
+            const { duration, elements, inProgress } = metrics
+            assert.strictEqual(inProgress.value, 0)
+            assert.strictEqual(inProgress.history.length, 2 * inProgress.started)
             if (combinator.name === "instrumented") {
-              assert.strictEqual(duration.observed.length, inprogress.started)
+              assert.strictEqual(duration.observed.length, inProgress.started)
             }
-            starts.add(Math.max(duration.observed.length, inprogress.started))
+            starts.add(Math.max(duration.observed.length, inProgress.started))
             if (ended.elements > 0) assert.isAtLeast(elements.counted, delivered.elements)
           }
           // There were interruptions both before and after the start.
@@ -466,7 +458,7 @@ for (const combinator of combinators) {
 
 // Each takes thousands of runs.
 function isWatched(name: string) {
-  return name === "instrumented" || name === "trackInprogress"
+  return name === "instrumented" || name === "trackInProgress"
 }
 
 interface Delivered {
@@ -474,8 +466,8 @@ interface Delivered {
 }
 
 /**
- * Programs to be interrupted at each of their operations, all of which end wherever that is, also where nobody measures
- * them. Those that do not are `forking`.
+ * Programs that end when they are interrupted at any of their operations, measured or not. Those that do not end are in
+ * `forking`.
  */
 function hostile(): ReadonlyArray<{
   readonly name: string
@@ -536,7 +528,7 @@ function hostile(): ReadonlyArray<{
 }
 
 /**
- * Programs that do not end by themselves at some interruptions, also where nobody measures them: 5 in 1,500 of the runs of
+ * Programs that do not end by themselves after some interruptions, measured or not: 5 in 1,500 of the runs of
  * `Stream.merge` and 147 of `Stream.broadcast`, by the same seeds.
  */
 const forking: ReadonlyArray<{ readonly name: string; readonly program: (measured: Plain) => Effect.Effect<unknown> }> =
@@ -567,7 +559,7 @@ describe("Streams of several fibers", () => {
         let [begun, ended] = [0, 0]
         for (let seed = 0; seed < 150; seed += 1) {
           const metrics = allFakes()
-          const { duration, inprogress } = metrics
+          const { duration, inProgress } = metrics
           const source = Stream.mapEffect(Stream.rechunk(Stream.make(1, 2), 1), (at) =>
             Effect.as(Effect.yieldNow(), at)
           )
@@ -578,9 +570,9 @@ describe("Streams of several fibers", () => {
           const exit = yield* Effect.timeoutOption(Fiber.await(fiber), "100 millis")
           if (Option.isNone(exit)) continue
           ended += 1
-          begun += inprogress.started
-          assert.strictEqual(inprogress.value, 0, `seed ${seed}`)
-          assert.strictEqual(duration.observed.length, inprogress.started, `seed ${seed}`)
+          begun += inProgress.started
+          assert.strictEqual(inProgress.value, 0, `seed ${seed}`)
+          assert.strictEqual(duration.observed.length, inProgress.started, `seed ${seed}`)
         }
         assert.isAbove(ended, 100)
         assert.isAbove(begun, 10)
@@ -607,9 +599,9 @@ describe("A stream that leaves Effect", () => {
       const reader = Stream.toReadableStream(stream).getReader()
       const first = yield* Effect.promise(() => reader.read())
       assert.deepStrictEqual(first, { done: false, value: 1 })
-      assert.strictEqual(metrics.inprogress.value, 1)
+      assert.strictEqual(metrics.inProgress.value, 1)
       yield* Effect.promise(() => reader.cancel())
-      assert.deepStrictEqual(metrics.inprogress.history, [1, 0])
+      assert.deepStrictEqual(metrics.inProgress.history, [1, 0])
       assert.strictEqual(metrics.duration.observed.length, 2)
       assert.deepStrictEqual(exits.map(Exit.isInterrupted), [true])
     })
@@ -625,7 +617,7 @@ describe("A stream that leaves Effect", () => {
         yield* Effect.replicateEffect(Effect.yieldNow(), turns)
         // It is refused where the element is given to what is closed by then.
         yield* Effect.promise(() => reader.cancel().catch(() => {}))
-        assert.deepStrictEqual(metrics.inprogress.history, [1, 0])
+        assert.deepStrictEqual(metrics.inProgress.history, [1, 0])
         assert.strictEqual(metrics.duration.observed.length, 1)
         assert.strictEqual(metrics.exceptions.counted, 0)
       }
@@ -646,20 +638,20 @@ describe("A stream that leaves Effect", () => {
           seen.push(element)
           if (element === 2) break
         }
-        assert.deepStrictEqual(metrics.inprogress.history, [1, 0])
+        assert.deepStrictEqual(metrics.inProgress.history, [1, 0])
         assert.strictEqual(interrupted.counted, 1)
         for await (const element of Stream.toAsyncIterable(stream)) seen.push(element)
       })
       assert.strictEqual(interrupted.counted, 1)
       assert.deepStrictEqual(seen, [1, 2, 1, 2, 3])
-      assert.deepStrictEqual(metrics.inprogress.history, [1, 0, 1, 0])
+      assert.deepStrictEqual(metrics.inProgress.history, [1, 0, 1, 0])
       assert.strictEqual(metrics.duration.observed.length, 2)
       assert.strictEqual(metrics.exceptions.counted, 0)
     })
   )
 })
 
-describe("What a function of labels sees of a stream", () => {
+describe("The exit that a function of labels gets of a stream", () => {
   type Plain = Stream.Stream<number, unknown>
   const seenOf = (use: (measure: (self: Plain) => Plain) => Effect.Effect<unknown, unknown>) =>
     Effect.gen(function* () {
@@ -744,7 +736,7 @@ for (const { client, name } of clients) {
   describe(`On the metrics of ${name}`, () => {
     it.effect("a stream is recorded with its labels", () =>
       Effect.gen(function* () {
-        const { duration, exceptions, inprogress, registry } = metrics(client)
+        const { duration, exceptions, inProgress, registry } = metrics(client)
         const elements = new client.Counter({
           name: "elements_total",
           help: "h",
@@ -758,7 +750,7 @@ for (const { client, name } of clients) {
               duration: { metric: duration, labels: (exit) => ({ method: "GET", outcome: exit._tag }) },
               elements: { metric: elements, labels: { method: "GET" } },
               exceptions: { metric: exceptions, labels, only: RangeError },
-              inprogress: { metric: inprogress, labels }
+              inProgress: { metric: inProgress, labels }
             }),
             StreamMetrics.countElements(elements.labels("POST")),
             StreamMetrics.timed(duration.labels("POST", "child"))
@@ -777,7 +769,7 @@ for (const { client, name } of clients) {
         assert.deepStrictEqual(yield* Effect.promise(() => series(exceptions)), {
           'run_failures_total{method="GET",outcome="none"}': 1
         })
-        assert.deepStrictEqual(yield* Effect.promise(() => series(inprogress)), {
+        assert.deepStrictEqual(yield* Effect.promise(() => series(inProgress)), {
           'runs_in_progress{method="GET",outcome="none"}': 0
         })
       })
@@ -811,7 +803,7 @@ for (const { client, name } of clients) {
 }
 
 describe("A metric that throws", () => {
-  const told = (use: (registry: PromClient.Registry) => Effect.Effect<unknown, unknown>) =>
+  const warningsOf = (use: (registry: PromClient.Registry) => Effect.Effect<unknown, unknown>) =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()
       const warnings: Array<string> = []
@@ -847,12 +839,12 @@ describe("A metric that throws", () => {
     },
     {
       title: "a gauge that cannot go up",
-      make: () => StreamMetrics.trackInprogress(new FakeGauge({ inc: throwing("inc") })),
+      make: () => StreamMetrics.trackInProgress(new FakeGauge({ inc: throwing("inc") })),
       counted: { inc: 2 }
     },
     {
       title: "a gauge that cannot go down",
-      make: () => StreamMetrics.trackInprogress(new FakeGauge({ dec: throwing("dec") })),
+      make: () => StreamMetrics.trackInProgress(new FakeGauge({ dec: throwing("dec") })),
       counted: { dec: 2 }
     },
     {
@@ -877,7 +869,7 @@ describe("A metric that throws", () => {
     {
       title: "a gauge whose promises reject",
       make: () =>
-        StreamMetrics.trackInprogress({ name: "fake_in_progress", inc: rejecting("inc"), dec: rejecting("dec") }),
+        StreamMetrics.trackInProgress({ name: "fake_in_progress", inc: rejecting("inc"), dec: rejecting("dec") }),
       counted: { inc: 2, dec: 2 }
     },
     {
@@ -891,11 +883,11 @@ describe("A metric that throws", () => {
     }
   ]
   for (const { counted, make, title } of broken) {
-    it.effect(`changes nothing in the stream, is told of once and counted: ${title}`, () =>
+    it.effect(`changes nothing in the stream, is logged once and counted: ${title}`, () =>
       Effect.gen(function* () {
         const stream = Stream.fromChunks(Chunk.make(1, 2), Chunk.make(3)).pipe(make())
         const collected = Effect.map(Stream.runCollect(stream), Chunk.toArray)
-        const seen = yield* told(() => Effect.all([collected, collected]))
+        const seen = yield* warningsOf(() => Effect.all([collected, collected]))
         assert.deepStrictEqual(
           seen.exit,
           Exit.succeed([
@@ -909,7 +901,7 @@ describe("A metric that throws", () => {
     )
   }
 
-  it.effect("is told of at once, though the stream goes on for ever", () =>
+  it.effect("is logged at once, though the stream never ends", () =>
     Effect.gen(function* () {
       const warned = yield* Deferred.make<string>()
       const logger = Logger.make(({ message }) => Deferred.unsafeDone(warned, Effect.succeed(String(message))))
@@ -924,12 +916,12 @@ describe("A metric that throws", () => {
     })
   )
 
-  it.effect("is told of at the beginning of a stream that gives nothing for ever", () =>
+  it.effect("is logged at the start of a stream that never emits", () =>
     Effect.gen(function* () {
       const warned = yield* Deferred.make<string>()
       const logger = Logger.make(({ message }) => Deferred.unsafeDone(warned, Effect.succeed(String(message))))
       const fiber = yield* Stream.never.pipe(
-        StreamMetrics.trackInprogress(new FakeGauge({ inc: throwing("inc") })),
+        StreamMetrics.trackInProgress(new FakeGauge({ inc: throwing("inc") })),
         Stream.runDrain,
         Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
         Effect.fork
@@ -943,7 +935,7 @@ describe("A metric that throws", () => {
   it.effect("is counted on the registry that was provided to the stream, also at its end", () =>
     Effect.gen(function* () {
       const registry = new PromClient.Registry()
-      const { warnings, counted } = yield* told(() =>
+      const { warnings, counted } = yield* warningsOf(() =>
         Stream.make(1).pipe(
           StreamMetrics.timed(new FakeObserver({ observe: throwing("observe") })),
           Stream.provideSomeLayer(Layer.succeed(Registry, registry)),
@@ -958,9 +950,9 @@ describe("A metric that throws", () => {
 })
 
 describe("A mistake in the program", () => {
-  it("is told where the combinator is made", () => {
+  it("throws where the combinator is made", () => {
     const wrong = StreamMetrics.instrumented as (instruments: object) => unknown
-    assert.throws(() => wrong({ element: new FakeElements() }), /there is no instrument element: .*elements/)
+    assert.throws(() => wrong({ element: new FakeElements() }), /unknown instrument element; .*elements/)
     assert.throws(() => wrong({ elements: new FakeObserver() }), /expected a counter/)
     assert.throws(() => wrong({ elements: { metric: {}, labels: {} } }), /expected a counter/)
     assert.throws(() => (StreamMetrics.timed as (metric: object) => unknown)(new FakeCounter()), /expected a histogram/)

@@ -6,23 +6,23 @@ import * as Newer from "@prometheus-io/client"
 import { Effect } from "effect"
 import * as PromClient from "prom-client"
 import * as Registry from "../src/Registry.js"
-import { child, fixture } from "./support/child.js"
-import { ask, eventually } from "./support/http.js"
-import { overOneClient } from "./support/oneClient.js"
+import { fixture, runFixture } from "./support/childProcess.js"
+import { overOneClient } from "./support/clientMatrix.js"
+import { ask, eventually } from "./support/httpClient.js"
 import { root, run } from "./support/snippets.js"
 
 /** Which of the two `npm test` has put there for this run, as the configuration says. */
 const expected = process.env["CLIENT_OF_TESTS"]
 
 describe("The client of these tests", () => {
-  it("is the one whose turn it is, for whoever imports or requires it", () => {
+  it("is the one under test, for every import and require", () => {
     const require = createRequire(import.meta.url)
     assert.strictEqual(require("prom-client/package.json").name, expected)
     assert.strictEqual(require("prom-client").Counter, PromClient.Counter)
     assert.strictEqual(Effect.runSync(Registry.Registry), PromClient.register)
   })
 
-  it("stands beside the other one, where a test is about both", () => {
+  it("is available beside the other one, if a test is about both", () => {
     const require = createRequire(import.meta.url)
     const names = ["prom-client", "@prometheus-io/client"].map((name) => require(`${name}/package.json`).name)
     assert.sameMembers(names, ["prom-client", "@prometheus-io/client"])
@@ -32,9 +32,9 @@ describe("The client of these tests", () => {
   it.effect("is the same in the applications that they start, in threads as well", () =>
     Effect.gen(function* () {
       const client = { name: expected, required: true, served: true }
-      const { stderr, stdout } = yield* child("client.mjs")
+      const { stderr, stdout } = yield* runFixture("resolvedClient.mjs")
       assert.deepStrictEqual(stdout === "" ? stderr : JSON.parse(stdout), { client, inThread: client })
-      const compiled = run(fixture("client.mjs").pathname)
+      const compiled = run(fixture("resolvedClient.mjs").pathname)
       yield* Effect.promise(() => compiled.exited)
       assert.deepStrictEqual(JSON.parse(compiled.output()), { client, inThread: client })
     })

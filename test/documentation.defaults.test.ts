@@ -1,244 +1,80 @@
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Gauge } from "prom-client"
-import ts from "typescript"
-// What a server waits and holds by default shows in minutes and in thousands of connections only: these are asked instead.
-import { checkedAuthentication } from "../src/internal/authentication.js"
-import { checkedSettings } from "../src/internal/settings.js"
-import { checkedTls, type TlsOptions } from "../src/internal/tls.js"
+import { current } from "../.ci/options.mjs"
+import { connectionLimits } from "../src/core/server/connectionLimits.js"
+import { tls as tlsOf } from "../src/core/server/tls/options.js"
 import type * as MetricsServer from "../src/MetricsServer.js"
-import { get, rawConnection } from "./support/http.js"
+import { get, rawConnection } from "./support/httpClient.js"
 import { inThisThread, logging, someMetrics, started } from "./support/servers.js"
 import { root } from "./support/snippets.js"
 
-const { listen, sources, ...settings } = checkedSettings({})
-const files = { key: "key.pem", cert: "cert.pem" }
-const tls = checkedTls(files)
-const withAuthorities = checkedTls({ ...files, ca: "ca.pem" })
+const textOf = (file: string): string => readFileSync(join(root, file), "utf8")
 
-/** What the code does, times in milliseconds, and in the words of the tables what is no value. */
-const server = {
-  ...settings,
-  ...listen.limits,
-  host: listen.host ?? "all interfaces",
-  port: listen.port,
-  tls: sources ?? "plain HTTP",
-  allowedHosts: listen.allowedHosts ?? "any unless on a loopback address where everybody is let in",
-  authentication: listen.authentication ?? "everybody",
-  // These are shown by a server, below.
-  compression: true,
-  onError: "fail",
-  selfMetrics: true,
-  workerUrl: "the file in this package"
-} satisfies Record<keyof MetricsServer.WorkerOptions, unknown>
+/** The table of all options. The generator compares its defaults with the declarations and with the comments. */
+const rows = [...textOf("docs/options.md").matchAll(/^\| `(\S+)` \| `(\w+)`.*? \| ?(.*?) ?\|/gm)].map(
+  ([, layer = "", option = "", text = ""]) => ({ layer, option, text })
+)
 
-const secure = {
-  "key, cert, passphrase": "",
-  ca: tls.ca ?? "none",
-  clientCertificate: `"${withAuthorities.clientCertificate}" if ca is given, else "${tls.clientCertificate}"`,
-  allowedNames: withAuthorities.allowedNames ?? "every name",
-  minVersion: tls.minVersion,
-  reloadInterval: tls.reloadInterval
-} satisfies Partial<Record<keyof TlsOptions, unknown>> & { readonly "key, cert, passphrase": string }
+const defaultsOf = (layer: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(rows.filter((row) => row.layer === layer).map(({ option, text }) => [option, text]))
 
-const units = { milliseconds: 1, seconds: 1_000, KiB: 1_024 } as const
-
-/** What is written there: a number with or without a unit, code, or words. */
-const written = (text: string): unknown => {
-  const [, number, unit] = /^(\d[\d,]*)(?: (milliseconds|seconds|KiB))?/.exec(text) ?? []
-  if (number !== undefined) {
-    return Number(number.replaceAll(",", "")) * (unit === undefined ? 1 : units[unit as keyof typeof units])
-  }
-  const [, code] = /^`([^`]*)`$/.exec(text) ?? []
-  if (code === undefined) return text.replaceAll("`", "")
-  return code.startsWith("/") ? code : JSON.parse(code)
-}
-
-/** The first two columns of the table below that line. */
-const table = (file: string, head: string): Readonly<Record<string, unknown>> => {
-  const [, below = ""] = readFileSync(join(root, file), "utf8").split(`\n${head}\n`)
-  const [rows = ""] = below.split("\n\n")
-  return Object.fromEntries(
-    [...rows.matchAll(/^\| (.+?) \| ?(.*?) ?\| .*\|$/gm)]
-      .filter(([, option]) => option !== "---")
-      .map(([, option = "", text = ""]) => [option.replaceAll("`", ""), written(text)])
-  )
-}
-
-interface Row {
-  readonly layer: string
-  readonly option: string
-  readonly text: string
-  readonly unit: string
-}
-
-/** The one table of all options. */
-const rows: ReadonlyArray<Row> = [
-  ...readFileSync(join(root, "docs/options.md"), "utf8").matchAll(
-    /^\| `(\S+?)`.*? \| (.+?) \| ?(.*?) ?\| (.+?) \|.*\|$/gm
-  )
-].map(([, layer = "", option = "", text = "", unit = ""]) => ({
-  layer,
-  option: option.replaceAll("`", "").replace(/ \((worker|code)\)/, ""),
-  text,
-  unit
-}))
-
-const optionsOf = (layer: string): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(rows.filter((row) => row.layer === layer).map(({ option, text }) => [option, written(text)]))
-
-/** What the docstrings of a file say after "Default:", up to the reason for it, by the name of each property. */
-const docstrings = (file: string): Readonly<Record<string, unknown>> => {
-  const source = readFileSync(join(root, "src", file), "utf8")
-  return Object.fromEntries(
-    [...source.matchAll(/\/\*\*((?:(?!\*\/).)*)\*\/\s+readonly (\w+)\?:/gs)].flatMap(([, comment = "", name = ""]) => {
-      const text = comment.replace(/\s*\n\s*\*?\s*/g, " ").trim()
-      const [, said] = /Default: (.+?)[.,;]?(?:(?<=[.,;]) |$)/.exec(text) ?? /(`[^`]+`) \(default\)/.exec(text) ?? []
-      return said === undefined ? [] : [[name, written(said)]]
-    })
-  )
-}
-
-const picked = (all: object, names: ReadonlyArray<string>) =>
-  Object.fromEntries(Object.entries(all).filter(([name]) => names.includes(name)))
-
-describe("The defaults in the documentation are those of the code", () => {
-  it("in the table of a server's options, where each of them is", () => {
-    assert.deepStrictEqual(optionsOf("MetricsServer"), server)
+describe("The table of all options", () => {
+  it("is what `npm run docs:options` generates from the declarations", async () => {
+    assert.strictEqual(textOf("docs/options.md"), await current())
   })
 
-  it("in the table of the options of TLS", () => {
-    assert.deepStrictEqual(optionsOf("MetricsServer.tls"), secure)
+  it("has every module with a layer that can be read from configuration", () => {
+    const modules = readdirSync(join(root, "src")).filter(
+      (file) => file.endsWith(".ts") && /\blayer\w*Config\b.* [=:{]/.test(textOf(`src/${file}`))
+    )
+    assert.sameMembers([...new Set(rows.map(({ layer }) => `${layer.replace(/\..*/, "")}.ts`))], modules)
   })
 
-  it("in the table of the page on security", () => {
-    const limits = [...Object.keys(listen.limits), "scrapeTimeout", "maxScrapesInFlight", "allowedHosts"]
-    const { openHealthPage } = checkedAuthentication({ tokens: ["0123456789abcdef"] })
-    assert.deepStrictEqual(table("SECURITY.md", "| | default | why |"), {
-      ...picked(server, limits),
-      host: server.host,
-      tls: `off: ${server.tls}`,
-      "… lowest version": tls.minVersion.replace("TLSv", "TLS "),
-      "… client certificates": `${withAuthorities.clientCertificate} as soon as a ca is given`,
-      authentication: `off: ${server.authentication} who can connect may scrape`,
-      "… /": openHealthPage ? "open" : "asks for credentials as well",
-      // These are shown by a server, below and in `MetricsServer.malformed.test.ts`.
-      "headers of a request": "at most 100",
-      "request bodies": "not read, and the last of their connection"
-    })
-  })
-
-  it("in the docstrings", () => {
-    const limits = docstrings("internal/limits.ts")
-    const scrapes = { ...docstrings("internal/serving.ts"), ...docstrings("Exposition.ts") }
-    const own = docstrings("internal/settings.ts")
-    const others = ["compression", "scrapeTimeout", "maxScrapesInFlight", "selfMetrics", "onError", "path"]
-    assert.deepStrictEqual(limits, { ...listen.limits })
-    assert.deepStrictEqual(picked(scrapes, others), picked(server, others))
-    assert.deepStrictEqual(own, { ...picked(server, Object.keys(own)) })
-    const documented = new Set([limits, scrapes, own].flatMap(Object.keys))
-    assert.includeMembers([...documented], Object.keys(server))
-    const { clientCertificate, ...rest } = docstrings("internal/tls.ts")
-    assert.deepStrictEqual(rest, picked(secure, ["ca", "allowedNames", "minVersion", "reloadInterval"]))
-    assert.strictEqual(clientCertificate, `"${withAuthorities.clientCertificate}" if ca is given`)
+  it("says when clients need a certificate", () => {
+    const files = { key: "key.pem", cert: "cert.pem" }
+    const { clientCertificate } = tlsOf.check({ ...files, ca: "ca.pem" }, "tls")
+    assert.strictEqual(
+      defaultsOf("MetricsServer.tls")["clientCertificate"],
+      `\`"${clientCertificate}"\` if \`ca\` is given and otherwise \`"${tlsOf.check(files, "tls").clientCertificate}"\``
+    )
   })
 })
 
-describe("The table of all options", () => {
-  const program = ts.createProgram(
-    ["ConsulAgent", "HttpMetrics", "EffectMetrics", "DefaultMetrics", "Exposition", "MetricsServer"].map((name) =>
-      join(root, "src", `${name}.ts`)
-    ),
-    {
-      module: ts.ModuleKind.NodeNext,
-      moduleResolution: ts.ModuleResolutionKind.NodeNext,
-      target: ts.ScriptTarget.ES2022,
-      strict: true,
-      exactOptionalPropertyTypes: true
-    }
-  )
-  const checker = program.getTypeChecker()
-
-  /** The options that the layer takes, or those of one of them, each with its documentation. */
-  const taken = (path: string): ReadonlyMap<string, string> => {
-    const [module = "", nested] = path.split(".")
-    const source = program.getSourceFile(join(root, "src", `${module}.ts`))
-    const symbol = source && checker.getSymbolAtLocation(source)
-    const exported = (symbol ? checker.getExportsOfModule(symbol) : []).find(
-      ({ name }) => name === (module === "MetricsServer" ? "layerWorker" : "layer")
-    )
-    assert.isDefined(exported, path)
-    const [signature] = checker.getTypeOfSymbol(exported).getCallSignatures()
-    const [parameter] = signature?.getParameters() ?? []
-    assert.isDefined(parameter, path)
-    const options = checker.getNonNullableType(checker.getTypeOfSymbol(parameter))
-    const outer = nested === undefined ? undefined : checker.getPropertyOfType(options, nested)
-    const type = outer === undefined ? options : checker.getNonNullableType(checker.getTypeOfSymbol(outer))
-    // Of one that can be different things, such as a check, what any of them takes.
-    const kinds = type.isUnion() ? type.types : [type]
-    return new Map(
-      kinds.flatMap((kind) =>
-        checker
-          .getPropertiesOfType(kind)
-          .filter(
-            (property) =>
-              kind.flags & (ts.TypeFlags.Object | ts.TypeFlags.Intersection) && property.name !== "__proto__"
-          )
-          .map((property): [string, string] => [
-            property.name,
-            ts.displayPartsToString(property.getDocumentationComment(checker))
-          ])
-          .filter(([, documentation]) => documentation !== "" || kinds.length === 1)
-      )
-    )
-  }
-
-  const layers = [...new Set(rows.map(({ layer }) => layer))].filter((layer) => layer !== "Exposition")
-
-  it("has every layer", () => {
-    assert.sameMembers(layers, [
-      "MetricsServer",
-      "MetricsServer.tls",
-      "MetricsServer.authentication",
-      "ConsulAgent",
-      "ConsulAgent.tls",
-      "ConsulAgent.check",
-      "HttpMetrics",
-      "EffectMetrics",
-      "DefaultMetrics"
-    ])
-  })
-
-  it("is for layers that can all be read from configuration", () => {
-    for (const module of new Set(["Exposition", ...layers.map((layer) => layer.replace(/\..*/, ""))])) {
-      const source = program.getSourceFile(join(root, "src", `${module}.ts`))
-      const symbol = source && checker.getSymbolAtLocation(source)
-      const names = (symbol ? checker.getExportsOfModule(symbol) : []).map(({ name }) => name)
-      // The environment of Consul's own tools is configuration already.
-      const layersOf = names.filter((name) => /^layer(?!.*(Config|Env)$)/.test(name))
-      assert.isNotEmpty(layersOf, module)
-      for (const name of layersOf) assert.include(names, `${name}Config`, module)
-    }
-  })
-
-  for (const layer of layers) {
-    it(`has each option of ${layer}, and no other, with its unit and the default that its documentation says`, () => {
-      const options = taken(layer)
-      const named = rows.filter((row) => row.layer === layer)
-      assert.sameMembers(
-        named.flatMap(({ option }) => option.split(", ")),
-        [...options.keys()]
-      )
-      for (const { option, text, unit } of named) {
-        assert.isNotEmpty(unit, option)
-        const documentation = (options.get(option) ?? "").replace(/\s+/g, " ")
-        const [, said] = /Default: (.+?)[.;]?(?:(?<=[.;]) |$)/.exec(documentation) ?? []
-        if (said !== undefined) assert.include(said.replaceAll("`", ""), text.replaceAll("`", ""), option)
+describe("The other pages", () => {
+  it("have the same defaults: the table of the page on security", () => {
+    const [, below = ""] = textOf("SECURITY.md").split("\n| | default | why |\n| --- | --- | --- |\n")
+    const [table = ""] = below.split("\n\n")
+    const server = defaultsOf("MetricsServer")
+    const { clientCertificate, minVersion } = defaultsOf("MetricsServer.tls")
+    const { openHealthPage } = defaultsOf("MetricsServer.authentication")
+    const named = ["host", "allowedHosts", "scrapeTimeout", "maxScrapesInFlight", ...Object.keys(connectionLimits)]
+    assert.deepStrictEqual(
+      Object.fromEntries([...table.matchAll(/^\| (.+?) \| (.+?) \|/gm)].map(([, name, text]) => [name, text])),
+      {
+        ...Object.fromEntries(named.map((name) => [`\`${name}\``, server[name]])),
+        "`maxHeaderSize`": `${server["maxHeaderSize"]} bytes`,
+        "`tls`": `off: ${server["tls"]}`,
+        "… lowest version": minVersion?.replace(/`"TLSv(.*)"`/, "TLS $1"),
+        "… client certificates": `${clientCertificate?.replace(/^`"(\w+)".*/, "$1")} as soon as a \`ca\` is given`,
+        "`authentication`": `off: ${server["authentication"]}`,
+        "… `/`": openHealthPage === "`false`" ? "asks for credentials as well" : "open",
+        // These are shown by a server, below and in `MetricsServer.malformedRequests.test.ts`.
+        "headers of a request": "at most 100",
+        "request bodies": "not read; the connection is closed after the response"
       }
-    })
-  }
+    )
+  })
+
+  it("do not repeat them in sentences", () => {
+    const option = `\`(?:${rows.map((row) => row.option).join("|")})\``
+    const repeated = new RegExp(`${option}(?:\\]\\(\\S+\\))? \\(\\d|\\d \\w+ \\(\\[?${option}`)
+    for (const file of ["README.md", ...readdirSync(join(root, "docs"), "utf8").map((name) => `docs/${name}`)]) {
+      if (file.endsWith(".md")) assert.isUndefined(repeated.exec(textOf(file))?.[0], file)
+    }
+  })
 })
 
 describe("A server without options", () => {
@@ -251,12 +87,12 @@ describe("A server without options", () => {
     return registry
   }
 
-  it.scopedLive("listens on all interfaces, compresses, and tells about itself", () =>
+  it.scopedLive("listens on all interfaces, compresses, and exposes its own metrics", () =>
     Effect.gen(function* () {
       const { address, https, url } = yield* started(inThisThread, { host: undefined }, { registry: someMetrics() })
       assert.include(["::", "0.0.0.0"], address.hostname)
       assert.isFalse(https)
-      assert.isTrue(url.endsWith(String(settings.path)))
+      assert.isTrue(url.endsWith("/metrics"))
       const zipped = yield* get(url, { headers: { "accept-encoding": "gzip" } })
       assert.strictEqual(zipped.headers["content-encoding"], "gzip")
       assert.include((yield* get(url)).body, 'effect_prometheus_scrapes_total{code="200"} 1\n')

@@ -4,11 +4,11 @@ import { dirname, join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import ts from "typescript"
-import { selfSigned } from "./support/certificate.js"
-import { basic, bearer } from "./support/hashes.js"
+import { selfSigned } from "./support/certificates.js"
+import { basic, bearer } from "./support/credentials.js"
 import { freePorts } from "./support/services.js"
-import { diagnostics, fenced, type Running, root, run, written } from "./support/snippets.js"
-import { patience } from "./support/times.js"
+import { diagnostics, fencedBlocks, type Running, root, run, writeSnippets } from "./support/snippets.js"
+import { patience } from "./support/timing.js"
 
 const modules = readdirSync(join(root, "src"))
   .filter((file) => file.endsWith(".ts") && file !== "index.ts")
@@ -65,7 +65,7 @@ const exampleIn = (comment: string): ReadonlyArray<string> =>
 
 describe("Every module", () => {
   for (const { module, header } of headers) {
-    it(`${module} begins with what it is for, and an example where somebody starts with it`, () => {
+    it(`${module} begins with what it is for, and an example if it is an entry point`, () => {
       assert.match(header, /@since \d/)
       if (module !== "Registry") assert.isNotEmpty(exampleIn(header))
     })
@@ -80,9 +80,8 @@ describe("Every module", () => {
       [...barrel.matchAll(/export \* as (\w+)/g)].map(([, name]) => name),
       modules
     )
-    const others = [".", "./internal/*", "./package.json"]
+    const others = [".", "./package.json"]
     assert.sameMembers(Object.keys(exports), [...others, ...modules.map((name) => `./${name}`)])
-    assert.isNull(exports["./internal/*"])
   })
 })
 
@@ -100,14 +99,12 @@ describe("Every export", () => {
 
 describe("Every example in the documentation of the code", () => {
   it("compiles", () => {
-    const rooms = ["exposition", "promises"].flatMap((room) =>
-      readdirSync(join(root, "src", room)).map((file) => join(room, file))
-    )
+    const rooms = ["promises"].flatMap((room) => readdirSync(join(root, "src", room)).map((file) => join(room, file)))
     const sources = [...modules.map((module) => `${module}.ts`), ...rooms].flatMap((file) =>
       exampleIn(readFileSync(join(root, "src", file), "utf8")).map((code) => ({ title: file, code }))
     )
     assert.isAbove(sources.length, 10)
-    assert.deepEqual(diagnostics(written("examples", sources)), [])
+    assert.deepEqual(diagnostics(writeSnippets("examples", sources)), [])
   })
 })
 
@@ -125,11 +122,11 @@ const pages = [
 
 describe("Every link in the documentation", () => {
   const packed = (): ReadonlySet<string> => {
-    const told = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+    const packed = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
       cwd: root,
       encoding: "utf8"
     })
-    const [{ files }] = JSON.parse(told) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
+    const [{ files }] = JSON.parse(packed) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
     return new Set(files.map(({ path }) => path))
   }
   let shipped: ReadonlySet<string> | undefined
@@ -160,11 +157,11 @@ describe("Every link in the documentation", () => {
 })
 
 describe("Every snippet of the README and the guides", () => {
-  const snippets = pages.flatMap((page) => fenced(page, "ts"))
+  const snippets = pages.flatMap((page) => fencedBlocks(page, "ts"))
   const titles = ["A complete example", "With plain promises"].concat(
     // Of the guides, those that serve or run to an end by themselves.
-    ["With labels", "Metrics that are there once", "Streams", "What comes along", "TLS", "Authentication"],
-    ["In a server that is there already", "@effect/platform", "Node.js frameworks"]
+    ["With labels", "Get or create a metric", "Streams", "Node.js and Effect metrics", "TLS", "Authentication"],
+    ["In an existing server", "@effect/platform", "Node.js frameworks"]
   )
   const started: Array<Running> = []
   afterAll(() => {
@@ -172,7 +169,7 @@ describe("Every snippet of the README and the guides", () => {
   })
 
   it("compiles", () => {
-    assert.deepEqual(diagnostics(written("readme", snippets)), [])
+    assert.deepEqual(diagnostics(writeSnippets("readme", snippets)), [])
   })
 
   /** Runs the snippet under that heading, with free ports in place of the printed ones. */
@@ -181,7 +178,7 @@ describe("Every snippet of the README and the guides", () => {
     assert.isDefined(snippet, `no snippet under "${title}"`)
     const [application = 0, metrics = 0] = await Effect.runPromise(freePorts(2))
     const code = snippet.code.replaceAll("3000", String(application)).replaceAll("9464", String(metrics))
-    const [file = ""] = written(`readme-${title.toLowerCase().replace(/\W+/g, "-")}`, [{ title, code }])
+    const [file = ""] = writeSnippets(`readme-${title.toLowerCase().replace(/\W+/g, "-")}`, [{ title, code }])
     const program = run(file, environment)
     started.push(program)
     return { ...program, application: `http://127.0.0.1:${application}`, metrics: `127.0.0.1:${metrics}` }
@@ -213,7 +210,7 @@ describe("Every snippet of the README and the guides", () => {
   }
 
   it("is there under each heading that is run below, and each of the README is run", () => {
-    for (const { title } of fenced("README.md", "ts")) assert.include(titles, title)
+    for (const { title } of fencedBlocks("README.md", "ts")) assert.include(titles, title)
     for (const title of titles) {
       assert.isTrue(
         snippets.some((snippet) => snippet.title === title),
@@ -230,15 +227,15 @@ describe("Every snippet of the README and the guides", () => {
     await ended(program)
   })
 
-  for (const title of ["With labels", "Metrics that are there once", "Streams"]) {
+  for (const title of ["With labels", "Get or create a metric", "Streams"]) {
     it(`${title}: runs`, async () => {
       const { exited, output } = await running(title)
       assert.strictEqual(await exited, 0, output())
     })
   }
 
-  it("What comes along: serves the metrics of Node.js and of Effect", async () => {
-    const program = await running("What comes along")
+  it("Node.js and Effect metrics: serves the metrics of Node.js and of Effect", async () => {
+    const program = await running("Node.js and Effect metrics")
     const body = await eventually(`http://${program.metrics}/metrics`, program)
     assert.include(body, "process_cpu_seconds_total")
     assert.include(body, "effect_fiber_started_total")
@@ -280,7 +277,7 @@ describe("Every snippet of the README and the guides", () => {
   })
 
   it("Authentication: lets in who knows the password, whose hash the command makes, or a token", async () => {
-    const command = fenced("docs/production.md", "sh").find(({ title }) => title === "Authentication")
+    const command = fencedBlocks("docs/production.md", "sh").find(({ title }) => title === "Authentication")
     assert.isDefined(command)
     const password = "correct horse battery staple"
     const hash = execFileSync("sh", ["-c", command.code], {
@@ -299,8 +296,8 @@ describe("Every snippet of the README and the guides", () => {
     await ended(program)
   })
 
-  it("In a server that is there already: mounts the metrics", async () => {
-    const program = await running("In a server that is there already")
+  it("In an existing server: mounts the metrics", async () => {
+    const program = await running("In an existing server")
     assert.strictEqual(await eventually(program.application, program), "hello\n")
     assert.include(await eventually(`${program.application}/metrics`, program), "effect_prometheus_errors_total")
     await ended(program)

@@ -1,5 +1,4 @@
-import type { ChildProcess } from "node:child_process"
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
@@ -9,9 +8,9 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterEach, assert, describe, it } from "@effect/vitest"
-import { ask } from "./support/http.js"
+import { ask } from "./support/httpClient.js"
 import { countsIn, endedIn, inProgressIn, sumsIn } from "./support/httpSamples.js"
-import { patience } from "./support/times.js"
+import { patience } from "./support/timing.js"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const running = new Set<ChildProcess>()
@@ -88,7 +87,7 @@ const get = async (
   return { status: response.status, body: await response.text() }
 }
 
-/** The value of a series, the sum of those that begin so, or `undefined` where there is none. */
+/** The value of a series, the sum of those that begin so, or `undefined` without one. */
 const sampleOf = (exposition: string, series: string): number | undefined => {
   const values = exposition
     .split("\n")
@@ -129,7 +128,7 @@ describe("examples", () => {
     assert.strictEqual(await example.stop(), 0)
   })
 
-  it("server-in-a-thread.ts answers while the application is blocked, and tells the age of its numbers", async () => {
+  it("server-in-a-thread.ts answers while the application is blocked, and exposes the age of its numbers", async () => {
     const example = new Example("server-in-a-thread.ts")
     const report = await example.printed(/(http:\/\/[\d.:]+\/report)/)
     const metrics = await example.printed(/(http:\/\/[\d.:]+\/metrics)/)
@@ -156,15 +155,15 @@ describe("examples", () => {
     assert.strictEqual(await scraped(`${url}/metrics`, "visitors_in_progress"), 0)
     assert.strictEqual(await scraped(`${url}/metrics?name[]=visitors_in_progress`, "visitors_in_progress"), 0)
     await get(`${url}/hello`)
-    const told = await until("the access log of two requests", () => {
+    const lines = await until("the access log of two requests", () => {
       const lines = example.stdout.split("\n").filter((line) => /^span|http\.url/.test(line))
       return lines.filter((line) => line.includes("/hello")).length === 2 ? lines : undefined
     })
     assert.lengthOf(
-      told.filter((line) => line === "span: http.server GET"),
+      lines.filter((line) => line === "span: http.server GET"),
       2
     )
-    assert.lengthOf(told, 4)
+    assert.lengthOf(lines, 4)
     assert.strictEqual(await example.stop(), 0)
   })
 
@@ -240,7 +239,7 @@ describe("beside a framework", () => {
   }
 
   for (const [file, more] of Object.entries(mounted)) {
-    it(`${file} counts, times and sizes by the pattern of the route, whatever becomes of the request`, async () => {
+    it(`${file} counts, times and sizes by the pattern of the route, however the request ends`, async () => {
       const example = new Example(file)
       const user = await example.printed(/application: (\S+)/)
       const metrics = await example.printed(/metrics: (\S+)/)
@@ -291,7 +290,7 @@ describe("beside a framework", () => {
       assert.strictEqual(await example.stop(), 0)
     })
 
-    it(`${file} has one route for a path, however it is spelt: nobody can make series up`, async () => {
+    it(`${file} has one route for a path, however it is spelt: clients cannot create series`, async () => {
       const example = new Example(file)
       const { origin } = new URL(await example.printed(/application: (\S+)/))
       const paths = ["/shop/orders/9", "/SHOP/orders/9", "/sHop/ORDERS/9", "/%73hop/orders/9", "//shop//orders/9/"]

@@ -21,17 +21,17 @@ const places: ReadonlyArray<readonly [code: string, names: ReadonlyArray<string>
   ["ConsulAgent.layer({ ", ["name", "serviceId", "tags"]],
   ["timed(seconds, { ", ["labels", "registry"]],
   ["countExceptions(total, { ", ["labels", "only", "registry"]],
-  ["trackInprogress(running, { ", ["labels", "registry"]],
-  ["instrumented({ ", ["duration", "exceptions", "inprogress"]],
+  ["trackInProgress(running, { ", ["labels", "registry"]],
+  ["instrumented({ ", ["duration", "exceptions", "inProgress"]],
   ["Metrics.timed(seconds, { ", ["labels", "exemplar"]],
   ["Metrics.countExceptions(total, { ", ["labels", "only", "exemplar"]],
-  ["Metrics.trackInprogress(running, { ", ["labels"]],
-  ["Metrics.instrumented({ ", ["duration", "exceptions", "inprogress"]],
+  ["Metrics.trackInProgress(running, { ", ["labels"]],
+  ["Metrics.instrumented({ ", ["duration", "exceptions", "inProgress"]],
   ["StreamMetrics.timed(seconds, { ", ["labels", "exemplar"]],
   ["StreamMetrics.countElements(total, { ", ["labels"]],
   ["StreamMetrics.countExceptions(total, { ", ["labels", "only", "exemplar"]],
-  ["StreamMetrics.trackInprogress(running, { ", ["labels"]],
-  ["StreamMetrics.instrumented({ ", ["duration", "elements", "exceptions", "inprogress"]],
+  ["StreamMetrics.trackInProgress(running, { ", ["labels"]],
+  ["StreamMetrics.instrumented({ ", ["duration", "elements", "exceptions", "inProgress"]],
   ["DefaultMetrics.layer({ ", ["prefix", "labels", "gcDurationBuckets", "eventLoopMonitoringPrecision"]]
 ]
 
@@ -39,16 +39,16 @@ const places: ReadonlyArray<readonly [code: string, names: ReadonlyArray<string>
 const labels: ReadonlyArray<string> = [
   "timed(seconds, { labels: { ",
   "countExceptions(total, { labels: { ",
-  "trackInprogress(running, { labels: { ",
+  "trackInProgress(running, { labels: { ",
   "instrumented({ duration: { metric: seconds, labels: { ",
   "Metrics.timed(seconds, { labels: { ",
   "Metrics.countExceptions(total, { labels: { ",
-  "Metrics.trackInprogress(running, { labels: { ",
+  "Metrics.trackInProgress(running, { labels: { ",
   "Metrics.instrumented({ duration: { metric: seconds, labels: { ",
   "StreamMetrics.timed(seconds, { labels: { ",
   "StreamMetrics.countElements(total, { labels: { ",
   "StreamMetrics.countExceptions(total, { labels: { ",
-  "StreamMetrics.trackInprogress(running, { labels: { ",
+  "StreamMetrics.trackInProgress(running, { labels: { ",
   "StreamMetrics.instrumented({ elements: { metric: total, labels: { "
 ]
 
@@ -57,7 +57,7 @@ const imports = [
   'import * as promises from "effect-prometheus/Promises"',
   'import { Counter, Gauge, Histogram } from "prom-client"',
   "const { consulAgent, countExceptions, hashPassword, instrumented, nodeListener } = promises",
-  "const { startHttpServer, startHttpServerInThread, timed, trackInprogress } = promises"
+  "const { startHttpServer, startHttpServerInThread, timed, trackInProgress } = promises"
 ]
 
 const required = imports.map((line) => line.replace(/^import (?:\* as )?(.+) from (".+")$/, "const $1 = require($2)"))
@@ -114,7 +114,7 @@ for (const { extension, head, kind } of sources) {
         `const load = timed(seconds, { labels: { method: "GET", status: 200 } })(async (size = 1) => "x".repeat(size))
          const asked = timed(seconds, fetch("http://127.0.0.1/"), { labels: (exit) => ({ method: "GET", status: exit.status }) })
          asked.then(({ status }) => status.toFixed())
-         trackInprogress(running, { labels: { method: "GET", status: 1 } })(() => countExceptions(total.labels("GET", "1")))
+         trackInProgress(running, { labels: { method: "GET", status: 1 } })(() => countExceptions(total.labels("GET", "1")))
          startHttpServer({ port: 9464, serviceDiscovery: consulAgent({ name: "checkout", tags: ["v2"] }) })
            .then(async (server) => { await server.close() })
          hashPassword("secret").then((hash) => hash.trim())
@@ -129,12 +129,15 @@ for (const { extension, head, kind } of sources) {
       ["timed(seconds, { labels: { method: 'GET' } })", /Property 'status' is missing/],
       ["timed(seconds)", /this metric has labels: pass \{ labels \} or a child/],
       ["timed(total.labels('GET', '1'))", /Property 'observe' is missing/],
-      ["trackInprogress(running, { labels: { methd: 'GET', status: 1 } })", /Did you mean to write 'method'\?/],
+      ["trackInProgress(running, { labels: { methd: 'GET', status: 1 } })", /Did you mean to write 'method'\?/],
       ["startHttpServer({ prot: 9464 })", /'prot' does not exist in type 'ServerOptions'/],
       ["startHttpServer({ port: '9464' })", /Type 'string' is not assignable to type 'number'/],
       ["startHttpServer({ tls: { key: 'key.pem' } })", /Property 'cert' is missing/],
       ["consulAgent({ tag: ['v2'] })", /Did you mean to write 'tags'\?/],
-      ["MetricsServer.layer({ onError: 'ignore' })", /Type '"ignore"' is not assignable to type '"fail" \| "continue"/],
+      [
+        "MetricsServer.layer({ onError: 'ignore' })",
+        /Type '"ignore"' is not assignable to type '"(?:fail|continue)" \| "(?:fail|continue)"/
+      ],
       ["timed(seconds.labels('GET', '1'))(async () => 1)().then((one) => one.trim())", /'trim' does not exist/]
     ] as const)("finds what is wrong with %s", async (code, message) => {
       const found = await editor.diagnostics(opened("wrong", code))

@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { pathToFileURL } from "node:url"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { root } from "./support/snippets.js"
 
@@ -84,7 +83,7 @@ describe("The built package", () => {
   it("keeps its internal modules to itself", () => {
     const code = evaluated(
       "module",
-      `const code = await import("effect-prometheus/internal/encoder").catch((error) => error.code)
+      `const code = await import("effect-prometheus/core/exposition/samples").catch((error) => error.code)
        console.log(JSON.stringify(code))`
     )
     assert.strictEqual(code, "ERR_PACKAGE_PATH_NOT_EXPORTED")
@@ -99,93 +98,44 @@ describe("The built package", () => {
     )
   })
 
-  // Node.js takes longer to find a file than to run most of ours.
-  it("comes in two files beside that of its name, which look for no module of Effect twice", () => {
-    const dist = `${pathToFileURL(join(root, "dist"))}/`
-    for (const name of ["effect-prometheus", "effect-prometheus/Promises"]) {
-      const loaded = loadedBy(name)
-      const ours = new Set(loaded.map(({ url }) => url).filter((url) => url.startsWith(dist)))
-      assert.strictEqual(ours.size, 3, [...ours].join(" "))
-      const imported = loaded.filter(({ parent }) => ours.has(parent ?? "")).map(({ specifier }) => specifier)
-      const effects = imported.filter((specifier) => /^@?effect\//.test(specifier))
-      assert.include(effects, "effect/Effect")
-      assert.deepEqual(effects, [...new Set(effects)])
-    }
-  })
-})
-
-describe("The sources", () => {
-  const importsOf = (file: string): ReadonlyArray<string> =>
-    [
-      ...readFileSync(join(root, "src", file), "utf8").matchAll(
-        /^(?:import|export)[^"=]*? from "([^"]+)"|^import "([^"]+)"/gm
-      )
-    ].map(([, from, bare]) => from ?? bare ?? "")
-  const sources = (folder: string): ReadonlyArray<string> =>
-    readdirSync(join(root, "src", folder))
-      .filter((file) => file.endsWith(".ts"))
-      .map((file) => join(folder, file))
-
-  // What stands before a module may be imported by it, in this order.
-  const order = [
-    "Registry",
-    "Metrics",
-    "StreamMetrics",
-    "DefaultMetrics",
-    "EffectMetrics",
-    "HttpMetrics",
-    "Exposition",
-    "ServiceDiscovery",
-    "MetricsServer",
-    "ConsulAgent",
-    "Promises"
-  ]
-
-  // The rooms of a module, which is called like their folder. Who may import the module may enter them.
-  const rooms = { exposition: "Exposition", httpMetrics: "HttpMetrics", promises: "Promises" }
-  const everything = ["", "internal", ...Object.keys(rooms)].flatMap(sources)
-
-  it("depend on each other in one direction only", () => {
-    assert.sameMembers(
-      readdirSync(join(root, "src"), { withFileTypes: true }).flatMap((entry) =>
-        entry.isDirectory() ? entry.name : []
-      ),
-      ["internal", ...Object.keys(rooms)]
-    )
-    /** The module that a file belongs to, or is; of `internal` it is none. */
-    const moduleOf = (file: string): string | undefined => {
-      const [folder = "", inside] = file.replace(/^\.\//, "").split("/")
-      return inside === undefined ? folder.replace(/\.[jt]s$/, "") : rooms[folder as keyof typeof rooms]
-    }
-    for (const file of everything.filter((name) => name !== "index.ts")) {
-      const own = moduleOf(file)
-      const position = own === undefined ? 0 : order.indexOf(own)
-      assert.isAtLeast(position, 0, file)
-      for (const imported of importsOf(file).filter((from) => from.startsWith("."))) {
-        const module = moduleOf(join(dirname(file), imported))
-        if (module === undefined) continue
-        const isOwnRoom = module === own && imported !== `../${own}.js`
-        assert.isTrue(isOwnRoom || order.slice(0, position).includes(module), `${file} imports ${imported}`)
-      }
-    }
-  })
-
-  it("import prom-client in one module, and never a barrel", () => {
+  it("loads nothing of Effect for promises, until a server is started", () => {
+    const loaded = loadedBy("effect-prometheus/Promises").map(({ url }) => url)
+    assert.isTrue(loaded.some((url) => url.endsWith("/dist/Promises.js")))
     assert.deepEqual(
-      everything.filter((file) => importsOf(file).includes("prom-client")),
-      ["Registry.ts"]
+      loaded.filter((url) => /\/node_modules\/@?effect\//.test(url)),
+      []
     )
-    for (const barrel of ["effect", "@effect/platform", "@effect/platform-node", "./index.js"]) {
-      assert.deepEqual(
-        everything.filter((file) => importsOf(file).includes(barrel)),
-        [],
-        barrel
-      )
-    }
   })
 
-  it("become one file for the worker thread, which loads nothing but Node.js and can be copied", () => {
-    const text = readFileSync(join(root, "dist", "internal", "worker.mjs"), "utf8")
+  it("answers requests that come before what answers them is loaded", () => {
+    const seen = evaluated(
+      "module",
+      `import { createServer } from "node:http"
+       const { nodeListener, webHandler } = await import("effect-prometheus/Promises")
+       const first = await webHandler()(new Request("http://127.0.0.1/metrics"))
+       const server = createServer((request, response) => nodeListener()(request, response))
+       server.listen(0, "127.0.0.1", async () => {
+         const { port } = server.address()
+         const second = await fetch("http://127.0.0.1:" + port + "/metrics")
+         console.log(JSON.stringify([first, second].map(({ status }) => status)))
+         server.close()
+         server.closeAllConnections()
+       })`
+    )
+    assert.deepEqual(seen, [200, 200])
+  })
+
+  it("names its source files in stack traces", () => {
+    const stack = evaluated(
+      "module",
+      `const { timed } = await import("effect-prometheus/Promises")
+       try { timed({}) } catch (error) { console.log(JSON.stringify(error.stack)) }`
+    )
+    assert.include(String(stack), "/dist/core/instrument/record.js:")
+  })
+
+  it("has one file for the worker thread, which loads nothing but Node.js and can be copied", () => {
+    const text = readFileSync(join(root, "dist", "worker.mjs"), "utf8")
     const imported = [...text.matchAll(/^import .* from "([^"]+)"/gm)].map(([, from = ""]) => from)
     assert.include(imported, "node:worker_threads")
     for (const from of imported) assert.match(from, /^node:/)

@@ -1,6 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
@@ -10,11 +9,12 @@ import * as ConsulAgent from "../../src/ConsulAgent.js"
 import * as MetricsServer from "../../src/MetricsServer.js"
 import * as Registry from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
-import { child } from "../support/child.js"
-import { assertFree } from "../support/http.js"
+import { runFixture } from "../support/childProcess.js"
+import { assertFree } from "../support/httpClient.js"
+import { listen } from "../support/listen.js"
 import { logging } from "../support/servers.js"
 import { type Consul, consul, consulPorts, type Forwarded, forwarding, prometheus, until } from "../support/services.js"
-import { assertInTime, assertWithin, itInTime } from "../support/times.js"
+import { assertInTime, assertWithin, itInTime } from "../support/timing.js"
 
 const masterToken = "7c2b6bd4-6f5c-4ac5-9c33-3c6ccd0f2a11"
 
@@ -326,35 +326,37 @@ describeWith(["consul"], "With the ACLs of a Consul agent", () => {
 })
 
 describeWith(["consul"], "Two instances with one id at a Consul agent", () => {
-  it.scopedLive("are told of each other: the last has it, keeps it when the first stops, and gives it back", () =>
-    Effect.gen(function* () {
-      const agent = yield* consul()
-      const options = { address: agent.address, name: "checkout", watchInterval: "300 millis" } as const
-      const portOf = Effect.map(known(agent, "checkout"), (service) => service?.Port)
-      const first = yield* registeredWith(options)
-      const second = yield* registeredWith(options)
-      assert.strictEqual(yield* portOf, second.address.port)
-      yield* until("the first notices", first.isRegistered, (is) => !is)
-      assert.isTrue(yield* second.isRegistered)
-      const places = [`127.0.0.1:${first.address.port}`, `127.0.0.1:${second.address.port}`]
-      const warning = second.lines.find(({ level }) => level === "WARN")
-      const error = first.lines.find(({ level }) => level === "ERROR")
-      for (const part of [...places, "checkout", "serviceId"]) {
-        assert.include(warning?.message, part)
-        assert.include(error?.message, part)
-      }
-      yield* second.stop
-      yield* until("the first is back", portOf, (port) => port === first.address.port)
-      const third = yield* registeredWith(options)
-      yield* first.stop
-      assert.strictEqual(yield* portOf, third.address.port)
-      assert.isTrue(yield* third.isRegistered)
-    })
+  it.scopedLive(
+    "warn of each other: the newer one has the id, keeps it when the older one stops, and deregisters it",
+    () =>
+      Effect.gen(function* () {
+        const agent = yield* consul()
+        const options = { address: agent.address, name: "checkout", watchInterval: "300 millis" } as const
+        const portOf = Effect.map(known(agent, "checkout"), (service) => service?.Port)
+        const first = yield* registeredWith(options)
+        const second = yield* registeredWith(options)
+        assert.strictEqual(yield* portOf, second.address.port)
+        yield* until("the first notices", first.isRegistered, (is) => !is)
+        assert.isTrue(yield* second.isRegistered)
+        const places = [`127.0.0.1:${first.address.port}`, `127.0.0.1:${second.address.port}`]
+        const warning = second.lines.find(({ level }) => level === "WARN")
+        const error = first.lines.find(({ level }) => level === "ERROR")
+        for (const part of [...places, "checkout", "serviceId"]) {
+          assert.include(warning?.message, part)
+          assert.include(error?.message, part)
+        }
+        yield* second.stop
+        yield* until("the first is back", portOf, (port) => port === first.address.port)
+        const third = yield* registeredWith(options)
+        yield* first.stop
+        assert.strictEqual(yield* portOf, third.address.port)
+        assert.isTrue(yield* third.isRegistered)
+      })
   )
 })
 
 describeWith(["consul"], "The check at a Consul agent", () => {
-  itInTime("with a TTL passes while the process tells so, and is critical when it does not any more", () =>
+  itInTime("with a TTL passes while the process reports it, and is critical after it stops", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const options = { address: agent.address, name: "checkout", deregister: false } as const
@@ -367,7 +369,7 @@ describeWith(["consul"], "The check at a Consul agent", () => {
     })
   )
 
-  it.scopedLive("is made again where somebody took it away, of either kind", () =>
+  it.scopedLive("is made again after it was removed, of either kind", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const watchInterval = "300 millis"
@@ -389,16 +391,11 @@ describeWith(["consul"], "The check at a Consul agent", () => {
     Effect.gen(function* () {
       const agent = yield* consul()
       const seen = new Set<string | undefined>()
-      const server = yield* Effect.acquireRelease(
-        Effect.async<ReturnType<typeof createServer>>((resume) => {
-          const asked = createServer(({ headers: { authorization } }, response) => {
-            seen.add(authorization)
-            response.writeHead(authorization === "Bearer abc" ? 200 : 401).end()
-          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(asked)))
-        }),
-        (asked) => Effect.sync(() => asked.close())
-      )
-      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+      const server = createServer(({ headers: { authorization } }, response) => {
+        seen.add(authorization)
+        response.writeHead(authorization === "Bearer abc" ? 200 : 401).end()
+      })
+      const url = `http://127.0.0.1:${yield* listen(server)}/`
       const header = { Authorization: Redacted.make("Bearer abc") }
       const check = { url, header, interval: "1 second" } as const
       yield* registeredWith({ address: agent.address, name: "checkout", check })
@@ -407,7 +404,7 @@ describeWith(["consul"], "The check at a Consul agent", () => {
     })
   )
 
-  it.scopedLive("of an earlier run that was killed does not stay where there is to be none", () =>
+  it.scopedLive("of an earlier run that was killed is removed if there is to be no check", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const options = { address: agent.address, name: "checkout" } as const
@@ -425,7 +422,7 @@ describeWith(["consul"], "The check at a Consul agent", () => {
         const agent = yield* consul()
         const check = { interval: "1 second", deregisterCriticalServiceAfter: "1 minute" }
         const options = JSON.stringify({ address: agent.address, name: "checkout", check })
-        const ended = yield* child("registered.mjs", {
+        const ended = yield* runFixture("consulRegistration.mjs", {
           args: ["layer", options, "stays"],
           signal: { on: "registered\n", name: "SIGKILL" }
         })

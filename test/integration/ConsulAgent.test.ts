@@ -116,7 +116,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
     })
   )
 
-  it.scopedLive("advertises what it is told to, and has no check where it is told not to", () =>
+  it.scopedLive("advertises the configured address, and has no check if it is disabled", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
       const advertise = { address: "10.1.2.3", port: 80 }
@@ -197,7 +197,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
 
   it.scopedLive("registers with HTTPS, and the check passes with tlsSkipVerify", () =>
     Effect.gen(function* () {
-      const { selfSigned } = yield* Effect.promise(() => import("../support/certificate.js"))
+      const { selfSigned } = yield* Effect.promise(() => import("../support/certificates.js"))
       const tls = yield* Effect.promise(() => selfSigned())
       const agent = yield* consul()
       const check = { interval: "1 second", tlsSkipVerify: true } as const
@@ -210,7 +210,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
   it.scopedLive("registers from the worker thread's server as well", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
-      const workerUrl = new URL("../../dist/internal/worker.mjs", import.meta.url)
+      const workerUrl = new URL("../../dist/worker.mjs", import.meta.url)
       const scope = yield* Scope.make()
       yield* MetricsServer.layerWorker({ host: "127.0.0.1", workerUrl }).pipe(
         Layer.provide(ConsulAgent.layer({ address: agent.address, name: "threaded", check: { interval: "1 second" } })),
@@ -224,7 +224,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
     })
   )
 
-  it.scopedLive("sends its token: the right one registers, none is refused with 403 and the agent's words", () =>
+  it.scopedLive("sends its token: the right one registers, a missing one fails with 403 and the agent's message", () =>
     Effect.gen(function* () {
       const agent = yield* consul({ masterToken })
       const rules = 'service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }'
@@ -292,7 +292,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
     })
   )
 
-  it.scopedLive("with required: false serves, goes on trying, and is registered once the agent is there", () =>
+  it.scopedLive("with required: false serves, keeps trying, and is registered once the agent is there", () =>
     Effect.gen(function* () {
       const [port = 0, late = 0] = yield* freePorts(2)
       const layer = ConsulAgent.layer({ address: `http://127.0.0.1:${late}`, name: "patient", required: false })

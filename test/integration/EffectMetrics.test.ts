@@ -5,15 +5,15 @@ import * as fc from "fast-check"
 import { Registry as PromRegistry } from "prom-client"
 import * as EffectMetrics from "../../src/EffectMetrics.js"
 import { Registry } from "../../src/Registry.js"
+import { anyEffectMetrics, filled } from "../support/arbitraryEffectMetrics.js"
 import { describeWith } from "../support/binaries.js"
-import { anyEffectMetrics, filled } from "../support/effectMetrics.js"
 import { bodyOnce, formats, parsers } from "../support/expositions.js"
-import { get } from "../support/http.js"
-import { readBackSeed } from "../support/readback.js"
+import { get } from "../support/httpClient.js"
+import { roundTripSeed } from "../support/roundTrip.js"
 import { inThisThread, started } from "../support/servers.js"
 import { prometheus, until } from "../support/services.js"
 
-const specs = fc.sample(anyEffectMetrics, { seed: readBackSeed, numRuns: 50 })
+const specs = fc.sample(anyEffectMetrics, { seed: roundTripSeed, numRuns: 50 })
 
 // Metrics of every kind, under names that nothing else has.
 const filling = (stem: string) => Effect.forEach(specs, (some, at) => filled(`${stem}${at}.`, some), { discard: true })

@@ -21,13 +21,13 @@ interface Accessible {
   readonly properties?: ReadonlyArray<Property>
 }
 
-interface Told {
+interface AccessibleNode {
   readonly role: string
   readonly name: string
   readonly properties: Readonly<Record<string, unknown>>
 }
 
-const tree = async (page: Page): Promise<ReadonlyArray<Told>> => {
+const tree = async (page: Page): Promise<ReadonlyArray<AccessibleNode>> => {
   const session = await page.context().newCDPSession(page)
   const { nodes } = (await session.send("Accessibility.getFullAXTree")) as { nodes: ReadonlyArray<Accessible> }
   await session.detach()
@@ -83,7 +83,7 @@ const answered = (launched: Browser, bodies: { text: string }, fragment = "", op
 const series = (name: string, count: number): string =>
   `# TYPE ${name} gauge\n${Array.from({ length: count }, (_, at) => `${name}{at="${at}"} 1\n`).join("")}`
 
-describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
+describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
   const launched = browser(chromium)
 
   it.scopedLive("gives every control a role and a name, and every family a heading that opens and closes it", () =>
@@ -131,7 +131,7 @@ describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
           all.filter(({ role }) => role === "table").map(({ name }) => name),
           ["requests_total counter"]
         )
-        // The lines are not there, and so is the column of them; bars are told in words.
+        // The lines are not there, and so is the column of them; bars are described in words.
         assert.deepStrictEqual(
           all.filter(({ role }) => role === "columnheader").map(({ name }) => name),
           ["Labels", "Value", "Per second"]
@@ -190,7 +190,7 @@ describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("leaves the focus where it is, whatever is new, and close by where that is gone", () =>
+  it.scopedLive("keeps the focus when numbers change, and moves it nearby if its element is removed", () =>
     Effect.gen(function* () {
       const bodies = { text: series("a", 3) + series("b", 2) + series("c", 60) }
       const page = yield* answered(yield* launched, bodies, `${open("c")}&sort=series`)
@@ -223,7 +223,7 @@ describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
   )
 
   for (const width of [1_280, 800, 360]) {
-    it.scopedLive(`shows where the focus is, on whatever it is, ${width} pixels wide`, () =>
+    it.scopedLive(`shows the focus on every element, ${width} pixels wide`, () =>
       Effect.gen(function* () {
         const names = Array.from({ length: 40 }, (_, at) => `family_${String(at).padStart(2, "0")}`)
         const bodies = { text: names.map((name, at) => series(name, 60 + at)).join("") }
@@ -250,7 +250,7 @@ describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
 
   for (const colorScheme of ["light", "dark"] as const) {
     it.scopedLive(
-      `can be read in ${colorScheme} colours whatever it tells, and from 320 pixels up or twice as large`,
+      `can be read in ${colorScheme} colours in every state, and from 320 pixels up or twice as large`,
       () =>
         Effect.gen(function* () {
           const bodies = {
@@ -290,7 +290,7 @@ describeWith(["chromium"], "The explorer for everybody", ({ chromium }) => {
     )
   }
 
-  it.scopedLive("keeps still for whoever wants nothing to move", () =>
+  it.scopedLive("does not move if the user prefers reduced motion", () =>
     Effect.gen(function* () {
       const moving = (page: Page): Promise<number> =>
         page.evaluate(
@@ -319,7 +319,7 @@ const refreshedByKey = async (page: Page): Promise<void> => {
   await shown(page)
 }
 
-/** How wide the outline of what has the focus is, and whether something stands before it. It runs in the page. */
+/** How wide the outline of what has the focus is, and whether something covers it. It runs in the page. */
 const focusShown = () => {
   const node = document.activeElement ?? document.body
   const { outlineStyle, outlineWidth } = getComputedStyle(node)
@@ -333,7 +333,7 @@ const focusShown = () => {
   }
 }
 
-/** What stands on the line of a family where something else stands as well. It runs in the page. */
+/** What overlaps on the line of a family. It runs in the page. */
 const uponAnother = () =>
   Array.from(document.querySelectorAll(".head")).flatMap((line) => {
     const parts = Array.from(line.querySelectorAll(".name, .kind, .help, .count, .spark, .value, .more"))

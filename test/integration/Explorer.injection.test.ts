@@ -1,4 +1,4 @@
-// Every place that somebody else's text can come to, and every way that the page is served.
+// Every place that untrusted text can reach, and every way that the page is served.
 import { assert, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel, Metric } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
@@ -6,18 +6,18 @@ import * as EffectMetrics from "../../src/EffectMetrics.js"
 import { Registry } from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
 import { browser, refreshed, shown } from "../support/browser.js"
-import { certificate } from "../support/certificate.js"
+import { certificate } from "../support/certificates.js"
+import { hashOf } from "../support/credentials.js"
 import { assertClean, opened, texts } from "../support/explorer.js"
-import { hashOf } from "../support/hashes.js"
-import { proxy } from "../support/proxy.js"
-import { inThisThread, kinds, started } from "../support/servers.js"
+import { proxy } from "../support/reverseProxy.js"
+import { inThisThread, serverKinds, started } from "../support/servers.js"
 
 const attack = (place: string): string => `</script><img src=x onerror="window.injected='${place}'">`
 
-describeWith(["chromium"], "Where an attack can stand", ({ chromium }) => {
+describeWith(["chromium"], "In every place that untrusted text can reach", ({ chromium }) => {
   const launched = browser(chromium)
 
-  for (const kind of kinds) {
+  for (const kind of serverKinds) {
     it.scopedLive(
       `it is text: names, tags, words and units of Effect's, behind a password, over https, below a path, ${kind.name}`,
       () =>

@@ -1,4 +1,4 @@
-// What is larger or odder than anybody means it to be.
+// What is larger or odder than intended.
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Page } from "playwright-core"
@@ -12,7 +12,7 @@ const many = (count: number, line: (at: number) => string): string =>
 
 const nodeCount = (page: Page): Promise<number> => page.evaluate(() => document.querySelectorAll("*").length)
 
-describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
+describeWith(["chromium"], "The explorer handles", ({ chromium }) => {
   const launched = browser(chromium)
 
   /** The page with that exposition, after a second look. */
@@ -32,7 +32,7 @@ describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
       return { page, longest, nodes: yield* Effect.promise(() => nodeCount(page)) }
     })
 
-  it.scopedLive("a histogram of 200,000 buckets, of which it draws as many as can be told apart", () =>
+  it.scopedLive("a histogram of 200,000 buckets, of which it draws as many as can be distinguished", () =>
     Effect.gen(function* () {
       const count = 200_000
       const buckets = many(count, (at) => `h_bucket{le="${at + 1}"} ${at + 1}\n`)
@@ -113,7 +113,7 @@ describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
           ["שלום", "U+202Eabc", "aU+0000b", "\u{1F469}U+200D\u{1F467}", ""]
         )
         assert.strictEqual(await head(page, "constructor").locator(".value").textContent(), "1")
-        // Its direction is its own: what stands beside it stays where it is.
+        // Its direction is its own: what is beside it stays where it is.
         const places = await page.locator(".label", { hasText: "שלום" }).evaluate((label) => {
           const left = (selector: string) => label.querySelector(selector)?.getBoundingClientRect().left ?? 0
           return [left(".label-name"), left(".label-value")]
@@ -168,14 +168,23 @@ describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
     )
   }
 
-  for (const { answer, told } of [
-    { answer: { status: 302, headers: { location: "/login" } }, told: "another page in place of the metrics" },
-    { answer: { status: 200, contentType: "text/html", body: "<form>Log in</form>" }, told: "another page in place" },
-    { answer: { status: 200, contentType: "text/html; charset=utf-8", body: "a 1\n" }, told: "another page in place" },
-    { answer: { status: 401, contentType: "text/html", body: "Unauthorized" }, told: "The server answers 401: Unauth" }
+  for (const { answer, message } of [
+    { answer: { status: 302, headers: { location: "/login" } }, message: "another page in place of the metrics" },
+    {
+      answer: { status: 200, contentType: "text/html", body: "<form>Log in</form>" },
+      message: "another page in place"
+    },
+    {
+      answer: { status: 200, contentType: "text/html; charset=utf-8", body: "a 1\n" },
+      message: "another page in place"
+    },
+    {
+      answer: { status: 401, contentType: "text/html", body: "Unauthorized" },
+      message: "The server answers 401: Unauth"
+    }
   ]) {
     it.scopedLive(
-      `an answer of somebody else, ${answer.status} ${answer.contentType ?? "and an address"}, and keeps its numbers`,
+      `a response of another server, ${answer.status} ${answer.contentType ?? "and an address"}, and keeps its numbers`,
       () =>
         Effect.gen(function* () {
           const server = yield* started(inThisThread)
@@ -188,7 +197,7 @@ describeWith(["chromium"], "The explorer bears", ({ chromium }) => {
             await page.unroute("**/metrics")
             await page.route("**/metrics", (route) => route.fulfill(answer))
             await refreshed(page)
-            assert.include(await page.textContent("#trouble"), told)
+            assert.include(await page.textContent("#trouble"), message)
             assert.match(String(await page.textContent("#status")), /^Numbers of \d\d:\d\d:\d\d$/)
             assert.strictEqual(await head(page, "a").locator(".value").textContent(), "5")
           })

@@ -1,5 +1,4 @@
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { assert, it } from "@effect/vitest"
 import * as NextClient from "@prometheus-io/client"
 import { Effect } from "effect"
@@ -7,6 +6,7 @@ import type { Page } from "playwright-core"
 import * as PromClient from "prom-client"
 import { describeWith } from "../support/binaries.js"
 import { browser, refreshed, shown, tab } from "../support/browser.js"
+import { basic, hashOf } from "../support/credentials.js"
 import {
   assertClean,
   head,
@@ -18,11 +18,11 @@ import {
   violations,
   watchLongTasks
 } from "../support/explorer.js"
-import { basic, hashOf } from "../support/hashes.js"
-import { get } from "../support/http.js"
-import { parseText } from "../support/parser.js"
+import { parseText } from "../support/expositionParser.js"
+import { get } from "../support/httpClient.js"
+import { listen } from "../support/listen.js"
 import { inThisThread, started } from "../support/servers.js"
-import { patience } from "../support/times.js"
+import { patience } from "../support/timing.js"
 
 const { Counter, Gauge, Histogram, Registry, Summary } = PromClient
 
@@ -92,7 +92,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     )
   }
 
-  it.scopedLive("shows whatever a label, a name or a help says as text, and does nothing of it", () =>
+  it.scopedLive("shows labels, names and help as text only", () =>
     Effect.gen(function* () {
       const registry = new Registry()
       const registers = [registry]
@@ -116,7 +116,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
           await head(page, "bad").locator(".help").textContent(),
           literally(hostile.slice(0, 11).join(" "))
         )
-        // What is typed and what stands in the address are texts as well.
+        // What is typed and what is in the address are texts as well.
         for (const text of hostile.slice(0, 11)) {
           await page.fill("#search", text)
           await page.mouse.move(200 + text.length, 300)
@@ -133,7 +133,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("reads an exposition of somebody who keeps to no format as far as it goes, and says so", () =>
+  it.scopedLive("reads a malformed exposition as far as possible, and says so", () =>
     Effect.gen(function* () {
       const server = yield* started(inThisThread)
       const { page, traces } = yield* tab(yield* launched)
@@ -163,20 +163,14 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("could do nothing if it forgot to: its policy refuses markup, scripts, and whatever is elsewhere", () =>
+  it.scopedLive("is protected by its policy, which refuses markup, scripts, and other origins", () =>
     Effect.gen(function* () {
       const asked: Array<string> = []
-      const elsewhere = yield* Effect.acquireRelease(
-        Effect.async<ReturnType<typeof createServer>>((resume) => {
-          const server = createServer((request, response) => {
-            asked.push(String(request.url))
-            response.setHeader("access-control-allow-origin", "*").end()
-          })
-          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-        }),
-        (server) => Effect.sync(() => server.closeAllConnections() ?? server.close())
-      )
-      const other = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`
+      const elsewhere = createServer((request, response) => {
+        asked.push(String(request.url))
+        response.setHeader("access-control-allow-origin", "*").end()
+      })
+      const other = `http://127.0.0.1:${yield* listen(elsewhere)}`
       const server = yield* started(inThisThread)
       const { page } = yield* opened(yield* launched, server.healthUrl)
       const thrown = yield* Effect.promise(() =>
@@ -283,7 +277,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("draws what changes while it is open, tells its rate, and shows only that if it is asked to", () =>
+  it.scopedLive("draws what changes while it is open, shows its rate, and can show only that", () =>
     Effect.gen(function* () {
       const { memory, registry, requests } = shop(PromClient)
       const server = yield* started(inThisThread, { selfMetrics: false }, { registry })
@@ -312,7 +306,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("filters as somebody types, by keyboard alone, and keeps what is chosen in its address", () =>
+  it.scopedLive("filters while typing, by keyboard alone, and keeps what is chosen in its address", () =>
     Effect.gen(function* () {
       const { registry } = shop(PromClient)
       const server = yield* started(inThisThread, {}, { registry })
@@ -405,7 +399,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("says when the metrics cannot be fetched, of when its numbers are, and goes on", () =>
+  it.scopedLive("says that the metrics cannot be fetched and how old its numbers are, and keeps trying", () =>
     Effect.gen(function* () {
       const { memory, registry } = shop(PromClient)
       const server = yield* started(inThisThread, {}, { registry })
@@ -451,7 +445,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
     })
   )
 
-  it.scopedLive("fetches with the credentials of whoever was let in", () =>
+  it.scopedLive("fetches with the credentials of the browser", () =>
     Effect.gen(function* () {
       const { registry } = shop(PromClient)
       const users = { scraper: hashOf("password") }

@@ -1,5 +1,4 @@
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as PromClient from "prom-client"
@@ -7,6 +6,7 @@ import * as Exposition from "../../src/Exposition.js"
 import { Registry } from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
 import { contentTypes, formats, logged, metric } from "../support/expositions.js"
+import { listen } from "../support/listen.js"
 import { prometheus, until } from "../support/services.js"
 
 /** Families that share sample names, and values that no format has, between sound ones. */
@@ -43,15 +43,7 @@ describeWith(["prometheus", "prometheus3"], "Prometheus 2 and 3", () => {
             request.headers.accept = contentTypes[format]
             listener(request, response)
           })
-          yield* Effect.acquireRelease(
-            Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-            () =>
-              Effect.async<void>((resume) => {
-                server.close(() => resume(Effect.void))
-                server.closeAllConnections()
-              })
-          )
-          const target = `127.0.0.1:${(server.address() as AddressInfo).port}`
+          const target = `127.0.0.1:${yield* listen(server)}`
           const jobs = formats.map((format) => ({
             job_name: format,
             metrics_path: `/${format}`,

@@ -5,9 +5,9 @@ import * as ConsulAgent from "../../src/ConsulAgent.js"
 import * as MetricsServer from "../../src/MetricsServer.js"
 import * as Registry from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
-import { certificate } from "../support/certificate.js"
+import { certificate } from "../support/certificates.js"
 import { consul, freePorts, prometheus, until } from "../support/services.js"
-import { fenced, run, written } from "../support/snippets.js"
+import { fencedBlocks, run, writeSnippets } from "../support/snippets.js"
 
 describeWith(["consul", "prometheus"], "The guide's way through Consul to Prometheus", () => {
   it.scopedLive(
@@ -15,8 +15,8 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
     () =>
       Effect.gen(function* () {
         const title = "Consul and Prometheus"
-        const snippet = fenced("docs/discover.md", "ts").find((candidate) => candidate.title === title)
-        const [scrapeConfigs] = fenced("docs/discover.md", "yaml")
+        const snippet = fencedBlocks("docs/discover.md", "ts").find((candidate) => candidate.title === title)
+        const [scrapeConfigs] = fencedBlocks("docs/discover.md", "yaml")
         assert.isDefined(snippet)
         assert.isDefined(scrapeConfigs)
 
@@ -25,7 +25,7 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
         const code = snippet.code
           .replace("9464", String(port))
           .replace("ConsulAgent.layer({", `ConsulAgent.layer({ address: "${agent.address}",`)
-        const [file = ""] = written("readme-consul", [{ title, code }])
+        const [file = ""] = writeSnippets("readme-consul", [{ title, code }])
         const program = yield* Effect.acquireRelease(
           Effect.sync(() => run(file)),
           ({ child }) => Effect.sync(() => child.exitCode ?? child.kill("SIGKILL"))
@@ -47,7 +47,7 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
     "leads Prometheus to metrics at another path and behind TLS, as the service says itself",
     () =>
       Effect.gen(function* () {
-        const [scrapeConfigs] = fenced("docs/discover.md", "yaml")
+        const [scrapeConfigs] = fencedBlocks("docs/discover.md", "yaml")
         assert.isDefined(scrapeConfigs)
         const agent = yield* consul()
         const host = agent.address.replace("http://", "")

@@ -29,7 +29,7 @@ describeWith(["consul", "prometheus"], "The whole way", () => {
         const registers = [registry]
         const duration = new Prometheus.Histogram({ name: "order_seconds", help: "Orders, in seconds.", registers })
         const exceptions = new Prometheus.Counter({ name: "order_failures_total", help: "Failed orders.", registers })
-        const inprogress = new Prometheus.Gauge({ name: "orders_in_progress", help: "Orders running.", registers })
+        const inProgress = new Prometheus.Gauge({ name: "orders_in_progress", help: "Orders running.", registers })
 
         const application = yield* Scope.make()
         const server = yield* MetricsServer.layer({ host: "127.0.0.1" }).pipe(
@@ -50,7 +50,7 @@ describeWith(["consul", "prometheus"], "The whole way", () => {
 
         const order = (number: number) =>
           (number % 5 === 0 ? Effect.fail(new Error(`order ${number}`)) : Effect.sleep("1 millis")).pipe(
-            Metrics.instrumented({ duration, exceptions, inprogress })
+            Metrics.instrumented({ duration, exceptions, inProgress })
           )
         const exits = yield* Effect.forEach(
           Array.from({ length: 250 }, (_, number) => number),

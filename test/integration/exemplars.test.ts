@@ -6,8 +6,8 @@ import * as HttpMetrics from "../../src/HttpMetrics.js"
 import * as Metrics from "../../src/Metrics.js"
 import * as Registry from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
-import { get } from "../support/http.js"
 import { listen } from "../support/httpApps.js"
+import { get } from "../support/httpClient.js"
 import { clients } from "../support/metrics.js"
 import { inThisThread, started } from "../support/servers.js"
 import { prometheus, until } from "../support/services.js"
@@ -60,7 +60,7 @@ describeWith(["prometheus3"], "Exemplars", () => {
         registry.registerMetric(seconds)
         registry.registerMetric(failures)
         const middleware = yield* Effect.provideService(
-          HttpMetrics.make({ exemplar: "currentSpan" }),
+          HttpMetrics.makeMiddleware({ exemplar: "currentSpan" }),
           Registry.Registry,
           registry
         )

@@ -4,15 +4,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describeWith } from "../support/binaries.js"
 import type { Choice } from "../support/monitoring.js"
-import { dashboard, expressions, fileOf, interpolated, metricsIn, ran } from "../support/monitoring.js"
-import type { QueriedSeries } from "../support/services.js"
-import { prometheus, queriedValue, until } from "../support/services.js"
+import { dashboard, expressions, interpolated, metricsIn, monitoringFile, runProgram } from "../support/monitoring.js"
+import { prometheus, type QueriedSeries, queriedValue, until } from "../support/services.js"
 import { root, run } from "../support/snippets.js"
 
 // What a healthy service rightly has nothing of, and why.
 const rightlyEmpty: Readonly<Record<string, string>> = {
-  "Age of the numbers A": "its metrics are not served by a worker",
-  "Recordings without room A": "none of its metrics has a limit"
+  "Exposition age A": "its metrics are not served by a worker",
+  "Recordings beyond maxSeries A": "none of its metrics has a limit"
 }
 
 // Metrics that are not there for the same reasons, and the one that Prometheus has where an alert fires.
@@ -46,7 +45,7 @@ describe("The dashboard", () => {
     }
   })
 
-  it("lays its panels out side by side, and none upon another", () => {
+  it("lays its panels out side by side, without overlap", () => {
     const taken = new Map<string, string>()
     for (const { gridPos, title } of dashboard.panels) {
       assert.isAtMost(gridPos.x + gridPos.w, 24, title)
@@ -70,9 +69,11 @@ describe("The dashboard", () => {
 })
 
 describe("The alerts", () => {
-  const names = [...readFileSync(fileOf("alerts.yml"), "utf8").matchAll(/- alert: (\w+)/g)].map(([, name]) => name)
+  const names = [...readFileSync(monitoringFile("alerts.yml"), "utf8").matchAll(/- alert: (\w+)/g)].map(
+    ([, name]) => name
+  )
   const cases = [
-    ...readFileSync(fileOf("alerts.test.yml"), "utf8").matchAll(/alertname: (\w+)\n\s+exp_alerts:( \[\])?/g)
+    ...readFileSync(monitoringFile("alerts.test.yml"), "utf8").matchAll(/alertname: (\w+)\n\s+exp_alerts:( \[\])?/g)
   ]
 
   it("each have a test in which they fire, and one in which they do not", () => {
@@ -87,14 +88,19 @@ describe("The alerts", () => {
   describeWith(["promtool"], "promtool", ({ promtool }) => {
     it.live("finds no fault with the rules", () =>
       Effect.gen(function* () {
-        const { code, said } = yield* ran(promtool, ["check", "rules", "--lint-fatal", fileOf("alerts.yml")])
+        const { code, said } = yield* runProgram(promtool, [
+          "check",
+          "rules",
+          "--lint-fatal",
+          monitoringFile("alerts.yml")
+        ])
         assert.strictEqual(code, 0, said)
       })
     )
 
     it.live("sees them fire and keep quiet as their tests say", () =>
       Effect.gen(function* () {
-        const { code, said } = yield* ran(promtool, ["test", "rules", fileOf("alerts.test.yml")])
+        const { code, said } = yield* runProgram(promtool, ["test", "rules", monitoringFile("alerts.test.yml")])
         assert.strictEqual(code, 0, said)
       })
     )
@@ -139,7 +145,7 @@ const scraped = Effect.gen(function* () {
   )
   const printed = Effect.sync(() => /metrics +http:\/\/(\S+)\/metrics\n/.exec(output())?.[1] ?? "")
   const instance = yield* until("the demo says where its metrics are", printed, (found) => found !== "")
-  const rules = `rule_files: [${JSON.stringify(fileOf("alerts.yml"))}]`
+  const rules = `rule_files: [${JSON.stringify(monitoringFile("alerts.yml"))}]`
   const configs = [{ job_name: job, static_configs: [{ targets: [instance] }] }]
   const { url } = yield* prometheus("prometheus3", `${rules}\nscrape_configs: ${JSON.stringify(configs)}`)
   return { ask: askOf(url), instance }
@@ -198,7 +204,7 @@ const offered = (ask: Ask) =>
 describeWith(["prometheus"], "Prometheus 2", () => {
   it.scopedLive("evaluates every rule and every expression of the dashboard, all without a fault", () =>
     Effect.gen(function* () {
-      const { url } = yield* prometheus("prometheus", `rule_files: [${JSON.stringify(fileOf("alerts.yml"))}]`)
+      const { url } = yield* prometheus("prometheus", `rule_files: [${JSON.stringify(monitoringFile("alerts.yml"))}]`)
       const ask = askOf(url)
       const rules = yield* until("every rule was evaluated", rulesBy(ask), isEvaluated)
       assert.isAbove(rules.length, 15)
@@ -220,7 +226,7 @@ describeWith(["prometheus3"], "With the demo, scraped by Prometheus 3", () => {
         yield* until("every expression has numbers", withoutNumbers(ask, chosen), (without) => without.length === 0)
         const several = { job: ["a|b", job], instance: "All" } as const
         yield* until("it has for several jobs", withoutNumbers(ask, several), (without) => without.length === 0)
-        // And what nobody has chosen is not shown.
+        // And what is not chosen is not shown.
         const another = yield* withoutNumbers(ask, { job: ["shop .demo."], instance: "All" })
         assert.strictEqual(another.length, expressions.length - Object.keys(rightlyEmpty).length)
         assert.deepEqual(yield* offered(ask), [[job], [instance]])

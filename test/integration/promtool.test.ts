@@ -3,12 +3,12 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import * as PromClient from "prom-client"
 import { Registry as PromRegistry } from "prom-client"
+import { anyRegistry, registryOf } from "../support/arbitraryRegistries.js"
 import { describeWith } from "../support/binaries.js"
-import { Census } from "../support/census.js"
 import { bodyOf, bodyOnce } from "../support/expositions.js"
-import { goldens } from "../support/goldens.js"
-import { readBackSeed, sampled } from "../support/readback.js"
-import { anyRegistry, registryOf } from "../support/registries.js"
+import { goldens } from "../support/goldenExpositions.js"
+import { RegistryStatistics } from "../support/registryStatistics.js"
+import { roundTripSeed, sampled } from "../support/roundTrip.js"
 import { soak } from "../support/soak.js"
 
 // What `promtool check metrics` exits with where it only has advice, on names and help.
@@ -39,7 +39,7 @@ describeWith(["promtool"], "promtool check metrics", ({ promtool }) => {
       process.stdin.end(body)
     })
 
-  // Advice is none on whether it can be read.
+  // Lint advice is not about whether it can be parsed.
   const accepts = (body: string): Effect.Effect<number | null> =>
     Effect.map(check(body), ({ code, said }) => {
       assert.include([0, advice], code, `promtool exited with ${code}: ${said}\n${JSON.stringify(body)}`)
@@ -59,7 +59,7 @@ describeWith(["promtool"], "promtool check metrics", ({ promtool }) => {
   }
 
   it.live(
-    `accepts the first ${count} of the registries that are read back (seed ${readBackSeed})`,
+    `accepts the first ${count} of the registries that are read back (seed ${roundTripSeed})`,
     () =>
       Effect.gen(function* () {
         const specs = sampled(anyRegistry, count)
@@ -69,7 +69,7 @@ describeWith(["promtool"], "promtool check metrics", ({ promtool }) => {
           { concurrency: 4 }
         )
         const advised = codes.filter((code) => code === advice).length
-        const census = Census.of(specs)
+        const census = RegistryStatistics.of(specs)
         console.log(`accepted by promtool, ${advised} of them with advice on names and help: ${census}`)
         assert.strictEqual(census.registries, count)
         assert.isAbove(census.series, 10 * count)

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describeWith } from "../support/binaries.js"
-import { certificate } from "../support/certificate.js"
-import { fixture } from "../support/child.js"
-import { ask, eventually, rawConnection, requestLines } from "../support/http.js"
-import { patience } from "../support/times.js"
+import { certificate } from "../support/certificates.js"
+import { fixture } from "../support/childProcess.js"
+import { ask, eventually, rawConnection, requestLines } from "../support/httpClient.js"
+import { patience } from "../support/timing.js"
 
 const token = "0123456789abcdef0123"
 const bearer = { authorization: `Bearer ${token}` }
@@ -48,10 +48,14 @@ const application = (file: string, args: ReadonlyArray<string>, way: string, opt
     Effect.promise(
       () =>
         new Promise<Application & { readonly kill: () => void }>((resolve, reject) => {
-          const child = spawn(file, [...args, fileURLToPath(fixture("serving.mjs")), way, JSON.stringify(options)], {
-            timeout: 4 * patience,
-            killSignal: "SIGKILL"
-          })
+          const child = spawn(
+            file,
+            [...args, fileURLToPath(fixture("runtimeServer.mjs")), way, JSON.stringify(options)],
+            {
+              timeout: 4 * patience,
+              killSignal: "SIGKILL"
+            }
+          )
           let written = ""
           const ended = new Promise<number | null>((over) => child.once("close", over))
           child.once("error", reject)
@@ -133,7 +137,7 @@ for (const name of ["bun", "deno"] as const) {
         })
       )
 
-      it.scopedLive(`goes on after requests with bodies, for other protocols, and malformed ones (${way})`, () =>
+      it.scopedLive(`keeps serving after requests with bodies, for other protocols, and malformed ones (${way})`, () =>
         Effect.gen(function* () {
           const options = { authentication: { tokens: [token] } }
           const { end, port } = yield* application(found[name], runtimes[name], way, options)
@@ -157,7 +161,7 @@ for (const name of ["bun", "deno"] as const) {
         })
       )
 
-      it.scopedLive(`goes on after a client that ends its side with its request (${way})`, () =>
+      it.scopedLive(`keeps serving after a client that ends its side with its request (${way})`, () =>
         Effect.gen(function* () {
           const { end, port } = yield* application(found[name], runtimes[name], way, {})
           yield* Effect.promise(

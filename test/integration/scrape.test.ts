@@ -1,21 +1,18 @@
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { assert, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import type { Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../../src/Exposition.js"
 import { Registry } from "../../src/Registry.js"
+import { anyRegistry, type Format, type RegistrySpec, registryOf } from "../support/arbitraryRegistries.js"
 import { describeWith } from "../support/binaries.js"
-import { Census } from "../support/census.js"
-import type { ReadSample } from "../support/expected.js"
-import { expectedOf } from "../support/expected.js"
+import { expectedFamilies, type ReadSample } from "../support/expectedExposition.js"
 import { contentTypes, formats } from "../support/expositions.js"
-import { get } from "../support/http.js"
-import { readBackSeed, sampled } from "../support/readback.js"
-import type { Format, RegistrySpec } from "../support/registries.js"
-import { anyRegistry, registryOf } from "../support/registries.js"
-import type { Prometheus, QueriedSeries } from "../support/services.js"
-import { prometheus, queriedValue, until } from "../support/services.js"
+import { get } from "../support/httpClient.js"
+import { listen } from "../support/listen.js"
+import { RegistryStatistics } from "../support/registryStatistics.js"
+import { roundTripSeed, sampled } from "../support/roundTrip.js"
+import { type Prometheus, prometheus, type QueriedSeries, queriedValue, until } from "../support/services.js"
 import { soak } from "../support/soak.js"
 
 const count = soak(200)
@@ -37,15 +34,7 @@ const serving = (specs: ReadonlyArray<RegistrySpec>) =>
       asked.add(`${request.url} ${request.headers.accept}`)
       listeners[Number(request.url?.slice(1))]?.(request, response)
     })
-    yield* Effect.acquireRelease(
-      Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-      () =>
-        Effect.async<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          server.closeAllConnections()
-        })
-    )
-    return { served, asked, port: (server.address() as AddressInfo).port }
+    return { served, asked, port: yield* listen(server) }
   })
 
 /** One job for each format, which scrapes all of them. */
@@ -92,12 +81,12 @@ const assertNothingDropped = ({ url }: Prometheus): Effect.Effect<void> =>
     for (const name of dropped) assert.include(lines, `${name} 0`)
   })
 
-/** Asserts that Prometheus holds the series of that registry and no others, and tells how many they are. */
+/** Asserts that Prometheus holds the series of that registry and no others, and returns their number. */
 const assertHeld = (server: Prometheus, spec: RegistrySpec, registry: PromRegistry, job: Format, number: number) =>
   Effect.gen(function* () {
     const own = "up|scrape_.*|effect_prometheus_.*"
     const held = yield* server.series(`{job="${job}",number="${number}",__name__!~"${own}"}`)
-    const expected = yield* Effect.promise(() => expectedOf(spec, registry, job))
+    const expected = yield* Effect.promise(() => expectedFamilies(spec, registry, job))
     assert.deepStrictEqual(held.map(heldSeries).sort(), expected.flatMap(({ samples }) => samples.map(series)).sort())
     return held.length
   })
@@ -115,7 +104,7 @@ const series = ({ labels, name, threshold, value }: Omit<ReadSample, "exemplar">
   return JSON.stringify([name, pairs.sort(), String(threshold), String(value + 0)])
 }
 
-describeWith(["prometheus3"], `Prometheus 3 (seed ${readBackSeed})`, () => {
+describeWith(["prometheus3"], `Prometheus 3 (seed ${roundTripSeed})`, () => {
   it.scopedLive(
     `scrapes the first ${count} of the registries that are read back, in both formats, and holds what they hold`,
     () =>
@@ -141,7 +130,9 @@ describeWith(["prometheus3"], `Prometheus 3 (seed ${readBackSeed})`, () => {
         for (const [number, { registry, spec }] of served.entries()) {
           for (const format of formats) held += yield* assertHeld(server, spec, registry, format, number)
         }
-        console.log(`up == 1 in text and in OpenMetrics, and ${held} series held by Prometheus: ${Census.of(specs)}`)
+        console.log(
+          `up == 1 in text and in OpenMetrics, and ${held} series held by Prometheus: ${RegistryStatistics.of(specs)}`
+        )
       }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))),
     900_000
   )

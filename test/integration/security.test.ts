@@ -4,9 +4,9 @@ import * as ConsulAgent from "../../src/ConsulAgent.js"
 import type * as MetricsServer from "../../src/MetricsServer.js"
 import { ServiceDiscoveryError } from "../../src/ServiceDiscovery.js"
 import { describeWith } from "../support/binaries.js"
-import { authority, files } from "../support/certificate.js"
-import { hashOf } from "../support/hashes.js"
-import { get } from "../support/http.js"
+import { authority, temporaryFiles } from "../support/certificates.js"
+import { hashOf } from "../support/credentials.js"
+import { get } from "../support/httpClient.js"
 import { inPatientWorker, inThisThread, someMetrics, started } from "../support/servers.js"
 import { consul, prometheus, until } from "../support/services.js"
 
@@ -22,7 +22,12 @@ describeWith(["prometheus", "prometheus3"], "Prometheus", () => {
           const trusted = yield* authority()
           const client = yield* trusted.issue({ names: [{ type: 2, value: "prometheus" }] })
           const other = yield* trusted.issue({ names: [{ type: 2, value: "other" }] })
-          const paths = yield* files({ ca: trusted.cert, cert: client.cert, key: client.key, ...renamed(other) })
+          const paths = yield* temporaryFiles({
+            ca: trusted.cert,
+            cert: client.cert,
+            key: client.key,
+            ...renamed(other)
+          })
           const server = yield* started(
             inPatientWorker,
             {
@@ -71,7 +76,7 @@ describeWith(["prometheus", "prometheus3"], "Prometheus", () => {
 
 const renamed = ({ cert, key }: { readonly cert: string; readonly key: string }) => ({ otherCert: cert, otherKey: key })
 
-describeWith(["consul"], "The agent's check of a server that lets in not everybody", () => {
+describeWith(["consul"], "The agent's check of a server with authentication", () => {
   const withConsul = (check: ConsulAgent.Check | undefined, options: MetricsServer.Options) =>
     Effect.gen(function* () {
       const agent = yield* consul()
@@ -119,15 +124,15 @@ describeWith(["consul"], "The agent's check of a server that lets in not everybo
       const trusted = yield* authority()
       const tls = { ...(yield* trusted.issue()), ca: trusted.cert }
       const header = { Authorization: `Bearer ${token}` }
-      for (const [options, check, told] of [
-        [{ authentication }, undefined, /want of credentials: give check\.ttl or check\.header, or openHealthPage/],
-        [{ tls }, undefined, /want of a certificate: give check\.ttl; or check\.url/],
-        [{ authentication, tls }, { header }, /want of a certificate: give check\.ttl; or check\.url/]
+      for (const [options, check, message] of [
+        [{ authentication }, undefined, /sends no credentials: set check\.ttl or check\.header, or set openHealthPage/],
+        [{ tls }, undefined, /sends no certificate: set check\.ttl; or set check\.url/],
+        [{ authentication, tls }, { header }, /sends no certificate: set check\.ttl; or set check\.url/]
       ] as const) {
         const error = yield* Effect.flip(withConsul(check, options))
         assert.instanceOf(error, ServiceDiscoveryError)
         assert.strictEqual(error.reason, "InvalidOptions")
-        assert.match(error.message, told)
+        assert.match(error.message, message)
       }
     })
   )

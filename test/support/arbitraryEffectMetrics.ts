@@ -1,4 +1,4 @@
-/** Metrics of Effect of any kind, with names and tags that nothing but Effect would take. */
+/** Arbitrary metrics of Effect, with names and tags that only Effect accepts. */
 import { Duration, Effect, Metric, MetricBoundaries, MetricLabel } from "effect"
 import * as fc from "fast-check"
 
@@ -69,7 +69,7 @@ const one: fc.Arbitrary<EffectSpec> = fc.record({
 /** Some of them, whose names often become the same. */
 export const anyEffectMetrics: fc.Arbitrary<ReadonlyArray<EffectSpec>> = fc.array(one, { minLength: 1, maxLength: 6 })
 
-/** Records what is said there, on metrics whose names begin with `stem`. */
+/** Records the values of the specifications, on metrics whose names begin with `stem`. */
 export const filled = (stem: string, specs: ReadonlyArray<EffectSpec>): Effect.Effect<void> =>
   Effect.forEach(specs, (spec) => Effect.forEach(spec.series, (one) => recorded(stem, spec, one)), { discard: true })
 

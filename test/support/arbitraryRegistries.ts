@@ -27,7 +27,7 @@ export interface MetricSpec {
   readonly enableExemplars: boolean
 }
 
-/** What a registry is made from, so that fast-check can show it and make it smaller. */
+/** The specification of a registry, which fast-check can print and shrink. */
 export interface RegistrySpec {
   readonly metrics: ReadonlyArray<MetricSpec>
   readonly defaults: Labels
@@ -106,7 +106,7 @@ const seriesOf = (kind: Kind, labelNames: ReadonlyArray<string>, enableExemplars
   return many === 0 ? few : few.map((drawn) => numbered(drawn, many))
 }
 
-// To draw each of very many takes too long: those that are drawn come again and again, told apart by a number.
+// To draw each of very many takes too long: those that are drawn are repeated, and differ by a number.
 const numbered = (drawn: ReadonlyArray<Series>, many: number): ReadonlyArray<Series> =>
   Array.from({ length: Math.ceil(many / drawn.length) }, (_, turn) =>
     drawn.map((series, at) => ({ ...series, labels: withNumber(series.labels, turn * drawn.length + at) }))
@@ -211,7 +211,7 @@ export const anyRegistry: fc.Arbitrary<RegistrySpec> = registries({
 })
 
 /**
- * The same with names that cannot be told apart in either format, though the client lets them in: those of a histogram
+ * The same with names that are ambiguous in either format, though the client lets them in: those of a histogram
  * `x` and of a gauge `x_sum`, say.
  */
 export const anyClashingRegistry: fc.Arbitrary<RegistrySpec> = registries({

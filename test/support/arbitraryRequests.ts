@@ -1,7 +1,7 @@
-/** Requests as nobody should send them. Each character is a byte. */
+/** Malformed and hostile requests. Each character is a byte. */
 import * as fc from "fast-check"
 
-/** What a client sends on one connection, piece by piece, and what it does then. */
+/** The pieces that a client sends on one connection, and its behaviour after them. */
 export interface Sent {
   readonly pieces: ReadonlyArray<string>
   /** It waits for the answer, or for the connection to be closed; says that it has no more; or goes away. */

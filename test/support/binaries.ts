@@ -38,7 +38,7 @@ const onPath = (command: string): string | undefined =>
     .map((folder) => join(folder, command))
     .find(isExecutable)
 
-/** Where a program is: what its variable says, else the one on PATH. A variable that names no program finds none. */
+/** The path of a program: from its variable, else from PATH. Undefined if the variable names no program. */
 export const binary = (name: Binary): string | undefined => {
   const { variable, command } = places[name]
   const named = process.env[variable]
@@ -54,7 +54,7 @@ const missing = (name: Binary): string => {
 }
 
 /**
- * A suite that needs those programs. Where one is not found, a single test stands for the suite and says why: it is
+ * A suite that needs those programs. Where one is not found, a single test replaces the suite and says why: it is
  * skipped, or fails if REQUIRE_SERVICES=1.
  */
 export const describeWith = <Name extends Binary>(

@@ -1,28 +1,27 @@
-/** Requests that come at the same time, and a registry that keeps them waiting until all of them are there. */
+/** Concurrent requests, and a registry whose collector blocks until all of them have arrived. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { setImmediate as nextTurn } from "node:timers/promises"
-import type { Scope } from "effect"
-import { Deferred, Effect } from "effect"
+import { Deferred, Effect, type Scope } from "effect"
 import { Gauge, Registry } from "prom-client"
 
-export interface Held {
+export interface BlockedCollector {
   readonly registry: Registry
   /** How often it was collected. Each time `held` has that value. */
   readonly collected: () => number
   readonly reached: Effect.Effect<void>
-  /** From now on nobody has to wait. */
+  /** Releases all that wait, also later ones. */
   readonly open: Effect.Effect<void>
   /** Whether collecting fails, after it has waited. */
   fails: boolean
 }
 
-/** A registry with a metric `held` that waits when it is collected, and a family that makes it worth compressing. */
-export const held: Effect.Effect<Held> = Effect.gen(function* () {
+/** A registry with a metric `held` whose collector blocks until `open`, and a family that makes compression worthwhile. */
+export const blockedCollector: Effect.Effect<BlockedCollector> = Effect.gen(function* () {
   const registry = new Registry()
   const reached = yield* Deferred.make<void>()
   const opened = yield* Deferred.make<void>()
   let collected = 0
-  const made: Held = {
+  const made: BlockedCollector = {
     registry,
     collected: () => collected,
     reached: Deferred.await(reached),
@@ -46,7 +45,7 @@ export const held: Effect.Effect<Held> = Effect.gen(function* () {
 
 const channel = "http.server.request.start"
 
-/** Waits until so many requests have come to servers of this thread since then, and are being answered. */
+/** Waits until the given number of requests has arrived at servers of this thread since then. */
 export const arrivals: Effect.Effect<(count: number) => Effect.Effect<void>, never, Scope.Scope> = Effect.map(
   Effect.acquireRelease(
     Effect.sync(() => {

@@ -1,10 +1,10 @@
 import { Worker } from "node:worker_threads"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { fixture } from "./child.js"
-import { holdingUp, patience } from "./times.js"
+import { fixture } from "./childProcess.js"
+import { excusedBlock, patience } from "./timing.js"
 
-/** What another thread asks for while this one is stuck. */
+/** A request that another thread sends while this one is blocked. */
 export interface Scrape {
   readonly name?: string
   readonly url: string
@@ -29,12 +29,12 @@ const message = (thread: Worker): Effect.Effect<Message, unknown> =>
     thread.once("error", (error) => resume(Effect.fail(error)))
   })
 
-/** Where a thread says that it has all its answers. */
-const told = () => new Int32Array(new SharedArrayBuffer(4))
+/** A flag in shared memory that a thread sets once it has all its responses. */
+const completionFlag = () => new Int32Array(new SharedArrayBuffer(4))
 
-/** Holds this thread up. */
-export const busy = (milliseconds: number): void =>
-  holdingUp(milliseconds, () => {
+/** Blocks this thread. */
+export const blockThread = (milliseconds: number): void =>
+  excusedBlock(milliseconds, () => {
     const until = performance.now() + milliseconds
     while (performance.now() < until);
   })
@@ -43,11 +43,11 @@ export const busy = (milliseconds: number): void =>
  * What another thread is answered in so many milliseconds, while this one does something, and until its last request is
  * answered.
  */
-export const elsewhere = (
+export const scrapeFromThread = (
   requests: ReadonlyArray<Scrape>,
   milliseconds: number,
   meanwhile: Effect.Effect<unknown> = Effect.void,
-  isOver = told()
+  isOver = completionFlag()
 ) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -67,19 +67,19 @@ export const elsewhere = (
  * What another thread is answered in so many milliseconds while this one is stuck. Scraping begins, then `before` is
  * waited for, then this thread gets stuck; it comes back when the last request is answered, however long that takes.
  */
-export const stuck = (
+export const whileBlocked = (
   requests: ReadonlyArray<Scrape>,
   milliseconds: number,
   before: Effect.Effect<unknown> = Effect.void
 ) =>
   Effect.suspend(() => {
-    const isOver = told()
-    const wait = Effect.sync(() => holdingUp(patience, () => void Atomics.wait(isOver, 0, 0, patience)))
-    return elsewhere(requests, milliseconds, Effect.zipRight(before, wait), isOver)
+    const isOver = completionFlag()
+    const wait = Effect.sync(() => excusedBlock(patience, () => void Atomics.wait(isOver, 0, 0, patience)))
+    return scrapeFromThread(requests, milliseconds, Effect.zipRight(before, wait), isOver)
   })
 
 /** How old the numbers of an answer are, in seconds. */
-export const ageOf = ({ body }: { readonly body: string }): number => {
+export const expositionAge = ({ body }: { readonly body: string }): number => {
   const [, age] = /^effect_prometheus_exposition_age_seconds (\S+)$/m.exec(body) ?? []
   return Number(age)
 }

@@ -1,8 +1,7 @@
-/** A real browser, and what its pages did. */
+/** A real browser, and the traces of its pages. */
 import { Effect } from "effect"
-import type { Browser, BrowserContextOptions, Page } from "playwright-core"
-import { chromium } from "playwright-core"
-import { patience } from "./times.js"
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import { patience } from "./timing.js"
 
 const quiet = [
   ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
@@ -16,7 +15,7 @@ export const browser = (executablePath: string) =>
     (launched) => Effect.promise(() => launched.close())
   )
 
-/** What a page did that it may be blamed for. */
+/** Requests, dialogs and errors of a page. */
 export interface Traces {
   readonly requests: Array<string>
   readonly dialogs: Array<string>
@@ -24,7 +23,7 @@ export interface Traces {
   readonly errors: Array<string>
 }
 
-/** Another tab, and what it does. */
+/** Opens another tab, and records its traces. */
 export const tab = (launched: Browser, options: BrowserContextOptions = {}) =>
   Effect.promise(async () => {
     const context = await launched.newContext(options)
@@ -43,12 +42,12 @@ export const tab = (launched: Browser, options: BrowserContextOptions = {}) =>
     return { page, traces }
   })
 
-/** The page shows what it has asked for. */
+/** Waits until the page shows the metrics that it has requested. */
 export const shown = async (page: Page): Promise<void> => {
   await page.waitForSelector('#state[data-asking="false"]')
 }
 
-/** The page has asked for the metrics once more, and shows them. */
+/** Lets the page request the metrics once more, and waits until it shows them. */
 export const refreshed = async (page: Page): Promise<void> => {
   await shown(page)
   await page.click("#refresh")

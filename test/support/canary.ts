@@ -2,10 +2,10 @@
 import { inspect } from "node:util"
 import { Cause, Effect, Exit, Logger, LogLevel, Redacted } from "effect"
 
-/** No piece of it is in any file name, nor in what the library says. */
+/** No piece of it is in any file name or message of the library. */
 export const canary = "Zx9QvK3wHj7Lp2Tn"
 
-/** The same for what has to be a number. */
+/** The same for options that must be a number. */
 export const digits = "86753094217"
 
 const pieceLength = 6
@@ -51,8 +51,8 @@ const attempted = (act: () => unknown): string => {
   }
 }
 
-/** All that can be seen of something. */
-export const seenOf = (given: unknown, known = new Set<unknown>()): string => {
+/** All text that a value shows when it is printed. */
+export const visibleText = (given: unknown, known = new Set<unknown>()): string => {
   if (known.has(given) || known.size > 100) return ""
   known.add(given)
   const all = [
@@ -62,8 +62,8 @@ export const seenOf = (given: unknown, known = new Set<unknown>()): string => {
     ...(Cause.isCause(given) ? [Cause.pretty(given), Cause.pretty(given, { renderErrorCause: true })] : [])
   ]
   if (given instanceof Error) {
-    all.push(given.message, given.stack ?? "", ...Object.values(given).map((value) => seenOf(value, known)))
-    all.push(seenOf(given.cause, known), given instanceof AggregateError ? seenOf(given.errors, known) : "")
+    all.push(given.message, given.stack ?? "", ...Object.values(given).map((value) => visibleText(value, known)))
+    all.push(visibleText(given.cause, known), given instanceof AggregateError ? visibleText(given.errors, known) : "")
   }
   return all.join("\n")
 }
@@ -71,9 +71,10 @@ export const seenOf = (given: unknown, known = new Set<unknown>()): string => {
 /** A log in every format that Effect has, at every level. */
 export const fullLog = () => {
   const lines: Array<string> = []
-  const keep = <A>(logger: Logger.Logger<unknown, A>) => Logger.map(logger, (line) => void lines.push(seenOf(line)))
+  const keep = <A>(logger: Logger.Logger<unknown, A>) =>
+    Logger.map(logger, (line) => void lines.push(visibleText(line)))
   const raw = Logger.make(({ annotations, cause, message, spans }) => {
-    lines.push(seenOf(message), seenOf(cause), seenOf([...annotations]), seenOf([...spans]))
+    lines.push(visibleText(message), visibleText(cause), visibleText([...annotations]), visibleText([...spans]))
   })
   const all = [
     keep(Logger.stringLogger),
@@ -86,15 +87,15 @@ export const fullLog = () => {
   return { lines, inPlace }
 }
 
-/** All that comes out of an effect: how it ends, and what it logs. */
-export const comesOut = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<string> =>
+/** All output of an effect: its exit, and its log. */
+export const outputOf = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<string> =>
   Effect.suspend(() => {
     const { inPlace, lines } = fullLog()
     return Effect.map(inPlace(Effect.exit(effect)), (exit) =>
       [
         ...lines,
-        seenOf(exit),
-        ...(Exit.isFailure(exit) ? [seenOf(exit.cause), seenOf(Cause.squash(exit.cause))] : [])
+        visibleText(exit),
+        ...(Exit.isFailure(exit) ? [visibleText(exit.cause), visibleText(Cause.squash(exit.cause))] : [])
       ].join("\n")
     )
   })
@@ -143,7 +144,7 @@ export const texts: Readonly<Record<string, string>> = {
   "a user and a password": `user:${canary}`,
   "a URL with a password": `http://user:${canary}@127.0.0.1:1/`,
   "a URL with an encoded password": `http://user:${canary}%40127.0.0.1:1`,
-  "a URL that is none": `http://user:${canary}:127.0.0.1`,
+  "an invalid URL": `http://user:${canary}:127.0.0.1`,
   "a URL with a token": `http://127.0.0.1:1/?token=${canary}`,
   "a bearer": `Bearer ${canary}`,
   "a text with a dot": `${canary}.${canary}`,

@@ -1,12 +1,12 @@
 import { createPrivateKey } from "node:crypto"
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
-import type { CertificateExtension, SubjectAltNameExtension } from "selfsigned"
-import { generate } from "selfsigned"
+import { type CertificateExtension, generate, type SubjectAltNameExtension } from "selfsigned"
+import { eventually, outcome } from "./httpClient.js"
 
-/** A key and a certificate, as PEM text; the certificate is for `localhost`, 127.0.0.1 and ::1 unless told otherwise. */
+/** A key and a certificate, as PEM text; the certificate is for `localhost`, 127.0.0.1 and ::1 by default. */
 export interface Certificate {
   readonly key: string
   readonly cert: string
@@ -14,8 +14,8 @@ export interface Certificate {
 
 type Names = NonNullable<SubjectAltNameExtension["altNames"]>
 
-export interface Issued {
-  /** As in RFC 4514: `a\, b` for `a, b`, `a+OU=b` where another attribute stands beside it. Default: `localhost`. */
+export interface CertificateOptions {
+  /** As in RFC 4514: `a\, b` for `a, b`, `a+OU=b` for a multi-valued attribute. Default: `localhost`. */
   readonly commonName?: string
   /** Default: those of this machine. */
   readonly names?: Names
@@ -24,7 +24,7 @@ export interface Issued {
 }
 
 /** This machine, as a server is asked for. */
-export const here: Names = [
+export const localhostNames: Names = [
   { type: 2, value: "localhost" },
   { type: 7, ip: "127.0.0.1" },
   { type: 7, ip: "::1" }
@@ -32,7 +32,11 @@ export const here: Names = [
 
 const hour = 3_600_000
 
-const made = async (by: Certificate | undefined, extensions: Array<CertificateExtension>, issued: Issued) => {
+const made = async (
+  by: Certificate | undefined,
+  extensions: Array<CertificateExtension>,
+  issued: CertificateOptions
+) => {
   const { commonName = "localhost", until } = issued
   const { cert, private: key } = await generate([{ name: "commonName", value: commonName }], {
     keyType: "ec",
@@ -48,12 +52,12 @@ const named = (altNames: Names): Array<CertificateExtension> =>
   altNames.length === 0 ? [] : [{ name: "subjectAltName", altNames }]
 
 /** Makes one that signed itself. It takes milliseconds: the keys are of an elliptic curve. */
-export const selfSigned = (issued: Issued = {}): Promise<Certificate> =>
-  made(undefined, named(issued.names ?? here), issued)
+export const selfSigned = (issued: CertificateOptions = {}): Promise<Certificate> =>
+  made(undefined, named(issued.names ?? localhostNames), issued)
 
-/** An authority, and what it issues. */
+/** A certificate authority. */
 export interface Authority extends Certificate {
-  readonly issue: (issued?: Issued) => Effect.Effect<Certificate>
+  readonly issue: (issued?: CertificateOptions) => Effect.Effect<Certificate>
 }
 
 /** Makes an authority. */
@@ -67,7 +71,7 @@ export const authority = (commonName = "authority"): Effect.Effect<Authority> =>
     const leaf: CertificateExtension = { name: "basicConstraints", cA: false }
     return {
       ...own,
-      issue: (issued = {}) => Effect.promise(() => made(own, [leaf, ...named(issued.names ?? here)], issued))
+      issue: (issued = {}) => Effect.promise(() => made(own, [leaf, ...named(issued.names ?? localhostNames)], issued))
     }
   })
 
@@ -79,7 +83,7 @@ export const encrypted = (key: string, passphrase: string): string =>
   createPrivateKey(key).export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase }).toString()
 
 /** Files with those contents in a folder that goes with the scope. The paths come back under the same names. */
-export const files = <Name extends string>(contents: Readonly<Record<Name, string>>) =>
+export const temporaryFiles = <Name extends string>(contents: Readonly<Record<Name, string>>) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.promise(() => mkdtemp(join(tmpdir(), "effect-prometheus-"))),
@@ -92,3 +96,17 @@ export const files = <Name extends string>(contents: Readonly<Record<Name, strin
 const written = async (folder: string, contents: Readonly<Record<string, string>>): Promise<void> => {
   for (const [name, content] of Object.entries(contents)) await writeFile(join(folder, name), content)
 }
+
+/** Replaces a file by renaming another one to its path, so that the path is never missing unless it is a folder. */
+export const replaceFile = (path: string, content: string): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    await writeFile(`${path}.new`, content)
+    await rename(`${path}.new`, path).catch(async () => {
+      await rm(path, { recursive: true, force: true })
+      await rename(`${path}.new`, path)
+    })
+  })
+
+/** Waits until new connections get that certificate. */
+export const awaitCertificate = (url: string, { cert }: Certificate): Effect.Effect<void> =>
+  eventually("it shows the new certificate", async () => (await Effect.runPromise(outcome(url, { ca: cert }))) === 200)

@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import { patience as defaultPatience } from "./times.js"
+import { patience as defaultPatience } from "./timing.js"
 
 /** A process that has ended. */
-export interface Ended {
+export interface ProcessResult {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
   readonly stdout: string
@@ -27,7 +27,7 @@ export interface ChildOptions {
 const run = (
   file: string,
   { args = [], env, execArgv = [], patience = 2 * defaultPatience, signal }: ChildOptions
-): Promise<Ended> =>
+): Promise<ProcessResult> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...execArgv, file, ...args], {
       env: { ...process.env, ...env },
@@ -55,6 +55,6 @@ const run = (
 /** The file of an application below `test/fixtures`, where `effect-prometheus` is the package that was built. */
 export const fixture = (name: string): URL => new URL(`../fixtures/${name}`, import.meta.url)
 
-/** Runs such an application to its end; one that does not end is killed after a while. */
-export const child = (name: string, options: ChildOptions = {}): Effect.Effect<Ended> =>
+/** Runs a fixture to its end, or kills it after `patience`. */
+export const runFixture = (name: string, options: ChildOptions = {}): Effect.Effect<ProcessResult> =>
   Effect.promise(() => run(fileURLToPath(fixture(name)), options))

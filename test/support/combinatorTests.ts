@@ -18,34 +18,54 @@ import {
 } from "./metrics.js"
 
 /** A metric with the labels that it is given, and how they follow from the end of a run. */
-export interface Entry<Metric> {
+export interface MetricEntry<Metric> {
   readonly metric: Metric
   readonly labels?: Labels | ((succeeded: boolean) => Labels)
 }
 
 export interface Instruments {
-  readonly duration?: Entry<Observer>
-  readonly exceptions?: Entry<Counter> & { readonly only?: OnlyErrors | undefined }
-  readonly inprogress?: { readonly metric: Gauge; readonly labels?: Labels }
+  readonly duration?: MetricEntry<Observer>
+  readonly exceptions?: MetricEntry<Counter> & { readonly only?: OnlyErrors | undefined }
+  readonly inProgress?: { readonly metric: Gauge; readonly labels?: Labels }
 }
 
-/** What came out of a measured run, and the warnings that were given meanwhile. */
-export interface Ran {
+/** The outcome of a measured run, and its warnings. */
+export interface MeasuredRun {
   readonly outcome: PromiseSettledResult<unknown>
   readonly warnings: ReadonlyArray<string>
 }
 
 /** One way to measure: an effect, a function, a promise, a method. */
-export interface Side {
+export interface Measurement {
   readonly name: string
-  readonly measured: (instruments: Instruments, registry: MetricRegistry) => (body: () => unknown) => Promise<Ran>
+  readonly measured: (
+    instruments: Instruments,
+    registry: MetricRegistry
+  ) => (body: () => unknown) => Promise<MeasuredRun>
+}
+
+interface ThreeMetrics {
+  readonly duration: Observer
+  readonly exceptions: Counter
+  readonly inProgress: Gauge
 }
 
 /** All three, without labels. */
-const allOf = (metrics: { readonly duration: Observer; readonly exceptions: Counter; readonly inprogress: Gauge }) => ({
-  duration: { metric: metrics.duration },
-  exceptions: { metric: metrics.exceptions },
-  inprogress: { metric: metrics.inprogress }
+const allOf = ({ duration, exceptions, inProgress }: ThreeMetrics): Instruments => ({
+  duration: { metric: duration },
+  exceptions: { metric: exceptions },
+  inProgress: { metric: inProgress }
+})
+
+/** All three, with the same labels; those of the exceptions may be a function. */
+const allWith = (
+  { duration, exceptions, inProgress }: ThreeMetrics,
+  labels: Labels,
+  ofExceptions: Labels | (() => Labels) = labels
+): Instruments => ({
+  duration: { metric: duration, labels },
+  exceptions: { metric: exceptions, labels: ofExceptions },
+  inProgress: { metric: inProgress, labels }
 })
 
 const failure = new RangeError("the body failed")
@@ -59,7 +79,7 @@ const sameOutcome = (outcome: PromiseSettledResult<unknown>, body: () => unknown
   else assert.strictEqual(outcome.status === "rejected" && outcome.reason, failure)
 }
 
-/** A way in which a metric fails: what is measured with, the operation that is told, and how often that was called. */
+/** A way in which a metric fails: the instruments, the operation that is logged, and how often that was called. */
 interface Failing {
   readonly title: string
   readonly operation: string
@@ -98,7 +118,7 @@ const failing: ReadonlyArray<Failing> = [
     make: () => {
       const metric = new FakeGauge({ inc: throwing("inc") })
       const decreased = () => metric.history.length - metric.started
-      return { instruments: { inprogress: { metric } }, called: () => metric.started, recorded: decreased }
+      return { instruments: { inProgress: { metric } }, called: () => metric.started, recorded: decreased }
     }
   },
   {
@@ -107,7 +127,7 @@ const failing: ReadonlyArray<Failing> = [
     bodies: [succeeds, fails],
     make: () => {
       const metric = new FakeGauge({ dec: throwing("dec") })
-      return { instruments: { inprogress: { metric } }, called: () => metric.history.length - metric.started }
+      return { instruments: { inProgress: { metric } }, called: () => metric.history.length - metric.started }
     }
   },
   {
@@ -152,7 +172,7 @@ const failing: ReadonlyArray<Failing> = [
       const metric = Object.assign(new FakeGauge(), { labels })
       const called = () => labels.mock.calls.length
       const recorded = () => metric.history.length
-      return { instruments: { inprogress: { metric, labels: { method: "GET" } } }, called, recorded }
+      return { instruments: { inProgress: { metric, labels: { method: "GET" } } }, called, recorded }
     }
   }
 ]
@@ -188,7 +208,7 @@ const failingLater: ReadonlyArray<Failing> = [
     make: () => {
       const inc = vi.fn(rejecting("inc"))
       const metric = { name: "fake_in_progress", inc, dec: () => {} }
-      return { instruments: { inprogress: { metric } }, called: () => inc.mock.calls.length }
+      return { instruments: { inProgress: { metric } }, called: () => inc.mock.calls.length }
     }
   },
   {
@@ -198,7 +218,7 @@ const failingLater: ReadonlyArray<Failing> = [
     make: () => {
       const dec = vi.fn(rejecting("dec"))
       const metric = { name: "fake_in_progress", inc: () => {}, dec }
-      return { instruments: { inprogress: { metric } }, called: () => dec.mock.calls.length }
+      return { instruments: { inProgress: { metric } }, called: () => dec.mock.calls.length }
     }
   },
   ...(["resolves", "rejects"] as const).flatMap((how): ReadonlyArray<Failing> => {
@@ -249,7 +269,7 @@ const failingLater: ReadonlyArray<Failing> = [
           const metric = Object.assign(new FakeGauge(), { labels })
           const called = () => labels.mock.calls.length
           const recorded = () => metric.history.length
-          return { instruments: { inprogress: { metric, labels: { method: "GET" } } }, called, recorded }
+          return { instruments: { inProgress: { metric, labels: { method: "GET" } } }, called, recorded }
         }
       }
     ]
@@ -276,14 +296,14 @@ const only: ReadonlyArray<{
 
 const errorsToCount = [new TypeError("a"), new RangeError("b"), new HttpError("c"), { _tag: "Timeout" }, "text"]
 
-const times = async (count: number, run: () => Promise<Ran>): Promise<ReadonlyArray<string>> => {
+const times = async (count: number, run: () => Promise<MeasuredRun>): Promise<ReadonlyArray<string>> => {
   const warnings: Array<string> = []
   for (let i = 0; i < count; i++) warnings.push(...(await run()).warnings)
   return warnings
 }
 
-/** What holds on each side, whatever the metric. */
-const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side: Side) => Promise<void> }> = [
+/** Tests of each measurement, with any metric. */
+const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side: Measurement) => Promise<void> }> = [
   ...[
     {
       title: "a run that succeeds is observed once, is not counted, and is in progress while it runs",
@@ -297,39 +317,39 @@ const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side
     }
   ].map(({ body, counted, title }) => ({
     title,
-    check: async (side: Side) => {
-      const { duration, exceptions, inprogress } = fakes()
-      const run = side.measured(allOf({ duration, exceptions, inprogress }), new PromClient.Registry())
+    check: async (side: Measurement) => {
+      const { duration, exceptions, inProgress } = fakes()
+      const run = side.measured(allOf({ duration, exceptions, inProgress }), new PromClient.Registry())
       const { outcome, warnings } = await run(body)
       sameOutcome(outcome, body)
       assert.strictEqual(duration.observed.length, 1)
       assert.strictEqual(exceptions.counted, counted)
-      assert.deepStrictEqual(inprogress.history, [1, 0])
+      assert.deepStrictEqual(inProgress.history, [1, 0])
       assert.deepStrictEqual(warnings, [])
     }
   })),
   {
     title: "each metric that throws leaves the other two as they are",
     check: async (side) => {
-      for (const broken of ["duration", "exceptions", "inprogress"] as const) {
+      for (const broken of ["duration", "exceptions", "inProgress"] as const) {
         const whole = fakes()
         const duration = broken === "duration" ? new FakeObserver({ observe: throwing("observe") }) : whole.duration
         const exceptions = broken === "exceptions" ? new FakeCounter({ inc: throwing("inc") }) : whole.exceptions
-        const inprogress = broken === "inprogress" ? new FakeGauge({ inc: throwing("inc") }) : whole.inprogress
-        const run = side.measured(allOf({ duration, exceptions, inprogress }), new PromClient.Registry())
+        const inProgress = broken === "inProgress" ? new FakeGauge({ inc: throwing("inc") }) : whole.inProgress
+        const run = side.measured(allOf({ duration, exceptions, inProgress }), new PromClient.Registry())
         const { outcome, warnings } = await run(fails)
         sameOutcome(outcome, fails)
         assert.strictEqual(duration.observed.length, 1)
         assert.strictEqual(exceptions.counted, 1)
-        assert.deepStrictEqual(inprogress.history, broken === "inprogress" ? [1] : [1, 0])
+        assert.deepStrictEqual(inProgress.history, broken === "inProgress" ? [1] : [1, 0])
         assert.strictEqual(warnings.length, 1)
       }
     }
   },
   ...[...failing, ...failingLater].flatMap(({ bodies, make, operation, title }) =>
     bodies.map((body) => ({
-      title: `${title} changes nothing when the body ${body.name}, is called once a run, and is told once`,
-      check: async (side: Side) => {
+      title: `${title} changes nothing when the body ${body.name}, is called once a run, and is logged once`,
+      check: async (side: Measurement) => {
         const registry = new PromClient.Registry()
         const { called, instruments, recorded } = make()
         const run = side.measured(instruments, registry)
@@ -347,7 +367,7 @@ const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side
     }))
   ),
   {
-    title: "a metric without a name that throws is told by its message, once",
+    title: "a metric without a name that throws is logged by its message, once",
     check: async (side) => {
       const observe = throwing("a child of a histogram")
       const run = side.measured({ duration: { metric: { observe } } }, new PromClient.Registry())
@@ -380,7 +400,7 @@ const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side
     }
   ].map(({ title, value }) => ({
     title: `a metric that throws ${title} changes nothing, and is counted`,
-    check: async (side: Side) => {
+    check: async (side: Measurement) => {
       const registry = new PromClient.Registry()
       const throws = (): never => {
         throw value
@@ -404,7 +424,7 @@ const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side
   },
   ...only.map(({ title, only, counted }) => ({
     title: `of the errors, ${title} counts those that match`,
-    check: async (side: Side) => {
+    check: async (side: Measurement) => {
       const perError: Array<number> = []
       for (const error of errorsToCount) {
         const { exceptions } = fakes()
@@ -424,17 +444,17 @@ const commonCases: ReadonlyArray<{ readonly title: string; readonly check: (side
 type Counted = Parameters<typeof counts>[0]
 
 /** One run of `GET` that failed is in each of them, and nothing else. */
-const assertRecorded = async (duration: Counted, exceptions: Counted, inprogress: Counted): Promise<void> => {
+const assertRecorded = async (duration: Counted, exceptions: Counted, inProgress: Counted): Promise<void> => {
   const labels = '{method="GET",outcome="any"}'
   assert.deepStrictEqual(await counts(duration), { [`run_seconds_count${labels}`]: 1 })
   assert.deepStrictEqual(await counts(exceptions), { [`run_failures_total${labels}`]: 1 })
-  assert.deepStrictEqual(await counts(inprogress), { [`runs_in_progress${labels}`]: 0 })
+  assert.deepStrictEqual(await counts(inProgress), { [`runs_in_progress${labels}`]: 0 })
 }
 
-/** What holds on each side with the metrics of each client. */
+/** Tests of each measurement with the metrics of each client. */
 const clientCases: ReadonlyArray<{
   readonly title: string
-  readonly check: (side: Side, client: Client) => Promise<void>
+  readonly check: (side: Measurement, client: Client) => Promise<void>
 }> = [
   {
     title: "metrics without labels are recorded",
@@ -442,33 +462,26 @@ const clientCases: ReadonlyArray<{
       const registers = [new client.Registry()]
       const duration = new client.Histogram({ name: "run_seconds", help: "h", registers })
       const exceptions = new client.Counter({ name: "run_failures_total", help: "h", registers })
-      const inprogress = new client.Gauge({ name: "runs_in_progress", help: "h", registers })
-      const run = side.measured(allOf({ duration, exceptions, inprogress }), new client.Registry())
+      const inProgress = new client.Gauge({ name: "runs_in_progress", help: "h", registers })
+      const run = side.measured(allOf({ duration, exceptions, inProgress }), new client.Registry())
       await run(succeeds)
       await run(fails)
       assert.deepStrictEqual(await counts(duration), { run_seconds_count: 2 })
       assert.deepStrictEqual(await counts(exceptions), { run_failures_total: 1 })
-      assert.deepStrictEqual(await counts(inprogress), { runs_in_progress: 0 })
+      assert.deepStrictEqual(await counts(inProgress), { runs_in_progress: 0 })
     }
   },
   {
-    title: "labels that stand still are recorded",
+    title: "constant labels are recorded",
     check: async (side, client) => {
-      const { duration, exceptions, inprogress, registry } = metrics(client)
+      const { duration, exceptions, inProgress, registry } = metrics(client)
       const labels = { method: "GET", outcome: "any" }
-      const run = side.measured(
-        {
-          duration: { metric: duration, labels },
-          exceptions: { metric: exceptions, labels },
-          inprogress: { metric: inprogress, labels }
-        },
-        registry
-      )
+      const run = side.measured(allWith({ duration, exceptions, inProgress }, labels), registry)
       await run(succeeds)
       await run(fails)
       assert.deepStrictEqual(await counts(duration), { 'run_seconds_count{method="GET",outcome="any"}': 2 })
       assert.deepStrictEqual(await counts(exceptions), { 'run_failures_total{method="GET",outcome="any"}': 1 })
-      assert.deepStrictEqual(await counts(inprogress), { 'runs_in_progress{method="GET",outcome="any"}': 0 })
+      assert.deepStrictEqual(await counts(inProgress), { 'runs_in_progress{method="GET",outcome="any"}': 0 })
     }
   },
   {
@@ -492,17 +505,17 @@ const clientCases: ReadonlyArray<{
   {
     title: "a labelled child is recorded on its own series",
     check: async (side, client) => {
-      const { duration, exceptions, inprogress, registry } = metrics(client)
+      const { duration, exceptions, inProgress, registry } = metrics(client)
       const run = side.measured(
         {
           duration: { metric: duration.labels("GET", "any") },
           exceptions: { metric: exceptions.labels({ method: "GET", outcome: "any" }) },
-          inprogress: { metric: inprogress.labels("GET", "any") }
+          inProgress: { metric: inProgress.labels("GET", "any") }
         },
         registry
       )
       await run(fails)
-      await assertRecorded(duration, exceptions, inprogress)
+      await assertRecorded(duration, exceptions, inProgress)
     }
   },
   ...[metrics, metricsWithExemplars].flatMap((make) => {
@@ -510,25 +523,18 @@ const clientCases: ReadonlyArray<{
     return [
       {
         title: `a label object that its owner changes later changes no series${whose}`,
-        check: async (side: Side, client: Client) => {
-          const { duration, exceptions, inprogress, registry } = make(client)
+        check: async (side: Measurement, client: Client) => {
+          const { duration, exceptions, inProgress, registry } = make(client)
           const labels = { method: "GET", outcome: "any" }
-          const run = side.measured(
-            {
-              duration: { metric: duration, labels },
-              exceptions: { metric: exceptions, labels },
-              inprogress: { metric: inprogress, labels }
-            },
-            registry
-          )
+          const run = side.measured(allWith({ duration, exceptions, inProgress }, labels), registry)
           await run(fails)
           labels.method = "POST"
-          await assertRecorded(duration, exceptions, inprogress)
+          await assertRecorded(duration, exceptions, inProgress)
         }
       },
       {
         title: `a function of labels may give the same object again and again${whose}`,
-        check: async (side: Side, client: Client) => {
+        check: async (side: Measurement, client: Client) => {
           const { duration, exceptions, registry } = make(client)
           const reused = { method: "GET", outcome: "" }
           const labels = (succeeded: boolean) => Object.assign(reused, { outcome: succeeded ? "ok" : "error" })
@@ -575,14 +581,10 @@ const clientCases: ReadonlyArray<{
   {
     title: "metrics with enableExemplars record on the series of their labels",
     check: async (side, client) => {
-      const { duration, exceptions, inprogress, registry, summary } = metricsWithExemplars(client)
+      const { duration, exceptions, inProgress, registry, summary } = metricsWithExemplars(client)
       const labels = { method: "GET", outcome: "any" }
       const run = side.measured(
-        {
-          duration: { metric: duration, labels },
-          exceptions: { metric: exceptions, labels: () => labels },
-          inprogress: { metric: inprogress, labels }
-        },
+        allWith({ duration, exceptions, inProgress }, labels, () => labels),
         registry
       )
       await run(fails)
@@ -590,7 +592,7 @@ const clientCases: ReadonlyArray<{
       await side.measured({ duration: { metric: summary, labels: () => labels } }, registry)(fails)
       assert.deepStrictEqual(await counts(duration), { 'run_seconds_count{method="GET",outcome="any"}': 2 })
       assert.deepStrictEqual(await counts(exceptions), { 'run_failures_total{method="GET",outcome="any"}': 2 })
-      assert.deepStrictEqual(await counts(inprogress), { 'runs_in_progress{method="GET",outcome="any"}': 0 })
+      assert.deepStrictEqual(await counts(inProgress), { 'runs_in_progress{method="GET",outcome="any"}': 0 })
       assert.deepStrictEqual(await counts(summary), { 'run_quantiles_count{method="GET",outcome="any"}': 1 })
     }
   },
@@ -602,13 +604,13 @@ const clientCases: ReadonlyArray<{
       const config = { help: "h", registers: [registry], enableExemplars: true }
       const duration = new client.Histogram({ ...config, name: "run_seconds" })
       const exceptions = new client.Counter({ ...config, name: "run_failures_total" })
-      const inprogress = new client.Gauge({ ...config, name: "runs_in_progress" })
-      const run = side.measured(allOf({ duration, exceptions, inprogress }), registry)
+      const inProgress = new client.Gauge({ ...config, name: "runs_in_progress" })
+      const run = side.measured(allOf({ duration, exceptions, inProgress }), registry)
       const { warnings } = await run(fails)
       assert.deepStrictEqual(warnings, [])
       assert.deepStrictEqual(await counts(duration), { run_seconds_count: 1 })
       assert.deepStrictEqual(await counts(exceptions), { run_failures_total: 1 })
-      assert.deepStrictEqual(await counts(inprogress), { runs_in_progress: 0 })
+      assert.deepStrictEqual(await counts(inProgress), { runs_in_progress: 0 })
     }
   },
   {
@@ -620,7 +622,7 @@ const clientCases: ReadonlyArray<{
     }
   },
   {
-    title: "a child of a counter with enableExemplars is refused: told, counted as an error, and on no wrong series",
+    title: "a child of a counter with enableExemplars is refused: logged, counted as an error, and on no wrong series",
     check: async (side, client) => {
       const { exceptions, registry } = metricsWithExemplars(client)
       const run = side.measured({ exceptions: { metric: exceptions.labels("GET", "any") } }, registry)
@@ -631,20 +633,16 @@ const clientCases: ReadonlyArray<{
     }
   },
   {
-    title: "labels that the metric does not have change nothing, are told once, and are counted each time",
+    title: "labels that the metric does not have change nothing, are logged once, and are counted each time",
     check: async (side, client) => {
       const registry = new client.Registry()
       const config = { help: "h", registers: [registry] }
       const duration: Observer = new client.Histogram({ ...config, name: "run_seconds" })
       const exceptions: Counter = new client.Counter({ ...config, name: "run_failures_total" })
-      const inprogress: Gauge = new client.Gauge({ ...config, name: "runs_in_progress" })
+      const inProgress: Gauge = new client.Gauge({ ...config, name: "runs_in_progress" })
       const labels = { colour: "blue" }
       const run = side.measured(
-        {
-          duration: { metric: duration, labels },
-          exceptions: { metric: exceptions, labels: () => labels },
-          inprogress: { metric: inprogress, labels }
-        },
+        allWith({ duration, exceptions, inProgress }, labels, () => labels),
         registry
       )
       const warnings = await times(3, async () => {
@@ -678,17 +676,10 @@ const clientCases: ReadonlyArray<{
   {
     title: "the registry of that client exposes what was recorded, with default labels too",
     check: async (side, client) => {
-      const { duration, exceptions, inprogress, registry } = metrics(client)
+      const { duration, exceptions, inProgress, registry } = metrics(client)
       registry.setDefaultLabels({ app: "shop" })
       const labels = { method: "GET", outcome: "any" }
-      await side.measured(
-        {
-          duration: { metric: duration, labels },
-          exceptions: { metric: exceptions, labels },
-          inprogress: { metric: inprogress, labels }
-        },
-        registry
-      )(fails)
+      await side.measured(allWith({ duration, exceptions, inProgress }, labels), registry)(fails)
       await registry.getMetricsAsJSON()
       const exposed = await registry.metrics()
       assert.include(exposed, 'run_failures_total{method="GET",outcome="any",app="shop"} 1')
@@ -698,15 +689,15 @@ const clientCases: ReadonlyArray<{
   }
 ]
 
-/** Every case, on each of those sides and with both clients. */
-export const describeSides = (sides: ReadonlyArray<Side>): void => {
-  for (const side of sides) {
-    describe(side.name, () => {
-      for (const { check, title } of commonCases) it(title, () => check(side))
+/** Every case, for each of those measurements and with both clients. */
+export const describeMeasurements = (measurements: ReadonlyArray<Measurement>): void => {
+  for (const measurement of measurements) {
+    describe(measurement.name, () => {
+      for (const { check, title } of commonCases) it(title, () => check(measurement))
 
       for (const { client, name } of clients) {
         describe(`with ${name}`, () => {
-          for (const { check, title } of clientCases) it(title, () => check(side, client))
+          for (const { check, title } of clientCases) it(title, () => check(measurement, client))
         })
       }
     })

@@ -1,23 +1,23 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http"
 import { createServer as createSecureServer } from "node:https"
-import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
 import type * as ServiceDiscovery from "../../src/ServiceDiscovery.js"
+import { listen } from "./listen.js"
 
-/** What an agent got to hear. */
-export interface Heard {
+/** A request that an agent received. */
+export interface RecordedRequest {
   readonly method: string
   readonly path: string
   readonly token: string | undefined
   readonly body: string
 }
 
-/** An agent that answers as it is told to, on a real socket. */
-export interface ScriptedAgent {
+/** An agent with scripted responses, on a real socket. */
+export interface ConsulAgentStub {
   readonly address: string
-  readonly heard: Array<Heard>
-  /** Method and path of what it heard. */
-  readonly seen: () => ReadonlyArray<string>
+  readonly requests: Array<RecordedRequest>
+  /** Method and path of each request. */
+  readonly requestLines: () => ReadonlyArray<string>
   /** The services that it knows, by id: as they were registered, or as a test puts them there. */
   readonly services: Map<string, Registered>
   /** Listens no more, and hangs up. */
@@ -35,16 +35,16 @@ export interface Registered {
   readonly Check?: Readonly<Record<string, unknown>>
 }
 
-/** What an agent says instead of what a real one would, if it says `true`; also that is saying nothing. */
-export type Script = (heard: Heard, response: ServerResponse, request: IncomingMessage) => boolean
+/** Responds in place of a real agent if it returns `true`; it may also send nothing. */
+export type Script = (received: RecordedRequest, response: ServerResponse, request: IncomingMessage) => boolean
 
-/** An agent that behaves like Consul's as far as this library knows it, but for its script. */
-export const scripted = (
+/** Starts an agent that behaves like Consul's as far as this library uses it, except for its script. */
+export const startConsulAgentStub = (
   script: Script = () => false,
   tls?: { readonly key: string; readonly cert: string }
-): Effect.Effect<ScriptedAgent, never, Scope.Scope> =>
+): Effect.Effect<ConsulAgentStub, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const heard: Array<Heard> = []
+    const requests: Array<RecordedRequest> = []
     const services = new Map<string, Registered>()
     const listener: RequestListener = async (request, response) => {
       const token = request.headers["x-consul-token"]
@@ -54,7 +54,7 @@ export const scripted = (
         token: typeof token === "string" ? token : undefined,
         body: Buffer.concat((await request.toArray()) as Array<Buffer>).toString()
       }
-      heard.push(one)
+      requests.push(one)
       if (script(one, response, request) === false) asAnAgent(services, one, response)
     }
     const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener)
@@ -62,19 +62,19 @@ export const scripted = (
       server.close()
       server.closeAllConnections()
     }
-    yield* Effect.acquireRelease(
-      Effect.async<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () => Effect.sync(goDown)
-    )
-    const address = `${tls === undefined ? "http" : "https"}://127.0.0.1:${(server.address() as AddressInfo).port}`
-    return { address, heard, services, goDown, seen: () => heard.map(({ method, path }) => `${method} ${path}`) }
+    const address = `${tls === undefined ? "http" : "https"}://127.0.0.1:${yield* listen(server)}`
+    return {
+      address,
+      requests,
+      services,
+      goDown,
+      requestLines: () => requests.map(({ method, path }) => `${method} ${path}`)
+    }
   })
 
-type Services = ScriptedAgent["services"]
+type Services = ConsulAgentStub["services"]
 
-const asAnAgent = (services: Services, { body, method, path }: Heard, response: ServerResponse): void => {
+const asAnAgent = (services: Services, { body, method, path }: RecordedRequest, response: ServerResponse): void => {
   const say = (status: number, answer: unknown = "") =>
     response.writeHead(status).end(typeof answer === "string" ? answer : JSON.stringify(answer))
   const [, verb, id = ""] = /^(.+?)(?:\/((?:service:|service%3A)?[^/]*))?$/.exec(`${method} ${path}`) ?? []
@@ -113,7 +113,7 @@ const shown = ({ Check: _, Name, Address = "", Meta = {}, Tags = [], ...rest }: 
 })
 
 /** A server that a discovery may register. Nothing listens there. */
-export const there: ServiceDiscovery.Server = {
+export const there: ServiceDiscovery.RunningServer = {
   address: { hostname: "127.0.0.1", port: 9464 },
   https: false,
   url: "http://127.0.0.1:9464/metrics",

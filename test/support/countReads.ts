@@ -23,4 +23,4 @@ for (const prototype of [Counter, Gauge, Histogram].map((client) => client.proto
 }
 
 /** How often that metric was asked. */
-export const readingsOf = (metric: object): number => readings.get(metric) ?? 0
+export const readsOf = (metric: object): number => readings.get(metric) ?? 0

@@ -1,9 +1,8 @@
-/** Metrics that count by their labels, and what an exposition shows of their series. */
-import type { Metric, Registry } from "prom-client"
-import { Counter, Gauge, Histogram } from "prom-client"
+/** Metrics of each kind that count by their labels, and their series in an exposition. */
+import { Counter, Gauge, Histogram, type Metric, type Registry } from "prom-client"
 
 /** A metric `m` (a counter is called `m_total`), whichever kind it is. */
-export interface Counting {
+export interface CountingMetric {
   readonly metric: Metric & { help: string }
   /** Counts one for the series with these labels, which may be of any kind. */
   readonly count: (labels?: object) => void
@@ -12,7 +11,7 @@ export interface Counting {
 
 export interface CountingKind {
   readonly kind: string
-  readonly make: (registers: Array<Registry>, labelNames: Array<string>, help?: string) => Counting
+  readonly make: (registers: Array<Registry>, labelNames: Array<string>, help?: string) => CountingMetric
 }
 
 // The types of the client allow for less than it takes.
@@ -45,8 +44,8 @@ export const countingKinds: ReadonlyArray<CountingKind> = [
 const counting = (
   metric: Counter<string> | Gauge<string> | Histogram<string>,
   count: (labels: object) => void
-): Counting => ({
-  metric: metric as unknown as Counting["metric"],
+): CountingMetric => ({
+  metric: metric as unknown as CountingMetric["metric"],
   count: (labels = {}) => count(labels),
   remove: (labels) => metric.remove(labels as Any)
 })

@@ -1,4 +1,4 @@
-/** Passwords, hashed by what Node.js has and nothing of the library's own. */
+/** Credentials for tests, hashed by Node.js and not by the library. */
 import { randomBytes, scryptSync } from "node:crypto"
 
 export interface Cost {

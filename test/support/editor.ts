@@ -1,4 +1,4 @@
-/** What an editor shows of the built package: it asks TypeScript's own server, as Visual Studio Code does. */
+/** What an editor shows of the built package, by TypeScript's language server as in Visual Studio Code. */
 import { spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -24,20 +24,20 @@ interface Text {
   readonly text: string
 }
 
-/** What is shown for a name. */
+/** The hover text of a name. */
 export interface QuickInfo {
   readonly displayString: string
   readonly documentation: string
   readonly tags: ReadonlyArray<{ readonly name: string; readonly text?: string }>
 }
 
-/** What is shown inside of the parentheses of a call. */
+/** The help inside the parentheses of a call. */
 export interface Signature {
   readonly documentation: ReadonlyArray<Text>
   readonly parameters: ReadonlyArray<{ readonly name: string }>
 }
 
-/** What is underlined. */
+/** A diagnostic of the compiler. */
 export interface Diagnostic {
   readonly start: { readonly line: number }
   readonly text: string

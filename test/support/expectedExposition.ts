@@ -1,12 +1,12 @@
-/** What must be read from the exposition of a registry of any content. */
+/** The families that the exposition of an arbitrary registry must contain. */
 import { isDeepStrictEqual } from "node:util"
 import { assert } from "@effect/vitest"
 import type { Registry, Summary } from "prom-client"
-import type { Family, Sample } from "./parser.js"
-import type { Format, Labels, MetricSpec, RegistrySpec, Series } from "./registries.js"
-import { arrived } from "./registries.js"
+import type { Format, Labels, MetricSpec, RegistrySpec, Series } from "./arbitraryRegistries.js"
+import { arrived } from "./arbitraryRegistries.js"
+import type { Family, Sample } from "./expositionParser.js"
 
-/** What is read from a sample: its threshold as a number, its exemplar without the time. */
+/** A parsed sample: its threshold as a number, its exemplar without the time. */
 export interface ReadSample {
   readonly name: string
   readonly labels: Labels
@@ -22,8 +22,8 @@ export interface ReadFamily {
   readonly samples: ReadonlyArray<ReadSample>
 }
 
-/** What must be read from the exposition of that registry, which is asked for nothing but quantiles. */
-export const expectedOf = async (
+/** The families that the exposition must contain; only quantiles are read from the registry. */
+export const expectedFamilies = async (
   { defaults, metrics: all }: RegistrySpec,
   registry: Registry,
   format: Format
@@ -75,7 +75,7 @@ const sampleSuffixes = {
 const leftOutFamily = {
   name: "effect_prometheus_metrics_left_out",
   type: "gauge",
-  help: "Metrics that are left out of this exposition: the log says which and why."
+  help: "Metrics left out of this exposition; the log contains the reasons."
 }
 
 const leftOutSample = (value: number, defaults: Labels): ReadSample => ({
@@ -157,7 +157,7 @@ const sumAndCount = (name: string, { labels, values }: Series): ReadonlyArray<Re
 
 const quantilesOf = async (name: string, registry: Registry): Promise<ReadonlyArray<ReadSample>> => {
   const { values } = await (registry.getSingleMetric(name) as Summary<string>).get()
-  // The newer client tells no labels of a sum where there are none.
+  // The newer client leaves out the labels of a sum without labels.
   return values.flatMap(({ labels: { quantile, ...labels } = {}, value }) =>
     quantile === undefined
       ? []
@@ -166,7 +166,7 @@ const quantilesOf = async (name: string, registry: Registry): Promise<ReadonlyAr
 }
 
 /** A family that was read, in the shape of one that is expected. */
-export const readOf = ({ name, type, help, samples }: Family): ReadFamily => ({
+export const comparableFamily = ({ name, type, help, samples }: Family): ReadFamily => ({
   name,
   type,
   help,
@@ -185,8 +185,8 @@ const readSample = (type: string, { name, labels, value, exemplar }: Sample): Re
   }
 }
 
-/** Asserts that families were read which are those expected, but for the order of series, which is nobody's promise. */
-export const assertRead = (read: ReadonlyArray<ReadFamily>, expected: ReadonlyArray<ReadFamily>): void => {
+/** Asserts that families were read which are those expected, but for the order of series, which is not specified. */
+export const assertFamilies = (read: ReadonlyArray<ReadFamily>, expected: ReadonlyArray<ReadFamily>): void => {
   // The assertion takes much longer, as it has to say what is different.
   if (isDeepStrictEqual(read, expected)) return
   assert.deepStrictEqual(read.map(inOrder), expected.map(inOrder))

@@ -1,4 +1,4 @@
-/** The explorer in a browser: what the tests ask of its page. */
+/** The explorer in a browser: queries of its page. */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Browser, Page } from "playwright-core"
@@ -9,18 +9,18 @@ import { shown, tab } from "./browser.js"
 export const texts = (page: Page, selector: string): Promise<ReadonlyArray<string>> =>
   page.locator(selector).evaluateAll((nodes) => nodes.map(({ textContent }) => textContent ?? ""))
 
-/** What is shown on the line of a family. */
+/** The heading of a family. */
 export const head = (page: Page, name: string) =>
   page.locator(".head", { has: page.locator(`.name bdi:text-is("${name}")`) })
 
 /** The fragment under which all of these are open. */
 export const open = (...names: ReadonlyArray<string>): string => `#open=${names.join(",")}`
 
-/** The explorer in a tab of its own, which watches what its policy refuses. */
+/** Opens the explorer in a new tab, and records violations of its policy. */
 export const opened = (launched: Browser, url: string, options?: Parameters<typeof tab>[1]) =>
   Effect.tap(tab(launched, options), ({ page }) =>
     Effect.promise(async () => {
-      // Before anything of the page: what is refused is told to nobody else.
+      // Before anything of the page: violations are reported here only.
       await page.addInitScript(() => {
         Object.assign(window, { violations: [] })
         addEventListener("securitypolicyviolation", ({ effectiveDirective }) =>
@@ -36,7 +36,7 @@ export const opened = (launched: Browser, url: string, options?: Parameters<type
 export const violations = (page: Page): Promise<ReadonlyArray<string>> =>
   page.evaluate(() => Reflect.get(window, "violations"))
 
-/** The page has asked nobody but its own server, and nothing of what it has shown has become anything but text. */
+/** The page has requested only its own server, and everything that it shows is plain text. */
 export const assertClean = (
   page: Page,
   traces: { requests: ReadonlyArray<string>; dialogs: unknown; errors: unknown }
@@ -102,7 +102,7 @@ export const measured = () => {
   return { background: luminance(behind(document.body)), contrasts, overflow: scrollWidth - clientWidth }
 }
 
-/** Begins to watch for how long the page cannot do anything else; `longest()` tells it, in milliseconds. */
+/** Begins to watch for how long the page cannot do anything else; `longest()` returns it, in milliseconds. */
 export const watchLongTasks = () => {
   let longest = 0
   const observer = new PerformanceObserver((list) => {

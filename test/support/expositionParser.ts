@@ -6,19 +6,19 @@
  * Two things that OpenMetrics allows are refused, because no client of this library has them: info, state set and gauge
  * histogram families, and several points of one series.
  */
-import type { Exemplar, Family, Sample } from "./conformance.js"
-import { checkOpenMetricsFamily, checkSeries, checkTextFamily } from "./conformance.js"
-import { fail, isMetricName, Scanner, toNumber, unescaped, unescapeQuoted } from "./scanner.js"
+import { fail, isMetricName, Scanner, toNumber, unescaped, unescapeQuoted } from "./expositionScanner.js"
+import type { Exemplar, Family, Sample } from "./formatRules.js"
+import { checkOpenMetricsFamily, checkSeries, checkTextFamily } from "./formatRules.js"
 
-export type { Exemplar, Family, Sample } from "./conformance.js"
+export type { Exemplar, Family, Sample } from "./formatRules.js"
 
 /** How strictly an exposition is read. */
 export interface ReadOptions {
-  /** Whether a family may have the name that a series of another has. Its metadata tell them apart then. */
+  /** Whether a family may have the name that a series of another has. Its metadata distinguish them then. */
   readonly mayClash?: boolean
 }
 
-/** Reads an exposition in text 0.0.4, or throws a sentence that says what is wrong with which line. */
+/** Reads an exposition in text 0.0.4, or throws an error that names the line and the problem. */
 export const parseText = (body: string, options: ReadOptions = {}): ReadonlyArray<Family> => {
   const lines = linesOf(body)
   if (lines.pop() !== "") throw new Error("the last line does not end with a line feed")
@@ -27,7 +27,7 @@ export const parseText = (body: string, options: ReadOptions = {}): ReadonlyArra
   return checked(reader.families, textSuffixes, checkTextFamily, options)
 }
 
-/** Reads an exposition in OpenMetrics 1.0.0, or throws a sentence that says what is wrong with which line. */
+/** Reads an exposition in OpenMetrics 1.0.0, or throws an error that names the line and the problem. */
 export const parseOpenMetrics = (body: string, options: ReadOptions = {}): ReadonlyArray<Family> => {
   const lines = linesOf(body)
   if (lines.at(-1) === "") lines.pop()
@@ -78,7 +78,7 @@ interface Draft {
   readonly samples: Array<Sample>
 }
 
-/** Puts lines together to families; lines of one family that do not stand together are refused. */
+/** Puts lines together to families; lines of one family that are not adjacent are refused. */
 class Reader {
   readonly families: Array<Draft & { type: string }> = []
 

@@ -1,6 +1,6 @@
-/** What lines of both exposition formats are made of. */
+/** The tokens of lines in both exposition formats. */
 
-/** Refuses what is read. */
+/** Throws a parse error. */
 export const fail = (message: string): never => {
   throw new Error(message)
 }
@@ -80,7 +80,7 @@ export const isMetricName = (text: string): boolean => /^[a-zA-Z_:][a-zA-Z0-9_:]
 /** Both formats know the same escapes in label values; the help of OpenMetrics has them as well, that of text only two. */
 export const unescapeQuoted = (text: string): string => unescaped(text, '\\n"')
 
-/** What escaped text stands for, where only the `known` characters can be escaped. */
+/** Unescapes a text in which only the `known` characters can be escaped. */
 export const unescaped = (text: string, known: string): string => {
   let plain = ""
   for (let at = 0; at < text.length; at += 1) {

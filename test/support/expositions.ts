@@ -1,17 +1,16 @@
-/** What the tests of the exposition share. */
+/** Renders expositions, and asserts that all read paths give the same bytes. */
 import { assert } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
+import { checkDirectReads } from "../../src/core/client/directReadCheck.js"
 import * as Exposition from "../../src/Exposition.js"
-import { lookForShortcuts } from "../../src/internal/shortcuts.js"
-import type { MetricRegistry } from "../../src/Registry.js"
-import { client, Registry } from "../../src/Registry.js"
-import { parseOpenMetrics, parseText } from "./parser.js"
-import type { Format } from "./registries.js"
-import { askedOnly, isQuiet } from "./ways.js"
+import { type MetricRegistry, Registry } from "../../src/Registry.js"
+import type { Format } from "./arbitraryRegistries.js"
+import { parseOpenMetrics, parseText } from "./expositionParser.js"
+import { hasNoCollect, withoutDirectRead } from "./readPaths.js"
 
 export const formats: ReadonlyArray<Format> = ["text", "openmetrics"]
 
-/** What Prometheus accepts, byte for byte. */
+/** The content types, byte for byte. */
 export const contentTypes: { readonly [F in Format]: string } = {
   text: "text/plain; version=0.0.4; charset=utf-8",
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -24,7 +23,7 @@ export const renderedOnce = (registry: MetricRegistry, options?: Exposition.Rend
   Effect.provideService(Exposition.render(options), Registry, registry)
 
 // It is looked for once; without it the tests would see one way only.
-await lookForShortcuts(client)
+await checkDirectReads()
 
 const keepingFaces = ["getForPromString", "whole"] as const
 
@@ -32,7 +31,7 @@ const keepingFaces = ["getForPromString", "whole"] as const
 const fallbacks = new WeakMap<MetricRegistry, ReadonlyArray<MetricRegistry>>()
 
 const fallbacksOf = (registry: MetricRegistry): ReadonlyArray<MetricRegistry> => {
-  const known = fallbacks.get(registry) ?? keepingFaces.map((face) => askedOnly(registry, face))
+  const known = fallbacks.get(registry) ?? keepingFaces.map((face) => withoutDirectRead(registry, face))
   fallbacks.set(registry, known)
   return known
 }
@@ -42,8 +41,8 @@ export const rendered = (registry: MetricRegistry, options: Exposition.RenderOpt
   Effect.gen(function* () {
     const exposition = yield* renderedOnce(registry, options)
     // Those who count failures, or how often a metric is collected, would see it.
-    if (options.onError !== undefined || !isQuiet(registry)) return exposition
-    const others = [registry, askedOnly(registry), ...fallbacksOf(registry), ...fallbacksOf(registry)]
+    if (options.onError !== undefined || !hasNoCollect(registry)) return exposition
+    const others = [registry, withoutDirectRead(registry), ...fallbacksOf(registry), ...fallbacksOf(registry)]
     for (const other of others) {
       const again = yield* Logger.withMinimumLogLevel(renderedOnce(other, options), LogLevel.None)
       assert.deepStrictEqual(again, exposition)
@@ -73,7 +72,7 @@ export const bodyOnce = (registry: MetricRegistry, format: Format): Effect.Effec
 export const metric = (name: string, type: unknown, values: ReadonlyArray<unknown>): never =>
   ({ name, help: "Made by hand.", type, get: async () => ({ name, help: "Made by hand.", type, values }) }) as never
 
-/** A logger in the place of the default one, and the lines that it was told. */
+/** A logger that replaces the default one, and its lines. */
 export const logged = <A, E, R>(
   self: (lines: ReadonlyArray<string>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {

@@ -1,5 +1,5 @@
-/** What the formats demand of a family once its lines are read: the second half of `parser.ts`. */
-import { fail, toNumber } from "./scanner.js"
+/** Rules of the formats for a parsed family: the second half of `expositionParser.ts`. */
+import { fail, toNumber } from "./expositionScanner.js"
 
 export interface Exemplar {
   readonly labels: ReadonlyMap<string, string>
@@ -19,9 +19,9 @@ export interface Sample {
 
 export interface Family {
   readonly name: string
-  /** `untyped` in text and `unknown` in OpenMetrics, where there is none. */
+  /** Without a TYPE line `untyped` in text and `unknown` in OpenMetrics. */
   readonly type: string
-  /** Empty where there is none. */
+  /** Empty without a HELP line. */
   readonly help: string
   readonly samples: ReadonlyArray<Sample>
 }
@@ -85,7 +85,7 @@ const metricsOf = ({ samples }: Family, ...special: ReadonlyArray<string>): Read
   return [...metrics.values()]
 }
 
-// The samples of a metric stand together if the metrics, one after the other, are the family.
+// The samples of a metric are adjacent if the metrics, one after the other, are the family.
 const checkNotInterleaved = ({ name, samples }: Family, metrics: ReadonlyArray<Metric>): void => {
   if (metrics.flat().some((sample, at) => sample !== samples[at])) fail(`the metrics of ${name} are interleaved`)
 }

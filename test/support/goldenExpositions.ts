@@ -1,8 +1,8 @@
 /** Expositions, written by hand. */
 import type { Registry as PromRegistry } from "prom-client"
+import type { Format } from "./arbitraryRegistries.js"
 import { metric } from "./expositions.js"
 import type { Client } from "./metrics.js"
-import type { Format } from "./registries.js"
 
 /** A registry, and its exposition as it must arrive. */
 export interface Golden {
@@ -15,7 +15,7 @@ export interface Golden {
   readonly onlyOn?: Format
 }
 
-/** What time it is when `fill` runs. */
+/** The time at which `fill` runs, in milliseconds since the epoch. */
 export const goldenTime = 1_700_000_000_123
 
 export const goldens: ReadonlyArray<Golden> = [

@@ -1,7 +1,7 @@
-/** What an object may have that nothing should trust. */
+/** Properties and objects that throw when they are used. */
 
 /** A property that throws when it is read. */
-export const thrower = (error: unknown = new Error("no")) => ({
+export const throwingProperty = (error: unknown = new Error("no")) => ({
   get: (): never => {
     throw error
   },
@@ -9,12 +9,16 @@ export const thrower = (error: unknown = new Error("no")) => ({
   configurable: true
 })
 
-/** An object that throws whatever is done with it. */
-export const revoked = (): object => {
+/** An object that throws on each operation. */
+export const revokedProxy = (): object => {
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
   return proxy
 }
 
 /** A property with a value. */
-export const value = (given: unknown): PropertyDescriptor => ({ value: given, enumerable: true, configurable: true })
+export const plainProperty = (given: unknown): PropertyDescriptor => ({
+  value: given,
+  enumerable: true,
+  configurable: true
+})

@@ -16,6 +16,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Data, Deferred, Effect, Layer, type Scope, Stream } from "effect"
 import type { Registry as PromRegistry } from "prom-client"
 import type * as HttpMetrics from "../../src/HttpMetrics.js"
+import { eventually } from "./httpClient.js"
 
 /** An error that says how it is to be answered. */
 export class Teapot extends Data.TaggedError("Teapot") implements HttpServerRespondable.Respondable {
@@ -24,7 +25,7 @@ export class Teapot extends Data.TaggedError("Teapot") implements HttpServerResp
   }
 }
 
-/** What the handlers tell of, and wait for. */
+/** Signals of the handlers: reached, and opened. */
 export interface Signals {
   readonly reached: Deferred.Deferred<void>
   readonly opened: Deferred.Deferred<void>
@@ -51,7 +52,7 @@ type Handler = Effect.Effect<
 >
 type Method = "GET" | "POST"
 
-/** What each of the applications answers. */
+/** The routes of each application. */
 export const handlers = ({ opened, reached }: Signals): ReadonlyArray<readonly [Method, `/${string}`, Handler]> => [
   ["GET", "/plain", HttpServerResponse.text("plain")],
   ["GET", "/users/:id", HttpServerResponse.text("user")],
@@ -103,7 +104,7 @@ const httpRouter = (made: Signals) =>
     HttpRouter.empty as HttpRouter.HttpRouter<unknown, Scope.Scope>
   )
 
-// The types of an API tell its endpoints one by one; here they come from a list.
+// The types of an API list its endpoints one by one; here they come from a list.
 interface AnyGroup {
   readonly add: (endpoint: unknown) => AnyGroup
 }
@@ -213,8 +214,21 @@ export const samples = async (
     .sort()
 }
 
+/** The same as an effect. */
+export const samplesOf = (...args: Parameters<typeof samples>): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.promise(() => samples(...args))
+
 /** How many requests are in progress, of all methods. */
 export const inProgress = async (registry: Pick<PromRegistry, "getSingleMetric">): Promise<number> => {
   const all = await samples(registry, "http_server_requests_in_progress")
   return all.reduce((sum, text) => sum + Number(text.split(": ")[1]), 0)
 }
+
+export const requests = "http_server_requests_total"
+export const seconds = "http_server_request_duration_seconds"
+export const requestSize = "http_server_request_size_bytes"
+export const responseSize = "http_server_response_size_bytes"
+
+/** Waits until no request is in progress. */
+export const awaitIdle = (registry: Pick<PromRegistry, "getSingleMetric">): Effect.Effect<void> =>
+  eventually("no request in progress", async () => (await inProgress(registry)) === 0)

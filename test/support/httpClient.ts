@@ -1,12 +1,9 @@
-import type { Agent, IncomingHttpHeaders } from "node:http"
-import { request as plainRequest } from "node:http"
+import { type Agent, type IncomingHttpHeaders, request as plainRequest } from "node:http"
 import { request as secureRequest } from "node:https"
-import type { AddressInfo, Server, Socket } from "node:net"
-import { connect, createServer } from "node:net"
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
 import { assert } from "@effect/vitest"
-import type { Scope } from "effect"
-import { Effect } from "effect"
-import { patience } from "./times.js"
+import { Effect, type Scope } from "effect"
+import { patience } from "./timing.js"
 
 export interface Answer {
   readonly status: number
@@ -54,11 +51,11 @@ export const ask = (url: string, options: AskOptions = {}): Promise<Answer> =>
     sent.end()
   })
 
-/** The same as an effect. That nobody answers is a defect: a test that expects it asks `isFree`. */
+/** The same as an effect. A missing response is a defect: a test that expects one uses `isFree`. */
 export const get = (url: string, options: AskOptions = {}): Effect.Effect<Answer> =>
   Effect.promise(() => ask(url, options))
 
-/** The status of the answer; or of none, the code of what went wrong. */
+/** The status of the response; without one, the code of the error. */
 export const outcome = (url: string, options: AskOptions = {}): Effect.Effect<number | string> =>
   Effect.promise(() =>
     ask(url, options).then(
@@ -67,7 +64,7 @@ export const outcome = (url: string, options: AskOptions = {}): Effect.Effect<nu
     )
   )
 
-/** Whether nothing listens on that port any more. */
+/** Whether the port is free. */
 export const isFree = (port: number, host = "127.0.0.1"): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect(port, host)
@@ -92,7 +89,7 @@ export const eventually = (what: string, holds: () => Promise<boolean>): Effect.
     }
   })
 
-/** A connection that says what it is told to, and no more. */
+/** A connection that sends only the given text. */
 export interface RawConnection {
   readonly socket: Socket
   readonly send: (text: string) => void
@@ -143,12 +140,12 @@ const raw = (socket: Socket): RawConnection => {
   }
 }
 
-/** A request as it stands on the wire. */
+/** A request in wire format. */
 export const requestLines = (target: string, headers = ""): string =>
   `GET ${target} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`
 
-/** Listens on that port, or on any free one, for as long as the scope lasts, and answers nothing. */
-export const listening = (port = 0): Effect.Effect<number, never, Scope.Scope> =>
+/** Occupies the given port, or any free one, for as long as the scope lasts, without responding. */
+export const unusedListener = (port = 0): Effect.Effect<number, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.async<Server>((resume) => {

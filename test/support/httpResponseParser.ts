@@ -1,15 +1,15 @@
-/** A strict reader of what an HTTP/1.1 server writes on one connection. */
+/** A strict parser of the responses on one HTTP/1.1 connection. */
 import { gunzipSync } from "node:zlib"
 
 /** One answer, with its body decoded. */
-export interface WireAnswer {
+export interface ParsedResponse {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
   readonly body: string
 }
 
-export interface Read {
-  readonly answers: ReadonlyArray<WireAnswer>
+export interface ParsedResponses {
+  readonly answers: ReadonlyArray<ParsedResponse>
   /** What is left after them: the beginning of an answer, or nothing. */
   readonly rest: string
   /** Whether the last of them says that the connection ends with it. */
@@ -22,11 +22,11 @@ class MalformedError extends Error {}
 
 /**
  * Reads all answers in those bytes. It throws where something is not as RFC 9112 asks for. Which of them answers a HEAD
- * is not known: where one may, a body that is not there is none.
+ * is not known: where one may, a missing body is allowed.
  */
-export const readAnswers = (bytes: Buffer, mayBeHead: boolean): Read => {
+export const parseResponses = (bytes: Buffer, mayBeHead: boolean): ParsedResponses => {
   const text = bytes.toString("latin1")
-  const answers: Array<WireAnswer> = []
+  const answers: Array<ParsedResponse> = []
   let at = 0
   while (at < text.length) {
     const end = text.indexOf("\r\n\r\n", at)

@@ -1,6 +1,6 @@
-/** What the metrics of HTTP requests say. */
+/** Values of the metrics of HTTP requests in an exposition. */
 
-/** Requests that have ended: how many by `method route status`, whatever further labels they have. */
+/** Requests that have ended: how many by `method route status`, summed over other labels. */
 export const endedIn = (exposition: string): Readonly<Record<string, number>> =>
   by(exposition, "http_server_requests_total", ({ method, route, status }) => `${method} ${route} ${status}`)
 

@@ -1,5 +1,4 @@
-import type { Exit } from "effect"
-import { Effect, Fiber, FiberId, Scheduler } from "effect"
+import { Effect, type Exit, Fiber, FiberId, Scheduler } from "effect"
 
 /** Interrupts a fiber when it is about to do the `k`th operation of all that run here, or another one in its place. */
 class InterruptingAt implements Scheduler.Scheduler {
@@ -31,7 +30,7 @@ class InterruptingAt implements Scheduler.Scheduler {
 /**
  * Runs it again and again, interrupted at one operation after the other, until it ends before it gets there. `whole`
  * interrupts the program whichever of its fibers is at that operation: those that Effect forks for itself, as for each run
- * of a stream, nobody else can interrupt, and who waits for them would wait for ever.
+ * of a stream, cannot be interrupted from outside, and waiting for them would never end.
  */
 export const interruptedEverywhere = <A>(
   make: () => {
@@ -61,7 +60,7 @@ export const seeded = (seed: number) => () => {
   return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }
 
-/** Yields at random operations: whatever else runs, an interruption among it, can come in between any two. */
+/** Yields at random operations, so that other fibers and interruptions can come between any two. */
 export class YieldingAtRandom implements Scheduler.Scheduler {
   constructor(
     protected readonly random: () => number,

@@ -1,14 +1,14 @@
-/** A registry that takes a render several turns of the event loop, however fast the machine is. */
+/** A registry whose render takes several turns of the event loop on any machine. */
 import { Counter, Histogram, Registry } from "prom-client"
 
 const names = ["one_total", "two_total", "three_total", "four_total", "five_total"]
 
-// A render gives way after five milliseconds.
+// A render yields after five milliseconds.
 const enough = 6
 
-export interface Large {
+export interface LargeRegistry {
   readonly registry: Registry
-  /** How often a render must give way, at the least. */
+  /** How often a render must yield, at the least. */
   readonly pauses: number
   /** Counts, makes new series, and removes others; never those whose place in their family can be divided by four. */
   readonly change: () => void
@@ -18,8 +18,8 @@ export interface Large {
   isSlow: boolean
 }
 
-/** Five counters and a histogram with so many series each, some of which say slowly what their label is. */
-export const large = (series: number, slow = 2): Large => {
+/** Five counters and a histogram with so many series each, some of which have a slow `toString` of their label. */
+export const largeRegistry = (series: number, slow = 2): LargeRegistry => {
   const registry = new Registry()
   const options = { help: "h", labelNames: ["place"], registers: [registry] }
   const slowLabel = (place: number) => ({

@@ -1,9 +1,8 @@
 import type { AddressInfo, Server, Socket } from "node:net"
-import type { Scope } from "effect"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 
-/** The port on which a server listens for as long as the scope lasts. Its connections end with it, whatever they speak. */
-export const listening = (server: Server): Effect.Effect<number, never, Scope.Scope> => {
+/** The port on which a server listens for as long as the scope lasts. Its connections are destroyed with it. */
+export const listen = (server: Server): Effect.Effect<number, never, Scope.Scope> => {
   const sockets = new Set<Socket>()
   server.on("connection", (socket: Socket) => sockets.add(socket.once("close", () => sockets.delete(socket))))
   return Effect.map(

@@ -12,7 +12,7 @@ export const measures: Readonly<Record<string, () => Measure>> = {
   timed: () => StreamMetrics.timed(new FakeObserver()),
   countElements: () => StreamMetrics.countElements(new FakeCounter()),
   countExceptions: () => StreamMetrics.countExceptions(new FakeCounter()),
-  trackInprogress: () => StreamMetrics.trackInprogress(fakes().inprogress),
+  trackInProgress: () => StreamMetrics.trackInProgress(fakes().inProgress),
   instrumented: () => (self) => StreamMetrics.instrumented(self, fakes()),
   "two in a pipe": () => (self) =>
     self.pipe(StreamMetrics.timed(new FakeObserver()), StreamMetrics.countExceptions(new FakeCounter()))

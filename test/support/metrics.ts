@@ -4,11 +4,11 @@ import type { MetricRegistry } from "../../src/Registry.js"
 
 export type Client = typeof PromClient
 
-/** Whether a client is the newer one, which keeps its series where nobody else can read them. */
+/** Whether a client is the newer one, which keeps its series in private fields. */
 export const isNewer = (client: object): boolean => "ClusterRegistry" in client
 
 /**
- * The clients that the combinators serve, first the one that stands in the place of `prom-client`. The newer one has the
+ * The clients that the combinators serve, first the one that is installed as `prom-client`. The newer one has the
  * same classes; only its types are other ones.
  */
 export const clients = [PromClient, PrometheusIo as unknown as Client].map((client) => ({
@@ -16,7 +16,7 @@ export const clients = [PromClient, PrometheusIo as unknown as Client].map((clie
   client
 }))
 
-/** An observer that keeps what it is told, and then throws what it is asked to. */
+/** An observer that records its values, and then throws on demand. */
 export class FakeObserver {
   readonly observed: Array<number> = []
   readonly name = "fake_seconds"
@@ -27,7 +27,7 @@ export class FakeObserver {
   }
 }
 
-/** A counter that keeps how often it is called, and then throws what it is asked to. */
+/** A counter that records how often it is called, and then throws on demand. */
 export class FakeCounter {
   counted = 0
   readonly name = "fake_total"
@@ -38,7 +38,7 @@ export class FakeCounter {
   }
 }
 
-/** A gauge that keeps each value it had, and throws what it is asked to. */
+/** A gauge that records each of its values, and throws on demand. */
 export class FakeGauge {
   started = 0
   readonly history: Array<number> = []
@@ -62,7 +62,7 @@ export class FakeGauge {
 export const fakes = () => ({
   duration: new FakeObserver(),
   exceptions: new FakeCounter(),
-  inprogress: new FakeGauge()
+  inProgress: new FakeGauge()
 })
 
 /** All three of a client, on a registry of their own. */
@@ -73,7 +73,7 @@ export const metrics = (client: Client) => {
     registry,
     duration: new client.Histogram({ ...config, name: "run_seconds" }),
     exceptions: new client.Counter({ ...config, name: "run_failures_total" }),
-    inprogress: new client.Gauge({ ...config, name: "runs_in_progress" })
+    inProgress: new client.Gauge({ ...config, name: "runs_in_progress" })
   }
 }
 
@@ -92,7 +92,7 @@ export const metricsWithExemplars = (client: Client) => {
     duration: new client.Histogram({ ...config, name: "run_seconds", buckets: [1] }),
     summary: new client.Summary({ ...config, name: "run_quantiles" }),
     exceptions: new client.Counter({ ...config, name: "run_failures_total" }),
-    inprogress: new client.Gauge({ ...config, name: "runs_in_progress" })
+    inProgress: new client.Gauge({ ...config, name: "runs_in_progress" })
   }
 }
 
@@ -130,7 +130,7 @@ export const errors = async (registry: MetricRegistry): Promise<Record<string, n
   )
 }
 
-/** Throws that error. Each message is a new one, because metrics without a name are told apart by their messages. */
+/** Throws that error. Each message is a new one, because metrics without a name are distinguished by their messages. */
 export const throwing = (what: string) => {
   const error = new Error(`${what} ${++thrown}`)
   return (): never => {

@@ -8,7 +8,7 @@ import { root } from "./snippets.js"
 const folder = join(root, "examples", "monitoring")
 
 /** The path of one of the files. */
-export const fileOf = (name: "alerts.yml" | "alerts.test.yml" | "dashboard.json"): string => join(folder, name)
+export const monitoringFile = (name: "alerts.yml" | "alerts.test.yml" | "dashboard.json"): string => join(folder, name)
 
 export interface Target {
   readonly refId: string
@@ -42,9 +42,9 @@ export interface Dashboard {
   readonly annotations: { readonly list: ReadonlyArray<{ readonly name: string; readonly expr?: string }> }
 }
 
-export const dashboard = JSON.parse(readFileSync(fileOf("dashboard.json"), "utf8")) as Dashboard
+export const dashboard = JSON.parse(readFileSync(monitoringFile("dashboard.json"), "utf8")) as Dashboard
 
-/** An expression, and where it stands. */
+/** An expression, and its place. */
 export interface Expression {
   readonly where: string
   readonly expr: string
@@ -58,7 +58,7 @@ export const expressions: ReadonlyArray<Expression> = [
   ...dashboard.annotations.list.flatMap(({ expr, name }) => (expr === undefined ? [] : [{ where: name, expr }]))
 ]
 
-/** What somebody has chosen in the dashboard. */
+/** The variables that are chosen in the dashboard. */
 export interface Choice {
   readonly job: ReadonlyArray<string> | "All"
   readonly instance: ReadonlyArray<string> | "All"
@@ -98,14 +98,14 @@ export const metricsIn = (parsed: unknown): ReadonlyArray<string> => {
   return isSelector && name !== undefined && name !== "" ? [name, ...below] : below
 }
 
-/** What a program said, and what it exited with. */
-export interface Ran {
+/** The output and the exit code of a program. */
+export interface ProgramResult {
   readonly code: number
   readonly said: string
 }
 
 /** Runs a program to its end. */
-export const ran = (program: string, args: ReadonlyArray<string>): Effect.Effect<Ran> =>
+export const runProgram = (program: string, args: ReadonlyArray<string>): Effect.Effect<ProgramResult> =>
   Effect.async((resume) => {
     execFile(program, args, (error, stdout, stderr) => {
       const code = error === null ? 0 : Number(error.code)

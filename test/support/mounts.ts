@@ -1,7 +1,5 @@
 /** The ways to serve the exposition inside an application that has a server already. */
-import type { RequestListener } from "node:http"
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
+import { createServer, type RequestListener } from "node:http"
 import * as HttpApi from "@effect/platform/HttpApi"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
@@ -10,14 +8,12 @@ import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import type { Scope } from "effect"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import express from "express"
 import * as Exposition from "../../src/Exposition.js"
-import type { MetricRegistry } from "../../src/Registry.js"
-import { layer, Registry } from "../../src/Registry.js"
-import type { AskOptions } from "./http.js"
-import { ask } from "./http.js"
+import { layer, type MetricRegistry, Registry } from "../../src/Registry.js"
+import { type AskOptions, ask } from "./httpClient.js"
+import { listen } from "./listen.js"
 
 export interface Answer {
   readonly status: number
@@ -67,7 +63,7 @@ export const platformMounts: ReadonlyArray<PlatformMount> = [
     app: (registry, options) =>
       HttpRouter.Default.serve(HttpMiddleware.logger).pipe(
         Layer.provide(HttpRouter.Default.use((router) => router.get("/other", other))),
-        Layer.provide(Layer.provide(Exposition.layerRouter(HttpRouter.Default, options), layer(registry)))
+        Layer.provide(Layer.provide(Layer.orDie(Exposition.layerRouter(HttpRouter.Default, options)), layer(registry)))
       )
   },
   {
@@ -76,7 +72,7 @@ export const platformMounts: ReadonlyArray<PlatformMount> = [
       HttpLayerRouter.serve(
         Layer.mergeAll(
           HttpLayerRouter.add("GET", "/other", other),
-          Layer.provide(Exposition.layerRouter(HttpLayerRouter.HttpRouter, options), layer(registry))
+          Layer.provide(Layer.orDie(Exposition.layerRouter(HttpLayerRouter.HttpRouter, options)), layer(registry))
         ),
         { disableListenLog: true }
       )
@@ -86,7 +82,9 @@ export const platformMounts: ReadonlyArray<PlatformMount> = [
     app: (registry, options) =>
       HttpApiBuilder.serve(HttpMiddleware.logger).pipe(
         Layer.provide(HttpApiBuilder.Router.use((router) => router.get("/other", other))),
-        Layer.provide(Layer.provide(Exposition.layerRouter(HttpApiBuilder.Router, options), layer(registry))),
+        Layer.provide(
+          Layer.provide(Layer.orDie(Exposition.layerRouter(HttpApiBuilder.Router, options)), layer(registry))
+        ),
         Layer.provide(HttpApiBuilder.api(HttpApi.make("api")))
       )
   }
@@ -104,15 +102,7 @@ export const startPlatform = (app: Served): Effect.Effect<Ask, never, Scope.Scop
 
 /** Serves with `node:http` on a free port. */
 const startNode = (listener: RequestListener): Effect.Effect<Ask, never, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.async<ReturnType<typeof createServer>>((resume) => {
-        const server = createServer(listener).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      (server) => Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
-    ),
-    (server) => asking((server.address() as AddressInfo).port)
-  )
+  Effect.map(listen(createServer(listener)), asking)
 
 const asking =
   (port: number): Ask =>
@@ -139,12 +129,16 @@ export const mounts: ReadonlyArray<Mount> = [
   {
     name: "nodeListener in node:http",
     start: (registry, options) =>
-      Effect.flatMap(Effect.provideService(Exposition.nodeListener(options), Registry, registry), startNode)
+      Effect.flatMap(
+        Effect.provideService(Effect.orDie(Exposition.nodeListener(options)), Registry, registry),
+        startNode
+      )
   },
   {
     name: "nodeListener in Express",
     start: (registry, options) =>
       Exposition.nodeListener(options).pipe(
+        Effect.orDie,
         Effect.provideService(Registry, registry),
         Effect.flatMap((listener) => startNode(express().use("/metrics", listener)))
       )
@@ -152,6 +146,6 @@ export const mounts: ReadonlyArray<Mount> = [
   {
     name: "webHandler",
     start: (registry, options) =>
-      Effect.map(Effect.provideService(Exposition.webHandler(options), Registry, registry), askWeb)
+      Effect.map(Effect.provideService(Effect.orDie(Exposition.webHandler(options)), Registry, registry), askWeb)
   }
 ]

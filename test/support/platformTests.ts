@@ -5,12 +5,12 @@
 export const onEachVersion: ReadonlyArray<string> = [
   "test/ConsulAgent*.test.ts",
   "test/DefaultMetrics*.test.ts",
-  "test/Exposition.{memory,next,pace,readings,serving,sharing,timers,turns}.test.ts",
+  "test/Exposition.{eventLoop,fakeTimers,largeRegistry,memory,seriesTextCache.registries,serving,sharedCollect,singleFlight}.test.ts",
   "test/HttpMetrics.{bodies,exchanges,http2}.test.ts",
   "test/HttpMetrics.test.ts",
   "test/MetricsServer*.test.ts",
   "test/Promises*.test.ts",
   "test/examples*.test.ts",
   "test/package.test.ts",
-  "test/integration/{ConsulAgent,discover,examples,scraped,security,whole-way}.test.ts"
+  "test/integration/{ConsulAgent,discovery,endToEnd,examples,scrape,security}.test.ts"
 ]

@@ -1,4 +1,4 @@
-/** The ways in which an exposition comes about. All of them must lead to the same bytes. */
+/** The paths by which an exposition reads its metrics. All must give the same bytes. */
 import * as PromClient from "prom-client"
 import type { MetricRegistry } from "../../src/Registry.js"
 import { isNewer } from "./metrics.js"
@@ -12,11 +12,11 @@ interface Metric {
   readonly getForPromString?: () => Promise<unknown>
 }
 
-/** What is seen of a metric: `get` alone, the method that makes no copies of labels as well, or its bounds besides. */
-type Face = "get" | "getForPromString" | "whole"
+/** The methods that a metric shows: `get` alone, also `getForPromString`, or also its bounds. */
+type ReadMethods = "get" | "getForPromString" | "whole"
 
 // Its own object, of which nothing is kept yet, with methods of its own, for which there is no shortcut.
-const asked = (metric: Metric, face: Face): Metric => ({
+const asked = (metric: Metric, face: ReadMethods): Metric => ({
   get name() {
     return metric.name
   },
@@ -44,7 +44,7 @@ const asked = (metric: Metric, face: Face): Metric => ({
  * The registry, whose metrics can only be asked for their series. The first exposition of it builds every line; what is
  * kept for the next ones goes with this registry, and belongs to no other.
  */
-export const askedOnly = (registry: MetricRegistry, face: Face = "get"): MetricRegistry => {
+export const withoutDirectRead = (registry: MetricRegistry, face: ReadMethods = "get"): MetricRegistry => {
   const views = new WeakMap<object, Metric>()
   const view = (metric: object): Metric => {
     const known = views.get(metric) ?? asked(metric as Metric, face)
@@ -66,25 +66,25 @@ export const askedOnly = (registry: MetricRegistry, face: Face = "get"): MetricR
 }
 
 /** How an exposition reads its metrics, once the shortcut is known and something is kept. */
-export interface Way {
+export interface ReadPath {
   readonly name: string
   readonly isShortcut: boolean
   readonly of: (registry: MetricRegistry) => MetricRegistry
 }
 
-export const ways: ReadonlyArray<Way> = [
+export const readPaths: ReadonlyArray<ReadPath> = [
   // No shortcut leads to the series of the newer client, so that its own metrics are asked as well.
   isNewer(PromClient)
     ? { name: "as they are", isShortcut: false, of: (registry) => registry }
     : { name: "by the shortcut", isShortcut: true, of: (registry) => registry },
-  { name: "by what its metrics answer", isShortcut: false, of: (registry) => askedOnly(registry, "whole") }
+  { name: "by what its metrics answer", isShortcut: false, of: (registry) => withoutDirectRead(registry, "whole") }
 ]
 
-/** Whether nobody notices that a registry is read several times. */
-export const isQuiet = (registry: MetricRegistry): boolean =>
+/** Whether reading a registry several times has no side effects. */
+export const hasNoCollect = (registry: MetricRegistry): boolean =>
   (registry.getMetricsAsArray() as ReadonlyArray<Metric>).every(({ collect }) => collect === undefined)
 
-/** How often that metric was asked from now on: of what a client reads there, only `get` reads the aggregator. */
+/** Counts the reads of a metric from now on: only `get` reads its aggregator. */
 export const countingReads = (metric: object): (() => number) => {
   const { aggregator } = metric as { readonly aggregator?: unknown }
   let reads = 0

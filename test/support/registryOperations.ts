@@ -1,16 +1,15 @@
-/** What an application does to its metrics between expositions, and what must then be read of them. */
+/** Operations on metrics between expositions, and the lines that must then be exposed. */
 import * as fc from "fast-check"
-import type { Metric } from "prom-client"
-import { Counter, Gauge, Histogram, Registry } from "prom-client"
-import type { Format } from "./registries.js"
+import { Counter, Gauge, Histogram, type Metric, Registry } from "prom-client"
+import type { Format } from "./arbitraryRegistries.js"
 
 type Labels = Record<string, string>
 
 const kinds = ["counter", "gauge", "histogram"] as const
 type Kind = (typeof kinds)[number]
 
-/** One thing that is done. Labels are told by their place in a pool of objects, so that several series share them. */
-export type Change =
+/** One operation. Labels are given by their index in a pool of objects, so that several series share them. */
+export type Operation =
   | { readonly does: "record"; readonly kind: Kind; readonly labels: number; readonly value: number }
   | { readonly does: "set"; readonly labels: number; readonly value: number }
   | { readonly does: "remove"; readonly kind: Kind; readonly labels: number }
@@ -31,8 +30,8 @@ const unset = { nil: undefined }
 const number = fc.oneof(fc.nat(), fc.constantFrom(0, 0.5, 99_999_999, 100_000_000, 2 ** 53, 1e300))
 
 /** Any changes, in an order that has expositions in it. */
-export const anyChanges: fc.Arbitrary<ReadonlyArray<Change>> = fc.array(
-  fc.oneof<Array<fc.WeightedArbitrary<Change>>>(
+export const anyOperations: fc.Arbitrary<ReadonlyArray<Operation>> = fc.array(
+  fc.oneof<Array<fc.WeightedArbitrary<Operation>>>(
     { weight: 8, arbitrary: fc.record({ does: fc.constant("record"), kind, labels, value: number }) },
     { weight: 3, arbitrary: fc.record({ does: fc.constant("set"), labels, value: number }) },
     { weight: 4, arbitrary: fc.record({ does: fc.constant("remove"), kind, labels }) },
@@ -48,7 +47,7 @@ export const anyChanges: fc.Arbitrary<ReadonlyArray<Change>> = fc.array(
   { minLength: 5, maxLength: 60, size: "max" }
 )
 
-interface Told {
+interface RawSample {
   readonly labels: Labels
   readonly metricName?: string
   readonly value: number
@@ -83,7 +82,7 @@ export class Application {
     return { metric: histogram, record: (labels: Labels, value: number) => histogram.observe(labels, value) }
   }
 
-  apply(change: Exclude<Change, { readonly does: "render" }>): void {
+  apply(change: Exclude<Operation, { readonly does: "render" }>): void {
     if (change.does === "defaults") {
       this.defaults = { ...change.labels }
       this.registry.setDefaultLabels(this.defaults)
@@ -105,14 +104,14 @@ export class Application {
     this.made[kind] = this.make(kind)
   }
 
-  /** What `get()` of its metrics tells of each series, as lines whose labels are in alphabetical order. */
-  async told(): Promise<ReadonlyArray<string>> {
+  /** What `get()` of its metrics returns for each series, as lines whose labels are in alphabetical order. */
+  async expectedLines(): Promise<ReadonlyArray<string>> {
     const metrics = await Promise.all(
       this.registry.getMetricsAsArray().map((metric) => (metric as unknown as Metric).get())
     )
     return metrics.flatMap(({ name, values }) =>
       values.map((sample) => {
-        const { labels, metricName = name, value } = sample as Told
+        const { labels, metricName = name, value } = sample as RawSample
         const all = Object.entries({ ...this.defaults, ...labels })
         return line(
           metricName,

@@ -1,8 +1,8 @@
-/** What registries of any content were made of, so that a generator which makes only trivial ones is noticed. */
-import type { Kind, Labels, MetricSpec, RegistrySpec } from "./registries.js"
+/** Statistics of arbitrary registries, by which a generator of trivial ones is noticed. */
+import type { Kind, Labels, MetricSpec, RegistrySpec } from "./arbitraryRegistries.js"
 
-/** Counts what is in registries. */
-export class Census {
+/** Counts the contents of registries. */
+export class RegistryStatistics {
   registries = 0
   /** Those without a metric. */
   empty = 0
@@ -12,15 +12,15 @@ export class Census {
   /** Those with 200 series or more. */
   large = 0
   exemplars = 0
-  /** Families whose name stands in the way of another. */
+  /** Families whose name conflicts with another. */
   clashing = 0
   readonly kinds: Record<Kind, number> = { counter: 0, gauge: 0, histogram: 0, summary: 0 }
   readonly numbers = { NaN: 0, "+Inf": 0, "-Inf": 0, "-0": 0, subnormal: 0, huge: 0 }
   /** The characters of label values and help, each counted once, and lone surrogates. */
   private readonly codePoints = new Set<number>()
 
-  static of(specs: ReadonlyArray<RegistrySpec>): Census {
-    const census = new Census()
+  static of(specs: ReadonlyArray<RegistrySpec>): RegistryStatistics {
+    const census = new RegistryStatistics()
     for (const spec of specs) census.add(spec)
     return census
   }

@@ -1,43 +1,45 @@
-/** Reads back what is exposed of many registries, and tells what they were made of. */
+/** Parses the expositions of many registries, and returns what they were made of. */
 import { assert } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
 import * as fc from "fast-check"
 import type { MetricRegistry } from "../../src/Registry.js"
-import { Census } from "./census.js"
-import { assertRead, expectedOf, readOf } from "./expected.js"
+import { type Format, type RegistrySpec, registryOf } from "./arbitraryRegistries.js"
+import { assertFamilies, comparableFamily, expectedFamilies } from "./expectedExposition.js"
+import type { ReadOptions } from "./expositionParser.js"
 import { contentTypes, formats, parsers, renderedOnce } from "./expositions.js"
-import type { ReadOptions } from "./parser.js"
-import type { Format, RegistrySpec } from "./registries.js"
-import { registryOf } from "./registries.js"
+import { RegistryStatistics } from "./registryStatistics.js"
 
 /** The registries are the same ones for the same seed. */
-export const readBackSeed = Number(process.env["FAST_CHECK_SEED"] ?? 20_260_102)
+export const roundTripSeed = Number(process.env["FAST_CHECK_SEED"] ?? 20_260_102)
 
-/** Reads back so many registries. Where one is not equal, fast-check prints the seed and the smallest such registry. */
-export const readBack = async (
+/** Checks `numRuns` registries. If one differs, fast-check prints the seed and the smallest such registry. */
+export const checkRoundTrip = async (
   any: fc.Arbitrary<RegistrySpec>,
   numRuns: number,
   options?: ReadOptions
-): Promise<Census> => {
-  const census = new Census()
+): Promise<RegistryStatistics> => {
+  const census = new RegistryStatistics()
   const property = fc.asyncProperty(any, async (spec) => {
     census.add(spec)
     const registry = registryOf(spec)
     for (const format of formats) {
       const [first, again] = [await exposed(registry, format), await exposed(registry, format)]
       const received = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(first)
-      assertRead(parsers[format](received, options).map(readOf), await expectedOf(spec, registry, format))
+      assertFamilies(
+        parsers[format](received, options).map(comparableFamily),
+        await expectedFamilies(spec, registry, format)
+      )
       // What is kept of the first one makes no difference.
       assert.isTrue(Buffer.compare(first, again) === 0, `another exposition in ${format} is not the same`)
     }
   })
-  await fc.assert(property, { seed: readBackSeed, numRuns })
+  await fc.assert(property, { seed: roundTripSeed, numRuns })
   return census
 }
 
-/** The first so many of the registries that are read back. */
+/** The first `numRuns` of the registries that are checked. */
 export const sampled = (any: fc.Arbitrary<RegistrySpec>, numRuns: number): ReadonlyArray<RegistrySpec> =>
-  fc.sample(any, { seed: readBackSeed, numRuns })
+  fc.sample(any, { seed: roundTripSeed, numRuns })
 
 const exposed = (registry: MetricRegistry, format: Format): Promise<Uint8Array> =>
   renderedOnce(registry, { accept: contentTypes[format] }).pipe(

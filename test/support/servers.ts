@@ -4,24 +4,24 @@ import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import * as MetricsServer from "../../src/MetricsServer.js"
 import * as Registry from "../../src/Registry.js"
 import * as ServiceDiscovery from "../../src/ServiceDiscovery.js"
-import { patience } from "./times.js"
+import { patience } from "./timing.js"
 
 /** The tests run the library from `src`; a worker can only be started from what was built. */
-export const workerUrl = new URL("../../dist/internal/worker.mjs", import.meta.url)
+export const workerUrl = new URL("../../dist/worker.mjs", import.meta.url)
 
-export interface Kind {
+export interface ServerKind {
   readonly name: string
   readonly make: typeof MetricsServer.makeWorker
   readonly layer: typeof MetricsServer.layerWorker
 }
 
-const worker = (by: MetricsServer.WorkerOptions): Kind => ({
+const worker = (by: MetricsServer.WorkerOptions): ServerKind => ({
   name: "in a worker thread",
   make: (options) => MetricsServer.makeWorker({ ...by, ...options }),
   layer: (options) => MetricsServer.layerWorker({ ...by, ...options })
 })
 
-export const inThisThread: Kind = {
+export const inThisThread: ServerKind = {
   name: "in this thread",
   make: MetricsServer.make,
   layer: MetricsServer.layer
@@ -34,32 +34,36 @@ export const inWorker = worker({ workerUrl })
 export const inPatientWorker = worker({ workerUrl, grace: patience })
 
 /** The servers that behave alike. */
-export const kinds: ReadonlyArray<Kind> = [inThisThread, inPatientWorker]
+export const serverKinds: ReadonlyArray<ServerKind> = [inThisThread, inPatientWorker]
 
-export interface Line {
+export interface LogLine {
   readonly level: string
   readonly message: string
   /** The error behind it, if there is one. */
   readonly cause?: string
 }
 
-/** A logger in the place of the default one, and what it was told. */
-export const logging = (): { readonly lines: Array<Line>; readonly layer: Layer.Layer<never> } => {
-  const lines: Array<Line> = []
+/** A logger that replaces the default one, and its lines. */
+export const logging = (): { readonly lines: Array<LogLine>; readonly layer: Layer.Layer<never> } => {
+  const lines: Array<LogLine> = []
   const logger = Logger.make(({ cause, logLevel, message }) => {
     lines.push({ level: logLevel.label, message: [message].flat().map(String).join(" "), cause: Cause.pretty(cause) })
   })
   return { lines, layer: Logger.replace(Logger.defaultLogger, logger) }
 }
 
-export interface Around {
+export interface ServerContext {
   readonly registry?: PromRegistry
   readonly discovery?: ServiceDiscovery.Discovery
-  readonly kind?: Kind
+  readonly kind?: ServerKind
 }
 
 /** The layer of a server on 127.0.0.1 with a registry of its own, and what it logs. */
-export const serverLayer = (kind: Kind, options: MetricsServer.WorkerOptions = {}, around: Around = {}) => {
+export const serverLayer = (
+  kind: ServerKind,
+  options: MetricsServer.WorkerOptions = {},
+  around: ServerContext = {}
+) => {
   const { layer: logger, lines } = logging()
   const { discovery, registry = new PromRegistry() } = around
   const served = kind.layer({ host: "127.0.0.1", ...options })
@@ -68,13 +72,13 @@ export const serverLayer = (kind: Kind, options: MetricsServer.WorkerOptions = {
 }
 
 /** A server that runs until the scope of the test closes. */
-export const started = (kind: Kind, options?: MetricsServer.WorkerOptions, around?: Around) => {
+export const started = (kind: ServerKind, options?: MetricsServer.WorkerOptions, around?: ServerContext) => {
   const { layer, lines } = serverLayer(kind, options, around)
   return Effect.map(Layer.build(layer), (context) => ({ ...Context.get(context, MetricsServer.MetricsServer), lines }))
 }
 
-/** A server that runs until it is told to stop, or until the scope of the test closes. */
-export const stoppable = (kind: Kind, options?: MetricsServer.WorkerOptions, around?: Around) =>
+/** A server that runs until `stop`, or until the scope of the test closes. */
+export const stoppable = (kind: ServerKind, options?: MetricsServer.WorkerOptions, around?: ServerContext) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer((exit) => Scope.close(scope, exit))
@@ -85,7 +89,7 @@ export const stoppable = (kind: Kind, options?: MetricsServer.WorkerOptions, aro
 /** A server in a fiber of its own, which is interrupted to stop it. */
 const interruptible =
   (run: (layer: Layer.Layer<MetricsServer.MetricsServer, unknown>, ready: Ready) => Effect.Effect<never, unknown>) =>
-  (kind: Kind, options?: MetricsServer.WorkerOptions, around?: Around) =>
+  (kind: ServerKind, options?: MetricsServer.WorkerOptions, around?: ServerContext) =>
     Effect.gen(function* () {
       const { layer, lines } = serverLayer(kind, options, around)
       const ready = yield* Deferred.make<MetricsServer.RunningServer>()
@@ -101,7 +105,7 @@ const announced = (ready: Ready) =>
   Effect.flatMap(MetricsServer.MetricsServer, (server) => Deferred.succeed(ready, server))
 
 /** The ways in which a server comes to its end. */
-export const endings: ReadonlyArray<{ readonly how: string; readonly stoppable: typeof stoppable }> = [
+export const shutdownMethods: ReadonlyArray<{ readonly how: string; readonly stoppable: typeof stoppable }> = [
   { how: "when its scope closes", stoppable },
   {
     how: "when the fiber of Layer.launch is interrupted",
@@ -136,8 +140,8 @@ export const someMetrics = (): PromRegistry => {
   return registry
 }
 
-/** A registry with a metric whose reading can be made to wait: until it is told to go on, or until tests wait no longer. */
-export const gated = () => {
+/** A registry with a metric whose collect waits on demand until it is released, or until `patience` is over. */
+export const gatedCollector = () => {
   const registry = someMetrics()
   let gate: { readonly reached: Deferred.Deferred<void>; readonly opened: Deferred.Deferred<void> } | undefined
   new Gauge({

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer as createHttpServer, type Server } from "node:http"
-import { type AddressInfo, createServer } from "node:net"
+import { createServer as createHttpServer } from "node:http"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { Scope } from "effect"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import { binary } from "./binaries.js"
-import { patience } from "./times.js"
+import { listen } from "./listen.js"
+import { patience } from "./timing.js"
 
 /** A Consul agent of the test's own, in memory, on 127.0.0.1. */
 export interface Consul {
@@ -101,7 +101,7 @@ export const consul = (options: ConsulOptions = {}) =>
     return agent
   })
 
-/** What an agent got to hear through a proxy. */
+/** A request that an agent received through a proxy. */
 export interface Forwarded {
   readonly method: string
   readonly path: string
@@ -114,29 +114,25 @@ export const forwarding = (
   to: string,
   answered: (forwarded: Forwarded) => Promise<void>
 ): Effect.Effect<string, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.async<Server>((resume) => {
-      const server = createHttpServer(async (request, response) => {
-        const body = Buffer.concat((await request.toArray()) as Array<Buffer>).toString()
-        const { method = "GET", url: path = "/" } = request
-        const token = request.headers["x-consul-token"]?.toString()
-        try {
-          const answer = await fetch(`${to}${path}`, {
-            method,
-            body: body === "" ? null : body,
-            headers: token === undefined ? {} : { "x-consul-token": token }
-          })
-          const text = await answer.text()
-          await answered({ method, path, body, token })
-          response.writeHead(answer.status).end(text)
-        } catch {
-          response.destroy()
-        }
-      })
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) => Effect.sync(() => server.close())
-  ).pipe(Effect.map((server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+  listen(
+    createHttpServer(async (request, response) => {
+      const body = Buffer.concat((await request.toArray()) as Array<Buffer>).toString()
+      const { method = "GET", url: path = "/" } = request
+      const token = request.headers["x-consul-token"]?.toString()
+      try {
+        const answer = await fetch(`${to}${path}`, {
+          method,
+          body: body === "" ? null : body,
+          headers: token === undefined ? {} : { "x-consul-token": token }
+        })
+        const text = await answer.text()
+        await answered({ method, path, body, token })
+        response.writeHead(answer.status).end(text)
+      } catch {
+        response.destroy()
+      }
+    })
+  ).pipe(Effect.map((port) => `http://127.0.0.1:${port}`))
 
 /** A Prometheus server of the test's own, on 127.0.0.1. */
 export interface Prometheus {
@@ -225,7 +221,7 @@ export const prometheus = (
 /** The value of a series as a number. */
 export const queriedValue = ({ value: [, text] }: QueriedSeries): number => Number(text.replace("Inf", "Infinity"))
 
-/** Asks again and again, until `holds` or the deadline; what was last seen is in the failure. */
+/** Polls until `holds` or the deadline; the failure has the last value. */
 export const until = <A>(
   what: string,
   ask: Effect.Effect<A>,

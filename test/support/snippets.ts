@@ -7,14 +7,14 @@ import ts from "typescript"
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** A piece of code in a text, with the heading or the export that it stands under. */
+/** A piece of code in a text, with the heading or the export that it is under. */
 export interface Snippet {
   readonly title: string
   readonly code: string
 }
 
 /** The fenced blocks of a language in a Markdown file. */
-export const fenced = (file: string, language: string): ReadonlyArray<Snippet> => {
+export const fencedBlocks = (file: string, language: string): ReadonlyArray<Snippet> => {
   const snippets: Array<Snippet> = []
   let title = ""
   let code: Array<string> | undefined
@@ -31,7 +31,7 @@ export const fenced = (file: string, language: string): ReadonlyArray<Snippet> =
 }
 
 /** Writes code where the package resolves by its own name, as it does for who has installed it. */
-export const written = (folder: string, snippets: ReadonlyArray<Snippet>): ReadonlyArray<string> => {
+export const writeSnippets = (folder: string, snippets: ReadonlyArray<Snippet>): ReadonlyArray<string> => {
   const path = join(root, "test", ".snippets", folder)
   rmSync(path, { recursive: true, force: true })
   mkdirSync(path, { recursive: true })
@@ -42,7 +42,7 @@ export const written = (folder: string, snippets: ReadonlyArray<Snippet>): Reado
   })
 }
 
-/** What the compiler, at its strictest, has to say of those files. */
+/** The diagnostics of those files, with the compiler's strictest options. */
 export const diagnostics = (files: ReadonlyArray<string>): ReadonlyArray<string> => {
   const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root)

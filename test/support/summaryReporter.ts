@@ -1,5 +1,5 @@
 import type { Reporter, TestModule } from "vitest/node"
-import { notOverBoth } from "./oneClient.js"
+import { notOverBoth } from "./clientMatrix.js"
 
 /** Closes a run with one plain line that says how many tests passed and failed, and how many were left out. */
 export default class Summary implements Reporter {

@@ -1,4 +1,4 @@
-// Puts each of the two clients in the place of the other: whoever imports or requires `prom-client` gets
+// Puts each of the two clients in the place of the other: an import or require of `prom-client` gets
 // `@prometheus-io/client`, as with an alias in an application's dependencies. The other way round as well, so that tests
 // about both still have both. It is a setup file of vitest; what its tests start has it too, processes and their threads.
 import { registerHooks } from "node:module"

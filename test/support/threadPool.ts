@@ -3,15 +3,14 @@ import { execFileSync } from "node:child_process"
 import { close, mkdtempSync, open, openSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { Scope } from "effect"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 
 // What libuv makes of it.
 const size = Number(process.env["UV_THREADPOOL_SIZE"] ?? 4)
 
 const closeQuietly = (descriptor: number): void => close(descriptor, () => {})
 
-/** All of them wait in vain, until what comes back is run or the scope ends: each opens a pipe that nobody writes to. */
+/** Blocks all of them until the returned effect runs or the scope ends: each opens a pipe that has no writer. */
 export const occupied: Effect.Effect<Effect.Effect<void>, never, Scope.Scope> = Effect.gen(function* () {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "pipes-"))),

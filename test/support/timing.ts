@@ -1,29 +1,28 @@
-/** What tests say about times, on a machine that has other things to do as well. */
+/** Assertions about times, on a machine that also runs other programs. */
 import { it } from "@effect/vitest"
-import type { Scope } from "effect"
-import { Cause, Effect } from "effect"
+import { Cause, Effect, type Scope } from "effect"
 
-/** How long, in milliseconds, a test waits for what has to come. No test says that it comes as soon as that. */
+/** How long, in milliseconds, a test waits for an event. No test asserts that it comes within that time. */
 export const patience = 30_000
 
 class LateError extends Error {
   override readonly name = "LateError"
 }
 
-/** That something was done in time. Where it was not, `itInTime` tries again. */
+/** Asserts that something was done in time. If not, `itInTime` retries. */
 export const assertInTime = (isInTime: boolean, otherwise: string): void => {
   if (!isInTime) throw new LateError(otherwise)
 }
 
-/** That it took less than so many milliseconds. Where it took longer, `itInTime` tries again. */
+/** Asserts that it took less than `most` milliseconds. If not, `itInTime` retries. */
 export const assertWithin = (took: number, most: number, what = "it"): void =>
   assertInTime(took < most, `${what} took ${took.toFixed(0)} ms, and not less than ${most}`)
 
-// For so long, in milliseconds, tests have held this thread up themselves.
+// For how long, in milliseconds, tests have blocked this thread themselves.
 let ours = 0
 
-/** Holds this thread up on purpose, for so long at most, which is nothing that a test could be excused by. */
-export const holdingUp = (most: number, act: () => void): void => {
+/** Blocks this thread on purpose. Up to `most` milliseconds of it do not count as a reason to retry a test. */
+export const excusedBlock = (most: number, act: () => void): void => {
   const start = performance.now()
   act()
   ours += Math.min(most, performance.now() - start)
@@ -49,7 +48,7 @@ const watched = () => {
   }
 }
 
-/** Where this thread was held up for so long, in milliseconds, what went wrong may have done so for that. */
+/** If this thread was blocked for longer than this, in milliseconds, a failed test is retried. */
 const heldUp = 300
 
 const isLate = (cause: Cause.Cause<unknown>): boolean =>
@@ -68,7 +67,7 @@ const bestOf = <A, E, R>(attempts: number, self: Effect.Effect<A, E, R | Scope.S
   })
 
 /**
- * A test in which times are short, or measured. It is the best of three attempts that tells: what else the machine has to
+ * A test in which times are short, or measured. The best of three attempts counts: what else the machine has to
  * do can only make it slower, and what is too slow by itself is so each time. It is tried again where it was not in time,
  * or failed while this thread was held up; whatever else fails, fails at once.
  */

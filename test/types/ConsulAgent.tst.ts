@@ -4,7 +4,7 @@ import { layer } from "../../src/ConsulAgent.js"
 import { consulAgent } from "../../src/Promises.js"
 
 describe("The check of a Consul agent", () => {
-  test("is one that asks, or one that is told, and not both", () => {
+  test("is an HTTP check or a TTL check, and not both", () => {
     expect(layer).type.toBeCallableWith({ check: { url: "http://127.0.0.1/", header: { authorization: "Basic abc" } } })
     expect(layer).type.toBeCallableWith({ check: { ttl: "10 seconds", deregisterCriticalServiceAfter: false } })
     expect(layer).type.toBeCallableWith({ check: false })

@@ -2,12 +2,11 @@ import type { HttpApp, HttpLayerRouter, HttpServerResponse } from "@effect/platf
 import { HttpApiBuilder, HttpMiddleware, HttpRouter, HttpServer } from "@effect/platform"
 import { Rpc, RpcGroup } from "@effect/rpc"
 import * as PrometheusIo from "@prometheus-io/client"
-import type { ConfigError, Effect, Layer } from "effect"
-import { Config, Exit, flow } from "effect"
+import { Config, type ConfigError, type Effect, Exit, flow, type Layer } from "effect"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
 import type { Exchange, HttpMetricsError, Middleware } from "../../src/HttpMetrics.js"
-import { layer, layerConfig, make, middleware, rpc } from "../../src/HttpMetrics.js"
+import { layer, layerConfig, makeMiddleware, middleware, rpc } from "../../src/HttpMetrics.js"
 
 interface Database {
   readonly _: unique symbol
@@ -21,7 +20,7 @@ const four = { ...plain, labelNames: ["method", "route", "status", "tenant"] as 
 describe("what it is put around keeps its type", () => {
   test("an app", () => {
     expect(middleware()(app)).type.toBe<HttpApp.Default<"failed", Database>>()
-    expect(make()).type.toBe<Effect.Effect<Middleware, HttpMetricsError>>()
+    expect(makeMiddleware()).type.toBe<Effect.Effect<Middleware, HttpMetricsError>>()
   })
 
   test("each way to serve takes it, and with another one", () => {
@@ -38,14 +37,14 @@ describe("what it is put around keeps its type", () => {
 
 describe("further labels", () => {
   test("are worked out from the exchange", () => {
-    expect(make).type.toBeCallableWith({
+    expect(makeMiddleware).type.toBeCallableWith({
       labelNames: ["tenant", "code"],
       labels: ({ exit, request }: Exchange) => ({
         tenant: request.headers["x-tenant"] ?? "none",
         code: Exit.isSuccess(exit) ? 1 : 0
       })
     })
-    make({
+    makeMiddleware({
       labelNames: ["tenant"],
       labels: (exchange) => {
         expect(exchange).type.toBe<Exchange>()
@@ -67,8 +66,8 @@ describe("further labels", () => {
 })
 
 describe("own metrics", () => {
-  test("of either client, or none", () => {
-    expect(make).type.toBeCallableWith({
+  test("of either client, or missing", () => {
+    expect(makeMiddleware).type.toBeCallableWith({
       metrics: {
         requests: new PromClient.Counter(three),
         duration: new PrometheusIo.Histogram(three),
@@ -77,7 +76,7 @@ describe("own metrics", () => {
         inProgress: new PromClient.Gauge({ ...plain, labelNames: ["method"] as const })
       }
     })
-    expect(make).type.toBeCallableWith({
+    expect(makeMiddleware).type.toBeCallableWith({
       metrics: { requests: new PromClient.Counter(four) },
       labelNames: ["tenant"],
       labels: () => ({ tenant: "a" })
@@ -85,29 +84,33 @@ describe("own metrics", () => {
   })
 
   test("have exactly the labels that are recorded", () => {
-    expect(make).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(plain).labels() } })
-    expect(make).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(four) } })
-    expect(make).type.not.toBeCallableWith({ metrics: { duration: new PrometheusIo.Histogram(four) } })
-    expect(make).type.not.toBeCallableWith({
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(plain).labels() } })
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { requests: new PromClient.Counter(four) } })
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { duration: new PrometheusIo.Histogram(four) } })
+    expect(makeMiddleware).type.not.toBeCallableWith({
       metrics: { requests: new PromClient.Counter(three) },
       labelNames: ["tenant"],
       labels: () => ({ tenant: "a" })
     })
-    expect(make).type.not.toBeCallableWith({ metrics: { inProgress: new PromClient.Gauge(three) } })
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { inProgress: new PromClient.Gauge(three) } })
   })
 
   test("can do what is asked of them, and are known", () => {
-    expect(make).type.not.toBeCallableWith({ metrics: { duration: new PromClient.Counter(three) } })
-    expect(make).type.not.toBeCallableWith({ metrics: { durations: false } })
-    expect(make).type.not.toBeCallableWith({ metrics: { duration: true } })
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { duration: new PromClient.Counter(three) } })
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { durations: false } })
+    expect(makeMiddleware).type.not.toBeCallableWith({ metrics: { duration: true } })
   })
 })
 
 test("options", () => {
-  expect(make).type.toBeCallableWith({ exclude: ["/health"], buckets: [1, 2], exemplar: "currentSpan" as const })
-  expect(make).type.not.toBeCallableWith({ exclude: "/health" })
-  expect(make).type.not.toBeCallableWith({ exemplar: "span" })
-  expect(make).type.not.toBeCallableWith({ exlude: [] })
+  expect(makeMiddleware).type.toBeCallableWith({
+    exclude: ["/health"],
+    buckets: [1, 2],
+    exemplar: "currentSpan" as const
+  })
+  expect(makeMiddleware).type.not.toBeCallableWith({ exclude: "/health" })
+  expect(makeMiddleware).type.not.toBeCallableWith({ exemplar: "span" })
+  expect(makeMiddleware).type.not.toBeCallableWith({ exlude: [] })
 })
 
 test("a group of RPCs keeps its type", () => {

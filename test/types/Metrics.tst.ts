@@ -1,6 +1,5 @@
 import * as PrometheusIo from "@prometheus-io/client"
-import type { Exit } from "effect"
-import { Context, Data, Effect, pipe } from "effect"
+import { Context, Data, Effect, type Exit, pipe } from "effect"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
 import * as Metrics from "../../src/Metrics.js"
@@ -52,21 +51,21 @@ describe("an effect keeps its types", () => {
   test("in a pipe", () => {
     expect(effect.pipe(Metrics.timed(seconds))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(total))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(running))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(running))).type.toBe<Unchanged>()
     expect(
-      effect.pipe(Metrics.instrumented({ duration: seconds, exceptions: total, inprogress: running }))
+      effect.pipe(Metrics.instrumented({ duration: seconds, exceptions: total, inProgress: running }))
     ).type.toBe<Unchanged>()
     expect(
-      pipe(effect, Metrics.timed(seconds), Metrics.countExceptions(total), Metrics.trackInprogress(running))
+      pipe(effect, Metrics.timed(seconds), Metrics.countExceptions(total), Metrics.trackInProgress(running))
     ).type.toBe<Unchanged>()
   })
 
   test("in a pipe with labels", () => {
     expect(effect.pipe(Metrics.timed(secondsBy, { labels }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(totalBy, { labels: () => labels }))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(runningBy, { labels }))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(runningBy, { labels }))).type.toBe<Unchanged>()
     expect(
-      effect.pipe(Metrics.instrumented({ duration: { metric: secondsBy, labels: () => labels }, inprogress: running }))
+      effect.pipe(Metrics.instrumented({ duration: { metric: secondsBy, labels: () => labels }, inProgress: running }))
     ).type.toBe<Unchanged>()
   })
 
@@ -76,8 +75,8 @@ describe("an effect keeps its types", () => {
     expect(Metrics.timed(effect, secondsBy, { labels: () => labels })).type.toBe<Unchanged>()
     expect(Metrics.countExceptions(effect, total, { only: HttpError })).type.toBe<Unchanged>()
     expect(Metrics.countExceptions(effect, totalBy, { labels, only: { tag: "HttpError" } })).type.toBe<Unchanged>()
-    expect(Metrics.trackInprogress(effect, running)).type.toBe<Unchanged>()
-    expect(Metrics.trackInprogress(effect, runningBy, { labels })).type.toBe<Unchanged>()
+    expect(Metrics.trackInProgress(effect, running)).type.toBe<Unchanged>()
+    expect(Metrics.trackInProgress(effect, runningBy, { labels })).type.toBe<Unchanged>()
     expect(Metrics.instrumented(effect, { duration: seconds })).type.toBe<Unchanged>()
     expect(Metrics.instrumented(effect, {})).type.toBe<Unchanged>()
   })
@@ -90,14 +89,14 @@ describe("an effect keeps its types", () => {
       },
       Metrics.timed(secondsBy, { labels }),
       Metrics.countExceptions(total),
-      Metrics.instrumented({ inprogress: running })
+      Metrics.instrumented({ inProgress: running })
     )
     expect(load).type.toBe<(id: string) => Unchanged>()
   })
 
   test("in a generic function", () => {
     const measured = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Metrics.trackInprogress(self, running).pipe(
+      Metrics.trackInProgress(self, running).pipe(
         Metrics.timed(secondsBy, { labels: (exit) => ({ method: "GET", status: exit._tag }) }),
         Metrics.instrumented({ exceptions: total })
       )
@@ -107,7 +106,7 @@ describe("an effect keeps its types", () => {
   test("under a stored combinator, whatever they are", () => {
     const timed = Metrics.timed(secondsBy, { labels })
     const counted = Metrics.countExceptions(total, { only: [TypeError, RangeError] })
-    const tracked = Metrics.trackInprogress(runningBy, { labels })
+    const tracked = Metrics.trackInProgress(runningBy, { labels })
     const instrumented = Metrics.instrumented({ duration: { metric: secondsBy, labels }, exceptions: total })
     type Stored = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     expect(timed).type.toBe<Stored>()
@@ -125,41 +124,41 @@ describe("metrics that are accepted", () => {
     expect(effect.pipe(Metrics.timed(secondsBy.labels("GET", "200")))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(summaryBy.labels(labels)))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(totalBy.labels("GET", "200")))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(runningBy.labels("GET", "200")))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(runningBy.labels("GET", "200")))).type.toBe<Unchanged>()
   })
 
   test("those of @prometheus-io/client and their children", () => {
     expect(effect.pipe(Metrics.timed(newSeconds))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(newTotal))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(newRunning))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(newRunning))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(newSecondsBy, { labels }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(newSummaryBy, { labels: () => labels }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(newTotalBy, { labels }))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(newRunningBy, { labels }))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(newRunningBy, { labels }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(newSecondsBy.labels("GET", "200")))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(newTotalBy.labels(labels)))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(newRunningBy.labels(labels)))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(newRunningBy.labels(labels)))).type.toBe<Unchanged>()
   })
 
   test("those written by hand, with labels and without", () => {
     expect(effect.pipe(Metrics.timed(fake))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(fake))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(fake))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(fake))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(fakeBy, { labels }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.countExceptions(fakeBy, { labels: () => labels }))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(fakeBy, { labels }))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(fakeBy, { labels }))).type.toBe<Unchanged>()
     expect(
-      effect.pipe(Metrics.instrumented({ duration: fake, exceptions: { metric: fakeBy, labels }, inprogress: fake }))
+      effect.pipe(Metrics.instrumented({ duration: fake, exceptions: { metric: fakeBy, labels }, inProgress: fake }))
     ).type.toBe<Unchanged>()
   })
 
   test("those known as an interface only", () => {
-    const measured = (duration: Metrics.Observer, exceptions: Metrics.Counter, inprogress: Metrics.Gauge) =>
+    const measured = (duration: Metrics.Observer, exceptions: Metrics.Counter, inProgress: Metrics.Gauge) =>
       effect.pipe(
         Metrics.timed(duration),
         Metrics.countExceptions(exceptions),
-        Metrics.trackInprogress(inprogress),
-        Metrics.instrumented({ duration, exceptions, inprogress })
+        Metrics.trackInProgress(inProgress),
+        Metrics.instrumented({ duration, exceptions, inProgress })
       )
     expect(measured).type.toBe<(d: Metrics.Observer, e: Metrics.Counter, i: Metrics.Gauge) => Unchanged>()
     expect(measured).type.toBeCallableWith(seconds, total, running)
@@ -175,7 +174,7 @@ describe("metrics that are accepted", () => {
     expect(effect.pipe(Metrics.timed(any, { labels: { anything: "at all" } }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(any, { labels: () => ({ anything: 1 }) }))).type.toBe<Unchanged>()
     expect(
-      effect.pipe(Metrics.instrumented({ duration: { metric: any, labels: { anything: 1 } }, inprogress: running }))
+      effect.pipe(Metrics.instrumented({ duration: { metric: any, labels: { anything: 1 } }, inProgress: running }))
     ).type.toBe<Unchanged>()
   })
 })
@@ -184,14 +183,14 @@ describe("labels that are accepted", () => {
   test("those of an interface", () => {
     expect(effect.pipe(Metrics.timed(secondsBy, { labels: requestLabels }))).type.toBe<Unchanged>()
     expect(effect.pipe(Metrics.timed(newSecondsBy, { labels: () => requestLabels }))).type.toBe<Unchanged>()
-    expect(effect.pipe(Metrics.trackInprogress(fakeBy, { labels: requestLabels }))).type.toBe<Unchanged>()
+    expect(effect.pipe(Metrics.trackInProgress(fakeBy, { labels: requestLabels }))).type.toBe<Unchanged>()
   })
 
   test("those of an interface, in an entry of instrumented", () => {
     expect(Metrics.instrumented).type.toBeCallableWith({ duration: { metric: secondsBy, labels: requestLabels } })
     expect(Metrics.instrumented).type.toBeCallableWith(effect, {
       duration: { metric: secondsBy, labels: () => requestLabels },
-      inprogress: { metric: fakeBy, labels: requestLabels }
+      inProgress: { metric: fakeBy, labels: requestLabels }
     })
   })
 
@@ -252,7 +251,7 @@ describe("labels that are rejected", () => {
     // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(newSecondsBy, { labels: () => ({ method: "GET" }) })
     // @ts-expect-error: Property 'status' is missing in type '{ method: string; }'
-    Metrics.trackInprogress(runningBy, { labels: { method: "GET" } })
+    Metrics.trackInProgress(runningBy, { labels: { method: "GET" } })
     // @ts-expect-error: Property 'status' is missing in type
     Metrics.instrumented({ duration: { metric: secondsBy, labels: { method: "GET" } } })
   })
@@ -265,7 +264,7 @@ describe("labels that are rejected", () => {
     // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.countExceptions(newTotalBy, { labels: () => ({ metod: "GET", status: 200 }) })
     // @ts-expect-error: 'metod' does not exist in type
-    Metrics.trackInprogress(fakeBy, { labels: { metod: "GET", status: 200 } })
+    Metrics.trackInProgress(fakeBy, { labels: { metod: "GET", status: 200 } })
   })
 
   test("a name too many", () => {
@@ -280,7 +279,7 @@ describe("labels that are rejected", () => {
     // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(fakeBy, { labels: () => ({ method: "GET", status: 200, path: "/" }) })
     // @ts-expect-error: Type 'string' is not assignable to type 'never'
-    Metrics.trackInprogress(runningBy, { labels: { method: "GET", status: 200, path: "/" } })
+    Metrics.trackInProgress(runningBy, { labels: { method: "GET", status: 200, path: "/" } })
     // @ts-expect-error: is not assignable to type 'never'
     Metrics.instrumented({ duration: { metric: secondsBy, labels: { method: "GET", status: 200, path: "/" } } })
     // @ts-expect-error: is not assignable to type 'never'
@@ -293,15 +292,15 @@ describe("labels that are rejected", () => {
     // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(newSecondsBy, { labels: () => ({ method: undefined, status: 200 }) })
     // @ts-expect-error: Type 'boolean' is not assignable to type 'string | number'
-    Metrics.trackInprogress(runningBy, { labels: { method: "GET", status: true } })
+    Metrics.trackInProgress(runningBy, { labels: { method: "GET", status: true } })
     // @ts-expect-error: is not assignable to type
-    Metrics.instrumented({ inprogress: { metric: runningBy, labels: { method: undefined, status: 200 } } })
+    Metrics.instrumented({ inProgress: { metric: runningBy, labels: { method: undefined, status: 200 } } })
   })
 
   test("a name that may be absent", () => {
     const optional: { readonly method?: string; readonly status: number } = { status: 200 }
     // @ts-expect-error: Property 'method' is optional in type
-    Metrics.trackInprogress(runningBy, { labels: optional })
+    Metrics.trackInProgress(runningBy, { labels: optional })
     // @ts-expect-error: is not assignable to type 'LabelsOf<
     Metrics.timed(secondsBy, { labels: () => optional })
   })
@@ -314,14 +313,14 @@ describe("labels that are rejected", () => {
     // @ts-expect-error: this metric has no labels
     Metrics.countExceptions(newTotal, { labels: () => labels })
     // @ts-expect-error: this metric has no labels
-    Metrics.trackInprogress(fake, { labels })
+    Metrics.trackInProgress(fake, { labels })
     // @ts-expect-error: this metric has no labels
     Metrics.instrumented({ duration: { metric: newSeconds, labels } })
     // @ts-expect-error: this metric has no labels
     Metrics.instrumented({ exceptions: { metric: totalBy.labels("GET", "200"), labels } })
   })
 
-  test("none for a metric that has names", () => {
+  test("missing for a metric that has names", () => {
     // @ts-expect-error: this metric has labels: pass { labels } or a child
     Metrics.timed(secondsBy)
     // @ts-expect-error: this metric has labels: pass { labels } or a child
@@ -329,26 +328,26 @@ describe("labels that are rejected", () => {
     // @ts-expect-error: this metric has labels: pass { labels } or a child
     Metrics.countExceptions(totalBy)
     // @ts-expect-error: this metric has labels: pass { labels } or a child
-    Metrics.trackInprogress(runningBy)
+    Metrics.trackInProgress(runningBy)
     // @ts-expect-error: this metric has labels: pass { labels } or a child
-    Metrics.trackInprogress(fakeBy)
+    Metrics.trackInProgress(fakeBy)
     // @ts-expect-error: this metric has labels: pass { labels } or a child
     Metrics.instrumented({ duration: secondsBy })
     // @ts-expect-error: this metric has labels: pass { labels } or a child
-    Metrics.instrumented({ inprogress: { metric: newRunningBy } })
+    Metrics.instrumented({ inProgress: { metric: newRunningBy } })
     expect(Metrics.timed).type.not.toBeCallableWith(effect, secondsBy)
     expect(Metrics.countExceptions).type.not.toBeCallableWith(effect, totalBy, { only: HttpError })
-    expect(Metrics.trackInprogress).type.not.toBeCallableWith(effect, runningBy)
+    expect(Metrics.trackInProgress).type.not.toBeCallableWith(effect, runningBy)
     expect(Metrics.instrumented).type.not.toBeCallableWith(effect, { exceptions: totalBy })
   })
 
   test("a function for what is in progress, which has no exit yet", () => {
     // @ts-expect-error: is not assignable to type
-    Metrics.trackInprogress(runningBy, { labels: () => labels })
+    Metrics.trackInProgress(runningBy, { labels: () => labels })
     // @ts-expect-error: No overload matches this call
-    Metrics.trackInprogress(running, { labels: () => labels })
+    Metrics.trackInProgress(running, { labels: () => labels })
     // @ts-expect-error: is not assignable to type
-    Metrics.instrumented({ inprogress: { metric: runningBy, labels: () => labels } })
+    Metrics.instrumented({ inProgress: { metric: runningBy, labels: () => labels } })
   })
 })
 
@@ -361,17 +360,17 @@ describe("metrics that are rejected", () => {
     // @ts-expect-error: Property 'inc' is missing in type 'Histogram<
     Metrics.countExceptions(seconds)
     // @ts-expect-error: Property 'dec' is missing in type 'Counter<
-    Metrics.trackInprogress(total)
+    Metrics.trackInProgress(total)
     // @ts-expect-error: Property 'dec' is missing in type 'Counter<never>'
-    Metrics.trackInprogress(newTotal)
+    Metrics.trackInProgress(newTotal)
     // @ts-expect-error: is not assignable to type
     Metrics.instrumented({ duration: total })
     // @ts-expect-error: is not assignable to type
-    Metrics.instrumented({ inprogress: total })
+    Metrics.instrumented({ inProgress: total })
     // @ts-expect-error: Property 'dec' is missing in type 'Counter<
-    Metrics.instrumented({ inprogress: { metric: total } })
+    Metrics.instrumented({ inProgress: { metric: total } })
     expect(Metrics.timed).type.not.toBeCallableWith(effect, total)
-    expect(Metrics.trackInprogress).type.not.toBeCallableWith(effect, total)
+    expect(Metrics.trackInProgress).type.not.toBeCallableWith(effect, total)
   })
 })
 
@@ -402,7 +401,7 @@ describe("exemplars", () => {
   test("are rejected of anything but the current span, and of a gauge", () => {
     expect(Metrics.timed).type.not.toBeCallableWith(seconds, { exemplar: "parentSpan" })
     expect(Metrics.timed).type.not.toBeCallableWith(seconds, { exemplar: true })
-    expect(Metrics.trackInprogress).type.not.toBeCallableWith(running, { exemplar: "currentSpan" })
+    expect(Metrics.trackInProgress).type.not.toBeCallableWith(running, { exemplar: "currentSpan" })
   })
 })
 
@@ -432,7 +431,7 @@ describe("a name that is misspelt is rejected", () => {
   test("of an option", () => {
     expect(Metrics.timed).type.not.toBeCallableWith(seconds, { label: { anything: 1 } })
     expect(Metrics.countExceptions).type.not.toBeCallableWith(total, { onyl: HttpError })
-    expect(Metrics.trackInprogress).type.not.toBeCallableWith(running, { label: { anything: 1 } })
+    expect(Metrics.trackInProgress).type.not.toBeCallableWith(running, { label: { anything: 1 } })
   })
 
   test("of an option in an entry of instrumented", () => {
@@ -441,13 +440,13 @@ describe("a name that is misspelt is rejected", () => {
     // @ts-expect-error: is not assignable to type 'never'
     Metrics.instrumented({ duration: { metric: seconds, only: HttpError } })
     // @ts-expect-error: is not assignable to type 'never'
-    Metrics.instrumented({ inprogress: { metric: running, exemplar: "currentSpan" } })
+    Metrics.instrumented({ inProgress: { metric: running, exemplar: "currentSpan" } })
     expect(Metrics.instrumented).type.not.toBeCallableWith(effect, { exceptions: { metric: total, onyl: HttpError } })
   })
 
   test("of an entry of instrumented", () => {
     expect(Metrics.instrumented).type.not.toBeCallableWith({ durations: seconds })
     expect(Metrics.instrumented).type.not.toBeCallableWith({ duration: seconds, exeptions: total })
-    expect(Metrics.instrumented).type.not.toBeCallableWith(effect, { duration: seconds, inProgress: running })
+    expect(Metrics.instrumented).type.not.toBeCallableWith(effect, { duration: seconds, inprogress: running })
   })
 })

@@ -3,8 +3,7 @@ import * as PrometheusIo from "@prometheus-io/client"
 import type { Request, Response } from "express"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
-import type { HttpMeasure, HttpOutcome } from "../../src/Promises.js"
-import { httpMetrics } from "../../src/Promises.js"
+import { type HttpMeasure, type HttpOutcome, httpMetrics } from "../../src/Promises.js"
 
 const names = ["method", "route", "status"] as const
 const mine = { name: "mine", help: "h", labelNames: names }

@@ -2,7 +2,7 @@ import * as PrometheusIo from "@prometheus-io/client"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
 import type { Settled, Wrapper } from "../../src/Promises.js"
-import { countExceptions, instrumented, timed, trackInprogress } from "../../src/Promises.js"
+import { countExceptions, instrumented, timed, trackInProgress } from "../../src/Promises.js"
 
 const plain = { name: "plain", help: "h" }
 const labelled = { ...plain, labelNames: ["method", "status"] as const }
@@ -42,8 +42,8 @@ describe("a function keeps its type", () => {
   test("sync and async", () => {
     expect(timed(seconds)(load)).type.toBe<typeof load>()
     expect(countExceptions(total)(load)).type.toBe<typeof load>()
-    expect(trackInprogress(running)(load)).type.toBe<typeof load>()
-    expect(instrumented({ duration: seconds, exceptions: total, inprogress: running })(load)).type.toBe<typeof load>()
+    expect(trackInProgress(running)(load)).type.toBe<typeof load>()
+    expect(instrumented({ duration: seconds, exceptions: total, inProgress: running })(load)).type.toBe<typeof load>()
     expect(timed(seconds)((a: number) => a)).type.toBe<(a: number) => number>()
     expect(timed(seconds)(() => {})).type.toBe<() => void>()
   })
@@ -82,7 +82,7 @@ describe("a function keeps its type", () => {
   })
 
   test("when it is wrapped twice", () => {
-    expect(timed(seconds)(trackInprogress(running)(load))).type.toBe<typeof load>()
+    expect(timed(seconds)(trackInProgress(running)(load))).type.toBe<typeof load>()
   })
 
   test("under a stored wrapper", () => {
@@ -107,7 +107,7 @@ describe("a method keeps its type", () => {
 
       @timed(seconds)
       @countExceptions(total, { only: TypeError })
-      @trackInprogress(runningBy, { labels })
+      @trackInProgress(runningBy, { labels })
       @instrumented({ duration: seconds })
       async load(id: string) {
         return this.users.get(id)
@@ -128,7 +128,7 @@ describe("a method keeps its type", () => {
     expect(Users.create()).type.toBe<Users>()
   })
 
-  test("as a method of a class only, where the compiler can tell", () => {
+  test("as a method of a class only, if the compiler can detect it", () => {
     class Users {
       @(expect(timed(seconds)).type.toBeApplicable)
       load() {}
@@ -157,7 +157,7 @@ describe("a promise keeps what it is of", () => {
   test("with a metric alone", () => {
     expect(timed(seconds, promise)).type.toBe<Promise<User>>()
     expect(countExceptions(total, promise)).type.toBe<Promise<User>>()
-    expect(trackInprogress(running, promise)).type.toBe<Promise<User>>()
+    expect(trackInProgress(running, promise)).type.toBe<Promise<User>>()
     expect(instrumented({ duration: seconds, exceptions: total }, promise)).type.toBe<Promise<User>>()
   })
 
@@ -165,15 +165,15 @@ describe("a promise keeps what it is of", () => {
     expect(timed(secondsBy, promise, { labels })).type.toBe<Promise<User>>()
     expect(timed(secondsBy, promise, { labels: () => labels, registry })).type.toBe<Promise<User>>()
     expect(countExceptions(totalBy, promise, { labels, only: [TypeError] })).type.toBe<Promise<User>>()
-    expect(trackInprogress(runningBy, promise, { labels })).type.toBe<Promise<User>>()
+    expect(trackInProgress(runningBy, promise, { labels })).type.toBe<Promise<User>>()
     expect(
-      instrumented({ duration: { metric: secondsBy, labels }, inprogress: running }, promise, { registry })
+      instrumented({ duration: { metric: secondsBy, labels }, inProgress: running }, promise, { registry })
     ).type.toBe<Promise<User>>()
   })
 
   test("and a thenable becomes a promise", () => {
     expect(timed(seconds, thenable)).type.toBe<Promise<User>>()
-    expect(instrumented({ inprogress: running }, thenable)).type.toBe<Promise<User>>()
+    expect(instrumented({ inProgress: running }, thenable)).type.toBe<Promise<User>>()
   })
 
   test("in a generic function", () => {
@@ -186,9 +186,9 @@ describe("labels", () => {
   test("are accepted of either client, of a fake, of an interface, and of what the compiler cannot know", () => {
     expect(timed(newSecondsBy, { labels })(load)).type.toBe<typeof load>()
     expect(countExceptions(newTotalBy, { labels: () => labels })(load)).type.toBe<typeof load>()
-    expect(trackInprogress(newRunningBy, { labels: requestLabels })(load)).type.toBe<typeof load>()
+    expect(trackInProgress(newRunningBy, { labels: requestLabels })(load)).type.toBe<typeof load>()
     expect(timed(newSecondsBy.labels("GET", "200"))(load)).type.toBe<typeof load>()
-    expect(instrumented({ duration: fake, exceptions: fake, inprogress: fake })(load)).type.toBe<typeof load>()
+    expect(instrumented({ duration: fake, exceptions: fake, inProgress: fake })(load)).type.toBe<typeof load>()
     expect(timed(new PromClient.Histogram<string>(plain), { labels: { anything: 1 } })(load)).type.toBe<typeof load>()
   })
 
@@ -229,13 +229,13 @@ describe("labels", () => {
 
   test("are rejected with a name missing, wrong or too many", () => {
     // @ts-expect-error: Property 'status' is missing in type
-    trackInprogress(runningBy, promise, { labels: { method: "GET" } })
+    trackInProgress(runningBy, promise, { labels: { method: "GET" } })
     // @ts-expect-error: 'metod' does not exist in type
-    trackInprogress(runningBy, promise, { labels: { metod: "GET", status: 200 } })
+    trackInProgress(runningBy, promise, { labels: { metod: "GET", status: 200 } })
     // @ts-expect-error: is not assignable to type 'never'
     timed(secondsBy, promise, { labels: () => ({ method: "GET", status: 200, path: "/" }) })
     // @ts-expect-error: Type 'undefined' is not assignable to type 'string | number'
-    trackInprogress(newRunningBy, promise, { labels: { method: undefined, status: 200 } })
+    trackInProgress(newRunningBy, promise, { labels: { method: undefined, status: 200 } })
     // @ts-expect-error: is not assignable to type 'never'
     instrumented({ duration: { metric: secondsBy, labels: { method: "GET", status: 200, path: "/" } } })
     // @ts-expect-error: is missing in type
@@ -249,7 +249,7 @@ describe("labels", () => {
   test("are rejected with a child or a metric without names", () => {
     expect(timed).type.not.toBeCallableWith(secondsBy.labels("GET", "200"), { labels })
     expect(timed).type.not.toBeCallableWith(newSeconds, { labels })
-    expect(trackInprogress).type.not.toBeCallableWith(fake, { labels })
+    expect(trackInProgress).type.not.toBeCallableWith(fake, { labels })
     expect(instrumented).type.not.toBeCallableWith({ duration: { metric: newSeconds, labels } })
   })
 
@@ -257,18 +257,18 @@ describe("labels", () => {
     expect(timed).type.not.toBeCallableWith(secondsBy)
     expect(timed).type.not.toBeCallableWith(secondsBy, promise)
     expect(countExceptions).type.not.toBeCallableWith(newTotalBy, { only: TypeError })
-    expect(trackInprogress).type.not.toBeCallableWith(runningBy, { registry })
+    expect(trackInProgress).type.not.toBeCallableWith(runningBy, { registry })
     // @ts-expect-error: this metric has labels: pass { labels } or a child
     instrumented({ duration: secondsBy })
     // @ts-expect-error: this metric has labels: pass { labels } or a child
-    instrumented({ inprogress: { metric: runningBy } }, promise)
+    instrumented({ inProgress: { metric: runningBy } }, promise)
   })
 
   test("cannot come from the result for what is in progress", () => {
-    expect(trackInprogress).type.not.toBeCallableWith(runningBy, { labels: () => labels })
-    expect(trackInprogress).type.not.toBeCallableWith(runningBy, promise, { labels: () => labels })
+    expect(trackInProgress).type.not.toBeCallableWith(runningBy, { labels: () => labels })
+    expect(trackInProgress).type.not.toBeCallableWith(runningBy, promise, { labels: () => labels })
     // @ts-expect-error: is not assignable to type
-    instrumented({ inprogress: { metric: runningBy, labels: () => labels } })
+    instrumented({ inProgress: { metric: runningBy, labels: () => labels } })
   })
 })
 
@@ -277,12 +277,12 @@ describe("metrics and options", () => {
     // @ts-expect-error: Property 'observe' is missing in type 'Counter<
     timed(total, promise)
     // @ts-expect-error: Property 'dec' is missing in type 'Counter<
-    trackInprogress(total, promise)
+    trackInProgress(total, promise)
     expect(timed).type.not.toBeCallableWith(total)
     expect(countExceptions).type.not.toBeCallableWith(seconds)
-    expect(trackInprogress).type.not.toBeCallableWith(total)
+    expect(trackInProgress).type.not.toBeCallableWith(total)
     expect(instrumented).type.not.toBeCallableWith({ duration: total })
-    expect(instrumented).type.not.toBeCallableWith({ inprogress: total })
+    expect(instrumented).type.not.toBeCallableWith({ inProgress: total })
   })
 
   test("take a registry of either client and of either content type", () => {
@@ -311,7 +311,7 @@ describe("metrics and options", () => {
   test("that are misspelt are rejected as entries of instrumented", () => {
     expect(instrumented).type.not.toBeCallableWith({ durations: seconds })
     expect(instrumented).type.not.toBeCallableWith({ duration: seconds, exeptions: total })
-    expect(instrumented).type.not.toBeCallableWith({ duration: seconds, inProgress: running }, promise)
+    expect(instrumented).type.not.toBeCallableWith({ duration: seconds, inprogress: running }, promise)
   })
 
   test("of effects are rejected in an entry of instrumented", () => {

@@ -1,5 +1,4 @@
-import type { Scope } from "effect"
-import { Context, Effect } from "effect"
+import { Context, Effect, type Scope } from "effect"
 import type { Counter, Gauge, Histogram, Summary } from "prom-client"
 import { describe, expect, test } from "tstyche"
 import * as Metrics from "../../src/Metrics.js"
@@ -16,7 +15,7 @@ declare const totalBy: Counter<"method" | "status">
 declare const seconds: Histogram<never>
 
 describe("a metric has the labels that it is asked for with", () => {
-  test("in a list that stands there, without a cast", () => {
+  test("in an inline list, without a cast", () => {
     expect(Registry.counter({ name: "m", help: "h", labelNames: ["method", "status"] })).type.toBe<
       Effect.Effect<Counter<"method" | "status">, Registry.RegistryError>
     >()

@@ -1,6 +1,5 @@
 import * as PrometheusIo from "@prometheus-io/client"
-import type { Exit } from "effect"
-import { Context, Data, pipe, type Stream } from "effect"
+import { Context, Data, type Exit, pipe, type Stream } from "effect"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
 import * as StreamMetrics from "../../src/StreamMetrics.js"
@@ -33,13 +32,13 @@ describe("a stream keeps its types", () => {
     expect(stream.pipe(StreamMetrics.countElements(totalBy, { labels }))).type.toBe<Unchanged>()
     expect(stream.pipe(StreamMetrics.countElements(newTotalBy.labels("a", "b")))).type.toBe<Unchanged>()
     expect(stream.pipe(StreamMetrics.countExceptions(total, { only: ReadError }))).type.toBe<Unchanged>()
-    expect(stream.pipe(StreamMetrics.trackInprogress(runningBy, { labels }))).type.toBe<Unchanged>()
+    expect(stream.pipe(StreamMetrics.trackInProgress(runningBy, { labels }))).type.toBe<Unchanged>()
     expect(pipe(stream, StreamMetrics.timed(fake), StreamMetrics.countElements(fake))).type.toBe<Unchanged>()
     expect(StreamMetrics.timed(stream, newSecondsBy, { labels })).type.toBe<Unchanged>()
     expect(StreamMetrics.countElements(stream, total)).type.toBe<Unchanged>()
-    expect(StreamMetrics.trackInprogress(stream, running)).type.toBe<Unchanged>()
+    expect(StreamMetrics.trackInProgress(stream, running)).type.toBe<Unchanged>()
     expect(
-      stream.pipe(StreamMetrics.instrumented({ duration: seconds, elements: total, inprogress: running }))
+      stream.pipe(StreamMetrics.instrumented({ duration: seconds, elements: total, inProgress: running }))
     ).type.toBe<Unchanged>()
     expect(
       StreamMetrics.instrumented(stream, {
@@ -78,16 +77,16 @@ describe("what is rejected", () => {
 
   test("a function of labels where there is no exit yet", () => {
     expect(StreamMetrics.countElements).type.not.toBeCallableWith(totalBy, { labels: () => labels })
-    expect(StreamMetrics.trackInprogress).type.not.toBeCallableWith(runningBy, { labels: () => labels })
+    expect(StreamMetrics.trackInProgress).type.not.toBeCallableWith(runningBy, { labels: () => labels })
     // @ts-expect-error: is not assignable to type
     StreamMetrics.instrumented({ elements: { metric: totalBy, labels: () => labels } })
   })
 
-  test("a metric that cannot do what is asked of it, an option and an entry that are none", () => {
+  test("a metric without the needed method, an unknown option and an unknown entry", () => {
     expect(StreamMetrics.timed).type.not.toBeCallableWith(total)
     expect(StreamMetrics.countElements).type.not.toBeCallableWith(seconds)
     expect(StreamMetrics.countElements).type.not.toBeCallableWith({ inc: (_: object) => {} })
-    expect(StreamMetrics.trackInprogress).type.not.toBeCallableWith(total)
+    expect(StreamMetrics.trackInProgress).type.not.toBeCallableWith(total)
     expect(StreamMetrics.countElements).type.not.toBeCallableWith(total, { only: ReadError })
     expect(StreamMetrics.instrumented).type.not.toBeCallableWith({ element: total })
     expect(StreamMetrics.timed).type.not.toBeCallableWith(secondsBy.labels("a", "b"), { exemplar: "currentSpan" })

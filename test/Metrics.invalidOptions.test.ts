@@ -1,0 +1,64 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import * as Metrics from "../src/Metrics.js"
+import * as Promises from "../src/Promises.js"
+import * as StreamMetrics from "../src/StreamMetrics.js"
+import { FakeCounter, FakeGauge, FakeObserver } from "./support/metrics.js"
+
+type Combinator = (...args: ReadonlyArray<unknown>) => unknown
+type Combinators = Readonly<Record<"timed" | "countExceptions" | "trackInProgress" | "instrumented", Combinator>>
+
+// The compiler refuses all of these options. A program in JavaScript has no compiler.
+const sides: ReadonlyArray<readonly [name: string, combinators: Combinators, first: ReadonlyArray<unknown>]> = [
+  ["Metrics, in a pipe", Metrics as unknown as Combinators, []],
+  ["Metrics, with the effect", Metrics as unknown as Combinators, [Effect.void]],
+  ["StreamMetrics, in a pipe", StreamMetrics as unknown as Combinators, []],
+  ["StreamMetrics, with the stream", StreamMetrics as unknown as Combinators, [Stream.empty]],
+  ["Promises", Promises as unknown as Combinators, []]
+]
+
+const observer = new FakeObserver()
+const counter = new FakeCounter()
+const gauge = new FakeGauge()
+
+const rows: ReadonlyArray<readonly [combinator: keyof Combinators, args: ReadonlyArray<unknown>, message: string]> = [
+  ["timed", [observer, { label: { queue: "mail" } }], "unknown option label of duration; the options are labels"],
+  ["timed", [observer, { only: RangeError }], "unknown option only of duration"],
+  ["timed", [observer, { toString: 1 }], "unknown option toString of duration"],
+  ["countExceptions", [counter, { onyl: RangeError }], "unknown option onyl of exceptions; the options are labels"],
+  ["countExceptions", [counter, { only: "RangeError" }], "only must be an error class"],
+  ["countExceptions", [counter, { only: [RangeError, "TypeError"] }], "only must be an error class"],
+  ["trackInProgress", [gauge, { exemplar: "currentSpan" }], "unknown option exemplar of inProgress"],
+  ["instrumented", [{ durations: observer }], "unknown instrument durations; the instruments are duration"],
+  ["instrumented", [{ constructor: observer }], "unknown instrument constructor"],
+  ["instrumented", [{ duration: { metric: observer, lables: {} } }], "unknown option lables of duration"],
+  ["instrumented", [{ inProgress: { metric: gauge, only: RangeError } }], "unknown option only of inProgress"],
+  ["instrumented", [null], "expected an object with duration, exceptions, inProgress"]
+]
+
+describe("An option that a combinator does not have, or that is invalid", () => {
+  for (const [name, combinators, first] of sides) {
+    for (const [combinator, args, message] of rows) {
+      it(`is refused by ${combinator} of ${name}: ${message}`, () => {
+        assert.throws(() => combinators[combinator](...first, ...args), RangeError, message)
+      })
+    }
+  }
+
+  it("is refused by the combinators of Promises alone if it is an exemplar, or stands beside instruments", () => {
+    const { instrumented, timed } = Promises as unknown as Combinators
+    assert.throws(() => timed(observer, { exemplar: "currentSpan" }), RangeError, "unknown option exemplar of duration")
+    assert.throws(
+      () => instrumented({}, { registri: {} }),
+      RangeError,
+      "unknown option registri; the options are registry"
+    )
+  })
+
+  it("counts as not given if it is undefined", () => {
+    assert.doesNotThrow(() => Metrics.timed(observer, { labels: undefined, exemplar: undefined }))
+    assert.doesNotThrow(() =>
+      Promises.instrumented({ duration: undefined, exceptions: counter }, { registry: undefined })
+    )
+  })
+})

@@ -1,0 +1,141 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { root } from "./support/snippets.js"
+
+/**
+ * The rooms of `src`, from the foundation up. A file imports from its own room and from rooms before it. The page of the
+ * explorer is a program of its own, of which only the built texts are imported.
+ */
+const rooms = [
+  "core/util",
+  "core/exposition",
+  "core/client",
+  "core/instrument",
+  "core/registry",
+  "core/process",
+  "core/http",
+  "core/server",
+  "core/worker",
+  "core/consul",
+  "effect",
+  "Registry",
+  "Metrics",
+  "StreamMetrics",
+  "DefaultMetrics",
+  "EffectMetrics",
+  "HttpMetrics",
+  "Exposition",
+  "ServiceDiscovery",
+  "MetricsServer",
+  "ConsulAgent",
+  "promises",
+  "Promises",
+  "index"
+]
+
+/** A file of the sources, by its path in `src`, with what it imports and why: types are imports as well. */
+interface Source {
+  readonly file: string
+  readonly imports: ReadonlyArray<string>
+}
+
+const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".ts") && !file.startsWith("explorer/"))
+
+const imported = (text: string): ReadonlyArray<string> => {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, "")
+  const specifiers = code.matchAll(/^(?:import|export)[^"=]*? from "([^"]+)"|^import "([^"]+)"|\bimport\("([^"]+)"\)/gm)
+  return [...specifiers].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic ?? "")
+}
+
+const sources: ReadonlyArray<Source> = files.map((file) => ({
+  file,
+  imports: imported(readFileSync(join(root, "src", file), "utf8"))
+}))
+
+/** The file in `src` that a relative import leads to. */
+const target = (file: string, specifier: string): string =>
+  relative(join(root, "src"), join(root, "src", dirname(file), specifier)).replace(/\.js$/, ".ts")
+
+const roomOf = (file: string): string => {
+  const [first = "", second = ""] = file.split("/")
+  return first === "core" ? `core/${second}` : first.replace(/\.ts$/, "")
+}
+
+const neighbours = new Map(
+  sources.map(({ file, imports }) => [
+    file,
+    imports.filter((from) => from.startsWith(".") && !from.endsWith("/built.js")).map((from) => target(file, from))
+  ])
+)
+
+/** A circle of imports, as the files that it goes through. */
+const circle = (): ReadonlyArray<string> | undefined => {
+  const done = new Set<string>()
+  const path: Array<string> = []
+  const from = (file: string): ReadonlyArray<string> | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
+    if (done.has(file)) return undefined
+    path.push(file)
+    for (const next of neighbours.get(file) ?? []) {
+      const found = from(next)
+      if (found !== undefined) return found
+    }
+    path.pop()
+    done.add(file)
+    return undefined
+  }
+  for (const { file } of sources) {
+    const found = from(file)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+describe("The sources", () => {
+  it("are in rooms, and each file imports from its own room and from rooms before it alone", () => {
+    assert.sameMembers([...new Set(files.map(roomOf))], rooms)
+    const wrong = [...neighbours].flatMap(([file, others]) =>
+      others
+        .filter((other) => rooms.indexOf(roomOf(other)) > rooms.indexOf(roomOf(file)))
+        .map((other) => `${file} imports ${other}`)
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  it("have no circle of imports, of types neither", () => {
+    assert.isUndefined(circle(), circle()?.join(" → "))
+  })
+
+  it("have a core that knows no Effect, not even its types", () => {
+    const wrong = sources
+      .filter(({ file }) => file.startsWith("core/"))
+      .flatMap(({ file, imports }) =>
+        imports.filter((from) => !from.startsWith(".") && !from.startsWith("node:")).map((from) => `${file}: ${from}`)
+      )
+    assert.deepEqual(wrong, ["core/client/promClient.ts: prom-client"])
+  })
+
+  it("import prom-client in one file and its types in two, and never a barrel", () => {
+    const importing = (name: string) => sources.filter(({ imports }) => imports.includes(name)).map(({ file }) => file)
+    assert.sameMembers(importing("prom-client"), ["core/client/promClient.ts", "Registry.ts"])
+    assert.match(readFileSync(join(root, "src", "Registry.ts"), "utf8"), /^import type \{[^}]*\} from "prom-client"$/m)
+    for (const barrel of ["effect", "@effect/platform", "@effect/platform-node", "./index.js"]) {
+      assert.deepEqual(importing(barrel), [], barrel)
+    }
+  })
+
+  it("are where CONTRIBUTING.md says", () => {
+    const [, text = ""] = readFileSync(join(root, "CONTRIBUTING.md"), "utf8").split("## Where things are")
+    const named = [...text.matchAll(/`(?:src\/|core\/)?([\w/]+\.ts)`/g)].map(([, file = ""]) => file)
+    assert.isAbove(named.length, 20)
+    const known = [...files, ...readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })]
+    const isKnown = (name: string) => known.some((file) => `/${file}`.endsWith(`/${name.replace(/^test\//, "")}`))
+    assert.deepEqual(
+      named.filter((name) => !isKnown(name)),
+      []
+    )
+  })
+})
