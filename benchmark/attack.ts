@@ -1,18 +1,16 @@
 /**
- * Attacks servers of the built package, and measures what they bear: `npm run bench:attack`
+ * Attacks servers of the built package, and measures the effect: `npm run bench:attack`
  *
- * Each attack runs three times, against a server in the application's thread and one in a worker thread. The server, the
- * attackers and the honest clients are processes of their own, and the sockets are real. `--only memory turns` runs the
- * attacks whose names begin so, `--runs 1` changes the number of runs, `--list` lists the attacks, and `--json` prints
- * data. It reads CPU time and memory in `/proc`, and so runs on Linux only. All of it takes some five minutes.
+ * Each attack runs three times, against a server in the application's thread and against one in a worker thread. The
+ * server, the attackers and the honest clients are separate processes with real sockets. `--only memory turns` runs the
+ * attacks whose names begin with these words, `--runs 1` sets the number of runs, `--list` lists the attacks, and `--json`
+ * prints data. CPU time and memory come from `/proc`, so it runs on Linux only. All attacks take about five minutes.
  */
 import { cpus, loadavg } from "node:os"
 import { parseArgs } from "node:util"
 import { attacks } from "./attacks/index.js"
-import type { Attack, Place } from "./attacks/lab.js"
-import { places } from "./attacks/lab.js"
-import type { Attacked } from "./attacks/results.js"
-import { resultsOf, tableOf } from "./attacks/results.js"
+import { type Attack, type Place, places } from "./attacks/lab.js"
+import { type Attacked, resultsOf, tableOf } from "./attacks/results.js"
 
 const { values, positionals } = parseArgs({
   options: {
@@ -23,14 +21,14 @@ const { values, positionals } = parseArgs({
   },
   allowPositionals: true
 })
-if (process.platform !== "linux") throw new Error("the attacks are measured by /proc, which Linux has")
+if (process.platform !== "linux") throw new Error("the attacks need Linux: they read CPU time and memory from /proc")
 const runs = Number(values.runs)
 if (!Number.isInteger(runs) || runs < 1)
   throw new RangeError(`--runs must be a whole number from 1, not ${values.runs}`)
 
 const wanted = [...values.only, ...positionals].flatMap((text) => text.split(","))
 const chosen = attacks.filter(({ id }) => wanted.length === 0 || wanted.some((name) => id.startsWith(name)))
-if (chosen.length === 0) throw new RangeError(`unknown attack ${wanted.join(", ")}: see --list`)
+if (chosen.length === 0) throw new RangeError(`unknown attack ${wanted.join(", ")}: --list shows all attacks`)
 
 const attackedOnce = async ({ id, run }: Attack, place: Place): Promise<ReadonlyArray<Attacked>> => {
   try {
@@ -48,7 +46,7 @@ if (values.list) {
   for (const { id, title } of chosen) console.log(`${id.padEnd(24)}  ${title}`)
 } else {
   const attacked: Array<Attacked> = []
-  // All of them in each run, so that what else the machine does at a time falls on one figure of each.
+  // Each run has all attacks, so that other load on the machine affects one figure of each attack.
   for (let run = 1; run <= runs; run += 1) {
     for (const attack of chosen) {
       for (const place of attack.only ?? places) {

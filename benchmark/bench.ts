@@ -1,15 +1,14 @@
 /**
  * Measures the library against its peers: `npm run bench`
  *
- * `npm run bench -- counters http-1` runs those rows only, `--list` lists them, and `--json` prints data instead of a
- * table (with `npm run --silent bench`, for npm has a line of its own to say). Each row's file in `rows/` says what it
- * measures and how. Whether a bar is reached is reported and no more: the exit status is that of the measuring.
+ * `npm run bench -- counters http-1` runs only those rows, `--list` lists the rows, and `--json` prints data instead of a
+ * table (use `npm run --silent bench`, because npm prints a line of its own). The file of each row in `rows/` says what it
+ * measures and how. A missed bar is only reported; the exit status is 1 if a row cannot be measured.
  */
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
 import { fresh } from "./fresh.js"
-import type { Outcome, Report } from "./report.js"
-import { table } from "./report.js"
+import { type Outcome, type Report, table } from "./report.js"
 import { rows } from "./rows/index.js"
 
 const { values, positionals } = parseArgs({
@@ -19,7 +18,7 @@ const { values, positionals } = parseArgs({
 
 const unknown = positionals.filter((id) => !rows.some((row) => row.id === id))
 if (unknown.length > 0) {
-  console.error(`there is no row ${unknown.join(", ")}; there are ${rows.map(({ id }) => id).join(", ")}`)
+  console.error(`unknown row ${unknown.join(", ")}; the rows are ${rows.map(({ id }) => id).join(", ")}`)
   process.exit(2)
 }
 const chosen = positionals.length === 0 ? rows : rows.filter(({ id }) => positionals.includes(id))

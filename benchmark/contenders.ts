@@ -1,28 +1,26 @@
-/** Whoever can turn the data of a shape into text, each with a registry of its own. */
+/** The contenders: the programs that can render the data of a shape as text. Each has its own registry. */
 import { Effect } from "effect"
 import { Exposition, Registry } from "effect-prometheus"
 import * as promClient from "prom-client"
-import type { Client, Shape } from "./registries.js"
-import { changing, growth, labelsOf, nameOf, promRegistry } from "./registries.js"
-import type { Measure } from "./rounds.js"
-import { namesOf, timing } from "./rounds.js"
+import { type Client, changing, growth, labelsOf, nameOf, promRegistry, type Shape } from "./registries.js"
+import { type Measure, namesOf, timing } from "./rounds.js"
 
 export interface Renderer {
   /** Changes the value of every series. */
   readonly change: () => void
-  /** What a server hands to `response.end`: bytes, or a text that it has still to encode. */
+  /** The argument of a server's `response.end`: bytes, or a text that is not encoded yet. */
   readonly render: () => Promise<Uint8Array | string>
 }
 
 export type Format = "text" | "openmetrics"
 
-/** The library as it is used, on a registry of prom-client or of a client like it. */
+/** The library in normal use, on a registry of prom-client or of a compatible client. */
 export const ours = (shape: Shape, format: Format = "text", client: Client = promClient): Renderer => {
   const { registry, change } = promRegistry(client, shape)
   return { change, render: rendering(registry, format) }
 }
 
-/** The library where it can use only the public face of a metric, because `get` is the metric's own. */
+/** The library where it can use only public methods of a metric, because the metric has its own `get`. */
 export const oursByGet = (shape: Shape): Renderer => {
   const { registry, change } = promRegistry(promClient, shape)
   for (const metric of registry.getMetricsAsArray() as ReadonlyArray<object>) {
@@ -32,7 +30,7 @@ export const oursByGet = (shape: Shape): Renderer => {
   return { change, render: rendering(registry) }
 }
 
-/** How the library renders that registry. */
+/** The library's render of that registry. */
 export const rendering = (registry: Registry.MetricRegistry, format: Format = "text"): (() => Promise<Uint8Array>) => {
   const accept = format === "openmetrics" ? "application/openmetrics-text; version=1.0.0" : "text/plain"
   const render = Exposition.render({ accept }).pipe(
@@ -42,13 +40,13 @@ export const rendering = (registry: Registry.MetricRegistry, format: Format = "t
   return () => Effect.runPromise(render)
 }
 
-/** A client's own rendering. */
+/** The client's own render. */
 export const clients = (shape: Shape, client: Client = promClient): Renderer => {
   const { registry, change } = promRegistry(client, shape)
   return { change, render: async () => flat(await registry.metrics()) }
 }
 
-/** The client that is to follow prom-client, where this Node.js can load it. */
+/** The successor of prom-client, if this Node.js can load it. */
 export const newerClient = async (): Promise<Client | undefined> => {
   try {
     return (await import("@prometheus-io/client")) as unknown as Client
@@ -57,13 +55,13 @@ export const newerClient = async (): Promise<Client | undefined> => {
   }
 }
 
-/** The OpenTelemetry SDK and its Prometheus exporter: what it does on a scrape. Counters only. */
+/** The OpenTelemetry SDK and its Prometheus exporter, as on a scrape. Counters only. */
 export const openTelemetry = async (shape: Shape): Promise<Renderer> => {
   const { MeterProvider } = await import("@opentelemetry/sdk-metrics")
   const { PrometheusExporter, PrometheusSerializer } = await import("@opentelemetry/exporter-prometheus")
   const { families, series } = counterFamilies(shape)
   const reader = new PrometheusExporter({ preventServerStart: true })
-  // Beyond its limit it would put everything into one series.
+  // Beyond this limit it records everything on one series.
   const views = [{ instrumentName: "*", aggregationCardinalityLimit: series + 1 }]
   const meter = new MeterProvider({ readers: [reader], views }).getMeter("benchmark")
   const labels = Array.from({ length: series }, (_, index) => labelsOf(index))
@@ -71,7 +69,7 @@ export const openTelemetry = async (shape: Shape): Promise<Renderer> => {
     const { name, help } = nameOf("counter", family)
     return meter.createCounter(name, { description: help })
   })
-  // Without the labels and the family of its own, so that it writes what the others write.
+  // Without its additional labels and family, so that it writes the same as the others.
   const serializer = new PrometheusSerializer(undefined, false, undefined, true, true)
   const { change } = changing(
     reader,
@@ -85,7 +83,7 @@ export const openTelemetry = async (shape: Shape): Promise<Renderer> => {
   }
 }
 
-/** Effect 4, which formats metrics of its own. Counters only. */
+/** Effect 4, which formats its own metrics. Counters only. */
 export const effect4 = async (shape: Shape): Promise<Renderer> => {
   const Context = await import("effect4/Context")
   const { runPromise, provide } = await import("effect4/Effect")
@@ -114,8 +112,8 @@ const counterFamilies = (shape: Shape) => {
 }
 
 /**
- * A text that the engine has only noted down as a concatenation is put together here, within the time: whoever sends it
- * has to. Reading one character does that.
+ * Makes the engine assemble a text that it stores as a concatenation, within the measured time: a server has to do that
+ * before it sends the text. Reading one character is enough.
  */
 export const flat = (text: string): string => {
   text.charCodeAt(0)
@@ -123,9 +121,8 @@ export const flat = (text: string): string => {
 }
 
 /**
- * Measurements of renders, each of them of changed values. Before that it makes sure that every contender writes as many
- * samples as the others, with the same sum, and (without summaries, whose quantiles may stay) that a change reaches every
- * line.
+ * Measurements of renders, each with changed values. First it checks that every contender writes the same number of
+ * samples with the same sum, and that a change reaches every line (except with summaries, whose quantiles may stay).
  */
 export const renders = async <K extends string>(
   renderers: { readonly [Name in K]: Renderer },
@@ -139,10 +136,10 @@ export const renders = async <K extends string>(
     change()
     const after = samples(textOf(await render()))
     if (!quantiles && after.lines.some((line, index) => line === before.lines[index]))
-      throw new Error(`${name}: not every line has changed`)
+      throw new Error(`${name}: some lines have not changed`)
     const found = `${after.lines.length} samples of ${after.sum}`
     expected ??= found
-    if (found !== expected) throw new Error(`${name} has ${found}, not ${expected}`)
+    if (found !== expected) throw new Error(`${name} wrote ${found}, expected ${expected}`)
   }
   return Object.fromEntries(names.map((name) => [name, repeated(renderers[name], iterations)])) as {
     readonly [Name in K]: Measure<number>
@@ -156,9 +153,9 @@ const repeated = ({ change, render }: Renderer, iterations: number): Measure<num
     rendered = await render()
   }
   const after = () => {
-    // The numbers at the end change with every tick, and the end costs little to compare.
+    // The values at the end change with every tick, and comparing the end costs little.
     const end = textOf(rendered.slice(-1_000))
-    if (end.length < 1_000 || end === last) throw new Error("that was no render of changed values")
+    if (end.length < 1_000 || end === last) throw new Error("the render does not contain the changed values")
     last = end
   }
   return timing(fn, { iterations, async: true, before: change, after })
@@ -169,7 +166,7 @@ const decoder = new TextDecoder()
 const textOf = (rendered: Uint8Array | string): string =>
   typeof rendered === "string" ? rendered : decoder.decode(rendered)
 
-/** The lines that are samples, and about what their values come to, for comparing. */
+/** The lines that are samples, and the rounded sum of their values, for comparison. */
 export const samples = (text: string): { readonly lines: ReadonlyArray<string>; readonly sum: string } => {
   const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"))
   const sum = lines.reduce((total, line) => total + Number(line.slice(line.lastIndexOf(" ") + 1)), 0)

@@ -1,4 +1,4 @@
-/** Runs a program of `fresh/` in a process of its own, with nothing warm but the disk, and gives what it sends. */
+/** Runs a program of `fresh/` in a new process, where only the disk cache is warm, and returns the message that it sends. */
 import { fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
@@ -10,7 +10,7 @@ export const fresh = <A>(
   new Promise((resolve, reject) => {
     const child = fork(fileURLToPath(new URL(`./fresh/${program}.ts`, import.meta.url)), args, {
       execArgv: ["--import", "tsx", ...flags],
-      // Standard output is for the report.
+      // Standard output is reserved for the report.
       stdio: ["ignore", 2, 2, "ipc"]
     })
     let found: { readonly message: unknown } | undefined
@@ -19,14 +19,14 @@ export const fresh = <A>(
       child.disconnect()
     })
     child.once("error", reject)
-    // Not before it is gone, so that it takes nothing from whoever is next.
+    // Only after its exit, so that it takes no time from the next program.
     child.once("exit", (code, signal) => {
-      if (found === undefined) reject(new Error(`${program} ended with ${signal ?? code}, and sent nothing`))
+      if (found === undefined) reject(new Error(`${program} ended with ${signal ?? code} without a result`))
       else resolve(found.message as A)
     })
   })
 
-/** Sends what the program found to whoever started it, and ends it when that has arrived. */
+/** Sends the result of the program to its parent, and ends the program when the result has arrived. */
 export const report = (message: object): void => {
   process.once("disconnect", () => process.exit())
   process.send?.(message)

@@ -1,13 +1,13 @@
 /**
  * The data: the same names, labels and values for every contender, and a way to change the value of every series at
- * once, so that no render can be the one before.
+ * once, so that no render can return the previous one.
  */
 import type * as PromClient from "prom-client"
 
-/** `prom-client`, or `@prometheus-io/client`, whose classes do the same. */
+/** `prom-client`, or `@prometheus-io/client`, whose classes are equivalent. */
 export type Client = typeof PromClient
 
-/** How many families of each type, and how many series in each of them. */
+/** The number of families of each type, and the number of series in each family. */
 export type Shape = { readonly [Type in "counter" | "gauge" | "histogram" | "summary"]?: Families }
 export interface Families {
   readonly families: number
@@ -20,7 +20,7 @@ export const counters: Shape = { counter: { families: 1, series: 100_000 } }
 /** 98,000 lines. */
 export const histograms: Shape = { histogram: { families: 1, series: 7_000 } }
 
-/** What an ordinary service has: 1,000 series, 2,950 lines. */
+/** An ordinary service: 1,000 series, 2,950 lines. */
 export const ordinary: Shape = {
   counter: { families: 30, series: 15 },
   gauge: { families: 20, series: 20 },
@@ -36,7 +36,7 @@ const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 const statuses = ["200", "201", "204", "301", "304", "400", "404", "409", "500", "503"] as const
 const resources = ["orders", "customers", "products", "invoices", "shipments", "payments", "carts", "reviews"] as const
 
-/** The labels of a family's series, by its number in the family. */
+/** The labels of a series, by its number in the family. */
 export const labelsOf = (series: number): Labels => {
   const route = Math.floor(series / 50)
   return {
@@ -53,7 +53,7 @@ export const nameOf = (type: keyof Shape, family: number): { readonly name: stri
     case "counter":
       return { name: `http_requests${number}_total`, help: "Requests that were answered, by method, route and status." }
     case "gauge":
-      return { name: `http_load${number}_ratio`, help: "How busy the workers of a route are." }
+      return { name: `http_load${number}_ratio`, help: "Load of the workers of a route." }
     case "histogram":
       return { name: `http_request_duration${number}_seconds`, help: "Time spent in requests, in seconds." }
     case "summary":
@@ -61,27 +61,27 @@ export const nameOf = (type: keyof Shape, family: number): { readonly name: stri
   }
 }
 
-/** By how much the counter of that series grows at that tick: never by nothing. */
+/** The increment of the counter of that series at that tick, always above 0. */
 export const growth = (series: number, tick: number): number => 1 + ((series * 7_919 + tick * 31) % 97)
 
 const load = (series: number, tick: number): number => ((series * 37 + tick * 11) % 10_000) / 10_000
 
-// To the nanosecond, as clocks tell them. The brief one lies below every bound, and so moves every bucket.
+// With nanoseconds, as clocks return them. The short duration is below every bound, and so changes every bucket.
 const brief = (series: number, tick: number): number => (1_000_000 + ((series * 13 + tick * 7) % 3_989) * 1_000) / 1e9
 const duration = (series: number, tick: number): number =>
   Math.round(1_000_000 * 1.37 ** ((series * 5 + tick * 3) % 29) + ((series * 31 + tick * 17) % 1_009)) / 1e9
 
-/** A registry, and how to change all of it. */
+/** A registry, and functions that change its values. */
 export interface Changing<R> {
   readonly registry: R
   readonly change: () => void
-  /** Changes one family; the next call, the next one. */
+  /** Changes one family; each call changes the next one. */
   readonly changeSome: () => void
 }
 
 type Change = (tick: number) => void
 
-/** A registry of that client. Its values are those after a few changes. */
+/** A registry of that client, after a few changes of its values. */
 export const promRegistry = (client: Client, shape: Shape): Changing<PromClient.Registry> => {
   const registry = new client.Registry()
   const registers = [registry]
@@ -126,7 +126,7 @@ export const promRegistry = (client: Client, shape: Shape): Changing<PromClient.
     "summary",
     (options) => new client.Summary(options),
     (child, series, tick) => {
-      // 200 of them by the time of the first render.
+      // 200 values by the time of the first render.
       for (let count = tick < initialTicks ? 200 / initialTicks : 1; count > 0; count--)
         child.observe(duration(series + count, tick))
     }

@@ -1,6 +1,5 @@
-/** What a row says in the end: figures, how they compare, and whether that reaches the row's bar. */
-import type { Rounds, Spread } from "./rounds.js"
-import { perRound, spread } from "./rounds.js"
+/** The result of a row: figures, comparisons of them, and whether these reach the row's bar. */
+import { perRound, type Rounds, type Spread, spread } from "./rounds.js"
 
 /** One row of the benchmark. */
 export interface Row {
@@ -11,11 +10,11 @@ export interface Row {
 
 export interface Outcome {
   readonly comparisons: ReadonlyArray<Comparison>
-  /** What whoever reads the figures has to know. */
+  /** Notes that readers of the figures need. */
   readonly notes?: ReadonlyArray<string> | undefined
 }
 
-/** Of times and sizes less is better, of rates more. */
+/** Lower is better for times and sizes; higher is better for rates. */
 export type Unit = "ms" | "µs" | "ns" | "MiB" | "bytes" | "scrapes/s" | "requests/s" | "modules"
 
 export interface Figure extends Spread {
@@ -26,21 +25,21 @@ export interface Figure extends Spread {
 export type Bar = { readonly atLeast: number } | { readonly atMost: number }
 
 /**
- * `times`: how many times as fast (or as little) as the peer; `share`: our figure divided by the peer's; `limit`: our
- * figure itself. A bar from below asks for the first, a bar from above for one of the others.
+ * `times`: how many times as fast (or as small) as the peer; `share`: our figure divided by the peer's; `limit`: our
+ * figure itself. A lower bar (`atLeast`) applies to `times`, an upper bar (`atMost`) to `share` and `limit`.
  */
 export interface Comparison {
   readonly what?: string | undefined
   readonly ours: Figure
   readonly peer?: Figure | undefined
   readonly kind: "times" | "share" | "limit"
-  /** The median over the rounds of what `kind` says. */
+  /** The median of the rounds, in the meaning of `kind`. */
   readonly result: Spread
   readonly bar?: Bar | undefined
   readonly reached?: boolean | undefined
 }
 
-/** What a contender gave. */
+/** The measurements of a contender. */
 export interface Measured {
   readonly name: string
   readonly unit: Unit
@@ -52,12 +51,12 @@ interface Asked {
   readonly bar?: Bar | undefined
 }
 
-/** Compares two contenders, round by round. Without a bar it tells how many times as fast we are. */
+/** Compares two contenders, round by round. Without a bar the result is how many times as fast we are. */
 export const compare = (
   ours: Measured,
   peer: Measured,
   asked: Asked & {
-    /** What both figures hold that is not to be compared. */
+    /** A part of both figures that is subtracted before the comparison. */
     readonly without?: Rounds<number> | undefined
   } = {}
 ): Comparison => {
@@ -101,7 +100,7 @@ const judged = (
   reached: bar && ("atLeast" in bar ? median >= bar.atLeast : median <= bar.atMost)
 })
 
-/** A row that has been run, or could not be. */
+/** A row that ran, or that failed. */
 export interface Report extends Partial<Outcome> {
   readonly id: string
   readonly title: string

@@ -1,24 +1,24 @@
 /**
- * How the rows measure: contenders take turns in rounds, and a ratio is taken within a round, so that whatever else the
- * machine does in the meantime falls on both sides of it. What is quoted is the median over the rounds, and its spread.
+ * How the rows measure: contenders take turns in rounds, and each ratio is calculated within a round, so that other load
+ * on the machine affects both sides. The result is the median of the rounds, and its spread.
  */
 import { Bench } from "tinybench"
 
 /** One measurement; a round has one of each contender. */
 export type Measure<A> = () => Promise<A>
 
-/** What was measured, round by round; `undefined` where a contender sat the round out. */
+/** The measurements, round by round; `undefined` if a contender did not take part in the round. */
 export type Rounds<A> = ReadonlyArray<A | undefined>
 
 export interface Plan<K extends string> {
   readonly rounds: number
-  /** Rounds before those, which nobody sees. Default: 1. */
+  /** The number of warm-up rounds, which are not reported. Default: 1. */
   readonly warmup?: number | undefined
-  /** Contenders so slow that they take part in every so many rounds only. */
+  /** Slow contenders, with the interval of rounds in which they take part. */
   readonly seldom?: Partial<Record<K, number>> | undefined
 }
 
-/** Lets the contenders take turns; each round begins with another one. */
+/** Lets the contenders take turns; each round begins with a different one. */
 export const alternate = async <K extends string, A>(
   contenders: { readonly [Name in K]: Measure<A> },
   { rounds, warmup = 1, seldom }: Plan<K>
@@ -41,19 +41,19 @@ export const alternate = async <K extends string, A>(
 export const namesOf = <K extends string>(contenders: { readonly [Name in K]: unknown }): ReadonlyArray<K> =>
   Object.keys(contenders) as Array<K>
 
-/** Leaves no contender the garbage of the one before it. It does nothing without `--expose-gc`. */
+/** Collects the garbage of the previous contender. It does nothing without `--expose-gc`. */
 export const collectGarbage = (): void => globalThis.gc?.()
 
 export interface Timing {
   readonly iterations: number
-  /** Whether `fn` gives a promise that is waited for. */
+  /** Whether `fn` returns a promise to wait for. */
   readonly async: boolean
-  /** Run before and after each iteration, outside of the time. */
+  /** Run before and after each iteration, outside of the measured time. */
   readonly before?: (() => void) | undefined
   readonly after?: (() => void) | undefined
 }
 
-/** A measurement of the mean time that `fn` takes, in milliseconds, with whatever garbage collection falls into it. */
+/** A measurement of the mean time of `fn` in milliseconds, including garbage collections during it. */
 export const timing =
   (fn: () => unknown, { iterations, async, before, after }: Timing): Measure<number> =>
   async () => {
@@ -64,11 +64,11 @@ export const timing =
       ...(after && { afterEach: () => after() })
     })
     const [task] = await bench.run()
-    if (task?.result.state !== "completed") throw new Error("the measurement did not come to its end")
+    if (task?.result.state !== "completed") throw new Error("the measurement did not complete")
     return task.result.latency.mean
   }
 
-/** The longest time that `work` keeps the event loop from turning, in milliseconds. */
+/** The longest time that `work` blocks the event loop, in milliseconds. */
 export const longestHold = async (work: () => Promise<unknown>): Promise<number> => {
   await new Promise(setImmediate)
   let longest = 0
@@ -89,10 +89,10 @@ export const longestHold = async (work: () => Promise<unknown>): Promise<number>
   return longest
 }
 
-/** The median and where the values around it lie. */
+/** The median, and the spread of the values. */
 export interface Spread {
   readonly median: number
-  /** The middle half of the values lies between these. */
+  /** The first and the third quartile. */
   readonly quartiles: readonly [number, number]
   readonly range: readonly [number, number]
   readonly rounds: number
@@ -108,13 +108,13 @@ export const spread = (values: ReadonlyArray<number>): Spread => {
   return { median: at(0.5), quartiles: [at(0.25), at(0.75)], range: [at(0), at(1)], rounds: sorted.length }
 }
 
-/** Combines what two contenders gave in the rounds that both took part in. */
+/** Combines the measurements of two contenders in the rounds in which both took part. */
 export const perRound = <A, B, C>(a: Rounds<A>, b: Rounds<B>, combine: (a: A, b: B) => C): ReadonlyArray<C> =>
   a.flatMap((left, round) => {
     const right = b[round]
     return left === undefined || right === undefined ? [] : [combine(left, right)]
   })
 
-/** The same rounds, each seen through `f`. */
+/** The rounds with `f` applied to each measurement. */
 export const mapRounds = <A, B>(rounds: Rounds<A>, f: (value: A) => B): Rounds<B> =>
   rounds.map((value) => (value === undefined ? undefined : f(value)))

@@ -1,6 +1,5 @@
-/** The processes of an attack: the victim, which serves, and those that attack it. */
-import type { ChildProcess } from "node:child_process"
-import { fork } from "node:child_process"
+/** The processes of an attack: the victim, which serves, and the attackers. */
+import { type ChildProcess, fork } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -14,7 +13,7 @@ export const places: ReadonlyArray<Place> = ["in process", "in the thread"]
 export interface Attack {
   readonly id: string
   readonly title: string
-  /** Where it makes sense. Default: everywhere. */
+  /** The places where it runs. Default: all. */
   readonly only?: ReadonlyArray<Place>
   readonly run: (place: Place) => Promise<ReadonlyArray<Reading>>
 }
@@ -25,7 +24,7 @@ export const password = "correct horse battery staple"
 
 export type RegistryKind = "small" | "100,000-series" | "200-collectors" | "family-of-100,000" | "family-of-500,000"
 
-/** What a victim serves, and how. */
+/** The registry and the options of a victim. */
 export interface Setup {
   readonly place: Place
   readonly registry: RegistryKind
@@ -33,9 +32,9 @@ export interface Setup {
 }
 
 /**
- * `look`: measures turns from now on; `turn`: the longest since then, in milliseconds of CPU time; `cpu`: that of the main
- * thread so far; `collect`: collects the garbage of this thread; `stuck`: blocks it for so many milliseconds, and gives by
- * how many more the next timers are late.
+ * `look`: starts to measure turns; `turn`: returns the longest turn since then, in milliseconds of CPU time; `cpu`: returns
+ * the CPU time of the main thread so far; `collect`: collects the garbage of this thread; `stuck`: blocks the thread for
+ * that many milliseconds, and returns by how many milliseconds the next timers are late.
  */
 export type Order = "look" | "turn" | "cpu" | "collect" | { readonly stuck: number }
 export type Answer<O extends Order> = O extends "look" | "collect" ? null : number
@@ -47,11 +46,11 @@ export interface Victim {
   readonly order: <O extends Order>(order: O) => Promise<Answer<O>>
   /** Its memory now, in MiB. */
   readonly memory: () => number
-  /** Its most memory from now on, until the function is called that it gives. */
+  /** Starts to watch the memory; the returned function returns the maximum since then. */
   readonly watchMemory: () => () => number
 }
 
-// An answer that does not come ends the attack.
+// Without an answer in this time the attack fails.
 const patience = 60_000
 
 const messageOf = (child: ChildProcess): Promise<unknown> =>
@@ -62,7 +61,7 @@ const messageOf = (child: ChildProcess): Promise<unknown> =>
       settle()
     }
     const said = (message: unknown) => settled(() => resolve(message))
-    const ended = () => settled(() => reject(new Error("a process of the attack has ended before it answered")))
+    const ended = () => settled(() => reject(new Error("a process of the attack ended before it answered")))
     const late = setTimeout(() => settled(() => reject(new Error("a process does not answer"))), patience)
     child.once("message", said).once("exit", ended)
   })
@@ -80,7 +79,7 @@ const ended = async (child: ChildProcess): Promise<void> => {
   await gone
 }
 
-/** Does something with a server in a process of its own. */
+/** Runs `use` with a server in a separate process. */
 export const withVictim = async <A>(setup: Setup, use: (victim: Victim) => Promise<A>): Promise<A> => {
   const child = started("../fresh/victim.mjs", [JSON.stringify(setup)], ["--expose-gc"])
   try {
@@ -115,21 +114,21 @@ export const withVictim = async <A>(setup: Setup, use: (victim: Victim) => Promi
   }
 }
 
-/** What strangers do: see the fixture of the tests, which they share. */
+/** The behaviour of unauthorized clients: see the test fixture `strangers.mjs`. */
 export interface Flood {
   readonly behaviour: string
   readonly count?: number
   readonly secured?: boolean
 }
 
-/** Does something while so many connections of strangers are there, once all of them have been open. */
+/** Runs `use` during a flood, after all `count` connections of it have been open. */
 export const withStrangers = async <A>(
   { port }: Victim,
   { behaviour, count = 1_000, secured = false }: Flood,
   use: () => Promise<A>
 ): Promise<A> => {
   const args = [String(port), secured ? "https" : "http", String(count), behaviour]
-  const child = started("../../test/fixtures/strangers.mjs", args, [])
+  const child = started("../../test/fixtures/unauthenticatedClients.mjs", args, [])
   try {
     await messageOf(child)
     return await use()
@@ -138,7 +137,7 @@ export const withStrangers = async <A>(
   }
 }
 
-/** Lets so many ask at once from a process of their own, and ends when all are answered. */
+/** Sends `count` scrapes at once from a separate process. Returns the longest turn until all are answered. */
 export const askedBy = async (count: number, kind: string, { url, order }: Victim): Promise<Answer<"turn">> => {
   const child = started("../fresh/askers.ts", [url, String(count), kind], ["--import", "tsx"])
   try {
@@ -153,7 +152,7 @@ export const askedBy = async (count: number, kind: string, { url, order }: Victi
   }
 }
 
-/** Leaves the garbage of the beginning behind. */
+/** Collects the garbage of the start. */
 export const settled = async ({ order }: Victim): Promise<void> => {
   for (let count = 0; count < 3; count += 1) {
     await order("collect")

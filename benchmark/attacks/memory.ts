@@ -1,21 +1,20 @@
 /**
- * The memory of 1,000 connections of strangers (the resident set of the process beyond that of an idle server, three
- * seconds long): at most, with all garbage, and in process also what is left after a collection while they are open. And
- * the longest turn of the main thread meanwhile.
+ * The memory of 1,000 unauthorized connections: how much the resident set of the process grows beyond an idle server,
+ * within three seconds. It reports the maximum with all garbage and, in process, the rest after a garbage collection while
+ * the connections are open. It also reports the longest turn of the main thread in that time.
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import type { Attack, Place } from "./lab.js"
-import { settled, token, withStrangers, withVictim } from "./lab.js"
+import { type Attack, type Place, settled, token, withStrangers, withVictim } from "./lab.js"
 import type { Reading } from "./results.js"
 
 const watching = 3_000
 
 const behaviours = [
   ["idle", "nothing", "idle"],
-  ["unfinished", "unfinished", "15 kB of headers that do not end"],
-  ["pipelined", "large requests", "16 requests of 15 kB at once, again and again"],
-  ["many-headers", "many headers", "16 requests of 1,500 short headers at once, again and again"],
-  ["bodies", "bodies in pieces", "a body in 10,000 pieces, again and again"]
+  ["unfinished", "unfinished", "15 kB of headers without an end"],
+  ["pipelined", "large requests", "16 requests of 15 kB at once, repeatedly"],
+  ["many-headers", "many headers", "16 requests of 1,500 short headers at once, repeatedly"],
+  ["bodies", "bodies in pieces", "a body in 10,000 pieces, repeatedly"]
 ] as const
 
 export const memory: ReadonlyArray<Attack> = behaviours.map(([id, behaviour, what]) => ({

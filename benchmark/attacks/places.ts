@@ -1,16 +1,16 @@
 /**
- * Honest scrapes during a flood of 1,000 connections: how many of 30 are answered, each on a new connection, and how long
- * the slowest of them takes; the longest turn of the main thread's event loop, in CPU time, and the memory of the process
- * beyond that before the flood. Half of the honest scrapes have a token and half a password that was right before; over
- * TLS all have a client certificate, which the server requires.
+ * Honest scrapes during a flood of 1,000 connections: how many of 30 are answered, each on a new connection, and the time
+ * of the slowest. It also reports the longest turn of the main thread's event loop in CPU time, and how much the memory of
+ * the process grows during the flood. Half of the honest scrapes have a token, and half a password that was verified
+ * before; over TLS all have a client certificate, which the server requires.
  */
 import { request } from "node:http"
 import { request as secureRequest } from "node:https"
 import { setTimeout as sleep } from "node:timers/promises"
 import { Effect } from "effect"
 import { hashPassword } from "effect-prometheus/Promises"
-import { authority, selfSigned } from "../../test/support/certificate.js"
-import { basic, bearer } from "../../test/support/hashes.js"
+import { authority, selfSigned } from "../../test/support/certificates.js"
+import { basic, bearer } from "../../test/support/credentials.js"
 import type { Attack, Flood, Place, Setup } from "./lab.js"
 import { password, settled, token, user, withStrangers, withVictim } from "./lab.js"
 import type { Reading } from "./results.js"
@@ -25,7 +25,7 @@ interface Client {
 const scrapes = 30
 const patience = 10_000
 
-/** The status of the answer, and its time in milliseconds. It rejects for a connection that was closed. */
+/** The status and the time of the response in milliseconds. Rejects if the connection was closed. */
 const scrape = (url: string, client: Client): Promise<{ readonly status: number; readonly time: number }> =>
   new Promise((resolve, reject) => {
     const start = performance.now()
@@ -57,10 +57,10 @@ const honestScrapes = async (url: string, clients: ReadonlyArray<Client>): Promi
 
 const flooded = (setup: Setup, flood: Flood, clients: ReadonlyArray<Client>) =>
   withVictim(setup, async (victim): Promise<ReadonlyArray<Reading>> => {
-    // A password is known once it was right.
+    // The server caches the password after the first verification.
     for (const client of clients) {
       const { status } = await scrape(victim.url, client)
-      if (status !== 200) throw new Error(`an honest scrape before the attack was answered with ${status}`)
+      if (status !== 200) throw new Error(`an honest scrape before the attack got ${status}`)
     }
     await settled(victim)
     const before = victim.memory()
@@ -77,12 +77,12 @@ const floods = [
   ["wrong-passwords", "guesses", "wrong passwords"],
   ["wrong-tokens", "tokens", "wrong tokens"],
   ["silent", "nothing", "silence"],
-  ["reconnecting", "reconnects", "a request and a new connection, again and again"]
+  ["reconnecting", "reconnects", "a request and a new connection, repeatedly"]
 ] as const
 
 export const byCredentials: ReadonlyArray<Attack> = floods.map(([id, behaviour, what]) => ({
   id: `places-${id}`,
-  title: `1,000 connections: ${what}; scrapes with a token and with a known password`,
+  title: `1,000 connections: ${what}; scrapes with a token and with a verified password`,
   run: async (place: Place) => {
     const authentication = { tokens: [token], users: { [user]: await hashPassword(password) } }
     const setup: Setup = { place, registry: "small", options: { authentication } }

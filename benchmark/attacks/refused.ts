@@ -1,8 +1,7 @@
-/** What refused requests to the worker thread cost the main thread, while that is stuck for 9 seconds, and while it is idle. */
+/** The cost of refused requests at the worker thread for the main thread, while it is blocked for 9 seconds and while it is idle. */
 import { setTimeout as sleep } from "node:timers/promises"
-import { bearer } from "../../test/support/hashes.js"
-import type { Attack, Place, Victim } from "./lab.js"
-import { settled, token, withStrangers, withVictim } from "./lab.js"
+import { bearer } from "../../test/support/credentials.js"
+import { type Attack, type Place, settled, token, type Victim, withStrangers, withVictim } from "./lab.js"
 
 const only: ReadonlyArray<Place> = ["in the thread"]
 const setup = { place: "in the thread", registry: "small", options: { authentication: { tokens: [token] } } } as const
@@ -17,7 +16,7 @@ const refusedBy = async ({ url }: Victim): Promise<number> => {
 
 export const refusedWhileStuck: Attack = {
   id: "refused-while-stuck",
-  title: "wrong tokens from 1,000 connections while the main thread is stuck for 9 seconds",
+  title: "wrong tokens from 1,000 connections while the main thread is blocked for 9 seconds",
   only,
   run: () =>
     withVictim(setup, async (victim) => {
@@ -29,14 +28,14 @@ export const refusedWhileStuck: Attack = {
       return [
         { what: "requests refused", value: await refusedBy(victim), unit: "requests" },
         { what: "memory at most", value: memory, unit: "MiB" },
-        { what: "until timers are on time again", value: late, unit: "ms" }
+        { what: "delay of timers afterwards", value: late, unit: "ms" }
       ]
     })
 }
 
 export const refusedWhileIdle: Attack = {
   id: "refused-while-idle",
-  title: "wrong tokens from 1,000 connections while the main thread has nothing to do",
+  title: "wrong tokens from 1,000 connections while the main thread is idle",
   only,
   run: () =>
     withVictim(setup, async (victim) => {
@@ -48,7 +47,7 @@ export const refusedWhileIdle: Attack = {
       })
       return [
         { what: "requests refused", value: await refusedBy(victim), unit: "requests" },
-        { what: "the main thread", value: (100 * used) / idle, unit: "% of a core" }
+        { what: "use of the main thread", value: (100 * used) / idle, unit: "% of a core" }
       ]
     })
 }

@@ -1,10 +1,9 @@
-/** What attacks have shown, as one table. */
+/** The results of the attacks, as one table. */
 import { lined } from "../report.js"
 import { spread } from "../rounds.js"
-import type { Place } from "./lab.js"
-import { places } from "./lab.js"
+import { type Place, places } from "./lab.js"
 
-/** Of scrapes that were answered more is better, of everything else less. */
+/** Higher is better for answered scrapes; lower is better for everything else. */
 export type Unit = "of 30" | "ms" | "MiB" | "% of a core" | "requests"
 
 /** One figure of one run. */

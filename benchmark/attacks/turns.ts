@@ -1,11 +1,9 @@
 /**
- * The longest turn of the main thread's event loop while scrapes are answered: its CPU time between two visits of a timer
- * of a millisecond, so that what other processes do does not matter. Linux brings it up to date with each tick of its clock,
- * so it is exact to some milliseconds. The first scrape is measured alone; the others come
- * after it, when the texts of the series are there.
+ * The longest turn of the main thread's event loop while scrapes are answered: its CPU time between two calls of a 1 ms
+ * timer, so that other processes do not affect it. Linux updates that time with each clock tick, so it is exact to a few
+ * milliseconds. The first scrape is measured alone; the others follow it, when the texts of the series are cached.
  */
-import type { Attack, Place, RegistryKind } from "./lab.js"
-import { askedBy, withVictim } from "./lab.js"
+import { type Attack, askedBy, type Place, type RegistryKind, withVictim } from "./lab.js"
 import type { Reading } from "./results.js"
 
 interface Asked {
@@ -38,7 +36,7 @@ export const turns: ReadonlyArray<Attack> = asked.map(({ registry, title, by }) 
       await askedBy(...one, victim)
       for (const [count, kind] of by) {
         const value = await askedBy(count, kind, victim)
-        const what = count === 1 ? "one later scrape" : `${count} with ${kind} of their own`
+        const what = count === 1 ? "one later scrape" : `${count} at once with different ${kind}`
         readings.push({ what: `longest turn, ${what}`, value, unit: "ms" })
       }
       return readings

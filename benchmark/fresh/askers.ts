@@ -1,4 +1,4 @@
-/** Scrapes a server many times at once on a message of its parent, each time in another way, and sends how many were answered. */
+/** On a message of its parent, sends many different scrapes at once, and reports how many were answered. */
 import { request } from "node:http"
 
 const [url = "", count = "1", kind = "same"] = process.argv.slice(2)
@@ -6,7 +6,7 @@ const openmetrics = "application/openmetrics-text; version=1.0.0"
 
 const path = (index: number): string => {
   if (kind !== "names") return ""
-  // Other families for each, and a name that there is not.
+  // Different families for each scrape, and one unknown name.
   const names = Array.from({ length: 10 }, (_, family) => family).filter((family) => (index >> (family % 6)) % 2 === 0)
   return `?${names.map((family) => `name[]=family_${family}_total&`).join("")}name[]=unknown_${index}`
 }

@@ -1,8 +1,8 @@
 /**
- * Renders the registry of an ordinary service once, by the contender named as the argument, and sends the time.
+ * Renders the registry of an ordinary service once, with the contender named as the argument, and sends the time.
  *
- * The application is up, whoever renders: a program of Effect has read what was provided to it and waited for a promise.
- * With the library it has mounted an endpoint for its metrics, which nobody has asked yet.
+ * The application is running for every contender: an Effect program has read its services and waited for a promise. For
+ * the library it has also mounted a metrics endpoint, which has received no request yet.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Context, Effect } from "effect"
@@ -22,12 +22,13 @@ await Effect.runPromise(application)
 
 const isOurs = process.argv[2] === "ours"
 if (isOurs) await Effect.runPromise(Exposition.nodeListener())
-await sleep(50)
+// A scrape comes seconds after the start. By then the modules of the endpoint are loaded.
+await sleep(500)
 
 const { render } = (isOurs ? ours : clients)(ordinary)
 collectGarbage()
 const start = performance.now()
 const rendered = await render()
 const time = performance.now() - start
-if (rendered.length < 1_000) throw new Error("that was no render")
+if (rendered.length < 1_000) throw new Error("the render is too short")
 report({ time })

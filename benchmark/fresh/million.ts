@@ -1,11 +1,11 @@
-/** Renders a million counters three times, by the contender named as the argument, and sends what each render used. */
+/** Renders a million counters three times, with the contender named as the argument, and sends the costs of each render. */
 import { setTimeout } from "node:timers/promises"
 import { Worker } from "node:worker_threads"
 import { clients, ours } from "../contenders.js"
 import { report } from "../fresh.js"
 import { collectGarbage, longestHold } from "../rounds.js"
 
-/** Milliseconds, and MiB beyond what there was before. */
+/** Milliseconds, and the growth of the memory in MiB. */
 export interface Used {
   readonly time: number
   readonly hold: number
@@ -15,7 +15,7 @@ export interface Used {
 const shape = { counter: { families: 100, series: 10_000 } }
 const { change, render } = (process.argv[2] === "ours" ? ours : clients)(shape)
 
-// A render that does not give way cannot be watched from its own thread.
+// A render that never yields cannot be observed from its own thread.
 const peak = new Float64Array(new SharedArrayBuffer(8))
 const watch = new Worker(
   `const { workerData: peak } = require("node:worker_threads")
@@ -43,7 +43,7 @@ const used = async (): Promise<Used> => {
   })
   const time = performance.now() - start
   await setTimeout(20)
-  if (length < 50_000_000) throw new Error("that was no render of a million series")
+  if (length < 50_000_000) throw new Error("the render is too short for a million series")
   return { time, hold, memory: ((peak[0] ?? 0) - baseline) / 2 ** 20 }
 }
 

@@ -1,4 +1,4 @@
-/** Scrapes the address given as the argument, with gzip, whenever it is asked to, and sends the first sample. */
+/** On each message, scrapes the URL given as the argument, with gzip, and sends the first sample. */
 import { get } from "node:http"
 import { buffer } from "node:stream/consumers"
 import { gunzipSync } from "node:zlib"

@@ -1,13 +1,13 @@
 /**
- * Serves a registry as the argument says, until it is killed, and does what it is ordered to by its parent: see `Setup` and
- * `Order` in `attacks/lab.ts`. It is plain JavaScript, for the memory of a loader would hide that of the server.
+ * Serves a registry until it is killed, and follows the orders of its parent: see `Setup` and `Order` in `attacks/lab.ts`.
+ * It is plain JavaScript, because a loader would add to the measured memory.
  */
 import { readFileSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { startHttpServer, startHttpServerInThread } from "effect-prometheus/Promises"
 import { Counter, Gauge, Registry } from "prom-client"
 
-// Linux names the main thread as the process, and gives the CPU time of a thread in nanoseconds.
+// The id of the main thread is the process id; Linux reports the CPU time of a thread in nanoseconds.
 const cpu = () => Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ")[0]) / 1e6
 
 const counters = (registry, families, series) => {

@@ -1,17 +1,16 @@
 /**
- * How long a render keeps the event loop from turning: the longest gap between two turns of a loop of `setImmediate`
- * during one render of 100,000 counters in 10 families. Between two renders the value of every series changes.
+ * How long a render blocks the event loop: the longest gap between two turns of a `setImmediate` loop during one render of
+ * 100,000 counters in 10 families. Between two renders the value of every series changes.
  */
 import { clients, ours, type Renderer } from "../contenders.js"
-import type { Row } from "../report.js"
-import { compare } from "../report.js"
+import { compare, type Row } from "../report.js"
 import { alternate, longestHold } from "../rounds.js"
 
 const shape = { counter: { families: 10, series: 10_000 } }
 
 export const hold: Row = {
   id: "hold",
-  title: "the longest hold of the event loop, 10 families of 10,000 counters",
+  title: "the longest block of the event loop, 10 families of 10,000 counters",
   run: async () => {
     const holding =
       ({ change, render }: Renderer) =>

@@ -1,20 +1,19 @@
 /**
  * Scrapes per second of an HTTP server with the 1,000 series of an ordinary service: `startHttpServer` against a plain
- * `node:http` that answers `registry.metrics()`, and one that answers the same bytes every time. autocannon asks, from a
- * process of its own and without gzip, on connections that stay open. Meanwhile the values change every other
- * millisecond, a few at a time.
+ * `node:http` server that sends `registry.metrics()`, and against one that always sends the same bytes. autocannon sends
+ * the requests from a separate process, without gzip, over keep-alive connections. Meanwhile a few values change every two
+ * milliseconds.
  */
 import { startHttpServer } from "effect-prometheus/Promises"
 import * as promClient from "prom-client"
 import { host, perSecond, plainServer } from "../load.js"
 import * as Data from "../registries.js"
-import type { Bar, Row } from "../report.js"
-import { compare } from "../report.js"
+import { type Bar, compare, type Row } from "../report.js"
 import { alternate } from "../rounds.js"
 
 const overHttp = (id: string, connections: number, bar: Bar, fixedBar?: Bar): Row => ({
   id,
-  title: `scrapes of the 1,000 mixed series over HTTP, ${connections} at a time`,
+  title: `scrapes of the 1,000 mixed series over HTTP, ${connections} connections`,
   run: async () => {
     const mine = Data.promRegistry(promClient, Data.ordinary)
     const theirs = Data.promRegistry(promClient, Data.ordinary)

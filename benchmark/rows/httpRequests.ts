@@ -1,8 +1,8 @@
 /**
- * What it costs to measure requests. A router of `@effect/platform` with twenty routes, bare and within
- * `HttpMetrics.middleware`: the time of 200 requests to a web handler, one after another, without a socket. And the
- * requests per second of a `node:http` server with `httpMetrics`, bare, and with the same five metrics of prom-client
- * written by hand.
+ * The cost of measuring requests. First, a router of `@effect/platform` with twenty routes, without and with
+ * `HttpMetrics.middleware`: the time of 200 sequential requests to a web handler without a socket. Second, the requests per
+ * second of a `node:http` server with `httpMetrics`, without metrics, and with the same five prom-client metrics recorded
+ * by hand.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { HttpApp, HttpRouter, HttpServerResponse } from "@effect/platform"
@@ -11,10 +11,8 @@ import { HttpMetrics, Registry } from "effect-prometheus"
 import { httpMetrics } from "effect-prometheus/Promises"
 import * as promClient from "prom-client"
 import { perSecond, plainServer } from "../load.js"
-import type { Row } from "../report.js"
-import { compare } from "../report.js"
-import type { Measure } from "../rounds.js"
-import { alternate, mapRounds, timing } from "../rounds.js"
+import { compare, type Row } from "../report.js"
+import { alternate, type Measure, mapRounds, timing } from "../rounds.js"
 
 const requests = 200
 const routes = Array.from({ length: 20 }, (_, index) => `/things${index}/:id` as const)
@@ -34,7 +32,7 @@ const webHandler = (middleware?: HttpMetrics.Middleware): Measure<number> => {
   const run = async () => {
     for (const request of asked) {
       const { status } = await handler(request, context)
-      if (status !== 200) throw new Error(`a request was answered with ${status}`)
+      if (status !== 200) throw new Error(`a request got ${status}`)
     }
   }
   return timing(run, { iterations: 30, async: true, before })
@@ -119,7 +117,7 @@ const overSockets = async () => {
 
 export const httpRequests: Row = {
   id: "http-requests",
-  title: "what it costs to measure the requests of a server",
+  title: "cost of measuring the requests of a server",
   run: async () => {
     const times = await alternate(
       { bare: webHandler(), ours: webHandler(HttpMetrics.middleware()) },

@@ -1,13 +1,11 @@
 /**
- * What the library keeps of each series between two scrapes, in bytes: how much more the process holds after three renders
- * of 100,000 counters with three labels than before them, when the garbage is collected. Each round has a registry of its
- * own.
+ * The size of the cache per series between two scrapes, in bytes: how much the memory of the process grows during three
+ * renders of 100,000 counters with three labels, after garbage collection. Each round has its own registry.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { ours } from "../contenders.js"
 import * as Data from "../registries.js"
-import type { Row } from "../report.js"
-import { limit } from "../report.js"
+import { limit, type Row } from "../report.js"
 import { alternate, collectGarbage } from "../rounds.js"
 
 const series = 100_000
@@ -24,7 +22,7 @@ const held = async (): Promise<number> => {
 
 export const kept: Row = {
   id: "kept",
-  title: "what is kept of each of 100,000 counters with three labels between two scrapes",
+  title: "cache per series between two scrapes, 100,000 counters with three labels",
   run: async () => {
     const bytes = async (): Promise<number> => {
       const { change, render } = ours(Data.counters)
@@ -34,7 +32,7 @@ export const kept: Row = {
         await render()
       }
       const after = await held()
-      // The registry has to live until here.
+      // Keeps the registry alive until here.
       change()
       return (after - before) / series
     }

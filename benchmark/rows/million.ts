@@ -1,13 +1,12 @@
 /**
- * A million counters in 100 families, each contender in processes of its own, taking turns. A process renders three
- * times, and before each of them has all values changed and the garbage collected. The third is compared, as any that
- * follows it would be; the notes have those before (in the second, ours keeps texts for those that follow). Memory is how
- * far the process grows beyond what it had before the render, as a thread sees it that looks every few milliseconds.
+ * A million counters in 100 families. The contenders take turns, each in its own processes. A process renders three times;
+ * before each render all values change and the garbage is collected. The third render is compared, because later ones are
+ * like it. The notes show the first two (in the second, our library caches texts for later ones). Memory is the growth of
+ * the process during the render, which a separate thread samples every few milliseconds.
  */
 import type { Used } from "../fresh/million.js"
 import { fresh } from "../fresh.js"
-import type { Measured, Row, Unit } from "../report.js"
-import { compare } from "../report.js"
+import { compare, type Measured, type Row, type Unit } from "../report.js"
 import { alternate, mapRounds, spread } from "../rounds.js"
 
 export interface Renders {

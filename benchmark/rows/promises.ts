@@ -1,13 +1,11 @@
 /**
- * `Promises.timed` against `try` and `finally` written by hand, both around the same small function, one async and one
- * not: the whole time of 1,000 calls, one after another.
+ * `Promises.timed` against `try` and `finally` by hand, around the same small function, async and sync: the total time of
+ * 1,000 sequential calls.
  */
 import { timed } from "effect-prometheus/Promises"
 import * as promClient from "prom-client"
-import type { Row } from "../report.js"
-import { compare } from "../report.js"
-import type { Rounds } from "../rounds.js"
-import { alternate, mapRounds, timing } from "../rounds.js"
+import { compare, type Row } from "../report.js"
+import { alternate, mapRounds, type Rounds, timing } from "../rounds.js"
 
 const calls = 1_000
 
@@ -51,7 +49,7 @@ export const promises: Row = {
   title: "Promises.timed against try and finally by hand",
   run: async () => {
     const plan = { rounds: 15, warmup: 2 }
-    // Between two full collections of the garbage, which each turn begins with, an application makes a million calls.
+    // Each turn begins with a full garbage collection; an application makes a million calls between two of them.
     const timings = { iterations: 400, async: true }
     const asynchronous = await alternate(
       {

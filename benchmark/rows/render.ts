@@ -1,22 +1,20 @@
 /**
- * Renders of a whole registry as text, in one process: how long one takes, from the call to what a server can hand to
- * `response.end`, which is bytes of ours and a flat string of the others. Between two renders the value of every series
- * changes, outside of the time. A figure is the mean of a few renders in a row.
+ * Renders of a whole registry as text, in one process: the time from the call to the argument of `response.end`, which is
+ * bytes from our library and a flat string from the others. Between two renders the value of every series changes, outside
+ * of the measured time. A figure is the mean of a few renders in a row.
  *
- * "ours" is the library as it is used. "ours by get()" is the library where each metric has a `get` of its own, so that
- * only the public face of a metric can be used.
+ * "ours" is the library in normal use. "ours by get()" is the library where each metric has its own `get`, so that it can
+ * use only public methods of the metrics.
  */
 import { clients, effect4, newerClient, openTelemetry, ours, oursByGet, type Renderer, renders } from "../contenders.js"
 import type { Client } from "../registries.js"
 import * as Data from "../registries.js"
-import type { Comparison, Measured, Row } from "../report.js"
-import { compare } from "../report.js"
-import type { Rounds } from "../rounds.js"
-import { alternate } from "../rounds.js"
+import { type Comparison, compare, type Measured, type Row } from "../report.js"
+import { alternate, type Rounds } from "../rounds.js"
 
 const measured = (name: string, rounds: Rounds<number>): Measured => ({ name, unit: "ms", rounds })
 
-/** 100,000 counters of one family, against everyone who can write them. */
+/** 100,000 counters of one family, against all contenders that support them. */
 export const counters: Row = {
   id: "counters",
   title: "100,000 counters of one family as text",
@@ -45,12 +43,12 @@ export const counters: Row = {
         compare(mine, measured("Effect 4", peers.effect4), { bar: { atLeast: 6 } }),
         ...(newer ? await againstNewer(newer) : [])
       ],
-      notes: newer ? [] : ["@prometheus-io/client is LEFT OUT: it needs Node.js 22"]
+      notes: newer ? [] : ["@prometheus-io/client is NOT MEASURED: it needs Node.js 22"]
     }
   }
 }
 
-// After the others: metrics of a second client are not to make the engine's code for the first one more general.
+// After the others, so that metrics of a second client do not make the compiled code for the first one more general.
 const againstNewer = async (newer: Client): Promise<ReadonlyArray<Comparison>> => {
   const contenders = {
     ours: ours(Data.counters),
@@ -70,7 +68,7 @@ interface Against {
   readonly title: string
   readonly shape: Data.Shape
   readonly fast: number
-  /** Without it the row has no second contender of ours. */
+  /** Without it the row has no "ours by get()". */
   readonly byGet?: number
   readonly iterations: number
   readonly rounds: number
@@ -109,7 +107,7 @@ export const histograms = againstPromClient({
 
 export const ordinary = againstPromClient({
   id: "ordinary",
-  title: "1,000 mixed series in 60 families, as an ordinary service has them, as text",
+  title: "1,000 mixed series in 60 families, as in an ordinary service, as text",
   shape: Data.ordinary,
   fast: 3.4,
   byGet: 2.6,
@@ -126,10 +124,10 @@ export const ordinaryWithSummaries = againstPromClient({
   rounds: 25
 })
 
-/** OpenMetrics against our own text, of the same data. */
+/** OpenMetrics against text, both from our library, with the same data. */
 export const openmetrics: Row = {
   id: "openmetrics",
-  title: "OpenMetrics against text, ours both",
+  title: "OpenMetrics against text, both from our library",
   run: async () => {
     const comparisons: Array<Comparison> = []
     for (const [what, shape, iterations, rounds] of [

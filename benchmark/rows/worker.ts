@@ -1,7 +1,8 @@
 /**
- * What a scrape from the worker thread costs the application's own event loop: its active time during a second with one
- * scrape (100,000 counters, gzip), against a second with one render in process, less that of a second with neither. The
- * scrapes come from another process. Between them the value of every series changes, outside of those seconds.
+ * The cost of a scrape from the worker thread for the application's event loop: its active time during a second with one
+ * scrape (100,000 counters, gzip), compared with a second with one render in process. The active time of a second without
+ * a scrape and without a render is subtracted. The scrapes come from another process. The value of every series changes
+ * outside of those seconds.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
@@ -12,8 +13,7 @@ import { startHttpServerInThread } from "effect-prometheus/Promises"
 import * as promClient from "prom-client"
 import { rendering } from "../contenders.js"
 import * as Data from "../registries.js"
-import type { Row } from "../report.js"
-import { compare } from "../report.js"
+import { compare, type Row } from "../report.js"
 import { alternate } from "../rounds.js"
 
 export const worker: Row = {
@@ -25,7 +25,7 @@ export const worker: Row = {
     const server = await startHttpServerInThread({
       host: "127.0.0.1",
       registry,
-      // On a machine that has other work, the last exposition would be served instead.
+      // On a loaded machine the worker would otherwise serve the last exposition.
       grace: "10 seconds",
       log: false
     })
@@ -37,7 +37,7 @@ export const worker: Row = {
     const scrape = async () => {
       scraper.send("scrape")
       const [sample] = await once(scraper, "message")
-      if (sample === last) throw new Error(`that was no scrape of changed values: ${sample}`)
+      if (sample === last) throw new Error(`the scrape does not contain the changed values: ${sample}`)
       last = sample
     }
 
