@@ -1,5 +1,5 @@
 /**
- * A service discovery of one's own: it keeps a JSON file for `file_sd_configs` of Prometheus, as long as the metrics are
+ * A custom service discovery: it keeps a JSON file for `file_sd_configs` of Prometheus for as long as the metrics are
  * served.
  *
  * `npx tsx examples/custom-service-discovery.ts`, or with `--promises` the same without Effect.
@@ -14,8 +14,8 @@ import { MetricsServer, Promises, ServiceDiscovery } from "effect-prometheus"
 const file = process.env["TARGETS_FILE"] ?? join(tmpdir(), "effect-prometheus-targets.json")
 const options = { host: "127.0.0.1", port: Number(process.env["METRICS_PORT"] ?? 0) }
 
-// Prometheus reads the file whenever it changes. Renaming puts it there whole, so it never sees the half of it.
-const writeTargets = async ({ address }: ServiceDiscovery.Server): Promise<void> => {
+// Prometheus reads the file whenever it changes. A rename is atomic, so Prometheus never reads a partial file.
+const writeTargets = async ({ address }: ServiceDiscovery.RunningServer): Promise<void> => {
   const targets = [{ targets: [`${address.hostname}:${address.port}`], labels: { service: "checkout" } }]
   await writeFile(`${file}.new`, JSON.stringify(targets))
   await rename(`${file}.new`, file)
@@ -27,19 +27,19 @@ const FileDiscovery = ServiceDiscovery.layer({
     Effect.acquireRelease(
       Effect.tryPromise({
         try: () => writeTargets(server),
-        // The reason is one of a few, so that whoever starts the server can decide on it; the message names the place.
+        // `reason` is from a fixed set, so that the caller can handle it. The message names the file.
         catch: (cause) =>
           new ServiceDiscovery.ServiceDiscoveryError({ reason: "Unreachable", message: `cannot write ${file}`, cause })
       }),
-      // It runs before the server stops listening: first nobody is sent here any more, then nobody is here.
+      // Runs before the server stops listening, so that Prometheus loses the target before the port closes.
       () => Effect.promise(() => rm(file, { force: true }))
     )
 })
 
-// Provided *to* the server. Merged beside it, it would not be seen; the line that the server logs tells which it was.
+// Provide the discovery *to* the server: a merged layer would have no effect. The server logs whether it is registered.
 const TheMetrics = MetricsServer.layer(options).pipe(Layer.provide(FileDiscovery))
 
-// For promises it is one function that resolves to another one, which takes the registration back.
+// For promises: one function that resolves to another one, which deregisters.
 const fileDiscovery: Promises.Discovery = {
   name: `the file ${file}`,
   register: async (server) => {

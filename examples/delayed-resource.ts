@@ -11,8 +11,8 @@ const requestSeconds = new Histogram({ name: "req_time_seconds", help: "Time spe
 
 const application = createServer((_, response) => {
   const answered = sleep(1_000).then(() => response.end("<html><body>Sorry to keep you waiting.</body></html>\n"))
-  // This handler returns at once and nobody waits for it, so it is not the function that is to be timed but the promise:
-  // from here until it settles. What comes back is the promise that follows it, and that is where an error would be.
+  // This handler returns at once, so time the promise instead of the function: from now until it settles. `timed` returns
+  // a promise with the same result. Handle errors there.
   timed(requestSeconds, answered).catch((error) => response.destroy(error))
 })
 

@@ -1,5 +1,5 @@
 /**
- * A service that is measured, with traffic of its own: `npm run demo`
+ * A measured service that creates its own traffic: `npm run demo`
  *
  * `npm run demo -- --for "10 seconds"` ends by itself; `npm run demo -- --consul` registers the metrics with the Consul
  * agent of this machine, or the one in `CONSUL_HTTP_ADDR`.
@@ -40,21 +40,21 @@ const Metrics = preferring(
   (port) => MetricsServer.layer({ host, port }),
   (error) => error._tag === "MetricsServerError" && error.reason === "AddressInUse"
 ).pipe(
-  // Those of Node.js, and those that Effect keeps itself.
+  // The metrics of Node.js and Effect's own.
   Layer.merge(Layer.merge(DefaultMetrics.layer(), EffectMetrics.layer({ fibers: true }))),
   sayingWhenClosed("  the metrics server is closed")
 )
 
 const serviceId = `effect-prometheus-demo-${process.pid}`
 
-// The agent's own discovery, and a line when the registration has been taken back.
+// The discovery of the agent, which also prints a line after it has deregistered.
 const Consul = Layer.effect(
   ServiceDiscovery.ServiceDiscovery,
   Effect.map(ServiceDiscovery.ServiceDiscovery, (agent) => ({
     ...agent,
-    register: (server: ServiceDiscovery.Server) =>
+    register: (server: ServiceDiscovery.RunningServer) =>
       Effect.zipRight(
-        sayingAtTheEnd(Effect.succeed("  Consul was asked to forget the metrics")),
+        sayingAtTheEnd(Effect.succeed("  the metrics server is deregistered from Consul")),
         agent.register(server)
       )
   }))
@@ -73,7 +73,7 @@ const welcome = (application: string, metrics: string, duration: Duration.Durati
   application  ${application}
   metrics      ${metrics}
 
-Open ${new URL("/", metrics)} in a browser, and see the service live. Or in a terminal:
+Open ${new URL("/", metrics)} in a browser to see the service live. Or in a terminal:
   curl -s ${metrics} | grep ^shop_
   curl -gs '${metrics}?name[]=http_server_requests_total'
   curl -s -H 'Accept: application/openmetrics-text' ${metrics} | grep trace_id
@@ -96,7 +96,7 @@ const running = (duration: Duration.Duration | undefined) =>
     )
     yield* Console.log(welcome(application, url, duration))
 
-    // Finalizers run last in, first out: the visitors go, and then there is a word about it.
+    // Finalizers run last in, first out: the visitors stop before this line is printed.
     const sent = yield* Ref.make(0)
     yield* sayingAtTheEnd(Effect.map(Ref.get(sent), (count) => `  the visitors have gone, after ${count} requests`))
     yield* Effect.forkScoped(visitors(application, sent))
@@ -106,23 +106,23 @@ const running = (duration: Duration.Duration | undefined) =>
 
 const demo = Effect.gen(function* () {
   const { duration, consul } = yield* readArguments(process.argv.slice(2))
-  // The application is closed before the metrics, so that its last numbers can still be had.
+  // The application closes before the metrics server, so that its last metrics can still be scraped.
   const servers = Layer.provideMerge(Application, consul ? Layer.provide(Metrics, Consul) : Metrics)
   yield* Effect.provide(running(duration), servers)
 })
 
 const messageOf = (error: Effect.Effect.Error<typeof demo>): string => {
-  // A ConfigError names its variable only when it is printed whole.
+  // The text of a ConfigError names its variable; its `message` does not.
   if (ConfigError.isConfigError(error)) return String(error)
   return error._tag === "ServeError" ? String(error.cause) : error.message
 }
 
-// What went wrong is told in the words of the error; only a bug is worth its stack.
-const told = Effect.tapErrorCause(demo, (cause) =>
+// Expected errors print their message; only defects print a stack trace.
+const reported = Effect.tapErrorCause(demo, (cause) =>
   Option.match(Cause.failureOption(cause), {
     onNone: () => (Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logError(cause)),
     onSome: (error) => Console.error(messageOf(error))
   })
 )
 
-NodeRuntime.runMain(told, { disableErrorReporting: true })
+NodeRuntime.runMain(reported, { disableErrorReporting: true })

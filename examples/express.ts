@@ -1,5 +1,5 @@
 /**
- * An Express 5 application whose requests are counted, timed and sized by the pattern of their route:
+ * An Express 5 application that measures the number, duration and size of its requests by route pattern:
  * `npx tsx examples/express.ts`
  */
 import type { AddressInfo } from "node:net"
@@ -11,7 +11,7 @@ import express from "express"
 const measure = httpMetrics()
 
 const application = express()
-// Before all others: what has been answered by then is not measured.
+// Install this first: it does not measure requests that were answered before it.
 application.use((request, response, next) => {
   measure(request, response, expressRoute(request))
   next()
@@ -45,7 +45,7 @@ application.use("/shop", orders)
 const posts = express.Router()
 posts.get("/posts/:post", (request, response) => void response.send(`post ${request.params.post}\n`))
 application.use("/api/v1/users/:user", posts)
-// A handler has the pattern that it is mounted under.
+// The pattern of a mounted handler is its mount path.
 application.use("/graphql", (_, response) => void response.json({ data: null }))
 
 // Scrapes are not counted.

@@ -1,5 +1,5 @@
 /**
- * A Fastify 5 application whose requests are counted, timed and sized by the pattern of their route:
+ * A Fastify 5 application that measures the number, duration and size of its requests by route pattern:
  * `npx tsx examples/fastify.ts`
  */
 import { Readable } from "node:stream"
@@ -10,9 +10,9 @@ import Fastify from "fastify"
 const measure = httpMetrics()
 const metrics = nodeListener()
 
-// Its end does not wait for clients that keep their connections.
+// Closing does not wait for open client connections.
 const application = Fastify({ forceCloseConnections: true })
-// A hook of the root is one of all plugins, and runs also for what matches no route.
+// A hook of the root instance runs for all plugins, and also for requests without a matching route.
 application.addHook("onRequest", async (request, reply) => {
   measure(request.raw, reply.raw, () => request.routeOptions.url)
 })
@@ -51,7 +51,7 @@ application.register(
   { prefix: "/shop" }
 )
 
-// Scrapes are not counted. The listener answers by itself, so Fastify lets go of the reply.
+// Scrapes are not counted. The listener sends the response itself, so Fastify must not.
 application.get("/metrics", (request, reply) => {
   reply.hijack()
   metrics(request.raw, reply.raw)

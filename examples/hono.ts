@@ -1,5 +1,5 @@
 /**
- * A Hono 4 application on Node.js whose requests are counted, timed and sized by the pattern of their route:
+ * A Hono 4 application on Node.js that measures the number, duration and size of its requests by route pattern:
  * `npx tsx examples/hono.ts`
  */
 import { setTimeout as sleep } from "node:timers/promises"
@@ -12,7 +12,7 @@ import { stream } from "hono/streaming"
 const metrics = webHandler()
 
 const application = new Hono()
-// Before all others: what has been answered by then is not measured.
+// Install this first: it does not measure requests that were answered before it.
 application.use(honoMetrics(httpMetrics(), matchedRoutes))
 
 application.get("/users/me", (context) => context.text("me\n"))
@@ -45,7 +45,7 @@ const version = new Hono().basePath("/v1")
 version.get("/posts/:post", (context) => context.text(`post ${context.req.param("post")}\n`))
 application.route("/api", version)
 
-// Scrapes are not counted: the handler finds the request of Node.js in `env`.
+// Scrapes are not counted: the handler gets the request of Node.js from `env`.
 application.get("/metrics", (context) => metrics(context.req.raw, context.env))
 application.onError((error, context) => context.text(`${error.message}\n`, 500))
 

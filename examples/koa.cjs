@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * A Koa 3 application in CommonJS, with `@koa/router` and `koa-mount`, whose requests are counted, timed and sized by the
- * pattern of their route: `node examples/koa.cjs`
+ * A Koa 3 application in CommonJS, with `@koa/router` and `koa-mount`, that measures the number, duration and size of its
+ * requests by route pattern: `node examples/koa.cjs`
  */
 const { PassThrough } = require("node:stream")
 const { text } = require("node:stream/consumers")
@@ -15,7 +15,7 @@ const measure = httpMetrics()
 const metrics = nodeListener()
 
 const application = new Koa()
-// Before all others: what has been answered by then is not measured.
+// Install this first: it does not measure requests that were answered before it.
 application.use((context, next) => {
   measure(context.req, context.res, koaRoute(context))
   return next()
@@ -59,7 +59,7 @@ orders.get("/orders/:order", (context) => {
 })
 router.use("/shop", orders.routes())
 
-// Scrapes are not counted. The listener answers by itself, so Koa is told not to.
+// Scrapes are not counted. The listener sends the response itself, so Koa must not.
 router.get("/metrics", (context) => {
   context.respond = false
   metrics(context.req, context.res)
@@ -70,10 +70,10 @@ const posts = new Router()
 posts.get("/posts/:post", (context) => {
   context.body = `post ${context.params["post"]}\n`
 })
-// Each mount is a route of its own.
+// Each mount is a separate route.
 application.use(mount("/v1", posts.routes()))
 application.use(mount("/v2", posts.routes()))
-// Koa would print each error.
+// Without a listener, Koa prints each error.
 application.silent = true
 
 const server = application.listen(Number(process.env["PORT"] ?? 0), "127.0.0.1", () => {

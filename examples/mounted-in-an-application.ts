@@ -1,5 +1,5 @@
 /**
- * The metrics as one route of an application that has a server already: `npx tsx examples/mounted-in-an-application.ts`
+ * The metrics as a route of an existing application: `npx tsx examples/mounted-in-an-application.ts`
  */
 import { createServer } from "node:http"
 import { HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
@@ -10,7 +10,7 @@ import { Gauge } from "prom-client"
 
 const visitors = new Gauge({ name: "visitors_in_progress", help: "Requests that are being answered." })
 
-// It stands for the exporter of an application that is traced.
+// Takes the place of the trace exporter of an application.
 const PrintedSpans = Layer.unwrapEffect(
   Effect.map(Effect.tracer, (tracer) => {
     const span: Tracer.Tracer["span"] = (...args) => {
@@ -22,13 +22,13 @@ const PrintedSpans = Layer.unwrapEffect(
 )
 
 const Application = HttpRouter.empty.pipe(
-  HttpRouter.get("/hello", Metrics.trackInprogress(HttpServerResponse.text("hello\n"), visitors)),
-  // It keeps itself out of the access log of HttpMiddleware.logger.
+  HttpRouter.get("/hello", Metrics.trackInProgress(HttpServerResponse.text("hello\n"), visitors)),
+  // The handler keeps scrapes out of the access log of HttpMiddleware.logger.
   HttpRouter.get("/metrics", Exposition.httpApp()),
   HttpServer.serve(HttpMiddleware.logger),
   HttpServer.withLogAddress,
-  // Out of the traces it can be kept from outside only: the span of a request begins before any handler runs. A scrape
-  // every 15 seconds would be most of what a quiet service has traced.
+  // Keeps scrapes out of the traces. The handler cannot do this, because the span of a request begins before it runs. In
+  // a quiet service, a scrape every 15 seconds would be the majority of all traces.
   Exposition.withTracerDisabled(),
   Layer.provide(
     NodeHttpServer.layerConfig(createServer, {

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * A server of `node:http` with a table of routes of its own, in plain JavaScript, whose requests are counted, timed and
- * sized by the pattern of their route: `node examples/node-http.js`
+ * A server of `node:http` with its own table of routes, in plain JavaScript, that measures the number, duration and size
+ * of its requests by route pattern: `node examples/node-http.js`
  */
 import { createServer } from "node:http"
 import { text } from "node:stream/consumers"

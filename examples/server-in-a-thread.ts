@@ -1,5 +1,5 @@
 /**
- * A metrics server in a worker thread, which answers while the application is stuck:
+ * A metrics server in a worker thread, which answers while the application is blocked:
  * `npx tsx examples/server-in-a-thread.ts`
  */
 import { createServer } from "node:http"
@@ -9,8 +9,8 @@ import { Histogram } from "prom-client"
 
 const reportSeconds = new Histogram({ name: "report_seconds", help: "Time spent on a report, in seconds." })
 
-// It computes without ever giving way, so nothing else happens in this thread meanwhile: no request is even accepted.
-// A function that is not async stays so when it is timed.
+// This function blocks the event loop: meanwhile the thread does nothing else and accepts no request. A measured sync
+// function stays sync.
 const report = timed(reportSeconds)((seconds: number): string => {
   const end = performance.now() + seconds * 1e3
   while (performance.now() < end) Math.random()
@@ -22,8 +22,8 @@ const application = createServer((request, response) => {
   response.end(report(Number(searchParams.get("seconds") ?? 3)))
 })
 
-// While the thread above is stuck, the numbers are those of the last scrape. How old they are is a metric of its own,
-// effect_prometheus_exposition_age_seconds, so that an alert can tell a stuck application from a quiet one.
+// While the thread above is blocked, the worker serves the exposition of the last scrape. Its age is the metric
+// effect_prometheus_exposition_age_seconds, so that an alert can distinguish a blocked application from an idle one.
 const metrics = await startHttpServerInThread({
   host: "127.0.0.1",
   port: Number(process.env["METRICS_PORT"] ?? 0),

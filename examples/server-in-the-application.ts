@@ -14,7 +14,7 @@ const ordersRefused = new Counter({ name: "orders_refused_total", help: "Orders 
 
 const order = Effect.fail(new OutOfTea("no tea today")).pipe(
   Metrics.countExceptions(ordersRefused, { only: OutOfTea }),
-  // Outside of the combinator the error may become an answer: it has been counted by then.
+  // The error becomes a response after the combinator has counted it.
   Effect.catchAll((error) => HttpServerResponse.text(`${error.message}\n`, { status: 503 }))
 )
 
@@ -30,8 +30,8 @@ const Application = HttpRouter.empty.pipe(
   )
 )
 
-// A port of its own keeps the metrics away from the application's users, and needs none of its routes or middleware.
-// The host keeps them on this machine here; leave it out to be scraped from another one.
+// A separate port keeps the metrics away from the application's users, routes and middleware. This `host` allows scrapes
+// from this machine only; leave it out to allow scrapes from other machines.
 const TheMetrics = MetricsServer.layerConfig({
   host: Config.succeed("127.0.0.1"),
   port: Config.withDefault(Config.integer("METRICS_PORT"), 0)

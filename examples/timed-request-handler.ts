@@ -1,5 +1,5 @@
 /**
- * An HTTP service with a handler that is timed: `npx tsx examples/timed-request-handler.ts`
+ * An HTTP service with a timed handler: `npx tsx examples/timed-request-handler.ts`
  */
 import { createServer } from "node:http"
 import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
@@ -8,11 +8,11 @@ import { Config, Effect, Layer } from "effect"
 import { Exposition, Metrics } from "effect-prometheus"
 import { Histogram } from "prom-client"
 
-// The metric is yours: its name, its help and its buckets are a promise to whoever reads the dashboards.
+// The metric is yours: dashboards depend on its name, its help and its buckets.
 const requestSeconds = new Histogram({ name: "req_time_seconds", help: "Time spent in requests, in seconds." })
 
-// A combinator gives back the same effect, so it goes on whatever is worth timing: a handler here, a query elsewhere.
-// The time is recorded on every exit, so requests that fail or that the client gives up are in the numbers as well.
+// A combinator returns an effect of the same type, so you can measure any effect: a handler here, a query elsewhere.
+// The duration is recorded on every exit, including requests that fail or that the client aborts.
 const handler = Effect.sleep("1 second").pipe(
   Effect.zipRight(HttpServerResponse.text("hello\n")),
   Metrics.timed(requestSeconds)

@@ -1,4 +1,4 @@
-/** What the demo is told on its command line. */
+/** The command line arguments of the demo. */
 import { parseArgs } from "node:util"
 import { Data, Duration, Effect, Option } from "effect"
 

@@ -1,4 +1,4 @@
-/** A little shop: the application that the demo measures. */
+/** A small shop: the application that the demo measures. */
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
 import { Data, Effect, Exit, Metric, Queue, Random, Schedule, Stream } from "effect"
 import { Metrics, Registry, StreamMetrics } from "effect-prometheus"
@@ -6,21 +6,21 @@ import { Metrics, Registry, StreamMetrics } from "effect-prometheus"
 class CardDeclined extends Data.TaggedError("CardDeclined")<{ readonly bank: string }> {}
 class ReportNotFound extends Data.TaggedError("ReportNotFound")<{ readonly id: string }> {}
 
-// Made where they are not there yet, so that the module can be loaded twice. Requests are measured by `HttpMetrics`.
+// `Registry` returns existing metrics, so that this module can be loaded twice. `HttpMetrics` measures the requests.
 const metrics = Effect.all({
   paymentSeconds: Registry.histogram({
     name: "shop_payment_seconds",
     help: "Time that the bank takes, in seconds.",
     labelNames: ["outcome"],
     series: { outcome: ["paid", "declined"] },
-    // Each leads to the trace of a payment.
+    // Each exemplar links to the trace of a payment.
     enableExemplars: true
   }),
   cardsDeclined: Registry.counter({
     name: "shop_cards_declined_total",
     help: "Payments that the bank declined.",
     labelNames: ["bank"],
-    // Banks come from outside: the 11th shares a series with those after it.
+    // The names of banks are not under our control: the 11th bank and all later ones share one series.
     maxSeries: 10
   }),
   reportSeconds: Registry.histogram({
@@ -34,7 +34,7 @@ const metrics = Effect.all({
   })
 })
 
-// Metrics of Effect's own are exposed by `EffectMetrics`.
+// `EffectMetrics` exposes these metrics of Effect.
 const searches = Metric.frequency("shop_searches", { description: "Searches, by what was searched for." })
 const searchTimer = Metric.timer("shop_search", "Time that a search takes.")
 
@@ -65,11 +65,11 @@ const front = HttpServerResponse.html(
   `<h1>A little shop</h1><a href="/checkout">checkout</a> <a href="/search">search</a> <a href="/reports/7">report 7</a>`
 )
 
-/** The application. Its errors become answers out here, after they have been measured as what they are. */
+/** The application. Errors become responses here, after the combinators have measured them as errors. */
 export const shop = Effect.gen(function* () {
   const { cardsDeclined, paymentSeconds, reportLines, reportSeconds, reportsInProgress } = yield* metrics
 
-  // Orders wait to be packed. How many is asked at each scrape.
+  // Orders wait to be packed. Each scrape reads how many.
   const orders = yield* Queue.unbounded<string>()
   yield* Registry.gaugeEffect({
     name: "shop_orders_waiting",
@@ -95,7 +95,7 @@ export const shop = Effect.gen(function* () {
       StreamMetrics.instrumented({
         duration: reportSeconds,
         elements: reportLines,
-        inprogress: reportsInProgress
+        inProgress: reportsInProgress
       })
     )
     return HttpServerResponse.stream(Stream.encodeText(measured), { contentType: "text/plain" })

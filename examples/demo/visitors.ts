@@ -1,4 +1,4 @@
-/** The traffic of the demo: visitors that come and go in waves, over HTTP like everybody else. */
+/** The traffic of the demo: visitors that send HTTP requests, in waves. */
 import { HttpClient } from "@effect/platform"
 import { Clock, Effect, Random, Ref } from "effect"
 
@@ -10,7 +10,7 @@ const pages = Effect.gen(function* () {
   return `/nowhere-${drawn}`
 })
 
-// A quiet and a busy half of each minute, so that there is something to see in a graph.
+// Half of each minute is quiet and half is busy, so that graphs change.
 const pause = Effect.flatMap(Clock.currentTimeMillis, (now) => {
   const quiet = 1 + Math.sin((now / 60_000) * 2 * Math.PI)
   return Effect.sleep(50 + 300 * quiet)
@@ -20,7 +20,7 @@ const visitor = (origin: string, sent: Ref.Ref<number>) =>
   Effect.gen(function* () {
     const page = yield* pages
     yield* Ref.update(sent, (count) => count + 1)
-    // Some have no patience for the slower reports: such a request is interrupted in the application.
+    // Some slow reports time out here, which interrupts the request in the application.
     yield* HttpClient.get(`${origin}${page}`).pipe(
       Effect.flatMap((response) => response.text),
       Effect.timeout("1 second"),
@@ -29,7 +29,7 @@ const visitor = (origin: string, sent: Ref.Ref<number>) =>
     yield* pause
   }).pipe(Effect.forever)
 
-/** Visitors that go round until they are interrupted. `sent` counts their requests. */
+/** Visitors that send requests until they are interrupted. `sent` counts the requests. */
 export const visitors = (origin: string, sent: Ref.Ref<number>) =>
   Effect.all(
     Array.from({ length: 12 }, () => visitor(origin, sent)),
