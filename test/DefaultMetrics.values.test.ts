@@ -178,37 +178,36 @@ describe("Each value agrees with another source:", () => {
   )
 
   it.scopedLive("the spaces of V8's heap, as V8", () =>
-    Effect.flatMap(opened(), (registry) =>
-      Effect.promise(async () => {
-        const fields = { total: "space_size", used: "space_used_size", available: "space_available_size" } as const
-        const tolerance = megabyte / 4
-        for (const which of ["total", "used", "available"] as const) {
-          const before = getHeapSpaceStatistics()
-          const asking = asked(registry, `nodejs_heap_space_size_${which}_bytes`)
-          const after = getHeapSpaceStatistics()
-          const values = new Map((await asking).map(({ labels, value }) => [`${labels["space"]}_space`, value]))
-          assert.sameMembers(
-            [...values.keys()],
-            before.map(({ space_name }) => space_name)
-          )
-          let isToldApart = 0
-          const others: Array<string> = []
-          for (const [at, space] of before.entries()) {
-            const name = space.space_name
-            const [first, last] = [space[fields[which]], after[at]?.[fields[which]] ?? Number.NaN]
-            // Between the two a collection may have come.
-            if (Math.abs(first - last) > tolerance) continue
-            if (!(Math.abs((values.get(name) ?? Number.NaN) - first) <= tolerance)) others.push(name)
-            isToldApart += Object.values(fields).filter(
-              (field) => Math.abs(space[field] - first) > 2 * tolerance
-            ).length
-          }
-          assert.isAtLeast(isToldApart, 2)
-          // One may have been collected while it was read.
-          assert.isAtMost(others.length, 1, others.join())
+    Effect.gen(function* () {
+      const fields = { total: "space_size", used: "space_used_size", available: "space_available_size" } as const
+      const tolerance = megabyte / 4
+      for (const which of ["total", "used", "available"] as const) {
+        // What was read for one of them would serve the next, and be older than what it is compared with.
+        const registry = yield* opened()
+        const before = getHeapSpaceStatistics()
+        const asking = asked(registry, `nodejs_heap_space_size_${which}_bytes`)
+        const after = getHeapSpaceStatistics()
+        const series = yield* Effect.promise(() => asking)
+        const values = new Map(series.map(({ labels, value }) => [`${labels["space"]}_space`, value]))
+        assert.sameMembers(
+          [...values.keys()],
+          before.map(({ space_name }) => space_name)
+        )
+        let isToldApart = 0
+        const others: Array<string> = []
+        for (const [at, space] of before.entries()) {
+          const name = space.space_name
+          const [first, last] = [space[fields[which]], after[at]?.[fields[which]] ?? Number.NaN]
+          // Between the two a collection may have come.
+          if (Math.abs(first - last) > tolerance) continue
+          if (!(Math.abs((values.get(name) ?? Number.NaN) - first) <= tolerance)) others.push(name)
+          isToldApart += Object.values(fields).filter((field) => Math.abs(space[field] - first) > 2 * tolerance).length
         }
-      })
-    )
+        assert.isAtLeast(isToldApart, 2)
+        // One may have been collected while it was read.
+        assert.isAtMost(others.length, 1, others.join())
+      }
+    })
   )
 
   it.scopedLive("what keeps the event loop alive, after resources are started", () =>

@@ -256,7 +256,7 @@ for (const kind of serverKinds) {
         })
     )
 
-    it.scopedLive("is asked once for those whose own limits are nearly the same", () =>
+    itInTime("is asked once for those whose own limits are nearly the same", () =>
       Effect.gen(function* () {
         const registry = someMetrics()
         const hung = hanging(registry)
@@ -267,7 +267,8 @@ for (const kind of serverKinds) {
         yield* areInFlight(registry, 8)
         hung.release()
         for (const { status } of yield* all) assert.strictEqual(status, 200)
-        assert.strictEqual(hung.asked, 1)
+        // A scrape whose render begins after the release asks again.
+        assertInTime(hung.asked === 1, `it was asked ${hung.asked} times`)
       })
     )
   })
