@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import { type Instruments as PlanInstruments, planned } from "./core/instrument/instruments.js"
 import type { CheckEntries, Counter, Gauge, LabelsFrom, Observer, SomeLabels } from "./core/instrument/labels.js"
-import type { ConstantCombinator, ExitCombinator, MeasuredKind } from "./effect/combinator.js"
+import { type ConstantCombinator, combinatorOf, type ExitCombinator, type MeasuredKind } from "./effect/combinator.js"
 import { counting, instrumentOptions, measured, type Only } from "./effect/run.js"
 
 export type { ErrorClass, OnlyErrors } from "./core/instrument/errorFilter.js"
@@ -112,6 +112,11 @@ export type CheckInstruments<I> = CheckEntries<
   { duration: "labels" | "exemplar"; exceptions: "labels" | "exemplar" | "only"; inProgress: "labels" }
 >
 
+const combinator = combinatorOf(Effect.isEffect, (instruments: PlanInstruments<Exit.Exit<unknown, unknown>, Only>) => {
+  const plan = planned(instruments, counting, instrumentOptions)
+  return (self: Effect.Effect<unknown, unknown, unknown>) => measured(self, plan)
+})
+
 /**
  * Observes the run time of an effect, in **seconds**, once per run and on every exit: success, failure, defect and
  * interruption.
@@ -143,9 +148,7 @@ export type CheckInstruments<I> = CheckEntries<
  * @since 0.1.0
  * @category combinators
  */
-const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
-  duration: { ...options, metric }
-}))
+const timed: Combinator<Observer, unknown> = combinator("duration")
 
 /**
  * Counts the unsuccessful exits of an effect: +1 for each run whose cause holds at least one failure or defect. An
@@ -168,9 +171,7 @@ const timed: Combinator<Observer, unknown> = combinator((metric: Observer, optio
  * @since 0.1.0
  * @category combinators
  */
-const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
-  exceptions: { ...options, metric }
-}))
+const countExceptions: Combinator<Counter, Counting> = combinator("exceptions")
 
 /**
  * Keeps the number of runs in progress: +1 when the effect starts to run, −1 on every exit.
@@ -198,9 +199,7 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * @since 0.1.0
  * @category combinators
  */
-const trackInProgress: RunningCombinator<Gauge> = combinator((metric: Gauge, options?: object) => ({
-  inProgress: { ...options, metric }
-}))
+const trackInProgress: RunningCombinator<Gauge> = combinator("inProgress")
 
 /**
  * Records any of `timed`, `countExceptions` and `trackInProgress` in one pass over the effect. This costs less than
@@ -237,22 +236,8 @@ const instrumented: {
   <A, E, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-} = combinator((instruments: AnyInstruments) => instruments)
+} = combinator()
 
 // Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by
 // their namespace.
 export { countExceptions, instrumented, timed, trackInProgress }
-
-// Makes both forms of a combinator. The plan is made once per metric, not once per effect or run.
-function combinator<Metric>(instruments: (metric: Metric, options: object | undefined) => AnyInstruments) {
-  return (...args: ReadonlyArray<unknown>): never => {
-    const dataFirst = Effect.isEffect(args[0])
-    const [metric, options] = dataFirst ? args.slice(1) : args
-    const plan = planned(instruments(metric as Metric, options as object | undefined), counting, instrumentOptions)
-    const apply = (self: Effect.Effect<unknown, unknown, unknown>) => measured(self, plan)
-    return (dataFirst ? apply(args[0] as Effect.Effect<unknown, unknown, unknown>) : apply) as never
-  }
-}
-
-type AnyExit = Exit.Exit<unknown, unknown>
-type AnyInstruments = PlanInstruments<AnyExit, Only>

@@ -49,10 +49,10 @@ import * as Stream from "effect/Stream"
 import { entry, type Instruments as PlanInstruments, planned } from "./core/instrument/instruments.js"
 import type { CheckEntries, Counter, Gauge, LabelsFrom, Observer, SomeLabels } from "./core/instrument/labels.js"
 import { adding } from "./core/instrument/record.js"
-import type { ConstantCombinator, ExitCombinator, MeasuredKind } from "./effect/combinator.js"
+import { type ConstantCombinator, combinatorOf, type ExitCombinator, type MeasuredKind } from "./effect/combinator.js"
 import { counting, instrumentOptions, type Only } from "./effect/run.js"
 import { measured } from "./effect/streamRun.js"
-import type { Counting, Recording } from "./Metrics.js"
+import type { Counting, Instruments as EffectInstruments } from "./Metrics.js"
 
 export type { ErrorClass, OnlyErrors } from "./core/instrument/errorFilter.js"
 export type * from "./core/instrument/labels.js"
@@ -106,18 +106,12 @@ interface StreamKind extends MeasuredKind {
  * @since 0.1.0
  * @category models
  */
-export interface Instruments<L> {
-  /** The run time in seconds, as `timed` observes it. */
-  readonly duration?: Observer | ({ readonly metric: Observer } & Recording<L>) | undefined
+export interface Instruments<L> extends EffectInstruments<L> {
   /** The elements, as `countElements` counts them. */
   readonly elements?:
     | ElementCounter
     | ({ readonly metric: ElementCounter } & { readonly labels?: SomeLabels | undefined })
     | undefined
-  /** The unsuccessful exits, as `countExceptions` counts them. */
-  readonly exceptions?: Counter | ({ readonly metric: Counter } & Recording<L> & Counting) | undefined
-  /** The number of runs in progress, as `trackInProgress` keeps it. */
-  readonly inProgress?: Gauge | ({ readonly metric: Gauge } & { readonly labels?: SomeLabels | undefined }) | undefined
 }
 
 /**
@@ -135,6 +129,23 @@ export type CheckInstruments<I> = CheckEntries<
     inProgress: "labels"
   }
 >
+
+type AnyExit = Exit.Exit<unknown, unknown>
+
+interface AnyInstruments extends PlanInstruments<AnyExit, Only> {
+  readonly elements?: Instruments<unknown>["elements"]
+}
+
+// An effect is also a stream.
+const combinator = combinatorOf(
+  (value) => Effect.isEffect(value) || hasProperty(value, Stream.StreamTypeId),
+  (instruments: AnyInstruments) => {
+    const plan = planned<AnyExit, Only>(instruments, counting, { ...instrumentOptions, elements: ["labels"] })
+    const each = entry<ElementCounter, { readonly labels?: SomeLabels | undefined }>(instruments.elements)
+    const elements = each && { metric: each.metric, add: adding(each.metric, each.labels) }
+    return (self: Stream.Stream<unknown, unknown, unknown>) => measured(self, plan, elements)
+  }
+)
 
 /**
  * Observes the run time of a stream, in **seconds**, from its first pull until it ends. It is observed once per run and
@@ -167,9 +178,7 @@ export type CheckInstruments<I> = CheckEntries<
  * @since 0.1.0
  * @category combinators
  */
-const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options?: object) => ({
-  duration: { ...options, metric }
-}))
+const timed: Combinator<Observer, unknown> = combinator("duration")
 
 /**
  * Counts the elements of a stream: +1 for each element that passes the combinator, whatever happens to it afterwards.
@@ -194,9 +203,7 @@ const timed: Combinator<Observer, unknown> = combinator((metric: Observer, optio
  * @since 0.1.0
  * @category combinators
  */
-const countElements: RunningCombinator<ElementCounter> = combinator((metric: ElementCounter, options?: object) => ({
-  elements: { ...options, metric }
-}))
+const countElements: RunningCombinator<ElementCounter> = combinator("elements")
 
 /**
  * Counts the unsuccessful exits of a stream: +1 for each run whose cause holds at least one failure or defect of the
@@ -220,9 +227,7 @@ const countElements: RunningCombinator<ElementCounter> = combinator((metric: Ele
  * @since 0.1.0
  * @category combinators
  */
-const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options?: object) => ({
-  exceptions: { ...options, metric }
-}))
+const countExceptions: Combinator<Counter, Counting> = combinator("exceptions")
 
 /**
  * Keeps the number of runs in progress: +1 with the first pull, −1 on every exit, including a consumer that stops early.
@@ -249,9 +254,7 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * @since 0.1.0
  * @category combinators
  */
-const trackInProgress: RunningCombinator<Gauge> = combinator((metric: Gauge, options?: object) => ({
-  inProgress: { ...options, metric }
-}))
+const trackInProgress: RunningCombinator<Gauge> = combinator("inProgress")
 
 /**
  * Records any of `timed`, `countElements`, `countExceptions` and `trackInProgress` in one pass over the stream.
@@ -293,31 +296,8 @@ const instrumented: {
   <E, const I extends Instruments<LabelsFrom<Exit.Exit<void, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <A, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
-} = combinator((instruments: AnyInstruments) => instruments)
+} = combinator()
 
 // Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by
 // their namespace.
 export { countElements, countExceptions, instrumented, timed, trackInProgress }
-
-type AnyExit = Exit.Exit<unknown, unknown>
-
-interface AnyInstruments extends PlanInstruments<AnyExit, Only> {
-  readonly elements?: Instruments<unknown>["elements"]
-}
-
-const streamOptions = { ...instrumentOptions, elements: ["labels"] }
-
-// Makes both forms of a combinator. An effect is also a stream. The plan is made once per metric, not once per stream or
-// run.
-function combinator<Metric>(instruments: (metric: Metric, options: object | undefined) => AnyInstruments) {
-  return (...args: ReadonlyArray<unknown>): never => {
-    const dataFirst = Effect.isEffect(args[0]) || hasProperty(args[0], Stream.StreamTypeId)
-    const [metric, options] = dataFirst ? args.slice(1) : args
-    const given = instruments(metric as Metric, options as object | undefined)
-    const plan = planned<AnyExit, Only>(given, counting, streamOptions)
-    const each = entry<ElementCounter, { readonly labels?: SomeLabels | undefined }>(given.elements)
-    const elements = each && { metric: each.metric, add: adding(each.metric, each.labels) }
-    const apply = (self: Stream.Stream<unknown, unknown, unknown>) => measured(self, plan, elements)
-    return (dataFirst ? apply(args[0] as Stream.Stream<unknown, unknown, unknown>) : apply) as never
-  }
-}

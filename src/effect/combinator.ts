@@ -1,4 +1,5 @@
-/** The same type for effects and for streams. */
+/** The same types and forms for effects and for streams. */
+import { instrumentsOf } from "../core/instrument/instruments.js"
 import type {
   ExactLabels,
   Exemplar,
@@ -91,3 +92,20 @@ export interface ExitCombinator<K extends MeasuredKind, Metric, Options>
     options: Options & Labelled<(exit: ExitOf<K, A, E>) => O & ExactLabels<M, O>> & Exemplar<M>
   ): <R>(self: Program<K, A, E, R>) => Program<K, A, E, R>
 }
+
+/**
+ * Makes a combinator of one instrument, or of all. It has both forms: with the program first, and in a pipe. The plan is
+ * made once per metric, not once per program or run.
+ */
+export const combinatorOf =
+  <Self, Instruments extends object>(
+    isProgram: (value: unknown) => boolean,
+    planning: (instruments: Instruments) => (self: Self) => unknown
+  ) =>
+  (name?: keyof Instruments) =>
+  (...args: ReadonlyArray<unknown>): never => {
+    const dataFirst = isProgram(args[0])
+    const [first, options] = dataFirst ? args.slice(1) : args
+    const apply = planning(instrumentsOf<Instruments>(name, first, options))
+    return (dataFirst ? apply(args[0] as Self) : apply) as never
+  }

@@ -1,6 +1,6 @@
 /** Measures functions, methods and promises. */
 import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
-import { type Instruments as PlanInstruments, planned } from "../core/instrument/instruments.js"
+import { instrumentsOf, type Instruments as PlanInstruments, planned } from "../core/instrument/instruments.js"
 import type {
   CheckEntries,
   Counter,
@@ -192,9 +192,7 @@ export interface Combinator<Metric, Extra> extends RunningCombinator<Metric, Ext
  * @since 0.1.0
  * @category combinators
  */
-const timed: Combinator<Observer, unknown> = combinator((metric: Observer, options) => ({
-  duration: { ...options, metric }
-}))
+const timed: Combinator<Observer, unknown> = combinator("duration")
 
 /**
  * Counts errors: +1 for each call that throws or rejects, and for each promise that rejects. `only` selects fewer errors.
@@ -215,9 +213,7 @@ const timed: Combinator<Observer, unknown> = combinator((metric: Observer, optio
  * @since 0.1.0
  * @category combinators
  */
-const countExceptions: Combinator<Counter, Counting> = combinator((metric: Counter, options) => ({
-  exceptions: { ...options, metric }
-}))
+const countExceptions: Combinator<Counter, Counting> = combinator("exceptions")
 
 /**
  * Keeps the number of calls in progress: +1 before the function is called, −1 when it has returned or thrown, or when its
@@ -244,9 +240,7 @@ const countExceptions: Combinator<Counter, Counting> = combinator((metric: Count
  * @since 0.1.0
  * @category combinators
  */
-const trackInProgress: RunningCombinator<Gauge> = combinator((metric: Gauge, options) => ({
-  inProgress: { ...options, metric }
-}))
+const trackInProgress: RunningCombinator<Gauge> = combinator("inProgress")
 
 /**
  * Records any of `timed`, `countExceptions` and `trackInProgress` at once. Each entry is a metric, or
@@ -273,10 +267,7 @@ const instrumented: {
     promise: PromiseLike<A>,
     options?: Options
   ): Promise<A>
-} = combinator((instruments: AnyInstruments, options) => {
-  checkNames({ registry: true }, options)
-  return instruments
-})
+} = combinator()
 
 // Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by
 // their namespace.
@@ -286,15 +277,16 @@ type AnyInstruments = PlanInstruments<Settled<unknown>, OnlyErrors>
 
 const instrumentOptions = { duration: ["labels"], exceptions: ["labels", "only"], inProgress: ["labels"] }
 
-function combinator<Metric>(instruments: (metric: Metric, options: object) => AnyInstruments) {
-  return (metric: Metric, ...rest: ReadonlyArray<unknown>): never => {
+function combinator(name?: keyof AnyInstruments) {
+  return (first: unknown, ...rest: ReadonlyArray<unknown>): never => {
     const [promise, options] = isThenable(rest[0]) ? [rest[0], rest[1]] : [undefined, rest[0]]
     if (typeof options === "function")
       throw new TypeError(
         "expected a promise or options, got a function: pass it in a second call, as in timed(metric)(fn)"
       )
     const { registry, ...own } = (options ?? {}) as Options
-    const plan = planned(instruments(metric, own), counting, instrumentOptions)
+    if (name === undefined) checkNames({ registry: true }, own)
+    const plan = planned(instrumentsOf<AnyInstruments>(name, first, own), counting, instrumentOptions)
     const reporter = reporting(registry)
     const applied = promise === undefined ? wrapper(plan, reporter) : measuredPromise(promise, plan, reporter)
     return applied as never

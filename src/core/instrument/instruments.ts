@@ -47,6 +47,10 @@ export const reportRejection = (result: unknown, operation: Operation, metric: o
   Promise.resolve(result).catch(reporter.failsLater(operation, metric))
 }
 
+/** What a combinator was given: the instruments themselves, or the metric and the options of the one by `name`. */
+export const instrumentsOf = <I extends object>(name: keyof I | undefined, first: unknown, options: unknown): I =>
+  (name === undefined ? first : { [name]: { ...(options as object | undefined), metric: first } }) as I
+
 /** The instruments that a program can have, each with the names of its options. */
 export type InstrumentOptions = Readonly<Record<string, ReadonlyArray<string>>>
 
