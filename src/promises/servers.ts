@@ -17,10 +17,8 @@ import type { RunningServer, ServerOptions, ThreadOptions } from "./runningServe
  * @since 0.1.0
  * @category constructors
  */
-export const startHttpServer = async (options: ServerOptions = {}): Promise<RunningServer> => {
-  const { start } = await import("./runServer.js")
-  return start(options)
-}
+export const startHttpServer = async (options: ServerOptions = {}): Promise<RunningServer> =>
+  (await import("./runServer.js")).start(options)
 
 /**
  * Starts a dedicated metrics server in a worker thread. HTTP, TLS and compression leave the application's event loop.
@@ -31,10 +29,8 @@ export const startHttpServer = async (options: ServerOptions = {}): Promise<Runn
  * @since 0.1.0
  * @category constructors
  */
-export const startHttpServerInThread = async (options: ThreadOptions = {}): Promise<RunningServer> => {
-  const { startInThread } = await import("./runServer.js")
-  return startInThread(options)
-}
+export const startHttpServerInThread = async (options: ThreadOptions = {}): Promise<RunningServer> =>
+  (await import("./runServer.js")).startInThread(options)
 
 /**
  * Checks the options of `startHttpServer` and `startHttpServerInThread` without serving; see `MetricsServer.validate`.
@@ -43,10 +39,8 @@ export const startHttpServerInThread = async (options: ThreadOptions = {}): Prom
  * @since 0.1.0
  * @category constructors
  */
-export const validateServerOptions = async (options: ThreadOptions = {}): Promise<void> => {
-  const { validate } = await import("./runServer.js")
-  return validate(options)
-}
+export const validateServerOptions = async (options: ThreadOptions = {}): Promise<void> =>
+  (await import("./runServer.js")).validate(options)
 
 /**
  * Returns the salted hash of a password, for `authentication.users`; see `MetricsServer.hashPassword`. Rejects with a

@@ -152,7 +152,7 @@ export class TextSource<S extends SeriesLabels> {
     private readonly layout: Layout,
     private readonly build: (series: S) => string
   ) {
-    this.texts = cache === undefined ? scratch : (cache.lastOf(layout)?.texts ?? new SeriesTexts())
+    this.texts = cache === undefined ? scratch : (cache.textsOf(layout) ?? new SeriesTexts())
   }
 
   /** Returns the position of the first text in `texts`; the others follow it. */
@@ -218,17 +218,13 @@ export class TextSource<S extends SeriesLabels> {
   }
 }
 
-interface LastWalk {
-  readonly texts: SeriesTexts
-}
-
 /**
  * The same in all formats. It keeps the last walk, so that one object of the class always exists: when all objects of a
  * class are garbage-collected, the engine discards its compiled code, and each scrape would be as slow as the first.
  */
 export class SeriesTextCache {
   // A histogram is written as series or as samples; the texts are those of the last layout.
-  private last: LastWalk | undefined
+  private last: TextSource<never> | undefined
   private layout: Layout | undefined
 
   /** The texts depend on the name of the family and the text of the default labels. */
@@ -237,11 +233,11 @@ export class SeriesTextCache {
     readonly defaults: string
   ) {}
 
-  lastOf(layout: Layout): LastWalk | undefined {
-    return this.layout === layout ? this.last : undefined
+  textsOf(layout: Layout): SeriesTexts | undefined {
+    return this.layout === layout ? this.last?.texts : undefined
   }
 
-  put(layout: Layout, walk: LastWalk): void {
+  put(layout: Layout, walk: TextSource<never>): void {
     this.layout = layout
     this.last = walk
   }

@@ -19,11 +19,8 @@ interface NodeRequest {
 
 // The status that Node.js has sent, including later changes.
 export const writtenStatus = (request: HttpServerRequest): number | undefined => {
-  const { response } = request as {
-    readonly response?: { readonly headersSent?: unknown; readonly statusCode?: unknown }
-  }
-  if (typeof response !== "object" || response?.headersSent !== true) return undefined
-  return typeof response.statusCode === "number" ? response.statusCode : undefined
+  const { response } = request as Partial<NodeRequest>
+  return typeof response === "object" && response?.headersSent ? response.statusCode : undefined
 }
 
 /** The size of the request body in bytes at the end of the exchange, if it is known. */
