@@ -1,6 +1,7 @@
 /** Made once for all scrapes of the same families. */
 import { Buffer } from "node:buffer"
 import { paced } from "../util/eventLoopSlices.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { WrittenFamily } from "./render.js"
 import type { Writer } from "./writer.js"
 
@@ -14,9 +15,7 @@ export class FamilyBytes {
   bytesOf(families: ReadonlyArray<WrittenFamily>, end: string, isComplete: boolean): Promise<Uint8Array> {
     if (isComplete && this.isAll(families)) return this.wholeOf(end)
     const key = families.map(({ index }) => index).join()
-    const known = this.known.get(key) ?? this.copyOf(families, end)
-    this.known.set(key, known)
-    return known
+    return getOrInsert(this.known, key, () => this.copyOf(families, end))
   }
 
   copyOf(families: ReadonlyArray<WrittenFamily>, end: string): Promise<Uint8Array> {

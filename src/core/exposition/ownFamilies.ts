@@ -1,4 +1,5 @@
 /** Families that the exposition itself adds. They are on no registry. */
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { SampleSnapshot } from "./model.js"
 
 /** In seconds. A worker adds it to the expositions that it serves. */
@@ -25,8 +26,5 @@ class LeftOutFamily {
 
 const families = new WeakMap<object, LeftOutFamily>()
 
-export const leftOutFamilyOf = (registry: object): LeftOutFamily => {
-  const known = families.get(registry) ?? new LeftOutFamily()
-  families.set(registry, known)
-  return known
-}
+export const leftOutFamilyOf = (registry: object): LeftOutFamily =>
+  getOrInsert(families, registry, () => new LeftOutFamily())

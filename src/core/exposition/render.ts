@@ -3,6 +3,7 @@
  * written. The families are put in order at the end.
  */
 import type { Pace } from "../util/eventLoopSlices.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import { loggable } from "../util/text.js"
 import { Collections } from "./collect.js"
 import { definitionOf, type Format, type Style } from "./formats.js"
@@ -264,11 +265,7 @@ export const capacityFor = (registry: object): number => {
 
 const byNameOf = (entries: ReadonlyArray<Entry>): Map<string, Array<Entry>> => {
   const byName = new Map<string, Array<Entry>>()
-  for (const entry of entries) {
-    const same = byName.get(entry.name)
-    if (same === undefined) byName.set(entry.name, [entry])
-    else same.push(entry)
-  }
+  for (const entry of entries) getOrInsert(byName, entry.name, () => []).push(entry)
   return byName
 }
 

@@ -1,4 +1,5 @@
 /** What was logged for a registry, so that each failure is logged once and not at every scrape. */
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { Failure } from "./render.js"
 import type { Rendered } from "./renderRequest.js"
 
@@ -9,11 +10,8 @@ interface Reported {
 
 const reported = new WeakMap<object, Reported>()
 
-const reportedOf = (registry: object): Reported => {
-  const known = reported.get(registry) ?? { failing: new Set(), notices: new Set() }
-  reported.set(registry, known)
-  return known
-}
+const reportedOf = (registry: object): Reported =>
+  getOrInsert(reported, registry, () => ({ failing: new Set(), notices: new Set() }))
 
 // For each failed collection, the registries for which it was counted.
 const counted = new WeakMap<object, WeakSet<object>>()
@@ -22,9 +20,9 @@ const counted = new WeakMap<object, WeakSet<object>>()
 export const newlyFailed = (registry: object, { failures }: Pick<Rendered, "failures">): number =>
   failures.filter(({ reading }) => {
     if (reading === undefined) return true
-    const registries = counted.get(reading) ?? new WeakSet()
+    const registries = getOrInsert(counted, reading, () => new WeakSet())
     if (registries.has(registry)) return false
-    counted.set(reading, registries.add(registry))
+    registries.add(registry)
     return true
   }).length
 

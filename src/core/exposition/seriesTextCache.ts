@@ -5,6 +5,7 @@
  * use it for another series.
  */
 import { Buffer } from "node:buffer"
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { Layout, SeriesLabels } from "./model.js"
 import { Writer } from "./writer.js"
 
@@ -91,10 +92,7 @@ export class SeriesTexts {
   }
 
   private sharedNames(names: ReadonlyArray<string>): ReadonlyArray<string> {
-    const key = names.join()
-    const known = this.names.get(key) ?? names
-    this.names.set(key, known)
-    return known
+    return getOrInsert(this.names, names.join(), () => names)
   }
 
   adopt(other: SeriesTexts, place: number): void {

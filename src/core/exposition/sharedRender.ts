@@ -3,6 +3,7 @@
  * wait. Each scrape gets its families as soon as they are written, or those that are written at its deadline.
  */
 import { Pace } from "../util/eventLoopSlices.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import { clearTimeout, nextTurn, now, setTimeout, type Timer } from "../util/realTimers.js"
 import { acquire, release } from "./bufferPool.js"
 import { LateError } from "./collect.js"
@@ -231,8 +232,7 @@ export class SharedRender implements RenderedBytes {
     const outcomes = new Map<ReadonlyArray<Entry>, Outcomes>()
     for (const sharer of [...sharers]) {
       const { deadline, entries } = sharer
-      const known = outcomes.get(entries) ?? this.outcomesOf(entries)
-      outcomes.set(entries, known)
+      const known = getOrInsert(outcomes, entries, () => this.outcomesOf(entries))
       const isComplete = known.pending.length + known.untouched.length === 0
       const isLate = deadline !== undefined && time >= deadline.patience && known.untouched.length === 0
       if (!isComplete && !isLate && !(deadline !== undefined && time >= deadline.at)) continue
@@ -286,9 +286,7 @@ export class SharedRender implements RenderedBytes {
 
   // A late metric is one failure for all requests of this render.
   private latenessOf(entry: Entry): object {
-    const known = this.late.get(entry) ?? {}
-    this.late.set(entry, known)
-    return known
+    return getOrInsert(this.late, entry, () => ({}))
   }
 
   private free(): void {

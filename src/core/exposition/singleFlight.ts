@@ -1,4 +1,5 @@
 /** Which scrapes of a registry share a render, and when it begins. */
+import { getOrInsert } from "../util/getOrInsert.js"
 import { nextTurn } from "../util/realTimers.js"
 import type { Format } from "./formats.js"
 import type { RegistryReader } from "./model.js"
@@ -24,10 +25,8 @@ export const renderShared = (
   request: RenderRequest,
   mode: RenderMode
 ): Promise<Rendered | undefined> => {
-  const formats = running.get(owner) ?? new Map<Format, Array<SharedRender>>()
-  running.set(owner, formats)
-  const renders = formats.get(format) ?? []
-  formats.set(format, renders)
+  const formats = getOrInsert(running, owner, () => new Map())
+  const renders = getOrInsert(formats, format, () => [])
   const last = renders.at(-1)
   const isFull = renders.length >= mostWaiting
   if (last?.suits(request, isFull)) return last.join(request)

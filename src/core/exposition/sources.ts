@@ -2,6 +2,7 @@
  * Families that are not on the registry, but exposed with it while their source is open. A family of a source that
  * clashes with a metric of the registry, a family of the library, or a family before it is left out with a notice.
  */
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { FamilyHead, FamilyReader, RegistryContents } from "./model.js"
 import { decide, Families } from "./nameConflicts.js"
 import { ageFamily, leftOutFamilyOf } from "./ownFamilies.js"
@@ -35,10 +36,8 @@ export interface Exposed {
 
 const sources = new WeakMap<object, Set<Source>>()
 
-export const openSource = (registry: object, source: Source): void => {
-  const open = sources.get(registry) ?? new Set()
-  sources.set(registry, open.add(source))
-}
+export const openSource = (registry: object, source: Source): void =>
+  void getOrInsert(sources, registry, () => new Set()).add(source)
 
 /** Expositions that run still contain its families. */
 export const closeSource = (registry: object, source: Source): void => {

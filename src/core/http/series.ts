@@ -3,6 +3,7 @@ import { gaugeOfRuns } from "../instrument/inProgress.js"
 import { type Reporter, reportRejection } from "../instrument/instruments.js"
 import type { Counter, Gauge, Labels, Observer } from "../instrument/labels.js"
 import { incrementing, observing, tracking } from "../instrument/record.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import { type HttpEndValues, type HttpMetricName, type HttpShape, type HttpSource, httpEndLabels } from "./metrics.js"
 
 /** The metrics that have all labels. */
@@ -113,12 +114,6 @@ type Methods = Map<string, MethodInProgress>
 
 const all = new WeakMap<object, Methods>()
 
-const methodsOf = (metric: object): Methods => {
-  const known = all.get(metric) ?? new Map()
-  all.set(metric, known)
-  return known
-}
-
 /** Failures go to the reporter. */
 export class InProgress {
   private metric: object | undefined
@@ -164,7 +159,7 @@ export class InProgress {
   }
 
   private held(metric: object, method: string): MethodInProgress {
-    if (this.methods === undefined || this.metric !== metric) this.methods = methodsOf(metric)
+    if (this.methods === undefined || this.metric !== metric) this.methods = getOrInsert(all, metric, () => new Map())
     this.metric = metric
     const known = this.methods.get(method)
     const current = known?.current ?? this.gaugeOf(metric, { [this.shape.names.method]: method })

@@ -1,5 +1,6 @@
 /** Follows the result of a measured function to its end, and gives an equivalent result to the caller. */
 import { types } from "node:util"
+import { getOrInsert } from "../util/getOrInsert.js"
 import { isThenable } from "../util/thenable.js"
 import { begin, end, leave, type Plan, type Reporter } from "./instruments.js"
 import type { Gauge } from "./labels.js"
@@ -280,11 +281,7 @@ const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promi
 /** Makes the layer between an object and its prototype, once per prototype. */
 const layers = (make: (prototype: object) => object): ((prototype: object) => object) => {
   const made = new WeakMap<object, object>()
-  return (prototype) => {
-    const layer = made.get(prototype) ?? make(prototype)
-    made.set(prototype, layer)
-    return layer
-  }
+  return (prototype) => getOrInsert(made, prototype, () => make(prototype))
 }
 
 // Both `await` and the native `then` read the constructor of a promise.

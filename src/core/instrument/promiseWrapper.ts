@@ -1,5 +1,6 @@
 /** Measures functions, methods and promises: the hot path of the Promise side, where no effect runs. */
 import { promisify, types } from "node:util"
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { Plan, Reporter } from "./instruments.js"
 import type { Settled } from "./promiseResults.js"
 import { follow, followPromise, measuredAsyncGenerator, measuredGenerator, Run } from "./promiseResults.js"
@@ -130,11 +131,8 @@ type Given = ReadonlyArray<unknown> & { readonly [given]?: unknown }
 const proxied = (fn: AnyFunction, measuring: Measuring): AnyFunction => {
   const { call, plan, reporter } = measuring
   const customs = new WeakMap<AnyFunction, AnyFunction>()
-  const customOf = (custom: AnyFunction): AnyFunction => {
-    const known = customs.get(custom) ?? measuredFunction(custom, plan, reporter)
-    customs.set(custom, known)
-    return known
-  }
+  const customOf = (custom: AnyFunction): AnyFunction =>
+    getOrInsert(customs, custom, () => measuredFunction(custom, plan, reporter))
   const target = isPinned(fn) ? blank(fn) : fn
   const measured: AnyFunction = new Proxy(target, {
     apply(_, self, args) {

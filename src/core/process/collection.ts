@@ -3,6 +3,7 @@ import { type CollectedMetric, type MetricConfiguration, type NewMetric, newMetr
 import { beginAtZero } from "../client/recording.js"
 import { labelTexts } from "../exposition/labelText.js"
 import type { MetricRegistry } from "../registry/metricRegistry.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import { collections, type Definition, definitions, lagNow as lagNowMetric, lags } from "./definitions.js"
 import { gcKinds, LagMonitor, lagNow, onGarbageCollection } from "./events.js"
 import type { ProcessSettings } from "./options.js"
@@ -27,8 +28,7 @@ export const openDefaultMetrics = (registry: Registering, options: ProcessSettin
       "the registry must have the method removeSingleMetric(), which removes the process metrics at the end"
     )
   }
-  const collections = open.get(registry) ?? new Map<string, Collection>()
-  open.set(registry, collections)
+  const collections = getOrInsert(open, registry, () => new Map())
   const existing = collections.get(options.prefix)
   const collection = existing ?? begun(registry, options)
   // Some are missing if the registry was cleared.

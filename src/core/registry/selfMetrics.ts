@@ -2,6 +2,7 @@
 import { type Collect, newMetric } from "../client/promClient.js"
 import { beginAtZero } from "../client/recording.js"
 import { type Operation, operations } from "../instrument/metricFailures.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import type { MetricRegistry } from "./metricRegistry.js"
 
 export type ScrapeError = (typeof scrapeErrors)[number]
@@ -61,11 +62,7 @@ interface OwnMetric {
 const servers = new WeakMap<object, Set<() => boolean>>()
 
 /** The metrics servers of a registry, each as a function that returns whether the server is registered now. */
-export const serversOf = (registry: object): Set<() => boolean> => {
-  const known = servers.get(registry) ?? new Set()
-  servers.set(registry, known)
-  return known
-}
+export const serversOf = (registry: object): Set<() => boolean> => getOrInsert(servers, registry, () => new Set())
 
 /** All self-metrics except the age of an exposition, which only the worker knows. */
 export const ownMetrics = {
@@ -242,9 +239,7 @@ export const scrapeRecorder = (
     }
   }
   begin()
-  const all = flights.get(registry) ?? { scrapes: 0 }
-  flights.set(registry, all)
-  const flight: Flight = { all, scrapes: 0 }
+  const flight: Flight = { all: getOrInsert(flights, registry, () => ({ scrapes: 0 })), scrapes: 0 }
   return (event) => {
     if (event.tag === "Began" || event.tag === "Reported") begin()
     if (selfMetrics) record(event, flight, on)

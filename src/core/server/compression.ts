@@ -2,6 +2,7 @@
 import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import { preferred } from "../exposition/negotiation.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 
 type Compress = (body: Uint8Array) => Promise<Uint8Array>
 
@@ -33,11 +34,7 @@ const encoding = (compress: Compress, ...names: Encoding["names"]): Encoding => 
   const compressed = new WeakMap<Uint8Array, Promise<Uint8Array>>()
   return {
     names,
-    compress: (body) => {
-      const known = compressed.get(body) ?? limited(compress, body)
-      compressed.set(body, known)
-      return known
-    }
+    compress: (body) => getOrInsert(compressed, body, () => limited(compress, body))
   }
 }
 

@@ -1,4 +1,5 @@
 /** Removes secrets and control characters from the texts of other programs, which may repeat what was sent to them. */
+import { getOrInsert } from "./getOrInsert.js"
 
 // In characters. A piece of three letters reveals nothing, and occurs in every text.
 const shortestPiece = 6
@@ -67,8 +68,7 @@ const piecesOf = (forms: ReadonlyArray<Form>): Map<number, Set<string>> => {
   const pieces = new Map<number, Set<string>>()
   for (const { text, shortest } of forms) {
     const length = Math.min(text.length, shortest)
-    const known = pieces.get(length) ?? new Set()
-    pieces.set(length, known)
+    const known = getOrInsert(pieces, length, () => new Set())
     for (let start = 0; start + length <= text.length; start += 1) known.add(text.slice(start, start + length))
   }
   return pieces

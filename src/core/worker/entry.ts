@@ -13,6 +13,7 @@ import { clientClosed, type ScrapeErrorResponse, type ScrapeRequest, type Scrape
 import { type ListeningServer, listen } from "../server/listen.js"
 import type { ServerSettings } from "../server/serverOptions.js"
 import { longestTimer } from "../util/duration.js"
+import { getOrInsert } from "../util/getOrInsert.js"
 import { clearTimeout, nextTurn, now, setTimeout, type Timer } from "../util/realTimers.js"
 import type { FromWorker, NumberedScrapeRequest, SentExposition, ToWorker, WorkerStartData } from "./messages.js"
 import { ScrapeReporter } from "./scrapeReport.js"
@@ -248,17 +249,13 @@ const scraping =
 const bodies = new WeakMap<SentExposition, Map<string, ScrapeResult>>()
 
 const selectFrom = (exposed: SentExposition, { names }: ScrapeRequest, stamp: AgeStamp | undefined): ScrapeResult => {
-  const known = bodies.get(exposed) ?? new Map<string, ScrapeResult>()
-  bodies.set(exposed, known)
+  const known = getOrInsert(bodies, exposed, () => new Map())
   const requested = names && new Set(names)
   const chosen = exposed.names.flatMap((name, index) => (requested?.has(name) === false ? [] : [index]))
-  const key = chosen.join()
-  const cut = known.get(key)
-  if (cut !== undefined) return cut
-  const all = chosen.length === exposed.names.length ? [exposed.bytes] : undefined
-  const result = exposition(exposed.format, all ?? selectedBytes(exposed, chosen), stamp)
-  known.set(key, result)
-  return result
+  return getOrInsert(known, chosen.join(), () => {
+    const all = chosen.length === exposed.names.length ? [exposed.bytes] : undefined
+    return exposition(exposed.format, all ?? selectedBytes(exposed, chosen), stamp)
+  })
 }
 
 const selectedBytes = (exposed: SentExposition, chosen: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {

@@ -3,6 +3,7 @@ import * as MetricKeyType from "effect/MetricKeyType"
 import { defaultLabelsOf } from "../../core/client/registryReader.js"
 import { type LabelTexts, labelText, someLabels } from "../../core/exposition/labelText.js"
 import { closeSource, type Offer, openSource, type Source } from "../../core/exposition/sources.js"
+import { getOrInsert } from "../../core/util/getOrInsert.js"
 import { messageOf } from "../../core/util/text.js"
 import { type Described, described } from "./describe.js"
 import { EffectFamily, type Hook } from "./families.js"
@@ -112,10 +113,8 @@ const opened = new WeakMap<object, Map<string, EffectSource>>()
 
 /** Open until the returned function is called. Calls with the same prefix share a source, to expose a metric once. */
 export const openEffectSource = (registry: object, prefix: string, wanted: Selection): (() => void) => {
-  const sources = opened.get(registry) ?? new Map<string, EffectSource>()
-  opened.set(registry, sources)
-  const source = sources.get(prefix) ?? new EffectSource(registry, prefix)
-  sources.set(prefix, source)
+  const sources = getOrInsert(opened, registry, () => new Map())
+  const source = getOrInsert(sources, prefix, () => new EffectSource(registry, prefix))
   // Makes each filter unique, because two calls may pass the same function.
   const own: Selection = (name) => wanted(name)
   source.change((filters) => [...filters, own])

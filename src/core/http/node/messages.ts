@@ -3,6 +3,7 @@ import { type IncomingMessage, OutgoingMessage, type ServerResponse } from "node
 import type { Http2ServerResponse, ServerHttp2Stream } from "node:http2"
 import type { Socket } from "node:net"
 import { Writable } from "node:stream"
+import { getOrInsert } from "../../util/getOrInsert.js"
 
 /** The stream of an HTTP/2 response. Such a response looks like one of HTTP/1, but ends differently. */
 export const streamOf = (response: ServerResponse | undefined): ServerHttp2Stream | undefined => {
@@ -38,14 +39,13 @@ const open = new WeakMap<Emitting, Set<Closing>>()
 
 /** Pipelined requests, and those after a switch of protocols: Node.js closes only the response whose turn it is. */
 export const openOn = (connection: Emitting): Set<Closing> => {
-  const known = open.get(connection)
-  if (known !== undefined) return known
-  const all = new Set<Closing>()
-  connection.on("close", () => {
-    for (const each of all) each.closed()
+  return getOrInsert(open, connection, () => {
+    const all = new Set<Closing>()
+    connection.on("close", () => {
+      for (const each of all) each.closed()
+    })
+    return all
   })
-  open.set(connection, all)
-  return all
 }
 
 // The error codes of a connection whose other end is gone.

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
+import { getOrInsert } from "../../util/getOrInsert.js"
 import { atOnce } from "../../util/thenable.js"
 import { unmatched } from "../metrics.js"
 import { type Excluding, type LongLived, pathOf } from "../options.js"
@@ -110,9 +111,7 @@ let hasMarks = false
 
 const marksOf = (target: object): Marks => {
   hasMarks = true
-  const known = marks.get(target) ?? new Marks()
-  marks.set(target, known)
-  return known
+  return getOrInsert(marks, target, () => new Marks())
 }
 
 export const isRecorded = (request: object, target: () => object): boolean =>

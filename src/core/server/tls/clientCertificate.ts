@@ -4,6 +4,7 @@ import type { IncomingMessage } from "node:http"
 import { isIP } from "node:net"
 import type { TLSSocket } from "node:tls"
 import { urlHost } from "../../util/address.js"
+import { getOrInsert } from "../../util/getOrInsert.js"
 import type { Rejection } from "../endpoint.js"
 import type { TlsMaterial } from "./secureContext.js"
 
@@ -21,8 +22,7 @@ export const certificateCheck = ({ allowedNames, clientCertificate }: TlsMateria
   const isAllowed = allowedNames === undefined ? () => true : allowing(allowedNames)
   return (request: IncomingMessage): Rejection | undefined => {
     const socket = request.socket as TLSSocket
-    const verdict = verdicts.get(socket) ?? verdictOn(socket, isAllowed)
-    verdicts.set(socket, verdict)
+    const verdict = getOrInsert(verdicts, socket, () => verdictOn(socket, isAllowed))
     // It may expire while its connection is open.
     const isExpired = verdict.until !== undefined && !(Date.now() <= verdict.until)
     return isExpired ? forbidden("The client certificate has expired") : verdict.rejection
