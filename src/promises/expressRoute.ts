@@ -7,6 +7,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { keepContext } from "../core/http/node/asyncContext.js"
 import { percentDecoded } from "../core/util/text.js"
+import { watchProperty } from "./watchProperty.js"
 
 /**
  * Reads the route pattern of an Express request (5, and 4), for `httpMetrics`. Returns a function that returns the
@@ -97,27 +98,13 @@ class Routing {
   private params: Params | undefined
 
   constructor(private readonly request: Express) {
-    let { baseUrl = "", route } = request
-    this.mount = this.begin(baseUrl)
-    this.routed(route)
-    this.define(patternOf, { value: this.pattern })
-    this.define("baseUrl", {
-      enumerable: true,
-      get: () => baseUrl,
-      set: (to) => {
-        baseUrl = to
-        this.moved(typeof to === "string" ? to : "")
-      }
-    })
-    this.define("route", {
-      enumerable: true,
-      get: () => route,
-      set: (to) => {
-        // Express sets it again when it calls the handlers of the route.
-        const isKnown = to === route && this.found.isRoute
-        route = to
-        if (!isKnown) this.routed(to)
-      }
+    this.mount = this.begin(request.baseUrl ?? "")
+    this.routed(request.route)
+    Reflect.defineProperty(request, patternOf, { configurable: true, value: this.pattern })
+    watchProperty(request, "baseUrl", (to) => this.moved(typeof to === "string" ? to : ""))
+    watchProperty(request, "route", (to, before) => {
+      // Express sets it again when it calls the handlers of the route.
+      if (to !== before || !this.found.isRoute) this.routed(to)
     })
     this.watchNew()
     const isDeclared = this.watched.size > 0
@@ -125,14 +112,8 @@ class Routing {
     // Discards a path that was matched before this call.
     this.matched = undefined
     if (isDeclared) return
-    let { params } = request
-    this.define("params", {
-      enumerable: true,
-      get: () => params,
-      set: (to) => {
-        params = to
-        this.params = { ...to }
-      }
+    watchProperty(request, "params", (to) => {
+      this.params = { ...(to as Params) }
     })
   }
 
@@ -144,11 +125,6 @@ class Routing {
     const { before, left } = mount
     const failed = before.pattern?.startsWith(mount.pattern) === true ? before.pattern : undefined
     return left ?? failed ?? found.pattern
-  }
-
-  // If the properties of a request cannot be defined, it has no pattern.
-  private define(key: PropertyKey, property: PropertyDescriptor): void {
-    Reflect.defineProperty(this.request, key, { configurable: true, ...property })
   }
 
   private find(found: Found): void {
@@ -226,16 +202,8 @@ class Routing {
   private watch(key: symbol): void {
     if (this.watched.has(key)) return
     this.watched.add(key)
-    let path = Reflect.get(this.request, key)
-    this.match(path)
-    this.define(key, {
-      enumerable: true,
-      get: () => path,
-      set: (to) => {
-        path = to
-        this.match(to)
-      }
-    })
+    this.match(Reflect.get(this.request, key))
+    watchProperty(this.request, key, (to) => this.match(to))
   }
 }
 

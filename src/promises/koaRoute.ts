@@ -1,4 +1,5 @@
 /** The route pattern that `@koa/router` matched for a request. */
+import { watchProperty } from "./watchProperty.js"
 
 /** `koa-mount` and `@koa/router` set the last three. */
 interface KoaContext {
@@ -44,34 +45,21 @@ interface KoaContext {
  * @category constructors
  */
 export const koaRoute = (context: KoaContext): (() => string | undefined) => {
-  let { _matchedRoute: matched, mountPath } = context
   let route: string | undefined
   let mount: string | undefined
   // Mounted code gets only the rest of the path.
   const prefixes = new Map<string, string>()
   const prefix = (): string => prefixes.get(context.path) ?? ""
   const below = (path: string): string => (path === "/" ? prefix() || path : `${prefix()}${path}`)
-  Reflect.defineProperty(context, "mountPath", {
-    configurable: true,
-    enumerable: true,
-    get: () => mountPath,
-    set: (to) => {
-      mountPath = to
-      const text = String(to)
-      mount = `${prefix()}${text.replace(/\/+$/, "")}`
-      prefixes.set(context.path.slice(text.length) || "/", mount)
-    }
+  watchProperty(context, "mountPath", (to) => {
+    const text = String(to)
+    mount = `${prefix()}${text.replace(/\/+$/, "")}`
+    prefixes.set(context.path.slice(text.length) || "/", mount)
   })
-  Reflect.defineProperty(context, "_matchedRoute", {
-    configurable: true,
-    enumerable: true,
-    get: () => matched,
-    set: (to) => {
-      matched = to
-      if (isMiddleware(context.matched, to)) return
-      route = below(String(to ?? ""))
-      mount = undefined
-    }
+  watchProperty(context, "_matchedRoute", (to) => {
+    if (isMiddleware(context.matched, to)) return
+    route = below(String(to ?? ""))
+    mount = undefined
   })
   return () => (mount !== undefined && context.status !== 404 ? mount : route)
 }
