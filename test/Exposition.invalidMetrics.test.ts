@@ -16,6 +16,8 @@ const odd = (properties: PropertyDescriptorMap, base: object = {}): object => {
 const giving = (given: unknown): object => odd({ get: plainProperty(() => given) })
 const values = (given: unknown): object => giving({ name: "odd", help: "h", type: "gauge", values: given })
 
+const getThrows = (thrown: unknown): object => odd({ get: plainProperty(throwingProperty(thrown).get) })
+
 const thenThrows = (): object => Object.defineProperty({}, "then", throwingProperty())
 
 const typed = (type: unknown): object =>
@@ -39,102 +41,73 @@ const clientHistogram = (properties: PropertyDescriptorMap): object => {
 
 const place = "entry 2 of the registry"
 
-/** What cannot be read, and what it is called. */
-const unreadable: ReadonlyArray<readonly [title: string, entry: () => unknown, named: string]> = [
-  ["null", () => null, place],
-  ["undefined", () => undefined, place],
-  ["a number", () => 5, place],
-  ["NaN", () => Number.NaN, place],
-  ["a text", () => "odd", place],
-  ["a symbol", () => Symbol("odd"), place],
-  ["a proxy that was revoked", revokedProxy, place],
-  ["a proxy whose every trap throws", () => new Proxy({}, new Proxy({}, throwingProperty() as never)), place],
-  ["something whose name throws", () => odd({ name: throwingProperty() }), place],
-  ["something whose name throws what was revoked", () => odd({ name: throwingProperty(revokedProxy()) }), place],
-  ["a metric whose type throws", () => odd({ type: throwingProperty() }), "odd"],
-  ["a metric whose help throws", () => odd({ help: throwingProperty() }), "odd"],
-  ["a metric whose collect throws as it is read", () => odd({ collect: throwingProperty() }), "odd"],
-  ["a metric whose get throws as it is read", () => odd({ get: throwingProperty() }), "odd"],
-  ["a metric whose get is a text", () => odd({ get: plainProperty("text") }), "odd"],
-  ["a metric without get", () => odd({ get: plainProperty(undefined) }), "odd"],
-  ["a metric whose getForPromString throws as it is read", () => odd({ getForPromString: throwingProperty() }), "odd"],
-  ["a metric whose getForPromString is a number", () => odd({ getForPromString: plainProperty(7) }), "odd"],
-  [
-    "a metric that throws where it is asked for what it has",
-    () => new Proxy(odd({}), { has: throwingProperty().get }),
-    "odd"
-  ],
-  [
-    "a metric that throws what was revoked",
-    () => odd({ get: plainProperty(() => throwingProperty(revokedProxy()).get()) }),
-    "odd"
-  ],
+type Entries = ReadonlyArray<readonly [title: string, entry: () => unknown]>
+
+/** What has no name that could be read. */
+const nameless: Entries = [
+  ["null", () => null],
+  ["undefined", () => undefined],
+  ["a number", () => 5],
+  ["NaN", () => Number.NaN],
+  ["a text", () => "odd"],
+  ["a symbol", () => Symbol("odd")],
+  ["a proxy that was revoked", revokedProxy],
+  ["a proxy whose every trap throws", () => new Proxy({}, new Proxy({}, throwingProperty() as never))],
+  ["something whose name throws", () => odd({ name: throwingProperty() })],
+  ["something whose name throws what was revoked", () => odd({ name: throwingProperty(revokedProxy()) })]
+]
+
+/** What is called odd, and cannot be read. */
+const named: Entries = [
+  ["a metric whose type throws", () => odd({ type: throwingProperty() })],
+  ["a metric whose help throws", () => odd({ help: throwingProperty() })],
+  ["a metric whose collect throws as it is read", () => odd({ collect: throwingProperty() })],
+  ["a metric whose get throws as it is read", () => odd({ get: throwingProperty() })],
+  ["a metric whose get is a text", () => odd({ get: plainProperty("text") })],
+  ["a metric without get", () => odd({ get: plainProperty(undefined) })],
+  ["a metric whose getForPromString throws as it is read", () => odd({ getForPromString: throwingProperty() })],
+  ["a metric whose getForPromString is a number", () => odd({ getForPromString: plainProperty(7) })],
+  ["a metric that throws where it is asked for what it has", () => new Proxy(odd({}), { has: throwingProperty().get })],
+  ["a metric that throws what was revoked", () => getThrows(revokedProxy())],
   [
     "a metric that throws an error whose message throws",
-    () =>
-      odd({
-        get: plainProperty(() =>
-          throwingProperty(Object.defineProperty(new Error(), "message", throwingProperty())).get()
-        )
-      }),
-    "odd"
+    () => getThrows(Object.defineProperty(new Error(), "message", throwingProperty()))
   ],
   [
     "a metric that throws an error whose stack throws",
-    () =>
-      odd({
-        get: plainProperty(() =>
-          throwingProperty(Object.defineProperty(new Error(), "stack", throwingProperty())).get()
-        )
-      }),
-    "odd"
+    () => getThrows(Object.defineProperty(new Error(), "stack", throwingProperty()))
   ],
-  ["a metric that throws undefined", () => odd({ get: plainProperty(() => throwingProperty(null).get()) }), "odd"],
-  [
-    "a metric that throws a symbol",
-    () => odd({ get: plainProperty(() => throwingProperty(Symbol("no")).get()) }),
-    "odd"
-  ],
-  ["a metric that gives nothing", () => giving(undefined), "odd"],
-  ["a metric that gives null", () => giving(null), "odd"],
-  ["a metric that gives a text", () => giving("text"), "odd"],
-  ["a metric that gives an object whose then throws", () => giving(thenThrows()), "odd"],
-  ["a metric that gives what was revoked", () => giving(revokedProxy()), "odd"],
-  ["a metric that gives no values", () => values(undefined), "odd"],
-  ["a metric whose values are null", () => values(null), "odd"],
-  ["a metric whose values are a text", () => values("text"), "odd"],
-  ["a metric whose values are a set", () => values(new Set([{ value: 3 }])), "odd"],
-  ["a metric whose values are null each", () => values([null]), "odd"],
-  ["a metric whose values are a billion of nothing", () => values(new Array(1e9)), "odd"],
-  [
-    "a metric whose value throws as it is read",
-    () => values([Object.defineProperty({}, "value", throwingProperty())]),
-    "odd"
-  ],
-  [
-    "a metric whose labels throw",
-    () => values([Object.defineProperty({ value: 3 }, "labels", throwingProperty())]),
-    "odd"
-  ],
-  [
-    "a gauge of the client whose collect throws as it is read",
-    () => clientGauge({ collect: throwingProperty() }),
-    "odd"
-  ],
-  ["a histogram of the client whose bounds throw", () => clientHistogram({ upperBounds: throwingProperty() }), "odd"],
-  [
-    "a histogram of the client whose bounds are a text",
-    () => clientHistogram({ upperBounds: plainProperty("text") }),
-    "odd"
-  ],
+  ["a metric that throws null", () => getThrows(null)],
+  ["a metric that throws a symbol", () => getThrows(Symbol("no"))],
+  ["a metric that gives nothing", () => giving(undefined)],
+  ["a metric that gives null", () => giving(null)],
+  ["a metric that gives a text", () => giving("text")],
+  ["a metric that gives an object whose then throws", () => giving(thenThrows())],
+  ["a metric that gives what was revoked", () => giving(revokedProxy())],
+  ["a metric that gives no values", () => values(undefined)],
+  ["a metric whose values are null", () => values(null)],
+  ["a metric whose values are a text", () => values("text")],
+  ["a metric whose values are a set", () => values(new Set([{ value: 3 }]))],
+  ["a metric whose values are null each", () => values([null])],
+  ["a metric whose values are a billion of nothing", () => values(new Array(1e9))],
+  ["a metric whose value throws as it is read", () => values([Object.defineProperty({}, "value", throwingProperty())])],
+  ["a metric whose labels throw", () => values([Object.defineProperty({ value: 3 }, "labels", throwingProperty())])],
+  ["a gauge of the client whose collect throws as it is read", () => clientGauge({ collect: throwingProperty() })],
+  ["a histogram of the client whose bounds throw", () => clientHistogram({ upperBounds: throwingProperty() })],
+  ["a histogram of the client whose bounds are a text", () => clientHistogram({ upperBounds: plainProperty("text") })],
   // The other client keeps its series elsewhere.
   ...("hashMap" in new Gauge({ name: "kept", help: "h", registers: [] })
     ? ([
-        ["a gauge of the client whose series throw", () => clientGauge({ hashMap: throwingProperty() }), "odd"],
-        ["a gauge of the client whose series are null", () => clientGauge({ hashMap: plainProperty(null) }), "odd"],
-        ["a histogram of the client whose series throw", () => clientHistogram({ hashMap: throwingProperty() }), "odd"]
+        ["a gauge of the client whose series throw", () => clientGauge({ hashMap: throwingProperty() })],
+        ["a gauge of the client whose series are null", () => clientGauge({ hashMap: plainProperty(null) })],
+        ["a histogram of the client whose series throw", () => clientHistogram({ hashMap: throwingProperty() })]
       ] as const)
     : [])
+]
+
+const unreadable = [
+  ...nameless.map(([title, entryOf]) => [title, entryOf, place] as const),
+  ...named.map(([title, entryOf]) => [title, entryOf, "odd"] as const)
 ]
 
 /** What is not on the exposition because of its name, and what the log says of it. */

@@ -3,7 +3,7 @@ import { gunzipSync } from "node:zlib"
 import { HttpLayerRouter } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Fiber, Layer, Option } from "effect"
+import { Config, ConfigProvider, Effect, Fiber, Layer, Option, type Scope } from "effect"
 import { Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import type { ServeOptions } from "../src/Exposition.js"
 import * as Exposition from "../src/Exposition.js"
@@ -62,238 +62,219 @@ interface Case<Registry extends MetricRegistry = PromRegistry> {
   readonly title: string
   readonly registry: () => Registry
   readonly options?: ServeOptions
-  readonly check: (ask: Ask, registry: Registry) => Effect.Effect<void>
+  readonly check: (ask: Ask, registry: Registry) => Effect.fn.Return<void, never, Scope.Scope>
 }
 
 const cases: ReadonlyArray<Case> = [
   {
     title: "answers GET with text, its content type, its length and what it varies by",
     registry: small,
-    check: (ask, registry) =>
-      Effect.gen(function* () {
-        const answer = yield* ask("/metrics")
-        assert.strictEqual(answer.status, 200)
-        assert.strictEqual(text(answer), (yield* bodyOf(registry, "text")).replace("\ud83d", "\ufffd"))
-        assert.deepStrictEqual(own(answer), {
-          type: contentTypes.text,
-          length: String(answer.bytes.byteLength),
-          encoding: undefined,
-          vary: "Accept, Accept-Encoding",
-          allow: undefined
-        })
+    *check(ask, registry) {
+      const answer = yield* ask("/metrics")
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(text(answer), (yield* bodyOf(registry, "text")).replace("\ud83d", "\ufffd"))
+      assert.deepStrictEqual(own(answer), {
+        type: contentTypes.text,
+        length: String(answer.bytes.byteLength),
+        encoding: undefined,
+        vary: "Accept, Accept-Encoding",
+        allow: undefined
       })
+    }
   },
   {
     title: "answers GET with OpenMetrics where that is accepted",
     registry: small,
-    check: (ask, registry) =>
-      Effect.gen(function* () {
-        const answer = yield* ask("/metrics", { headers: { accept: "application/openmetrics-text; version=1.0.0" } })
-        assert.strictEqual(answer.status, 200)
-        assert.strictEqual(answer.headers["content-type"], contentTypes.openmetrics)
-        assert.strictEqual(text(answer), (yield* bodyOf(registry, "openmetrics")).replace("\ud83d", "\ufffd"))
-      })
+    *check(ask, registry) {
+      const answer = yield* ask("/metrics", { headers: { accept: "application/openmetrics-text; version=1.0.0" } })
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(answer.headers["content-type"], contentTypes.openmetrics)
+      assert.strictEqual(text(answer), (yield* bodyOf(registry, "openmetrics")).replace("\ud83d", "\ufffd"))
+    }
   },
   ...["", "gzip"].map(
     (encoding): Case => ({
       title: `answers HEAD with the headers of GET and no body${encoding === "" ? "" : ", also with gzip"}`,
       registry: () => padded(2_048),
-      check: (ask) =>
-        Effect.gen(function* () {
-          const got = yield* ask("/metrics", withEncoding(encoding))
-          const head = yield* ask("/metrics", { method: "HEAD", ...withEncoding(encoding) })
-          assert.strictEqual(head.status, 200)
-          assert.strictEqual(head.bytes.byteLength, 0)
-          assert.deepStrictEqual(own(head), own(got))
-          assert.strictEqual(own(head).length, String(got.bytes.byteLength))
-        })
+      *check(ask) {
+        const got = yield* ask("/metrics", withEncoding(encoding))
+        const head = yield* ask("/metrics", { method: "HEAD", ...withEncoding(encoding) })
+        assert.strictEqual(head.status, 200)
+        assert.strictEqual(head.bytes.byteLength, 0)
+        assert.deepStrictEqual(own(head), own(got))
+        assert.strictEqual(own(head).length, String(got.bytes.byteLength))
+      }
     })
   ),
   ...["POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map(
     (method): Case => ({
       title: `answers ${method} with 405 and the methods that it allows`,
       registry: small,
-      check: (ask) =>
-        Effect.gen(function* () {
-          const answer = yield* ask("/metrics", { method })
-          assert.strictEqual(answer.status, 405)
-          assert.strictEqual(answer.headers["allow"], "GET, HEAD")
-          assert.notInclude(text(answer), "jobs_total")
-        })
+      *check(ask) {
+        const answer = yield* ask("/metrics", { method })
+        assert.strictEqual(answer.status, 405)
+        assert.strictEqual(answer.headers["allow"], "GET, HEAD")
+        assert.notInclude(text(answer), "jobs_total")
+      }
     })
   ),
   {
     title: "narrows the exposition to name[], once, several times, and percent-encoded",
     registry: small,
-    check: (ask) =>
-      Effect.gen(function* () {
-        assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name[]=jobs_total")), ["jobs_total"])
-        const several = "/metrics?name[]=temperature_celsius&x=y&name[]=jobs_total&name[]=nothing"
-        assert.deepStrictEqual(familiesIn(yield* ask(several)), ["jobs_total", "temperature_celsius"])
-        assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name%5B%5D=queue%5Flength")), ["queue_length"])
-        assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name[]=nothing")), [])
-      })
+    *check(ask) {
+      assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name[]=jobs_total")), ["jobs_total"])
+      const several = "/metrics?name[]=temperature_celsius&x=y&name[]=jobs_total&name[]=nothing"
+      assert.deepStrictEqual(familiesIn(yield* ask(several)), ["jobs_total", "temperature_celsius"])
+      assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name%5B%5D=queue%5Flength")), ["queue_length"])
+      assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name[]=nothing")), [])
+    }
   },
   {
     title: "takes no notice of another query",
     registry: small,
-    check: (ask) =>
-      Effect.gen(function* () {
-        const whole = yield* ask("/metrics")
-        for (const query of ["?", "?name=jobs_total", "?names[]=jobs_total", "?%", "?name[", "??#"]) {
-          assert.strictEqual(text(yield* ask(`/metrics${query}`)), text(whole), query)
-        }
-      })
+    *check(ask) {
+      const whole = yield* ask("/metrics")
+      for (const query of ["?", "?name=jobs_total", "?names[]=jobs_total", "?%", "?name[", "??#"]) {
+        assert.strictEqual(text(yield* ask(`/metrics${query}`)), text(whole), query)
+      }
+    }
   },
   {
     title: "compresses a body of 1 KiB or more where gzip is asked for",
     registry: () => padded(2_048),
-    check: (ask) =>
-      Effect.gen(function* () {
-        const whole = yield* ask("/metrics")
-        for (const encoding of [
-          "gzip",
-          "GZIP",
-          "x-gzip",
-          "br, gzip;q=0.001",
-          "*",
-          "deflate, *;q=0.5",
-          " gzip ; q=1.0 "
-        ]) {
-          const answer = yield* ask("/metrics", withEncoding(encoding))
-          assert.deepStrictEqual(
-            own(answer),
-            { ...own(whole), encoding: "gzip", length: String(answer.bytes.byteLength) },
-            encoding
-          )
-          assert.isBelow(answer.bytes.byteLength, whole.bytes.byteLength)
-          assert.deepStrictEqual(gunzipSync(answer.bytes), whole.bytes)
-        }
-      })
+    *check(ask) {
+      const whole = yield* ask("/metrics")
+      for (const encoding of [
+        "gzip",
+        "GZIP",
+        "x-gzip",
+        "br, gzip;q=0.001",
+        "*",
+        "deflate, *;q=0.5",
+        " gzip ; q=1.0 "
+      ]) {
+        const answer = yield* ask("/metrics", withEncoding(encoding))
+        assert.deepStrictEqual(
+          own(answer),
+          { ...own(whole), encoding: "gzip", length: String(answer.bytes.byteLength) },
+          encoding
+        )
+        assert.isBelow(answer.bytes.byteLength, whole.bytes.byteLength)
+        assert.deepStrictEqual(gunzipSync(answer.bytes), whole.bytes)
+      }
+    }
   },
   {
     title: "compresses in another thread, without blocking other requests",
     registry: () => padded(2_048),
-    check: (ask) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const whole = yield* ask("/metrics")
-          const release = yield* occupied
-          const zipped = yield* Effect.fork(ask("/metrics", withEncoding("gzip")))
-          for (let time = 0; time < 5; time += 1) {
-            assert.deepStrictEqual((yield* ask("/metrics")).bytes, whole.bytes)
-          }
-          assert.isTrue(Option.isNone(yield* Fiber.poll(zipped)))
-          yield* release
-          assert.deepStrictEqual(gunzipSync((yield* Fiber.join(zipped)).bytes), whole.bytes)
-        })
-      )
+    *check(ask) {
+      const whole = yield* ask("/metrics")
+      const release = yield* occupied
+      const zipped = yield* Effect.fork(ask("/metrics", withEncoding("gzip")))
+      for (let time = 0; time < 5; time += 1) {
+        assert.deepStrictEqual((yield* ask("/metrics")).bytes, whole.bytes)
+      }
+      assert.isTrue(Option.isNone(yield* Fiber.poll(zipped)))
+      yield* release
+      assert.deepStrictEqual(gunzipSync((yield* Fiber.join(zipped)).bytes), whole.bytes)
+    }
   },
   {
     title: "compresses nothing where gzip is not asked for",
     registry: () => padded(2_048),
-    check: (ask) =>
-      Effect.gen(function* () {
-        const whole = yield* ask("/metrics")
-        for (const encoding of [
-          "",
-          "identity",
-          "br, deflate",
-          "gzip;q=0",
-          "gzip;q=0.000, *",
-          "*;q=0",
-          "gzip;q=x",
-          "gzipped"
-        ]) {
-          const answer = yield* ask("/metrics", withEncoding(encoding))
-          assert.deepStrictEqual(own(answer), own(whole), encoding)
-          assert.deepStrictEqual(answer.bytes, whole.bytes)
-        }
-      })
+    *check(ask) {
+      const whole = yield* ask("/metrics")
+      for (const encoding of [
+        "",
+        "identity",
+        "br, deflate",
+        "gzip;q=0",
+        "gzip;q=0.000, *",
+        "*;q=0",
+        "gzip;q=x",
+        "gzipped"
+      ]) {
+        const answer = yield* ask("/metrics", withEncoding(encoding))
+        assert.deepStrictEqual(own(answer), own(whole), encoding)
+        assert.deepStrictEqual(answer.bytes, whole.bytes)
+      }
+    }
   },
   ...[1_023, 1_024].map(
     (bytes): Case => ({
       title: `${bytes < 1_024 ? "does not compress" : "compresses"} a body of ${bytes} bytes`,
       registry: () => padded(bytes),
-      check: (ask) =>
-        Effect.gen(function* () {
-          assert.strictEqual((yield* ask("/metrics?name[]=padded")).bytes.byteLength, bytes)
-          const answer = yield* ask("/metrics?name[]=padded", withEncoding("gzip"))
-          assert.strictEqual(answer.headers["content-encoding"], bytes < 1_024 ? undefined : "gzip")
-        })
+      *check(ask) {
+        assert.strictEqual((yield* ask("/metrics?name[]=padded")).bytes.byteLength, bytes)
+        const answer = yield* ask("/metrics?name[]=padded", withEncoding("gzip"))
+        assert.strictEqual(answer.headers["content-encoding"], bytes < 1_024 ? undefined : "gzip")
+      }
     })
   ),
   {
     title: "compresses nothing where compression is switched off",
     registry: () => padded(2_048),
     options: { compression: false },
-    check: (ask) =>
-      Effect.gen(function* () {
-        const answer = yield* ask("/metrics", withEncoding("gzip"))
-        assert.deepStrictEqual(own(answer), own(yield* ask("/metrics")))
-      })
+    *check(ask) {
+      const answer = yield* ask("/metrics", withEncoding("gzip"))
+      assert.deepStrictEqual(own(answer), own(yield* ask("/metrics")))
+    }
   },
   {
     title: "has the counter of failures at 0 from the first scrape on",
     registry: small,
-    check: (ask) =>
-      Effect.gen(function* () {
-        assert.include(text(yield* ask("/metrics")), 'effect_prometheus_errors_total{operation="collect"} 0\n')
-      })
+    *check(ask) {
+      assert.include(text(yield* ask("/metrics")), 'effect_prometheus_errors_total{operation="collect"} 0\n')
+    }
   },
   {
     title: "answers 500 that names the metric that fails, and not what it failed with",
     registry: broken,
-    check: (ask, registry) =>
-      Effect.gen(function* () {
-        const answer = yield* ask("/metrics")
-        assert.strictEqual(answer.status, 500)
-        assert.strictEqual(answer.headers["content-type"], "text/plain; charset=utf-8")
-        assert.include(text(answer), "broken")
-        assert.notInclude(text(answer), "postgres")
-        assert.notInclude(text(answer), "jobs_total")
-        const head = yield* ask("/metrics", { method: "HEAD" })
-        assert.deepStrictEqual([head.status, head.bytes.byteLength, own(head)], [500, 0, own(answer)])
-        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 2 })
-      })
+    *check(ask, registry) {
+      const answer = yield* ask("/metrics")
+      assert.strictEqual(answer.status, 500)
+      assert.strictEqual(answer.headers["content-type"], "text/plain; charset=utf-8")
+      assert.include(text(answer), "broken")
+      assert.notInclude(text(answer), "postgres")
+      assert.notInclude(text(answer), "jobs_total")
+      const head = yield* ask("/metrics", { method: "HEAD" })
+      assert.deepStrictEqual([head.status, head.bytes.byteLength, own(head)], [500, 0, own(answer)])
+      assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 2 })
+    }
   },
   {
     title: "leaves the metric that fails out where it is to continue",
     registry: broken,
     options: { onError: "continue" },
-    check: (ask, registry) =>
-      Effect.gen(function* () {
-        const answer = yield* ask("/metrics")
-        assert.strictEqual(answer.status, 200)
-        const names = ["jobs_total", "queue_length", "temperature_celsius", "effect_prometheus_errors_total"]
-        assert.deepStrictEqual(familiesIn(answer), names)
-        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 1 })
-      })
+    *check(ask, registry) {
+      const answer = yield* ask("/metrics")
+      assert.strictEqual(answer.status, 200)
+      const names = ["jobs_total", "queue_length", "temperature_celsius", "effect_prometheus_errors_total"]
+      assert.deepStrictEqual(familiesIn(answer), names)
+      assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 1 })
+    }
   },
   {
     title: "is not bothered by a metric that fails and is not asked for",
     registry: broken,
-    check: (ask) =>
-      Effect.gen(function* () {
-        assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name[]=jobs_total")), ["jobs_total"])
-      })
+    *check(ask) {
+      assert.deepStrictEqual(familiesIn(yield* ask("/metrics?name[]=jobs_total")), ["jobs_total"])
+    }
   },
   {
     title: "serves scrapes in both formats at once",
     registry: small,
-    check: (ask) =>
-      Effect.gen(function* () {
-        const scrape = (format: "text" | "openmetrics") =>
-          ask("/metrics", { headers: { accept: contentTypes[format] } })
-        const alone = yield* Effect.forEach(formats, scrape)
-        const many = yield* Effect.forEach(Array.from({ length: 20 }, () => formats).flat(), scrape, {
-          concurrency: "unbounded"
-        })
-        many.forEach((answer, index) => {
-          assert.deepStrictEqual(answer.bytes, alone[index % 2]?.bytes)
-          assert.deepStrictEqual(own(answer), own(alone[index % 2] as Answer))
-        })
+    *check(ask) {
+      const scrape = (format: "text" | "openmetrics") => ask("/metrics", { headers: { accept: contentTypes[format] } })
+      const alone = yield* Effect.forEach(formats, scrape)
+      const many = yield* Effect.forEach(Array.from({ length: 20 }, () => formats).flat(), scrape, {
+        concurrency: "unbounded"
       })
+      many.forEach((answer, index) => {
+        assert.deepStrictEqual(answer.bytes, alone[index % 2]?.bytes)
+        assert.deepStrictEqual(own(answer), own(alone[index % 2] as Answer))
+      })
+    }
   }
 ]
 

@@ -13,6 +13,7 @@ import {
   Logger,
   LogLevel,
   Runtime,
+  type Scope,
   TestClock,
   Tracer
 } from "effect"
@@ -100,224 +101,212 @@ const passing = <A, E, R>(time: string, self: Effect.Effect<A, E, R>) =>
 /** A run of a measured effect, what it must come out as, and what must be recorded of it. */
 interface Scenario {
   readonly title: string
-  readonly run: (measure: Measure) => Effect.Effect<void>
+  readonly run: (measure: Measure) => Effect.fn.Return<void, unknown, Scope.Scope>
   readonly records: Recorded
 }
 
 const scenarios: ReadonlyArray<Scenario> = [
   {
     title: "a success is timed, not counted, and comes through as the same value",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing("3 seconds", measure(afterTwoSeconds(Effect.succeed(value))))
-        assert.strictEqual(yield* exit, value)
-      }),
+    *run(measure) {
+      const exit = yield* passing("3 seconds", measure(afterTwoSeconds(Effect.succeed(value))))
+      assert.strictEqual(yield* exit, value)
+    },
     records: { seconds: [2], counted: 0, progress: [1, 0] }
   },
   {
     title: "a failure is timed, counted, and comes through as the same error",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing("3 seconds", measure(afterTwoSeconds(Effect.fail(failure))))
-        assert.strictEqual(yield* Effect.flip(exit), failure)
-      }),
+    *run(measure) {
+      const exit = yield* passing("3 seconds", measure(afterTwoSeconds(Effect.fail(failure))))
+      assert.strictEqual(yield* Effect.flip(exit), failure)
+    },
     records: { seconds: [2], counted: 1, progress: [1, 0] }
   },
   {
     title: "a defect is timed, counted, and comes through as the same defect",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing("3 seconds", measure(afterTwoSeconds(Effect.die(defect))))
-        assert.strictEqual(yield* Effect.catchAllDefect(exit, Effect.succeed), defect)
-      }),
+    *run(measure) {
+      const exit = yield* passing("3 seconds", measure(afterTwoSeconds(Effect.die(defect))))
+      assert.strictEqual(yield* Effect.catchAllDefect(exit, Effect.succeed), defect)
+    },
     records: { seconds: [2], counted: 1, progress: [1, 0] }
   },
   {
     title: "an interruption is timed, not counted, and comes through as an interruption by the same fiber",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const fiber = yield* Effect.fork(measure(Effect.never))
-        yield* TestClock.adjust("3 seconds")
-        const exit = yield* Fiber.interrupt(fiber)
-        assert.isTrue(Exit.isInterrupted(exit))
-        const cause = yield* Effect.flip(Effect.sandbox(exit))
-        assert.isTrue(Cause.isInterruptedOnly(cause))
-        assert.deepStrictEqual(HashSet.toValues(Cause.interruptors(cause)), [yield* Effect.fiberId])
-      }),
+    *run(measure) {
+      const fiber = yield* Effect.fork(measure(Effect.never))
+      yield* TestClock.adjust("3 seconds")
+      const exit = yield* Fiber.interrupt(fiber)
+      assert.isTrue(Exit.isInterrupted(exit))
+      const cause = yield* Effect.flip(Effect.sandbox(exit))
+      assert.isTrue(Cause.isInterruptedOnly(cause))
+      assert.deepStrictEqual(HashSet.toValues(Cause.interruptors(cause)), [yield* Effect.fiberId])
+    },
     records: { seconds: [3], counted: 0, progress: [1, 0] }
   },
   {
     title: "a timeout around the measurement is an interruption",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing("9 seconds", Effect.timeout(measure(Effect.never), "5 seconds"))
-        assert.isTrue(Exit.isFailure(exit))
-      }),
+    *run(measure) {
+      const exit = yield* passing("9 seconds", Effect.timeout(measure(Effect.never), "5 seconds"))
+      assert.isTrue(Exit.isFailure(exit))
+    },
     records: { seconds: [5], counted: 0, progress: [1, 0] }
   },
   {
     title: "a timeout inside the measurement is a failure",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing("9 seconds", measure(Effect.timeout(Effect.never, "5 seconds")))
-        assert.strictEqual((yield* Effect.flip(exit))._tag, "TimeoutException")
-      }),
+    *run(measure) {
+      const exit = yield* passing("9 seconds", measure(Effect.timeout(Effect.never, "5 seconds")))
+      assert.strictEqual((yield* Effect.flip(exit))._tag, "TimeoutException")
+    },
     records: { seconds: [5], counted: 1, progress: [1, 0] }
   },
   {
     title: "the loser of a race is timed until it lost",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing("9 seconds", Effect.race(measure(Effect.never), afterTwoSeconds(Effect.succeed(1))))
-        assert.deepStrictEqual(exit, Exit.succeed(1))
-      }),
+    *run(measure) {
+      const exit = yield* passing("9 seconds", Effect.race(measure(Effect.never), afterTwoSeconds(Effect.succeed(1))))
+      assert.deepStrictEqual(exit, Exit.succeed(1))
+    },
     records: { seconds: [2], counted: 0, progress: [1, 0] }
   },
   {
     title: "each retry is a run of its own",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing(
-          "9 seconds",
-          Effect.retry(measure(afterTwoSeconds(Effect.fail(failure))), { times: 2 })
-        )
-        assert.strictEqual(yield* Effect.flip(exit), failure)
-      }),
+    *run(measure) {
+      const exit = yield* passing(
+        "9 seconds",
+        Effect.retry(measure(afterTwoSeconds(Effect.fail(failure))), { times: 2 })
+      )
+      assert.strictEqual(yield* Effect.flip(exit), failure)
+    },
     records: { seconds: [2, 2, 2], counted: 3, progress: [1, 0, 1, 0, 1, 0] }
   },
   {
     title: "each repetition is a run of its own",
-    run: (measure) =>
-      Effect.asVoid(passing("9 seconds", Effect.repeatN(measure(afterTwoSeconds(Effect.succeed(1))), 2))),
+    *run(measure) {
+      yield* passing("9 seconds", Effect.repeatN(measure(afterTwoSeconds(Effect.succeed(1))), 2))
+    },
     records: { seconds: [2, 2, 2], counted: 0, progress: [1, 0, 1, 0, 1, 0] }
   },
   {
     title: "runs side by side are in progress side by side",
-    run: (measure) => {
+    *run(measure) {
       const run = measure(afterTwoSeconds(Effect.fail(failure)))
-      return Effect.asVoid(passing("9 seconds", Effect.all([run, run], { concurrency: 2, mode: "either" })))
+      yield* passing("9 seconds", Effect.all([run, run], { concurrency: 2, mode: "either" }))
     },
     records: { seconds: [2, 2], counted: 2, progress: [1, 2, 1, 0] }
   },
   {
     title: "a daemon is measured until it ends, after the fiber that forked it",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const daemon = yield* Effect.fork(Effect.forkDaemon(measure(afterTwoSeconds(Effect.die(defect))))).pipe(
-          Effect.flatMap(Fiber.join)
-        )
-        yield* TestClock.adjust("9 seconds")
-        yield* Fiber.await(daemon)
-      }),
+    *run(measure) {
+      const daemon = yield* Effect.fork(Effect.forkDaemon(measure(afterTwoSeconds(Effect.die(defect))))).pipe(
+        Effect.flatMap(Fiber.join)
+      )
+      yield* TestClock.adjust("9 seconds")
+      yield* Fiber.await(daemon)
+    },
     records: { seconds: [2], counted: 1, progress: [1, 0] }
   },
   {
     title: "an effect that forks a daemon is measured until it ends itself",
-    run: (measure) => Effect.asVoid(passing("3 seconds", measure(afterTwoSeconds(Effect.forkDaemon(Effect.never))))),
+    *run(measure) {
+      yield* passing("3 seconds", measure(afterTwoSeconds(Effect.forkDaemon(Effect.never))))
+    },
     records: { seconds: [2], counted: 0, progress: [1, 0] }
   },
   {
     title: "the clock starts when the effect is run, not when it is built",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const measured = measure(afterTwoSeconds(Effect.void))
-        yield* TestClock.adjust("1 hour")
-        yield* passing("3 seconds", measured)
-      }),
+    *run(measure) {
+      const measured = measure(afterTwoSeconds(Effect.void))
+      yield* TestClock.adjust("1 hour")
+      yield* passing("3 seconds", measured)
+    },
     records: { seconds: [2], counted: 0, progress: [1, 0] }
   },
   {
     title: "an effect that is built and never run is not measured",
-    run: (measure) => Effect.sync(() => measure(Effect.void)).pipe(Effect.asVoid),
+    *run(measure) {
+      yield* Effect.sync(() => measure(Effect.void))
+    },
     records: nothing
   },
   {
     title: "the time of the finalizers of an interrupted effect is part of its run",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const fiber = yield* Effect.fork(measure(Effect.onInterrupt(Effect.never, () => Effect.sleep("4 seconds"))))
-        yield* TestClock.adjust("3 seconds")
-        yield* Fiber.interruptFork(fiber)
-        yield* TestClock.adjust("9 seconds")
-        yield* Fiber.await(fiber)
-      }),
+    *run(measure) {
+      const fiber = yield* Effect.fork(measure(Effect.onInterrupt(Effect.never, () => Effect.sleep("4 seconds"))))
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.interruptFork(fiber)
+      yield* TestClock.adjust("9 seconds")
+      yield* Fiber.await(fiber)
+    },
     records: { seconds: [7], counted: 0, progress: [1, 0] }
   },
   {
     title: "a finalizer of an interrupted effect that dies is counted",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const fiber = yield* Effect.fork(measure(Effect.onInterrupt(Effect.never, () => Effect.die(defect))))
-        yield* TestClock.adjust("3 seconds")
-        yield* Fiber.interrupt(fiber)
-      }),
+    *run(measure) {
+      const fiber = yield* Effect.fork(measure(Effect.onInterrupt(Effect.never, () => Effect.die(defect))))
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.interrupt(fiber)
+    },
     records: { seconds: [3], counted: 1, progress: [1, 0] }
   },
   {
     title: "an uninterruptible region stays one",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const last = yield* Deferred.make<string>()
-        const body = afterTwoSeconds(Deferred.succeed(last, "reached"))
-        const fiber = yield* Effect.fork(Effect.uninterruptible(measure(body)))
-        yield* TestClock.adjust("1 second")
-        yield* Fiber.interruptFork(fiber)
-        yield* TestClock.adjust("9 seconds")
-        assert.strictEqual(yield* Deferred.await(last), "reached")
-        yield* Fiber.await(fiber)
-      }),
+    *run(measure) {
+      const last = yield* Deferred.make<string>()
+      const body = afterTwoSeconds(Deferred.succeed(last, "reached"))
+      const fiber = yield* Effect.fork(Effect.uninterruptible(measure(body)))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interruptFork(fiber)
+      yield* TestClock.adjust("9 seconds")
+      assert.strictEqual(yield* Deferred.await(last), "reached")
+      yield* Fiber.await(fiber)
+    },
     records: { seconds: [2], counted: 0, progress: [1, 0] }
   },
   {
     title: "an uninterruptible body stays one",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const fiber = yield* Effect.fork(measure(Effect.uninterruptible(afterTwoSeconds(Effect.void))))
-        yield* TestClock.adjust("1 second")
-        yield* Fiber.interruptFork(fiber)
-        yield* TestClock.adjust("9 seconds")
-        assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
-      }),
+    *run(measure) {
+      const fiber = yield* Effect.fork(measure(Effect.uninterruptible(afterTwoSeconds(Effect.void))))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interruptFork(fiber)
+      yield* TestClock.adjust("9 seconds")
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.await(fiber)))
+    },
     records: { seconds: [2], counted: 0, progress: [1, 0] }
   },
   {
     title: "an interruptible body of an uninterruptible region can be interrupted",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const fiber = yield* Effect.fork(Effect.uninterruptibleMask((restore) => measure(restore(Effect.never))))
-        yield* TestClock.adjust("3 seconds")
-        assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
-      }),
+    *run(measure) {
+      const fiber = yield* Effect.fork(Effect.uninterruptibleMask((restore) => measure(restore(Effect.never))))
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
+    },
     records: { seconds: [3], counted: 0, progress: [1, 0] }
   },
   {
     title: "an effect without a wait stays synchronous",
-    run: (measure) =>
-      Effect.map(Effect.runtime(), (runtime) => {
-        assert.strictEqual(Runtime.runSync(runtime)(measure(Effect.sync(() => value))), value)
-      }),
+    *run(measure) {
+      const runtime = yield* Effect.runtime()
+      assert.strictEqual(Runtime.runSync(runtime)(measure(Effect.sync(() => value))), value)
+    },
     records: { seconds: [0], counted: 0, progress: [1, 0] }
   },
   {
     title: "what the body sets on its fiber stays set",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const ref = yield* FiberRef.make("before")
-        yield* measure(FiberRef.set(ref, "set by the body"))
-        assert.strictEqual(yield* FiberRef.get(ref), "set by the body")
-      }).pipe(Effect.scoped),
+    *run(measure) {
+      const ref = yield* FiberRef.make("before")
+      yield* measure(FiberRef.set(ref, "set by the body"))
+      assert.strictEqual(yield* FiberRef.get(ref), "set by the body")
+    },
     records: { seconds: [0], counted: 0, progress: [1, 0] }
   },
   {
     title: "the body runs on the fiber and with the services of its caller",
-    run: (measure) =>
-      Effect.gen(function* () {
-        class Name extends Context.Tag("Name")<Name, string>() {}
-        const body = Effect.all([Effect.fiberId, Name])
-        const [fiberId, name] = yield* Effect.provideService(measure(body), Name, "provided")
-        assert.deepStrictEqual(fiberId, yield* Effect.fiberId)
-        assert.strictEqual(name, "provided")
-      }),
+    *run(measure) {
+      class Name extends Context.Tag("Name")<Name, string>() {}
+      const body = Effect.all([Effect.fiberId, Name])
+      const [fiberId, name] = yield* Effect.provideService(measure(body), Name, "provided")
+      assert.deepStrictEqual(fiberId, yield* Effect.fiberId)
+      assert.strictEqual(name, "provided")
+    },
     records: { seconds: [0], counted: 0, progress: [1, 0] }
   }
 ]
@@ -325,7 +314,7 @@ const scenarios: ReadonlyArray<Scenario> = [
 for (const combinator of combinators) {
   describe(combinator.name, () => {
     for (const { records, run, title } of scenarios) {
-      it.effect(title, () =>
+      it.scoped(title, () =>
         Effect.gen(function* () {
           const metrics = fakes()
           yield* run(combinator.with(metrics))

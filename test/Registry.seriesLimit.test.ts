@@ -30,6 +30,19 @@ const recordings = fc.array(
 
 type Write = (labels: Recording["labels"], amount: number) => void
 
+type Exemplified = Pick<Recording, "labels"> & { readonly value: number; readonly exemplarLabels?: never }
+
+const exemplarWays = (record: (given: Exemplified) => void, onChild: Write): ReadonlyArray<Write> => [
+  (labels, value) => record({ labels, value }),
+  (labels, value) => record({ labels, value, exemplarLabels: { trace_id: "t" } as never }),
+  (labels, value) => {
+    // It is counted, and then refused.
+    const exemplarLabels = { trace_id: "t".repeat(200) } as never
+    assert.throws(() => record({ labels, value, exemplarLabels }))
+  },
+  onChild
+]
+
 interface Summing {
   readonly metric: Parameters<typeof series>[0] & {
     remove(labels: Recording["labels"]): void
@@ -58,19 +71,14 @@ for (const withClient of bothClients) {
         return { metric, ways, count: "m" }
       }),
     "counter with exemplars": (maxSeries: number) =>
-      Effect.map(withClient.Registry.counter({ ...options, maxSeries, enableExemplars: true }), (metric) => {
-        const ways: ReadonlyArray<Write> = [
-          (labels, value) => metric.inc({ labels, value }),
-          (labels, value) => metric.inc({ labels, value, exemplarLabels: { trace_id: "t" } as never }),
-          (labels, value) => {
-            // It is counted, and then refused.
-            const exemplarLabels = { trace_id: "t".repeat(200) } as never
-            assert.throws(() => metric.inc({ labels, value, exemplarLabels }))
-          },
-          (labels, amount) => metric.labels(labels).inc(amount)
-        ]
-        return { metric, ways, count: "m" }
-      }),
+      Effect.map(withClient.Registry.counter({ ...options, maxSeries, enableExemplars: true }), (metric) => ({
+        metric,
+        ways: exemplarWays(
+          (given) => metric.inc(given),
+          (labels, value) => metric.labels(labels).inc(value)
+        ),
+        count: "m"
+      })),
     gauge: (maxSeries: number) =>
       Effect.map(withClient.Registry.gauge({ ...options, maxSeries }), (metric) => {
         const ways: ReadonlyArray<Write> = [
@@ -100,18 +108,14 @@ for (const withClient of bothClients) {
     "histogram with exemplars": (maxSeries: number) =>
       Effect.map(
         withClient.Registry.histogram({ ...options, maxSeries, buckets: [5], enableExemplars: true }),
-        (metric) => {
-          const ways: ReadonlyArray<Write> = [
-            (labels, value) => metric.observe({ labels, value }),
-            (labels, value) => metric.observe({ labels, value, exemplarLabels: { trace_id: "t" } as never }),
-            (labels, value) => {
-              const exemplarLabels = { trace_id: "t".repeat(200) } as never
-              assert.throws(() => metric.observe({ labels, value, exemplarLabels }))
-            },
-            (labels, amount) => metric.labels(labels).observe(amount)
-          ]
-          return { metric, ways, count: "m_sum" }
-        }
+        (metric) => ({
+          metric,
+          ways: exemplarWays(
+            (given) => metric.observe(given),
+            (labels, value) => metric.labels(labels).observe(value)
+          ),
+          count: "m_sum"
+        })
       ),
     summary: (maxSeries: number) =>
       Effect.map(withClient.Registry.summary({ ...options, maxSeries }), (metric) => {

@@ -514,4 +514,25 @@ for (const withClient of bothClients) {
       })
     )
   })
+
+  describe(`An empty registry, with ${name},`, () => {
+    it.effect("is new at each use of make, and for each build of layerFresh", () =>
+      Effect.gen(function* () {
+        const { layerFresh, make: newRegistry, Registry } = withClient.Registry
+        const inLayer = Effect.tap(Registry, () => withClient.Registry.counter({ name: "m", help }))
+        const all = [
+          yield* newRegistry,
+          yield* Effect.provide(inLayer, layerFresh),
+          yield* Effect.provide(inLayer, layerFresh)
+        ]
+        for (const registry of [...all, yield* newRegistry]) assert.instanceOf(registry, client.Registry)
+        assert.strictEqual(new Set(all).size, 3)
+        assert.deepStrictEqual(
+          all.map((registry) => registry.getSingleMetric("m") !== undefined),
+          [false, true, true]
+        )
+        assert.isUndefined(client.register.getSingleMetric("m"))
+      })
+    )
+  })
 }

@@ -149,7 +149,7 @@ const drained = <A, E, R>(self: Stream.Stream<A, E, R>) => passing(Stream.runCol
 /** A run of a measured stream, what it must come out as, and what must be recorded of it. */
 interface Scenario {
   readonly title: string
-  readonly run: (measure: Measure) => Effect.Effect<void, never, Scope.Scope>
+  readonly run: (measure: Measure) => Effect.fn.Return<void, unknown, Scope.Scope>
   readonly records: Recorded
 }
 
@@ -163,221 +163,201 @@ const interruptedAfter = (time: "2500 millis", self: Stream.Stream<unknown, unkn
 const scenarios: ReadonlyArray<Scenario> = [
   {
     title: "a stream that ends is timed to its end, and each of its elements is counted",
-    run: (measure) =>
-      Effect.gen(function* () {
-        assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Effect.orDie(yield* drained(measure(three)))), [0, 1, 2])
-      }),
+    *run(measure) {
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Effect.orDie(yield* drained(measure(three)))), [0, 1, 2])
+    },
     records: { seconds: [2], elements: 3, failed: 0, progress: [1, 0] }
   },
   {
     title: "a failure is timed, counted, and comes through as the same error",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* drained(measure(Stream.concat(three, Stream.fail(failure))))
-        assert.strictEqual(yield* Effect.flip(exit), failure)
-      }).pipe(Effect.orDie),
+    *run(measure) {
+      const exit = yield* drained(measure(Stream.concat(three, Stream.fail(failure))))
+      assert.strictEqual(yield* Effect.flip(exit), failure)
+    },
     records: { seconds: [2], elements: 3, failed: 1, progress: [1, 0] }
   },
   {
     title: "a defect is timed, counted, and comes through as the same defect",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* drained(measure(Stream.concat(three, Stream.die(defect))))
-        assert.strictEqual(yield* Effect.catchAllDefect(exit, Effect.succeed), defect)
-      }),
+    *run(measure) {
+      const exit = yield* drained(measure(Stream.concat(three, Stream.die(defect))))
+      assert.strictEqual(yield* Effect.catchAllDefect(exit, Effect.succeed), defect)
+    },
     records: { seconds: [2], elements: 3, failed: 1, progress: [1, 0] }
   },
   {
     title: "what is thrown while a stream is made is a defect of its run",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const thrown = Stream.suspend((): Stream.Stream<number> => {
-          throw defect
-        })
-        const exit = yield* drained(measure(thrown))
-        assert.strictEqual(yield* Effect.catchAllDefect(exit, Effect.succeed), defect)
-      }),
+    *run(measure) {
+      const thrown = Stream.suspend((): Stream.Stream<number> => {
+        throw defect
+      })
+      const exit = yield* drained(measure(thrown))
+      assert.strictEqual(yield* Effect.catchAllDefect(exit, Effect.succeed), defect)
+    },
     records: { seconds: [0], elements: 0, failed: 1, progress: [1, 0] }
   },
   {
     title: "an interruption is timed, not counted, and comes through as one by the same fiber",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* interruptedAfter("2500 millis", measure(ticks))
-        const cause = yield* Effect.flip(Effect.sandbox(exit))
-        assert.isTrue(Cause.isInterruptedOnly(cause))
-        assert.deepStrictEqual(HashSet.toValues(Cause.interruptors(cause)), [yield* Effect.fiberId])
-      }).pipe(Effect.orDie),
+    *run(measure) {
+      const exit = yield* interruptedAfter("2500 millis", measure(ticks))
+      const cause = yield* Effect.flip(Effect.sandbox(exit))
+      assert.isTrue(Cause.isInterruptedOnly(cause))
+      assert.deepStrictEqual(HashSet.toValues(Cause.interruptors(cause)), [yield* Effect.fiberId])
+    },
     records: { seconds: [2.5], elements: 3, failed: 0, progress: [1, 0] }
   },
   {
     title: "a stream whose consumer has enough is a success that ends there",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* drained(Stream.take(measure(ticks), 2))
-        assert.deepStrictEqual(Chunk.toReadonlyArray(yield* exit), [0, 1])
-      }),
+    *run(measure) {
+      const exit = yield* drained(Stream.take(measure(ticks), 2))
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* exit), [0, 1])
+    },
     records: { seconds: [1], elements: 2, failed: 0, progress: [1, 0] }
   },
   {
     title: "a sink that is done early ends it as well",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing(Stream.run(measure(ticks), Sink.take(2)))
-        assert.deepStrictEqual(Chunk.toReadonlyArray(yield* exit), [0, 1])
-      }),
+    *run(measure) {
+      const exit = yield* passing(Stream.run(measure(ticks), Sink.take(2)))
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* exit), [0, 1])
+    },
     records: { seconds: [1], elements: 2, failed: 0, progress: [1, 0] }
   },
   {
     title: "a failure of the consumer is not a failure of the stream, and ends it",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* passing(
-          Stream.runForEach(measure(ticks), (at) => (at === 2 ? Effect.fail(failure) : Effect.void))
-        )
-        assert.deepStrictEqual(exit, Exit.fail(failure))
-      }),
+    *run(measure) {
+      const exit = yield* passing(
+        Stream.runForEach(measure(ticks), (at) => (at === 2 ? Effect.fail(failure) : Effect.void))
+      )
+      assert.deepStrictEqual(exit, Exit.fail(failure))
+    },
     records: { seconds: [2], elements: 3, failed: 0, progress: [1, 0] }
   },
   {
     title: "a failure further down the pipe is not a failure of the stream",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* drained(Stream.mapEffect(measure(ticks), () => Effect.die(defect)))
-        assert.isTrue(Exit.isFailure(exit))
-      }),
+    *run(measure) {
+      const exit = yield* drained(Stream.mapEffect(measure(ticks), () => Effect.die(defect)))
+      assert.isTrue(Exit.isFailure(exit))
+    },
     records: { seconds: [0], elements: 1, failed: 0, progress: [1, 0] }
   },
   {
     title: "the time that the consumer takes is part of the run, and what it does after the end is not",
-    run: (measure) =>
-      Effect.asVoid(
-        passing(Stream.runForEachChunk(measure(Stream.make(1, 2)), () => Effect.sleep("4 seconds"))).pipe(
-          Effect.zipRight(passing(Stream.runDrain(Stream.concat(measure(Stream.empty), Stream.drain(three)))))
-        )
-      ),
+    *run(measure) {
+      yield* passing(Stream.runForEachChunk(measure(Stream.make(1, 2)), () => Effect.sleep("4 seconds"))).pipe(
+        Effect.zipRight(passing(Stream.runDrain(Stream.concat(measure(Stream.empty), Stream.drain(three)))))
+      )
+    },
     records: { seconds: [4, 0], elements: 2, failed: 0, progress: [1, 0, 1, 0] }
   },
   {
     title:
       "the time of the stream's own finalizers is part of the run where it is left or interrupted, not after its end",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const slow = Stream.ensuring(three, Effect.sleep("4 seconds"))
-        yield* drained(measure(slow))
-        yield* drained(Stream.take(measure(slow), 2))
-        const fiber = yield* Effect.fork(Stream.runDrain(measure(slow)))
-        yield* TestClock.adjust("1500 millis")
-        yield* Fiber.interruptFork(fiber)
-        yield* TestClock.adjust("1 minute")
-        yield* Fiber.await(fiber)
-      }),
+    *run(measure) {
+      const slow = Stream.ensuring(three, Effect.sleep("4 seconds"))
+      yield* drained(measure(slow))
+      yield* drained(Stream.take(measure(slow), 2))
+      const fiber = yield* Effect.fork(Stream.runDrain(measure(slow)))
+      yield* TestClock.adjust("1500 millis")
+      yield* Fiber.interruptFork(fiber)
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.await(fiber)
+    },
     records: { seconds: [2, 5, 5.5], elements: 7, failed: 0, progress: [1, 0, 1, 0, 1, 0] }
   },
   {
     title: "each run is measured by itself, one after the other",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const stream = measure(three)
-        yield* drained(stream)
-        yield* drained(stream)
-        yield* drained(Stream.concat(stream, stream))
-      }),
+    *run(measure) {
+      const stream = measure(three)
+      yield* drained(stream)
+      yield* drained(stream)
+      yield* drained(Stream.concat(stream, stream))
+    },
     records: { seconds: [2, 2, 2, 2], elements: 12, failed: 0, progress: [1, 0, 1, 0, 1, 0, 1, 0] }
   },
   {
     title: "runs side by side are in progress side by side",
-    run: (measure) => {
+    *run(measure) {
       const stream = measure(three)
-      return Effect.asVoid(drained(Stream.merge(stream, stream)))
+      yield* drained(Stream.merge(stream, stream))
     },
     records: { seconds: [2, 2], elements: 6, failed: 0, progress: [1, 2, 1, 0] }
   },
   {
     title: "each retry is a run of its own",
-    run: (measure) =>
-      Effect.gen(function* () {
-        // An element would begin the schedule anew.
-        const stream = measure(Stream.concat(Stream.drain(three), Stream.fail(failure)))
-        const exit = yield* drained(Stream.retry(stream, Schedule.recurs(2)))
-        assert.isTrue(Exit.isFailure(exit))
-      }),
+    *run(measure) {
+      // An element would begin the schedule anew.
+      const stream = measure(Stream.concat(Stream.drain(three), Stream.fail(failure)))
+      const exit = yield* drained(Stream.retry(stream, Schedule.recurs(2)))
+      assert.isTrue(Exit.isFailure(exit))
+    },
     records: { seconds: [2, 2, 2], elements: 0, failed: 3, progress: [1, 0, 1, 0, 1, 0] }
   },
   {
     title: "the inner streams of a flatMap are runs of their own, and end where they are left",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const inner = measure(three)
-        yield* drained(Stream.flatMap(Stream.make(1, 2), () => Stream.take(inner, 2)))
-        yield* drained(Stream.flatMap(Stream.make(1, 2), () => inner, { concurrency: 2 }))
-      }),
+    *run(measure) {
+      const inner = measure(three)
+      yield* drained(Stream.flatMap(Stream.make(1, 2), () => Stream.take(inner, 2)))
+      yield* drained(Stream.flatMap(Stream.make(1, 2), () => inner, { concurrency: 2 }))
+    },
     records: { seconds: [1, 1, 2, 2], elements: 10, failed: 0, progress: [1, 0, 1, 0, 1, 2, 1, 0] }
   },
   {
     title: "the loser of a switching flatMap is interrupted",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const outer = Stream.concat(Stream.make(1), Stream.fromEffect(Effect.delay(Effect.succeed(2), "1500 millis")))
-        yield* drained(Stream.flatMap(outer, (at) => (at === 1 ? measure(ticks) : Stream.empty), { switch: true }))
-      }),
+    *run(measure) {
+      const outer = Stream.concat(Stream.make(1), Stream.fromEffect(Effect.delay(Effect.succeed(2), "1500 millis")))
+      yield* drained(Stream.flatMap(outer, (at) => (at === 1 ? measure(ticks) : Stream.empty), { switch: true }))
+    },
     records: { seconds: [1.5], elements: 2, failed: 0, progress: [1, 0] }
   },
   {
     title: "a broadcast stream is one run, however many listen",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const [one, two] = yield* Stream.broadcast(measure(three), 2, 4)
-        const exit = yield* passing(Effect.all([Stream.runCount(one), Stream.runCount(two)], { concurrency: 2 }))
-        assert.deepStrictEqual(exit, Exit.succeed([3, 3] as [number, number]))
-      }),
+    *run(measure) {
+      const [one, two] = yield* Stream.broadcast(measure(three), 2, 4)
+      const exit = yield* passing(Effect.all([Stream.runCount(one), Stream.runCount(two)], { concurrency: 2 }))
+      assert.deepStrictEqual(exit, Exit.succeed([3, 3] as [number, number]))
+    },
     records: { seconds: [2], elements: 3, failed: 0, progress: [1, 0] }
   },
   {
     title: "a stream that is pulled by hand ends with its scope",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.make()
-        const pull = yield* Scope.extend(Stream.toPull(measure(ticks)), scope)
-        assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Effect.orDie(pull)), [0])
-        yield* TestClock.adjust("3 seconds")
-        yield* Scope.close(scope, Exit.void)
-      }),
+    *run(measure) {
+      const scope = yield* Scope.make()
+      const pull = yield* Scope.extend(Stream.toPull(measure(ticks)), scope)
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Effect.orDie(pull)), [0])
+      yield* TestClock.adjust("3 seconds")
+      yield* Scope.close(scope, Exit.void)
+    },
     records: { seconds: [3], elements: 1, failed: 0, progress: [1, 0] }
   },
   {
     title: "a stream that is never pulled was never run",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.make()
-        yield* Scope.extend(Stream.toPull(measure(ticks)), scope)
-        yield* Scope.close(scope, Exit.void)
-        const fiber = yield* Effect.fork(Stream.runDrain(measure(ticks)))
-        yield* Fiber.interrupt(fiber)
-        measure(ticks)
-      }),
+    *run(measure) {
+      const scope = yield* Scope.make()
+      yield* Scope.extend(Stream.toPull(measure(ticks)), scope)
+      yield* Scope.close(scope, Exit.void)
+      const fiber = yield* Effect.fork(Stream.runDrain(measure(ticks)))
+      yield* Fiber.interrupt(fiber)
+      measure(ticks)
+    },
     records: nothing
   },
   {
     title: "an effect is a stream of one element",
-    run: (measure) =>
-      Effect.gen(function* () {
-        const exit = yield* drained(measure(Effect.delay(Effect.succeed("its value"), "1 second")))
-        assert.deepStrictEqual(exit, Exit.succeed(Chunk.of("its value")))
-      }),
+    *run(measure) {
+      const exit = yield* drained(measure(Effect.delay(Effect.succeed("its value"), "1 second")))
+      assert.deepStrictEqual(exit, Exit.succeed(Chunk.of("its value")))
+    },
     records: { seconds: [1], elements: 1, failed: 0, progress: [1, 0] }
   },
   {
     title: "the services of the caller and those provided to the stream arrive",
-    run: (measure) =>
-      Effect.gen(function* () {
-        class Name extends Context.Tag("Name")<Name, string>() {}
-        const stream = measure(Stream.fromEffect(Name))
-        const provided = yield* Stream.runHead(Stream.provideService(stream, Name, "provided"))
-        const called = yield* Effect.provideService(Stream.runHead(stream), Name, "called")
-        assert.deepStrictEqual([provided, called].map(Exit.succeed), [provided, called].map(Exit.succeed))
-        assert.deepStrictEqual(JSON.stringify([provided, called]).match(/provided|called/g), ["provided", "called"])
-      }),
+    *run(measure) {
+      class Name extends Context.Tag("Name")<Name, string>() {}
+      const stream = measure(Stream.fromEffect(Name))
+      const provided = yield* Stream.runHead(Stream.provideService(stream, Name, "provided"))
+      const called = yield* Effect.provideService(Stream.runHead(stream), Name, "called")
+      assert.deepStrictEqual([provided, called].map(Exit.succeed), [provided, called].map(Exit.succeed))
+      assert.deepStrictEqual(JSON.stringify([provided, called]).match(/provided|called/g), ["provided", "called"])
+    },
     records: { seconds: [0, 0], elements: 2, failed: 0, progress: [1, 0, 1, 0] }
   }
 ]

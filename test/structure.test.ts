@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { preProcessFile } from "typescript"
 import { root } from "./support/snippets.js"
 
 /**
@@ -44,15 +45,9 @@ const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8"
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => file.endsWith(".ts") && !file.startsWith("explorer/"))
 
-const imported = (text: string): ReadonlyArray<string> => {
-  const code = text.replace(/\/\*[\s\S]*?\*\//g, "")
-  const specifiers = code.matchAll(/^(?:import|export)[^"=]*? from "([^"]+)"|^import "([^"]+)"|\bimport\("([^"]+)"\)/gm)
-  return [...specifiers].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic ?? "")
-}
-
 const sources: ReadonlyArray<Source> = files.map((file) => ({
   file,
-  imports: imported(readFileSync(join(root, "src", file), "utf8"))
+  imports: preProcessFile(readFileSync(join(root, "src", file), "utf8")).importedFiles.map(({ fileName }) => fileName)
 }))
 
 /** The file in `src` that a relative import leads to. */
