@@ -121,86 +121,82 @@ for (const [side, measuring] of Object.entries(sides)) {
 
 describe("A name that cannot be is refused, and nothing is registered", () => {
   const own = { labels: () => ({ inc() {} }), inc() {} }
-  const refused: ReadonlyArray<readonly [what: string, options: object, message: string]> = [
-    ["a name of no label or metric", { names: { state: "x" } }, "unknown option names.state"],
-    ["a near one", { names: { statu: "x" } }, "unknown option names.statu"],
-    ["a list", { names: ["status_code"] }, "names must be an object with options, not a list"],
-    ["a preset that is not known", { names: "mine" }, "names must be an object with options, not string"],
-    [
-      "a label with a dash",
-      { names: { status: "status-code" } },
-      'names.status must be a valid label name, not "status-code"'
-    ],
-    ["a label with a colon", { names: { status: "a:b" } }, 'names.status must be a valid label name, not "a:b"'],
-    [
-      "a label that is Prometheus' own",
-      { names: { route: "__r" } },
-      'names.route must be a valid label name, not "__r"'
-    ],
-    [
-      "a label of a histogram",
-      { names: { route: "le" } },
-      "names.route must not be le: Prometheus reserves this label name"
-    ],
-    ["a label that is no text", { names: { method: 7 } }, "names.method must be a valid label name, not 7"],
-    ["a label that is empty", { names: { method: "" } }, 'names.method must be a valid label name, not ""'],
-    [
-      "a label twice",
-      { names: { route: "path", status: "path" } },
-      "names.route and names.status must differ: both are path"
-    ],
-    [
-      "a label of another",
-      { names: { status: "method" } },
-      "names.method and names.status must differ: both are method"
-    ],
+  const refused: ReadonlyArray<readonly [what: string, names: unknown, message: string, others?: object]> = [
+    ["a name of no label or metric", { state: "x" }, "unknown option names.state"],
+    ["a near one", { statu: "x" }, "unknown option names.statu"],
+    ["a list", ["status_code"], "names must be an object with options, not a list"],
+    ["a preset that is not known", "mine", "names must be an object with options, not string"],
+    ["a label with a dash", { status: "status-code" }, 'names.status must be a valid label name, not "status-code"'],
+    ["a label with a colon", { status: "a:b" }, 'names.status must be a valid label name, not "a:b"'],
+    ["a label that is Prometheus' own", { route: "__r" }, 'names.route must be a valid label name, not "__r"'],
+    ["a label of a histogram", { route: "le" }, "names.route must not be le: Prometheus reserves this label name"],
+    ["a label that is no text", { method: 7 }, "names.method must be a valid label name, not 7"],
+    ["a label that is empty", { method: "" }, 'names.method must be a valid label name, not ""'],
+    ["a label twice", { route: "path", status: "path" }, "names.route and names.status must differ: both are path"],
+    ["a label of another", { status: "method" }, "names.method and names.status must differ: both are method"],
     [
       "a label that is a further one",
-      { names: { status: "code" }, labelNames: ["code"], labels: () => ({ code: "" }) },
-      "labelNames must not contain code: this label name is already used or reserved"
+      { status: "code" },
+      "labelNames must not contain code: this label name is already used or reserved",
+      { labelNames: ["code"], labels: () => ({ code: "" }) }
     ],
-    ["a metric with a dot", { names: { requests: "a.b" } }, 'names.requests must be a valid metric name, not "a.b"'],
-    [
-      "a metric that begins with a digit",
-      { names: { duration: "5s" } },
-      'names.duration must be a valid metric name, not "5s"'
-    ],
+    ["a metric with a dot", { requests: "a.b" }, 'names.requests must be a valid metric name, not "a.b"'],
+    ["a metric that begins with a digit", { duration: "5s" }, 'names.duration must be a valid metric name, not "5s"'],
     [
       "a metric twice",
-      { names: { requests: "http", inProgress: "http" } },
+      { requests: "http", inProgress: "http" },
       "names.requests and names.inProgress must differ: both would have samples with the name http"
     ],
     [
       "a sample of another metric",
-      { names: { requests: "http_count", duration: "http" } },
+      { requests: "http_count", duration: "http" },
       "names.requests and names.duration must differ: both would have samples with the name http_count"
     ],
     [
       "a metric that keeps its name",
-      { names: { duration: "http_server_request_size_bytes" } },
+      { duration: "http_server_request_size_bytes" },
       "names.duration and names.requestSize must differ: both would have samples with the name http_server_request_size_bytes"
     ],
     [
       "a metric that is given",
-      { names: { requests: "x" }, metrics: { requests: own } },
-      "names.requests has no effect together with metrics.requests: remove one of them"
+      { requests: "x" },
+      "names.requests has no effect together with metrics.requests: remove one of them",
+      { metrics: { requests: own } }
     ],
     [
       "a unit that is another one",
-      { names: { duration: "http_seconds" }, durationUnit: "milliseconds" },
-      'names.duration is http_seconds, but durationUnit is "milliseconds"'
+      { duration: "http_seconds" },
+      'names.duration is http_seconds, but durationUnit is "milliseconds"',
+      { durationUnit: "milliseconds" }
     ],
-    ["a unit that is not known", { durationUnit: "ms" }, 'durationUnit must be "seconds" or "milliseconds", not "ms"'],
+    [
+      "a unit that is not known",
+      undefined,
+      'durationUnit must be "seconds" or "milliseconds", not "ms"',
+      { durationUnit: "ms" }
+    ],
     [
       "bounds that do not rise",
-      { durationUnit: "milliseconds", buckets: [2, 1] },
-      "buckets must be an array of milliseconds above 0 in increasing order, not 2,1"
+      undefined,
+      "buckets must be an array of milliseconds above 0 in increasing order, not 2,1",
+      { durationUnit: "milliseconds", buckets: [2, 1] }
     ],
-    ["an invalid content type", { longLived: ["stream"] }, "longLived must be a function, or an array of patterns"],
-    ["what is no list", { longLived: "text/event-stream" }, "longLived must be a function, or an array of patterns"]
+    [
+      "an invalid content type",
+      undefined,
+      "longLived must be a function, or an array of patterns",
+      { longLived: ["stream"] }
+    ],
+    [
+      "what is no list",
+      undefined,
+      "longLived must be a function, or an array of patterns",
+      { longLived: "text/event-stream" }
+    ]
   ]
-  for (const [what, options, message] of refused) {
+  for (const [what, names, message, others = {}] of refused) {
     it(what, () => {
+      const options = { ...others, names } as object
       const registry = new PromRegistry()
       assert.throws(() => httpMetrics({ registry, ...options }), RangeError, message)
       assert.deepStrictEqual(registry.getMetricsAsArray(), [])
