@@ -28,6 +28,10 @@ const rows: ReadonlyArray<readonly [combinator: keyof Combinators, args: Readonl
   ["countExceptions", [counter, { onyl: RangeError }], "unknown option onyl of exceptions; the options are labels"],
   ["countExceptions", [counter, { only: "RangeError" }], "only must be an error class"],
   ["countExceptions", [counter, { only: [RangeError, "TypeError"] }], "only must be an error class"],
+  ["countExceptions", [counter, { only: null }], "only must be an error class"],
+  ["countExceptions", [counter, { only: () => true }], "only must be an error class"],
+  ["countExceptions", [counter, { only: { tag: ["NotFound", 404] } }], "only must be an error class"],
+  ["countExceptions", [counter, { only: { when: /timeout/ } }], "only must be an error class"],
   ["trackInProgress", [gauge, { exemplar: "currentSpan" }], "unknown option exemplar of inProgress"],
   ["instrumented", [{ durations: observer }], "unknown instrument durations; the instruments are duration"],
   ["instrumented", [{ constructor: observer }], "unknown instrument constructor"],
@@ -53,6 +57,13 @@ describe("An option that a combinator does not have, or that is invalid", () => 
       RangeError,
       "unknown option registri; the options are registry"
     )
+  })
+
+  it("is refused by the combinators of effects and streams if it is an exit that does not exist", () => {
+    for (const { countExceptions } of [Metrics, StreamMetrics] as unknown as ReadonlyArray<Combinators>) {
+      const message = 'only.exit must be "failure" or "defect" or "interrupt" or "any", not "interruption"'
+      assert.throws(() => countExceptions(counter, { only: { exit: "interruption" } }), RangeError, message)
+    }
   })
 
   it("counts as not given if it is undefined", () => {

@@ -11,6 +11,7 @@ import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
 import { begin, end, type InstrumentOptions, type Plan } from "../core/instrument/instruments.js"
 import type { Gauge, Labels } from "../core/instrument/labels.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
+import { choice, isRecord } from "../core/util/options.js"
 import { FailureReporting } from "./failureReporting.js"
 import { Registry } from "./registry.js"
 
@@ -105,20 +106,13 @@ export const counting = (only: Only | undefined): ((exit: Exit.Exit<unknown, unk
   return (exit) => Exit.isFailure(exit) && counts(exit.cause)
 }
 
+const causes = { failure: Cause.isFailure, defect: Cause.isDie, interrupt: Cause.isInterrupted, any: () => true }
+
+const exit = choice("failure", "defect", "interrupt", "any")
+
 const countingCauses = (only: Only | undefined): ((cause: Cause.Cause<unknown>) => boolean) => {
   if (only === undefined) return (cause) => !Cause.isInterruptedOnly(cause)
-  if (typeof only === "object" && "exit" in only) {
-    switch (only.exit) {
-      case "failure":
-        return Cause.isFailure
-      case "defect":
-        return Cause.isDie
-      case "interrupt":
-        return Cause.isInterrupted
-      case "any":
-        return () => true
-    }
-  }
-  const matches = matching(only)
+  if (isRecord(only) && "exit" in only) return causes[exit.check(only["exit"], "only.exit")]
+  const matches = matching(only as OnlyErrors)
   return (cause) => Chunk.some(Cause.failures(cause), matches) || Chunk.some(Cause.defects(cause), matches)
 }

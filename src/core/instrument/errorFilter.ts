@@ -1,4 +1,5 @@
 /** The filter `only`, which selects the errors that count as exceptions, for the Effect and the Promise side. */
+import { isListOf } from "../util/options.js"
 import { atOnce } from "../util/thenable.js"
 
 /**
@@ -22,20 +23,24 @@ export type OnlyErrors =
   | { readonly tag: string | ReadonlyArray<string> }
   | { readonly when: (error: unknown) => boolean }
 
-/** Throws what the predicate throws. */
+/** The filter throws what the predicate throws. Throws a `RangeError` for a value of another type. */
 export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
-  if (typeof only === "function") return (error) => error instanceof only
-  if (typeof only !== "object" || only === null) throw notOnly()
-  if ("when" in only) return (error) => atOnce(only.when(error), "only.when")
-  if ("tag" in only) {
-    const tags = new Set(typeof only.tag === "string" ? [only.tag] : only.tag)
-    return (error) => {
-      const tag = (error as { readonly _tag?: unknown } | null | undefined)?._tag
-      return typeof tag === "string" && tags.has(tag)
-    }
+  if (isClass(only)) return (error) => error instanceof only
+  if (isListOf(only, isClass)) return (error) => (only as Array<ErrorClass>).some((each) => error instanceof each)
+  const { tag, when } = Object(only) as { readonly tag?: unknown; readonly when?: unknown }
+  if (typeof when === "function") return (error) => atOnce(Reflect.apply(when, only, [error]), "only.when")
+  const tags: ReadonlyArray<unknown> = [tag].flat()
+  if (tags.every((each) => typeof each === "string")) {
+    return (error) => tags.some((each) => each === (error as { readonly _tag?: unknown } | null | undefined)?._tag)
   }
-  if (!Array.isArray(only) || !only.every((errorClass) => typeof errorClass === "function")) throw notOnly()
-  return (error) => only.some((errorClass) => error instanceof errorClass)
+  throw new RangeError("only must be an error class, an array of error classes, { tag } or { when }")
 }
 
-const notOnly = () => new RangeError("only must be an error class, an array of error classes, { tag } or { when }")
+// A predicate that stands in the place of a class is usually an arrow function, which `instanceof` rejects.
+const isClass = (given: unknown): given is ErrorClass => {
+  try {
+    return typeof given === "function" && typeof ({} instanceof given) === "boolean"
+  } catch {
+    return false
+  }
+}
