@@ -1,10 +1,9 @@
 /** Scrapes that come and go together, at random: each gets what it would get alone. */
 import { setImmediate as nextTurn } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Logger } from "effect"
 import { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
-import { toLog } from "../src/effect/runScoped.js"
 import * as Registry from "../src/Registry.js"
 import { contentTypes } from "./support/expositions.js"
 import { seeded } from "./support/interruption.js"
@@ -144,7 +143,7 @@ const assertRight = async (seed: number): Promise<void> => {
       Effect.runPromise(
         Exposition.webHandler({ onError, selfMetrics: false, scrapeTimeout: "400 millis" }).pipe(
           Effect.provideService(Registry.Registry, registry),
-          Effect.provide(toLog(false))
+          Effect.provide(Logger.remove(Logger.defaultLogger))
         )
       )
     )

@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Reporter } from "../core/instrument/instruments.js"
-import { type Operation, warningFor } from "../core/instrument/metricFailures.js"
+import { nameOf, type Operation, warningFor } from "../core/instrument/metricFailures.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
 import { countError } from "../core/registry/selfMetrics.js"
 
@@ -48,5 +48,8 @@ export abstract class FailureReporting implements Reporter {
 
 const warning = (operation: Operation, metric: object, error: unknown): Effect.Effect<void> | undefined => {
   const text = warningFor(metric, operation, error)
-  return text === undefined ? undefined : Effect.logWarning(text, Cause.die(error))
+  if (text === undefined) return undefined
+  const name = nameOf(metric)
+  const data = name === undefined ? { operation } : { metric: name, operation }
+  return Effect.annotateLogs(Effect.logWarning(text, Cause.die(error)), data)
 }

@@ -31,9 +31,9 @@ export const registration = (
     const name = discovery.name ?? "service discovery"
     const registered = yield* Ref.make(false)
     const scope = yield* Scope.make()
-    yield* Effect.addFinalizer((exit) =>
-      Effect.zipRight(Ref.set(registered, false), closeInTime(scope, exit, shutdownTimeout, name))
-    )
+    const closing = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.annotateLogs(closeInTime(scope, exit, shutdownTimeout, name), "metrics_url", server.url)
+    yield* Effect.addFinalizer((exit) => Effect.zipRight(Ref.set(registered, false), closing(exit)))
     yield* Scope.extend(discovery.register(server), scope)
     yield* Ref.set(registered, true)
     const { isRegistered: ask } = discovery

@@ -12,7 +12,7 @@ import { checkTls, readTls } from "../core/server/tls/material.js"
 import type { TlsSources } from "../core/server/tls/options.js"
 import { isWildcard, urlHost } from "../core/util/address.js"
 import { messageOf, visible } from "../core/util/text.js"
-import { startWorker, WorkerStartError } from "../core/worker/supervisor.js"
+import { WorkerStartError } from "../core/worker/startWorker.js"
 import { currentLog } from "./log.js"
 import { notRegistered, registration } from "./registration.js"
 import { Registry } from "./registry.js"
@@ -20,6 +20,7 @@ import { readRedacted } from "./secrets.js"
 import { invalidOptions, MetricsServerError } from "./serverError.js"
 import type { Discovery, RunningServer } from "./serviceDiscovery.js"
 import { reloadTls } from "./tlsReload.js"
+import { type SupervisedServer, supervised } from "./worker.js"
 
 /** Also reads the files of `tls`. The checks are the same for both kinds of server. */
 export const readSettings = (
@@ -42,33 +43,29 @@ export const readSettings = (
   })
 
 /** Fails with the error of Node.js, or with a `WorkerStartError`. */
-type Start = (settings: ServerSettings) => Effect.Effect<ListeningServer, unknown>
-
-const attempt = <A>(start: () => Promise<A>): Effect.Effect<A, unknown> =>
-  Effect.tryPromise({ try: start, catch: (cause) => cause })
+type Start = (
+  settings: ServerSettings
+) => Effect.Effect<ListeningServer & Partial<Pick<SupervisedServer, "supervise">>, unknown>
 
 export const inThisThread: Start = (settings) =>
   Effect.flatMap(Effect.all([Registry, currentLog]), ([registry, log]) =>
-    attempt(async () =>
-      listen(settings, newEndpoint(registry, settings, log, scrapeRecorder(registry, settings, serverMetrics)))
-    )
+    Effect.tryPromise({
+      try: async () =>
+        listen(settings, newEndpoint(registry, settings, log, scrapeRecorder(registry, settings, serverMetrics))),
+      catch: (cause) => cause
+    })
   )
 
 /** `entry` is the worker file of this package, the default. */
 export const inWorker =
   (entry: () => URL): Start =>
   (settings) =>
-    Effect.flatMap(Effect.all([Registry, currentLog]), ([registry, log]) =>
-      attempt(async () =>
-        startWorker({
-          url: workerUrl(settings.workerUrl, entry),
-          settings,
-          scrape: newScrape(registry, settings, log),
-          onEvent: scrapeRecorder(registry, settings, serverMetrics),
-          onTrouble: (message) => log("error", message)
-        })
-      )
-    )
+    Effect.gen(function* () {
+      const [registry, log] = yield* Effect.all([Registry, currentLog])
+      const url = yield* Effect.try({ try: () => workerUrl(settings.workerUrl, entry), catch: (cause) => cause })
+      const onEvent = scrapeRecorder(registry, settings, serverMetrics)
+      return yield* supervised({ url, scrape: newScrape(registry, settings, log), onEvent }, settings)
+    })
 
 const workerUrl = (given: string | undefined, entry: () => URL): URL => {
   try {
@@ -92,16 +89,21 @@ export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<D
         Effect.mapError(start(settings), (error) => startError(error, settings)),
         ({ close }) => Effect.promise(() => close(shutdownTimeout))
       )
-      if (tls !== undefined && sources?.reloadInterval !== undefined) {
-        yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, server.renew))
-      }
       const described = describe(server, settings)
-      const found = Option.getOrUndefined(yield* discovery)
-      const { summary, isRegistered } =
-        found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
-      if (selfMetrics) yield* recordRegistered(isRegistered)
-      yield* Effect.logInfo(`metrics at ${described.url}, ${yield* summary}`)
-      return { ...described, isRegistered }
+      const serving = Effect.gen(function* () {
+        if (server.supervise !== undefined) yield* Effect.forkScoped(server.supervise)
+        if (tls !== undefined && sources?.reloadInterval !== undefined) {
+          yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, server.renew))
+        }
+        const found = Option.getOrUndefined(yield* discovery)
+        const { summary, isRegistered } =
+          found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
+        if (selfMetrics) yield* recordRegistered(isRegistered)
+        yield* Effect.logInfo(`metrics at ${described.url}, ${yield* summary}`)
+        return { ...described, isRegistered }
+      })
+      // Loggers that store fields can tell the lines of several servers apart. The messages are complete without them.
+      return yield* Effect.annotateLogs(serving, "metrics_url", described.url)
     })
   )
 

@@ -32,7 +32,8 @@ export const warningFor = (metric: object, operation: Operation, error: unknown)
   )
 }
 
-const nameOf = (metric: object): string | undefined => {
+/** Undefined for a labelled child. */
+export const nameOf = (metric: object): string | undefined => {
   try {
     const { name } = metric as { readonly name?: unknown }
     return typeof name === "string" ? name : undefined

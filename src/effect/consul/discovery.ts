@@ -73,7 +73,7 @@ const discovery = (connection: Connection, settings: AgentSettings, servers: Set
       },
       state
     )
-    return Effect.zipRight(reserveId(server, servers, id), kept)
+    return Effect.zipRight(reserveId(server, servers, id), Effect.annotateLogs(kept, "service_id", id))
   }
   return {
     name,

@@ -38,11 +38,11 @@ export const keepRegistered = (
   state: RegistrationState
 ): Effect.Effect<void, ConsulError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { deregister, required, url, watchInterval } = options
+    const { deregister, required, service, url, watchInterval } = options
     const reconciler = new Reconciler(options)
     yield* Effect.addFinalizer(() => {
       state.isConfirmed = false
-      return deregister ? reconciler.deregister() : Effect.void
+      return deregister ? Effect.annotateLogs(reconciler.deregister(), "service_id", service.id) : Effect.void
     })
     state.isConfirmed = yield* Effect.as(reconciler.look(), true).pipe(
       Effect.catchAll((error) =>

@@ -1,4 +1,4 @@
-/** Starts the worker, restarts it when it dies, and closes it. */
+/** Starts the worker, answers its messages, and closes it. */
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { ScrapeEvent } from "../registry/selfMetrics.js"
@@ -6,7 +6,7 @@ import type { ListeningServer } from "../server/listen.js"
 import type { Scrape } from "../server/scrape.js"
 import type { ServerSettings } from "../server/serverOptions.js"
 import type { TlsMaterial } from "../server/tls/secureContext.js"
-import { clearTimeout, now, setTimeout, sleep, type Timer } from "../util/realTimers.js"
+import { clearTimeout, setTimeout, type Timer } from "../util/realTimers.js"
 import { messageOf } from "../util/text.js"
 import type { FromWorker, WorkerStartData } from "./messages.js"
 import { ReportRecorder } from "./scrapeReport.js"
@@ -19,77 +19,24 @@ export class WorkerStartError extends Error {
 
 export interface WorkerThread {
   readonly url: URL
-  readonly settings: ServerSettings
   readonly scrape: Scrape
   readonly onEvent: (event: ScrapeEvent) => void
-  /** The worker has died, or could not be restarted. */
-  readonly onTrouble: (message: string) => void
 }
 
-// In milliseconds. Our worker takes some tens of them; another file may never send a message.
-const startTimeout = 10_000
-const firstDelay = 1_000
-const longestDelay = 30_000
-
-/** Resolves when it listens. Rejects with a `WorkerStartError`, or as `listen` does. */
-export const startWorker = async (thread: WorkerThread): Promise<ListeningServer> => {
-  const closing = new AbortController()
-  let current = await start(thread, thread.settings, closing.signal)
-  let restarting: Promise<void> | undefined
-  const { hostname, port } = current
-  // The port stays the same, because it is registered.
-  let settings: ServerSettings = { ...thread.settings, port }
-
-  const pause = (milliseconds: number): Promise<unknown> => sleep(milliseconds, closing.signal).catch(() => {})
-  const restart = async (firstPause: number): Promise<void> => {
-    await pause(firstPause)
-    for (let delay = firstDelay; !closing.signal.aborted; delay = Math.min(2 * delay, longestDelay)) {
-      const given = settings
-      try {
-        current = await start(thread, given, closing.signal)
-        if (settings !== given && settings.tls !== undefined) current.renew(settings.tls)
-        return watch()
-      } catch (error) {
-        if (closing.signal.aborted) return
-        thread.onTrouble(`the worker could not be restarted: ${messageOf(error)}`)
-        await pause(delay)
-      }
-    }
-  }
-  const watch = (): void => {
-    const since = now()
-    current.died.then((reason) => {
-      if (closing.signal.aborted) return
-      thread.onTrouble(`${reason}; restarting it`)
-      // A worker that dies at its start would keep this thread busy with restarts.
-      restarting = restart(now() - since < firstDelay ? firstDelay : 0)
-    })
-  }
-  watch()
-
-  const close = async (deadline: number): Promise<void> => {
-    closing.abort()
-    await restarting
-    await current.close(deadline)
-  }
-  // Also for a worker that is restarted later, or at this moment.
-  const renew = (tls: TlsMaterial): void => {
-    settings = { ...settings, tls }
-    current.renew(tls)
-  }
-  return { hostname, port, close, renew }
-}
-
-interface StartedWorker extends ListeningServer {
+export interface WorkerServer extends ListeningServer {
   /** Resolves to the reason. */
   readonly died: Promise<string>
 }
 
-const start = async (
+// In milliseconds. Our worker takes some tens of them; another file may never send a message.
+const startTimeout = 10_000
+
+/** Resolves when it listens. Rejects with a `WorkerStartError`, or as `listen` does. */
+export const startWorker = async (
   { url, scrape, onEvent }: WorkerThread,
   settings: ServerSettings,
   signal: AbortSignal
-): Promise<StartedWorker> => {
+): Promise<WorkerServer> => {
   const first = await firstExposition(scrape, settings.scrapeTimeout, signal)
   signal.throwIfAborted()
   const workerData: WorkerStartData = { settings, first }

@@ -1,0 +1,70 @@
+/** Supervises the worker thread of a metrics server. */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { ListeningServer } from "../core/server/listen.js"
+import type { ServerSettings } from "../core/server/serverOptions.js"
+import type { TlsMaterial } from "../core/server/tls/secureContext.js"
+import { now } from "../core/util/realTimers.js"
+import { messageOf } from "../core/util/text.js"
+import { startWorker, type WorkerServer, type WorkerThread } from "../core/worker/startWorker.js"
+
+export interface SupervisedServer extends ListeningServer {
+  /** Restarts the worker on the same port whenever it dies. It ends when it is interrupted, before `close`. */
+  readonly supervise: Effect.Effect<never>
+}
+
+// In milliseconds.
+const firstDelay = 1_000
+const longestDelay = 30_000
+
+// One second, then two, then four …
+const backoff = Schedule.union(Schedule.exponential(firstDelay), Schedule.spaced(longestDelay))
+
+/** Fails as `startWorker` rejects. */
+export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.Effect<SupervisedServer, unknown> => {
+  let settings = given
+  let current: WorkerServer
+  // An interruption waits until the worker has ended, and has left the port.
+  const start = Effect.async<void, unknown>((resume) => {
+    const closing = new AbortController()
+    const { tls } = settings
+    const started = startWorker(thread, settings, closing.signal).then((worker) => {
+      current = worker
+      // The files may have changed while it started.
+      if (settings.tls !== tls && settings.tls !== undefined) worker.renew(settings.tls)
+    })
+    started.then(
+      () => resume(Effect.void),
+      (error) => resume(Effect.fail(error))
+    )
+    return Effect.promise(() => {
+      closing.abort()
+      return started.catch(() => {})
+    })
+  })
+  const restart = Effect.tapError(start, (error) =>
+    Effect.logError(`the worker could not be restarted: ${messageOf(error)}`)
+  ).pipe(Effect.retry(backoff), Effect.orDie)
+  const untilDead = Effect.gen(function* () {
+    const since = now()
+    const reason = yield* Effect.promise(() => current.died)
+    yield* Effect.logError(`${reason}; restarting it`)
+    // A worker that dies at its start would keep this thread busy with restarts.
+    if (now() - since < firstDelay) yield* Effect.sleep(firstDelay)
+  })
+  return Effect.map(start, () => {
+    const { hostname, port } = current
+    // The port stays the same, because it is registered.
+    settings = { ...given, port }
+    return {
+      hostname,
+      port,
+      supervise: Effect.forever(Effect.zipRight(untilDead, restart)),
+      close: (deadline) => current.close(deadline),
+      renew: (tls: TlsMaterial) => {
+        settings = { ...settings, tls }
+        current.renew(tls)
+      }
+    }
+  })
+}
