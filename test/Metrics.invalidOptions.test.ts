@@ -61,7 +61,7 @@ describe("An option that a combinator does not have, or that is invalid", () => 
 
   it("is refused by the combinators of effects and streams if it is an exit that does not exist", () => {
     for (const { countExceptions } of [Metrics, StreamMetrics] as unknown as ReadonlyArray<Combinators>) {
-      const message = 'only.exit must be "failure" or "defect" or "interrupt" or "any", not "interruption"'
+      const message = "only.exit must be one of failure, defect, interrupt, any"
       assert.throws(() => countExceptions(counter, { only: { exit: "interruption" } }), RangeError, message)
     }
   })

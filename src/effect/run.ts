@@ -11,7 +11,6 @@ import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
 import { begin, end, type InstrumentOptions, type Plan } from "../core/instrument/instruments.js"
 import type { Gauge, Labels } from "../core/instrument/labels.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
-import { choice, isRecord } from "../core/util/options.js"
 import { FailureReporting } from "./failureReporting.js"
 import { Registry } from "./registry.js"
 
@@ -108,11 +107,12 @@ export const counting = (only: Only | undefined): ((exit: Exit.Exit<unknown, unk
 
 const causes = { failure: Cause.isFailure, defect: Cause.isDie, interrupt: Cause.isInterrupted, any: () => true }
 
-const exit = choice("failure", "defect", "interrupt", "any")
-
 const countingCauses = (only: Only | undefined): ((cause: Cause.Cause<unknown>) => boolean) => {
   if (only === undefined) return (cause) => !Cause.isInterruptedOnly(cause)
-  if (isRecord(only) && "exit" in only) return causes[exit.check(only["exit"], "only.exit")]
-  const matches = matching(only as OnlyErrors)
+  if (typeof only === "object" && only !== null && "exit" in only) {
+    if (Object.hasOwn(causes, only.exit)) return causes[only.exit]
+    throw new RangeError(`only.exit must be one of ${Object.keys(causes).join(", ")}`)
+  }
+  const matches = matching(only)
   return (cause) => Chunk.some(Cause.failures(cause), matches) || Chunk.some(Cause.defects(cause), matches)
 }

@@ -1,5 +1,4 @@
 /** The filter `only`, which selects the errors that count as exceptions, for the Effect and the Promise side. */
-import { isListOf } from "../util/options.js"
 import { atOnce } from "../util/thenable.js"
 
 /**
@@ -26,7 +25,8 @@ export type OnlyErrors =
 /** The filter throws what the predicate throws. Throws a `RangeError` for a value of another type. */
 export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
   if (isClass(only)) return (error) => error instanceof only
-  if (isListOf(only, isClass)) return (error) => (only as Array<ErrorClass>).some((each) => error instanceof each)
+  // A copy, in which a hole of the list is undefined.
+  if (Array.isArray(only) && [...only].every(isClass)) return (error) => only.some((each) => error instanceof each)
   const { tag, when } = Object(only) as { readonly tag?: unknown; readonly when?: unknown }
   if (typeof when === "function") return (error) => atOnce(Reflect.apply(when, only, [error]), "only.when")
   const tags: ReadonlyArray<unknown> = [tag].flat()
