@@ -148,25 +148,23 @@ const rows: ReadonlyArray<Row> = [
 describe("Values of Effect's metrics that a format forbids are left out and logged once, and the rest is served:", () => {
   for (const { openmetrics, record, stem, text, title, warnings } of rows) {
     it.effect(title, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          yield* record
-          yield* Metric.set(Metric.gauge(`${stem}others`), 1)
-          const registry = new PromClient.Registry()
-          const layer = EffectMetrics.layer({ include: [`${stem}*`] })
-          yield* Layer.build(Layer.provide(layer, Registry.layer(registry)))
-          const expected = { text, openmetrics: openmetrics ?? text }
-          for (const format of [...formats, ...formats]) {
-            const body = yield* bodyOnce(registry, format)
-            parsers[format](body)
-            const samples = body.split("\n").filter((line) => /^v/.test(line) && !line.startsWith(`${stem}others`))
-            assert.deepStrictEqual(samples, expected[format])
-            assert.include(body, `\n${stem}others 1\n`)
-          }
-          assert.strictEqual(lines.length, warnings.length, lines.join("\n"))
-          for (const [at, warning] of warnings.entries()) assert.match(lines[at] ?? "", warning)
-        }).pipe(Effect.scoped)
-      )
+      logged(function* (lines) {
+        yield* record
+        yield* Metric.set(Metric.gauge(`${stem}others`), 1)
+        const registry = new PromClient.Registry()
+        const layer = EffectMetrics.layer({ include: [`${stem}*`] })
+        yield* Layer.build(Layer.provide(layer, Registry.layer(registry)))
+        const expected = { text, openmetrics: openmetrics ?? text }
+        for (const format of [...formats, ...formats]) {
+          const body = yield* bodyOnce(registry, format)
+          parsers[format](body)
+          const samples = body.split("\n").filter((line) => /^v/.test(line) && !line.startsWith(`${stem}others`))
+          assert.deepStrictEqual(samples, expected[format])
+          assert.include(body, `\n${stem}others 1\n`)
+        }
+        assert.strictEqual(lines.length, warnings.length, lines.join("\n"))
+        for (const [at, warning] of warnings.entries()) assert.match(lines[at] ?? "", warning)
+      }).pipe(Effect.scoped)
     )
   }
 })

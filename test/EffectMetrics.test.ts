@@ -413,14 +413,12 @@ describe("Effect's metrics", () => {
 
 /** The warnings of two expositions of those metrics, and how many are said to be left out. */
 const renderIncluded = (include: string, registry: MetricRegistry = new PromClient.Registry()) =>
-  logged((warnings) =>
-    Effect.gen(function* () {
-      const body = yield* exposed(include, "text", registry)
-      yield* exposed(include, "openmetrics", registry)
-      const [, leftOut] = /^effect_prometheus_metrics_left_out\S* (\d+)$/m.exec(body) ?? []
-      return { body, warnings: [...warnings].sort(), leftOut: Number(leftOut) }
-    })
-  )
+  logged(function* (warnings) {
+    const body = yield* exposed(include, "text", registry)
+    yield* exposed(include, "openmetrics", registry)
+    const [, leftOut] = /^effect_prometheus_metrics_left_out\S* (\d+)$/m.exec(body) ?? []
+    return { body, warnings: [...warnings].sort(), leftOut: Number(leftOut) }
+  })
 
 describe("A metric of Effect that clashes", () => {
   it.effect("with one of another kind is left out, logged once and counted", () =>
@@ -514,31 +512,29 @@ describe("A metric of Effect that clashes", () => {
   )
 
   it.scopedLive("with what an exposition has of itself is left out, also where a worker adds it", () =>
-    logged((warnings) =>
-      Effect.gen(function* () {
-        const names = [leftOut, "effect_prometheus_exposition_age_seconds"]
-        for (const name of names) yield* Metric.set(Metric.gauge(name), 77)
-        const registry = new PromClient.Registry()
-        yield* opened(registry, { include: names })
-        const { url } = yield* started(inPatientWorker, {}, { registry })
-        for (const format of formats) {
-          const { body } = yield* get(url, { headers: { accept: contentTypes[format] } })
-          parsers[format](body)
-          assert.include(body, `\n${leftOut} 2\n`)
-          assert.include(body, "\neffect_prometheus_exposition_age_seconds 0\n")
-          assert.notInclude(body, " 77\n")
-        }
-        yield* bodyOnce(registry, "text")
-        const whose = ["the number of metrics left out", "the age of an exposition"]
-        assert.sameMembers(
-          warnings.filter((line) => line.startsWith("WARN")),
-          names.map(
-            (name, at) =>
-              `WARN Effect's gauge ${name} is left out: its name ${name} clashes with ${name}, which is ${whose[at]}`
-          )
+    logged(function* (warnings) {
+      const names = [leftOut, "effect_prometheus_exposition_age_seconds"]
+      for (const name of names) yield* Metric.set(Metric.gauge(name), 77)
+      const registry = new PromClient.Registry()
+      yield* opened(registry, { include: names })
+      const { url } = yield* started(inPatientWorker, {}, { registry })
+      for (const format of formats) {
+        const { body } = yield* get(url, { headers: { accept: contentTypes[format] } })
+        parsers[format](body)
+        assert.include(body, `\n${leftOut} 2\n`)
+        assert.include(body, "\neffect_prometheus_exposition_age_seconds 0\n")
+        assert.notInclude(body, " 77\n")
+      }
+      yield* bodyOnce(registry, "text")
+      const whose = ["the number of metrics left out", "the age of an exposition"]
+      assert.sameMembers(
+        warnings.filter((line) => line.startsWith("WARN")),
+        names.map(
+          (name, at) =>
+            `WARN Effect's gauge ${name} is left out: its name ${name} clashes with ${name}, which is ${whose[at]}`
         )
-      })
-    )
+      )
+    })
   )
 
   it.effect("with itself by the default labels of the registry is left out there", () =>
@@ -726,25 +722,23 @@ describe("EffectMetrics", () => {
   )
 
   it.effect("leaves out a value that is no number, logs that once, and serves the others", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const broken = Metric.gauge("k3_broken")
-        yield* Metric.set(broken, "much" as never)
-        yield* Metric.set(Metric.gauge("k3_whole"), 1)
-        const registry = new PromClient.Registry()
-        yield* opened(registry, { include: ["k3_*"] })
-        for (const format of [...formats, ...formats]) {
-          const body = yield* bodyOnce(registry, format)
-          parsers[format](body)
-          assert.include(body, "\nk3_whole 1\n")
-          assert.notMatch(body, /^k3_broken /m)
-        }
-        assert.deepStrictEqual(lines, ["WARN metric k3_broken: samples whose value is not a number are left out"])
-        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), {})
-        yield* Metric.set(broken, 2)
-        assert.include((yield* renderedOnce(registry)).body, "\nk3_broken 2\n")
-      }).pipe(Effect.scoped)
-    )
+    logged(function* (lines) {
+      const broken = Metric.gauge("k3_broken")
+      yield* Metric.set(broken, "much" as never)
+      yield* Metric.set(Metric.gauge("k3_whole"), 1)
+      const registry = new PromClient.Registry()
+      yield* opened(registry, { include: ["k3_*"] })
+      for (const format of [...formats, ...formats]) {
+        const body = yield* bodyOnce(registry, format)
+        parsers[format](body)
+        assert.include(body, "\nk3_whole 1\n")
+        assert.notMatch(body, /^k3_broken /m)
+      }
+      assert.deepStrictEqual(lines, ["WARN metric k3_broken: samples whose value is not a number are left out"])
+      assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), {})
+      yield* Metric.set(broken, 2)
+      assert.include((yield* renderedOnce(registry)).body, "\nk3_broken 2\n")
+    }).pipe(Effect.scoped)
   )
 
   for (const kind of serverKinds) {

@@ -80,79 +80,73 @@ describe("Two families that share a sample name", () => {
   for (const { client, name } of clients) {
     for (const [first, second] of pairs.flatMap(inBothOrders)) {
       it.effect(`of ${name}, a ${first.join(" ")} and then a ${second.join(" ")}: the first one is exposed`, () =>
-        logged((lines) =>
-          Effect.gen(function* () {
-            const registry = new client.Registry()
-            for (const spec of [first, second]) make(client, registry, spec)
-            for (const format of formats) {
-              const body = yield* bodyOf(registry, format)
-              const [family, ...others] = parsers[format](body)
-              assert.strictEqual(family?.name, format === "text" ? first[1] : first[1].replace(/_total$/, ""))
-              assert.deepStrictEqual(
-                others.map((other) => other.name),
-                ["effect_prometheus_metrics_left_out"]
-              )
-              assert.strictEqual(count(body), "1")
-              for (const names of [[second[1]], [first[1], second[1]], [first[1]]]) {
-                const asked = names.includes(first[1]) ? [first[1]] : []
-                assert.deepStrictEqual(namesIn(yield* bodyOf(registry, format, { names })), asked)
-              }
-            }
-            assert.strictEqual(lines.length, 1, lines.join("\n"))
-            const [kind, left] = second
-            assert.match(
-              lines[0] ?? "",
-              new RegExp(`^WARN the ${kind.toLowerCase()} ${left} is left out: .*\\b${first[1]}\\b`)
+        logged(function* (lines) {
+          const registry = new client.Registry()
+          for (const spec of [first, second]) make(client, registry, spec)
+          for (const format of formats) {
+            const body = yield* bodyOf(registry, format)
+            const [family, ...others] = parsers[format](body)
+            assert.strictEqual(family?.name, format === "text" ? first[1] : first[1].replace(/_total$/, ""))
+            assert.deepStrictEqual(
+              others.map((other) => other.name),
+              ["effect_prometheus_metrics_left_out"]
             )
-          })
-        )
+            assert.strictEqual(count(body), "1")
+            for (const names of [[second[1]], [first[1], second[1]], [first[1]]]) {
+              const asked = names.includes(first[1]) ? [first[1]] : []
+              assert.deepStrictEqual(namesIn(yield* bodyOf(registry, format, { names })), asked)
+            }
+          }
+          assert.strictEqual(lines.length, 1, lines.join("\n"))
+          const [kind, left] = second
+          assert.match(
+            lines[0] ?? "",
+            new RegExp(`^WARN the ${kind.toLowerCase()} ${left} is left out: .*\\b${first[1]}\\b`)
+          )
+        })
       )
     }
 
     for (const [one, other, unknown] of peaceful) {
       for (const [first, second] of inBothOrders([one, other])) {
         it.effect(`of ${name} is what a ${first.join(" ")} and a ${second.join(" ")} do not: both are exposed`, () =>
-          logged((lines) =>
-            Effect.gen(function* () {
-              const registry = new client.Registry()
-              for (const spec of [first, second]) make(client, registry, spec)
-              const text = yield* bodyOf(registry, "text")
-              parsers.text(text)
-              assert.deepStrictEqual(namesIn(text), [first[1], second[1]])
-              assert.deepStrictEqual(lines, [])
-              const families = parsers.openmetrics(yield* bodyOf(registry, "openmetrics"))
-              const demoted = families.filter(({ type }) => type === "unknown").map((family) => family.name)
-              // Of two counters the second one is left out.
-              const isBetweenCounters = one[0] === "Counter" && other[0] === "Counter"
-              const expected = unknown === undefined ? [] : [isBetweenCounters ? second[1] : unknown]
-              if (!isBetweenCounters || first === one) assert.deepStrictEqual(demoted, expected)
-              assert.strictEqual(lines.length, demoted.length)
-            })
-          )
+          logged(function* (lines) {
+            const registry = new client.Registry()
+            for (const spec of [first, second]) make(client, registry, spec)
+            const text = yield* bodyOf(registry, "text")
+            parsers.text(text)
+            assert.deepStrictEqual(namesIn(text), [first[1], second[1]])
+            assert.deepStrictEqual(lines, [])
+            const families = parsers.openmetrics(yield* bodyOf(registry, "openmetrics"))
+            const demoted = families.filter(({ type }) => type === "unknown").map((family) => family.name)
+            // Of two counters the second one is left out.
+            const isBetweenCounters = one[0] === "Counter" && other[0] === "Counter"
+            const expected = unknown === undefined ? [] : [isBetweenCounters ? second[1] : unknown]
+            if (!isBetweenCounters || first === one) assert.deepStrictEqual(demoted, expected)
+            assert.strictEqual(lines.length, demoted.length)
+          })
         )
       }
     }
   }
 
   it.effect("are the same two regardless of what else is registered or removed", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = new PromClient.Registry()
-        make(PromClient, registry, ["Gauge", "jobs_count"])
-        make(PromClient, registry, ["Histogram", "jobs"])
-        make(PromClient, registry, ["Gauge", "jobs_sum"])
-        assert.deepStrictEqual(namesIn(yield* bodyOnce(registry, "text")), ["jobs_count", "jobs_sum"])
-        registry.removeSingleMetric("jobs_count")
-        assert.deepStrictEqual(namesIn(yield* bodyOnce(registry, "text")), ["jobs"])
-        make(PromClient, registry, ["Gauge", "jobs_count"])
-        assert.deepStrictEqual(namesIn(yield* bodyOnce(registry, "text")), ["jobs"])
-        registry.removeSingleMetric("jobs")
-        const last = yield* bodyOnce(registry, "text")
-        assert.deepStrictEqual(namesIn(last), ["jobs_sum", "jobs_count"])
-        assert.strictEqual(count(last), undefined)
-        assert.strictEqual(lines.length, 3)
-      })
-    )
+    logged(function* (lines) {
+      const registry = new PromClient.Registry()
+      make(PromClient, registry, ["Gauge", "jobs_count"])
+      make(PromClient, registry, ["Histogram", "jobs"])
+      make(PromClient, registry, ["Gauge", "jobs_sum"])
+      assert.deepStrictEqual(namesIn(yield* bodyOnce(registry, "text")), ["jobs_count", "jobs_sum"])
+      registry.removeSingleMetric("jobs_count")
+      assert.deepStrictEqual(namesIn(yield* bodyOnce(registry, "text")), ["jobs"])
+      make(PromClient, registry, ["Gauge", "jobs_count"])
+      assert.deepStrictEqual(namesIn(yield* bodyOnce(registry, "text")), ["jobs"])
+      registry.removeSingleMetric("jobs")
+      const last = yield* bodyOnce(registry, "text")
+      assert.deepStrictEqual(namesIn(last), ["jobs_sum", "jobs_count"])
+      assert.strictEqual(count(last), undefined)
+      assert.strictEqual(lines.length, 3)
+    })
   )
 
   it.effect("are looked for anew where one takes the place of another, or the last one goes", () =>
@@ -208,44 +202,42 @@ describe("Two families that share a sample name", () => {
   }
 
   it.effect("are two metrics of a registry with the same name, and one with an invalid name", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const all = [
-          metric("a", "gauge", [{ value: 1 }]),
-          metric("a", "gauge", [{ value: 2 }]),
-          metric("b", undefined, [{ value: 5 }]),
-          metric("b", undefined, [{ value: 6 }]),
-          metric("c_total", "gauge", [{ value: 7 }]),
-          metric("c_total", "counter", [{ value: 8 }]),
-          metric("c", "gauge", [{ value: 9 }]),
-          metric("a b", "gauge", [{ value: 3 }]),
-          metric(undefined as never, "gauge", [{ value: 4 }])
-        ]
-        const registry: Registry.MetricRegistry = {
-          getMetricsAsArray: () => all,
-          getSingleMetric: () => undefined,
-          registerMetric: () => {}
-        }
-        for (const format of formats) {
-          const body = yield* bodyOf(registry, format)
-          assert.deepStrictEqual(
-            parsers[format](body).flatMap(({ samples }) => samples.map(({ name, value }) => [name, value])),
-            [
-              ["a", 1],
-              ["b", 5],
-              ["c_total", 7],
-              ["c", 9],
-              ["effect_prometheus_metrics_left_out", 5]
-            ]
-          )
-        }
-        assert.strictEqual(lines.length, 5, lines.join("\n"))
-        assert.include(
-          lines.join("\n"),
-          "the metric b is left out: the metric b, which is registered earlier, already has the sample name b;"
+    logged(function* (lines) {
+      const all = [
+        metric("a", "gauge", [{ value: 1 }]),
+        metric("a", "gauge", [{ value: 2 }]),
+        metric("b", undefined, [{ value: 5 }]),
+        metric("b", undefined, [{ value: 6 }]),
+        metric("c_total", "gauge", [{ value: 7 }]),
+        metric("c_total", "counter", [{ value: 8 }]),
+        metric("c", "gauge", [{ value: 9 }]),
+        metric("a b", "gauge", [{ value: 3 }]),
+        metric(undefined as never, "gauge", [{ value: 4 }])
+      ]
+      const registry: Registry.MetricRegistry = {
+        getMetricsAsArray: () => all,
+        getSingleMetric: () => undefined,
+        registerMetric: () => {}
+      }
+      for (const format of formats) {
+        const body = yield* bodyOf(registry, format)
+        assert.deepStrictEqual(
+          parsers[format](body).flatMap(({ samples }) => samples.map(({ name, value }) => [name, value])),
+          [
+            ["a", 1],
+            ["b", 5],
+            ["c_total", 7],
+            ["c", 9],
+            ["effect_prometheus_metrics_left_out", 5]
+          ]
         )
-      })
-    )
+      }
+      assert.strictEqual(lines.length, 5, lines.join("\n"))
+      assert.include(
+        lines.join("\n"),
+        "the metric b is left out: the metric b, which is registered earlier, already has the sample name b;"
+      )
+    })
   )
 
   it.effect("are left out beside counters that are unknown in OpenMetrics, which are so nevertheless", () =>
@@ -262,27 +254,25 @@ describe("Two families that share a sample name", () => {
   )
 
   it.effect("are one of the registry, which is exposed, and one of Effect's, which is not", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = new PromClient.Registry()
-        make(PromClient, registry, ["Gauge", "conflicts_a_count"])
-        make(PromClient, registry, ["Counter", "conflicts_b_sum_total"])
-        make(PromClient, registry, ["Counter", "conflicts_c_total"])
-        for (const name of ["conflicts_a", "conflicts_b"]) {
-          yield* Metric.update(Metric.summary({ name, maxAge: "1 day", maxSize: 9, error: 0, quantiles: [0.5] }), 1)
-        }
-        yield* Metric.increment(Metric.counter("conflicts_c_created", { incremental: true }))
-        const layer = EffectMetrics.layer({ include: ["conflicts_*"] })
-        yield* Layer.build(Layer.provide(layer, Registry.layer(registry)))
-        for (const format of formats) {
-          const body = yield* bodyOnce(registry, format)
-          parsers[format](body)
-          assert.notMatch(body, /^conflicts_[ab]{/m)
-          assert.strictEqual(count(body), "2")
-        }
-        assert.strictEqual(lines.filter((line) => line.includes("is left out")).length, 2)
-        assert.include(lines.join("\n"), "conflicts_c_created_total")
-      }).pipe(Effect.scoped)
-    )
+    logged(function* (lines) {
+      const registry = new PromClient.Registry()
+      make(PromClient, registry, ["Gauge", "conflicts_a_count"])
+      make(PromClient, registry, ["Counter", "conflicts_b_sum_total"])
+      make(PromClient, registry, ["Counter", "conflicts_c_total"])
+      for (const name of ["conflicts_a", "conflicts_b"]) {
+        yield* Metric.update(Metric.summary({ name, maxAge: "1 day", maxSize: 9, error: 0, quantiles: [0.5] }), 1)
+      }
+      yield* Metric.increment(Metric.counter("conflicts_c_created", { incremental: true }))
+      const layer = EffectMetrics.layer({ include: ["conflicts_*"] })
+      yield* Layer.build(Layer.provide(layer, Registry.layer(registry)))
+      for (const format of formats) {
+        const body = yield* bodyOnce(registry, format)
+        parsers[format](body)
+        assert.notMatch(body, /^conflicts_[ab]{/m)
+        assert.strictEqual(count(body), "2")
+      }
+      assert.strictEqual(lines.filter((line) => line.includes("is left out")).length, 2)
+      assert.include(lines.join("\n"), "conflicts_c_created_total")
+    }).pipe(Effect.scoped)
   )
 })

@@ -158,24 +158,22 @@ describe("The shortcut", () => {
   )
 
   it.effect("is taken by metrics with a limit to their series, and with some that are there from the start", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const registry = new PromRegistry()
-        const on = Effect.provideService(Registry.Registry, registry)
-        const limited = { help: "h", labelNames: ["a"], maxSeries: 2, series: { a: ["x"] } } as const
-        const counter = yield* on(Registry.counter({ ...limited, name: "m_total" }))
-        const gauge = yield* on(Registry.gauge({ ...limited, name: "n" }))
-        const histogram = yield* on(Registry.histogram({ ...limited, name: "o" }))
-        for (const a of ["1", "2", "3"]) {
-          counter.inc({ a })
-          gauge.inc({ a })
-          histogram.observe({ a }, 1)
-          for (const metric of [counter, gauge, histogram]) assert.strictEqual(yield* asking(registry, metric), 0)
-        }
-        const text = yield* expositions(registry, 2)
-        for (const name of ["m_total", "n", "o_count"]) assert.include(text, `${name}{a="overflow"} 2\n`)
-      })
-    )
+    logged(function* () {
+      const registry = new PromRegistry()
+      const on = Effect.provideService(Registry.Registry, registry)
+      const limited = { help: "h", labelNames: ["a"], maxSeries: 2, series: { a: ["x"] } } as const
+      const counter = yield* on(Registry.counter({ ...limited, name: "m_total" }))
+      const gauge = yield* on(Registry.gauge({ ...limited, name: "n" }))
+      const histogram = yield* on(Registry.histogram({ ...limited, name: "o" }))
+      for (const a of ["1", "2", "3"]) {
+        counter.inc({ a })
+        gauge.inc({ a })
+        histogram.observe({ a }, 1)
+        for (const metric of [counter, gauge, histogram]) assert.strictEqual(yield* asking(registry, metric), 0)
+      }
+      const text = yield* expositions(registry, 2)
+      for (const name of ["m_total", "n", "o_count"]) assert.include(text, `${name}{a="overflow"} 2\n`)
+    })
   )
 
   it.effect("is not taken by a histogram of whose methods only getForPromString is its own", () =>

@@ -51,143 +51,125 @@ const registryWith = (register: (registry: PromRegistry) => void): PromRegistry 
 describe("A metric that cannot be read", () => {
   for (const { cause, register, title } of failing) {
     it.effect(`because it ${title} fails the render with an error that names it`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const registry = registryWith(register)
-          const error = yield* Effect.flip(rendered(registry))
-          assert.instanceOf(error, Exposition.ExpositionError)
-          assert.strictEqual(error._tag, "ExpositionError")
-          assert.strictEqual(error.reason, "Collect")
-          assert.deepStrictEqual(error.metrics, ["broken"])
-          assert.include(error.message, "broken")
-          cause(error.cause)
-          assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 1 })
-        })
-      )
+      logged(function* () {
+        const registry = registryWith(register)
+        const error = yield* Effect.flip(rendered(registry))
+        assert.instanceOf(error, Exposition.ExpositionError)
+        assert.strictEqual(error._tag, "ExpositionError")
+        assert.strictEqual(error.reason, "Collect")
+        assert.deepStrictEqual(error.metrics, ["broken"])
+        assert.include(error.message, "broken")
+        cause(error.cause)
+        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 1 })
+      })
     )
 
     it.effect(`because it ${title} is left out of both formats where the render is to continue`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const registry = registryWith(register)
-          const names = ["before", "broken", "after"]
-          const [text, openmetrics] = yield* Effect.forEach(formats, (format) =>
-            bodyOf(registry, format, { names, onError: "continue" })
-          )
-          const others = "# HELP before h\n# TYPE before gauge\nbefore 1\n# HELP after h\n# TYPE after gauge\nafter 2\n"
-          assert.strictEqual(text, others)
-          assert.strictEqual(openmetrics, `${others}# EOF\n`)
-          assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 2 })
-        })
-      )
+      logged(function* () {
+        const registry = registryWith(register)
+        const names = ["before", "broken", "after"]
+        const [text, openmetrics] = yield* Effect.forEach(formats, (format) =>
+          bodyOf(registry, format, { names, onError: "continue" })
+        )
+        const others = "# HELP before h\n# TYPE before gauge\nbefore 1\n# HELP after h\n# TYPE after gauge\nafter 2\n"
+        assert.strictEqual(text, others)
+        assert.strictEqual(openmetrics, `${others}# EOF\n`)
+        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 2 })
+      })
     )
   }
 
   it.effect("is named with all the others that cannot", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const registry = new PromRegistry()
-        for (const name of ["one", "two", "three"]) {
-          const collect = name === "two" ? () => {} : throwing(secret)
-          new Gauge({ name, help: "h", registers: [registry], collect })
-        }
-        const { message, metrics } = yield* Effect.flip(rendered(registry))
-        assert.deepStrictEqual(metrics, ["one", "three"])
-        assert.match(message, /\bone\b.*\bthree\b/)
-        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 2 })
-      })
-    )
+    logged(function* () {
+      const registry = new PromRegistry()
+      for (const name of ["one", "two", "three"]) {
+        const collect = name === "two" ? () => {} : throwing(secret)
+        new Gauge({ name, help: "h", registers: [registry], collect })
+      }
+      const { message, metrics } = yield* Effect.flip(rendered(registry))
+      assert.deepStrictEqual(metrics, ["one", "three"])
+      assert.match(message, /\bone\b.*\bthree\b/)
+      assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 2 })
+    })
   )
 
   it.effect("does not keep the others from being collected", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const collected: Array<string> = []
-        const registry = new PromRegistry()
-        new Gauge({ name: "broken", help: "h", registers: [registry], collect: throwing(secret) })
-        new Gauge({ name: "sound", help: "h", registers: [registry], collect: () => void collected.push("sound") })
-        yield* Effect.flip(rendered(registry))
-        assert.deepStrictEqual(collected, ["sound"])
-      })
-    )
+    logged(function* () {
+      const collected: Array<string> = []
+      const registry = new PromRegistry()
+      new Gauge({ name: "broken", help: "h", registers: [registry], collect: throwing(secret) })
+      new Gauge({ name: "sound", help: "h", registers: [registry], collect: () => void collected.push("sound") })
+      yield* Effect.flip(rendered(registry))
+      assert.deepStrictEqual(collected, ["sound"])
+    })
   )
 
   it.effect("does not matter to a render of others", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = registryWith(gaugeThat(throwing(secret)))
-        assert.include(yield* bodyOf(registry, "text", { names: ["after"] }), "after 2\n")
-        assert.deepStrictEqual(lines, [])
-        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), {})
-      })
-    )
+    logged(function* (lines) {
+      const registry = registryWith(gaugeThat(throwing(secret)))
+      assert.include(yield* bodyOf(registry, "text", { names: ["after"] }), "after 2\n")
+      assert.deepStrictEqual(lines, [])
+      assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), {})
+    })
   )
 
   for (const { client, name } of clients) {
     it.effect(`is counted on a registry of ${name}, where the next exposition shows it`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const registry = new client.Registry()
-          new client.Gauge({ name: "broken", help: "h", registers: [registry], collect: throwing(secret) })
-          yield* Effect.flip(rendered(registry))
-          const text = yield* bodyOf(registry, "text", { onError: "continue" })
-          assert.include(text, 'effect_prometheus_errors_total{operation="collect"} 1\n')
-          assert.include(text, 'effect_prometheus_errors_total{operation="observe"} 0\n')
-        })
-      )
+      logged(function* () {
+        const registry = new client.Registry()
+        new client.Gauge({ name: "broken", help: "h", registers: [registry], collect: throwing(secret) })
+        yield* Effect.flip(rendered(registry))
+        const text = yield* bodyOf(registry, "text", { onError: "continue" })
+        assert.include(text, 'effect_prometheus_errors_total{operation="collect"} 1\n')
+        assert.include(text, 'effect_prometheus_errors_total{operation="observe"} 0\n')
+      })
     )
   }
 
   for (const onError of ["fail", "continue"] as const) {
     it.effect(`is logged as an error once, until it recovered, where onError is ${onError}`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          let isBroken = true
-          const registry = registryWith(gaugeThat(() => (isBroken ? throwing(secret)() : undefined)))
-          const scrapes = (times: number) =>
-            Effect.forEach(Array.from({ length: times }), () => Effect.ignore(rendered(registry, { onError })))
-          yield* scrapes(3)
-          assert.strictEqual(lines.length, 1)
-          assert.match(lines[0] ?? "", /^ERROR .*\bbroken\b/)
-          isBroken = false
-          yield* scrapes(2)
-          assert.strictEqual(lines.length, 1)
-          isBroken = true
-          yield* scrapes(2)
-          assert.strictEqual(lines.length, 2)
-          assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 5 })
-        })
-      )
+      logged(function* (lines) {
+        let isBroken = true
+        const registry = registryWith(gaugeThat(() => (isBroken ? throwing(secret)() : undefined)))
+        const scrapes = (times: number) =>
+          Effect.forEach(Array.from({ length: times }), () => Effect.ignore(rendered(registry, { onError })))
+        yield* scrapes(3)
+        assert.strictEqual(lines.length, 1)
+        assert.match(lines[0] ?? "", /^ERROR .*\bbroken\b/)
+        isBroken = false
+        yield* scrapes(2)
+        assert.strictEqual(lines.length, 1)
+        isBroken = true
+        yield* scrapes(2)
+        assert.strictEqual(lines.length, 2)
+        assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 5 })
+      })
     )
   }
 
   it.effect("is logged once for each metric", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = new PromRegistry()
-        for (const name of ["one", "two"]) {
-          new Gauge({ name, help: "h", registers: [registry], collect: throwing(secret) })
-        }
-        yield* Effect.flip(rendered(registry))
-        yield* Effect.flip(rendered(registry))
-        assert.deepStrictEqual(
-          lines.map((line) => /\b(one|two)\b/.exec(line)?.[1]),
-          ["one", "two"]
-        )
-      })
-    )
+    logged(function* (lines) {
+      const registry = new PromRegistry()
+      for (const name of ["one", "two"]) {
+        new Gauge({ name, help: "h", registers: [registry], collect: throwing(secret) })
+      }
+      yield* Effect.flip(rendered(registry))
+      yield* Effect.flip(rendered(registry))
+      assert.deepStrictEqual(
+        lines.map((line) => /\b(one|two)\b/.exec(line)?.[1]),
+        ["one", "two"]
+      )
+    })
   )
 
   it.effect("is in the error that is handled by its tag", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const registry = registryWith(gaugeThat(throwing(secret)))
-        const body = yield* Effect.catchTag(rendered(registry), "ExpositionError", ({ metrics }) =>
-          Effect.succeed(metrics)
-        )
-        assert.deepStrictEqual(body, ["broken"])
-      })
-    )
+    logged(function* () {
+      const registry = registryWith(gaugeThat(throwing(secret)))
+      const body = yield* Effect.catchTag(rendered(registry), "ExpositionError", ({ metrics }) =>
+        Effect.succeed(metrics)
+      )
+      assert.deepStrictEqual(body, ["broken"])
+    })
   )
 })
 
@@ -211,15 +193,13 @@ describe("A registry that throws", () => {
   }
 
   it.effect("where failures are to be counted loses that count alone", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const registry = registryWith(gaugeThat(throwing(secret)))
-        const { getMetricsAsArray } = registry
-        const cannotCount = { ...broken, getMetricsAsArray: getMetricsAsArray.bind(registry) }
-        const error = yield* Effect.flip(rendered(cannotCount))
-        assert.deepStrictEqual(error.metrics, ["broken"])
-        assert.include(yield* bodyOf(cannotCount, "text", { onError: "continue" }), "after 2\n")
-      })
-    )
+    logged(function* () {
+      const registry = registryWith(gaugeThat(throwing(secret)))
+      const { getMetricsAsArray } = registry
+      const cannotCount = { ...broken, getMetricsAsArray: getMetricsAsArray.bind(registry) }
+      const error = yield* Effect.flip(rendered(cannotCount))
+      assert.deepStrictEqual(error.metrics, ["broken"])
+      assert.include(yield* bodyOf(cannotCount, "text", { onError: "continue" }), "after 2\n")
+    })
   )
 })

@@ -195,7 +195,10 @@ for (const { install, name } of fakes) {
         const options = { name: "never", help: "h", value: Effect.never, timeout: "50 millis" } as const
         yield* Effect.provideService(Registry.gaugeEffect(options), Registry.Registry, registry)
         yield* faked(install)
-        const { message } = yield* Effect.flip(logged(() => renderedOnce(registry, { names: ["never"] })))
+        const rendering = logged(function* () {
+          yield* renderedOnce(registry, { names: ["never"] })
+        })
+        const { message } = yield* Effect.flip(rendering)
         assert.strictEqual(message, "collecting never failed")
       })
     )

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
 import * as PromClient from "prom-client"
 import { bodyOf, formats, logged, metric, parsers } from "./support/expositions.js"
 import { clients } from "./support/metrics.js"
@@ -266,93 +265,87 @@ const samplesIn = (body: string): ReadonlyArray<string> =>
 describe("Values that a format forbids are left out and logged once, and the rest is served:", () => {
   for (const { openmetrics, text, title, type, values, ...row } of rows) {
     it.effect(title, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = new PromClient.Registry()
-          registry.registerMetric(metric("m_total", type, values))
-          new PromClient.Gauge({ name: "others", help: "h", registers: [registry] }).set(1)
-          const expected = { text, openmetrics: openmetrics ?? text }
-          for (const format of [...formats, ...formats]) {
-            const body = yield* bodyOf(registry, format)
-            parsers[format](body)
-            assert.deepStrictEqual(samplesIn(body), expected[format])
-            assert.include(body, "\nothers 1\n")
-          }
-          if (row.logged === undefined) assert.deepStrictEqual(lines, [])
-          else {
-            assert.match(lines[0] ?? "", row.logged)
-            assert.match(lines[0] ?? "", /^WARN metric m_total: /)
-            assert.strictEqual(new Set(lines).size, lines.length)
-          }
-        })
-      )
+      logged(function* (lines) {
+        const registry = new PromClient.Registry()
+        registry.registerMetric(metric("m_total", type, values))
+        new PromClient.Gauge({ name: "others", help: "h", registers: [registry] }).set(1)
+        const expected = { text, openmetrics: openmetrics ?? text }
+        for (const format of [...formats, ...formats]) {
+          const body = yield* bodyOf(registry, format)
+          parsers[format](body)
+          assert.deepStrictEqual(samplesIn(body), expected[format])
+          assert.include(body, "\nothers 1\n")
+        }
+        if (row.logged === undefined) assert.deepStrictEqual(lines, [])
+        else {
+          assert.match(lines[0] ?? "", row.logged)
+          assert.match(lines[0] ?? "", /^WARN metric m_total: /)
+          assert.strictEqual(new Set(lines).size, lines.length)
+        }
+      })
     )
   }
 
   for (const { client, name } of clients) {
     it.effect(`values of ${name} that it lets in`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = new client.Registry()
-          const options = { help: "h", labelNames: ["a"] as const, registers: [registry] }
-          const counter = new client.Counter({ ...options, name: "jobs_total" })
-          counter.inc({ a: "broken" }, Number.NaN)
-          counter.inc({ a: "sound" }, 2)
-          const buckets = [-10, 0, 10]
-          const histogram = new client.Histogram({ ...options, name: "degrees", buckets })
-          for (const value of [-20, 5]) histogram.observe({ a: "x" }, value)
-          const late = new client.Histogram({ ...options, name: "lateness", buckets: [1] })
-          late.observe({ a: "early" }, -5)
-          late.observe({ a: "late" }, 5)
-          new client.Histogram({ ...options, name: "twice", buckets: [1, 1] }).observe({ a: "x" }, 1)
-          const summary = new client.Summary({ ...options, name: "delta", percentiles: [0.9, 2, 0.5] })
-          for (const value of [-3, -1]) summary.observe({ a: "x" }, value)
-          for (let time = 0; time < 3; time += 1) {
-            const text = yield* bodyOf(registry, "text")
-            const openmetrics = yield* bodyOf(registry, "openmetrics")
-            parsers.text(text)
-            parsers.openmetrics(openmetrics)
-            for (const body of [text, openmetrics]) {
-              assert.notInclude(body, "broken")
-              assert.include(body, 'jobs_total{a="sound"} 2\n')
-              assert.include(body, 'degrees_bucket{le="-10",a="x"} 1\n')
-              assert.include(body, 'lateness_count{a="late"} 1\n')
-              assert.notInclude(body, "twice_")
-              assert.include(body, 'delta_count{a="x"} 2\n')
-              assert.notInclude(body, 'quantile="2"')
-            }
-            for (const line of [
-              ...['degrees_sum{a="x"} -15', 'degrees_count{a="x"} 2', 'lateness_sum{a="early"} -5'],
-              ...['lateness_count{a="early"} 1', 'delta_sum{a="x"} -4', 'delta{quantile="0.5",a="x"} -2']
-            ]) {
-              assert.include(text, `${line}\n`)
-              assert.notInclude(openmetrics, `${line.replace(/ \S+$/, "")} `)
-            }
+      logged(function* (lines) {
+        const registry = new client.Registry()
+        const options = { help: "h", labelNames: ["a"] as const, registers: [registry] }
+        const counter = new client.Counter({ ...options, name: "jobs_total" })
+        counter.inc({ a: "broken" }, Number.NaN)
+        counter.inc({ a: "sound" }, 2)
+        const buckets = [-10, 0, 10]
+        const histogram = new client.Histogram({ ...options, name: "degrees", buckets })
+        for (const value of [-20, 5]) histogram.observe({ a: "x" }, value)
+        const late = new client.Histogram({ ...options, name: "lateness", buckets: [1] })
+        late.observe({ a: "early" }, -5)
+        late.observe({ a: "late" }, 5)
+        new client.Histogram({ ...options, name: "twice", buckets: [1, 1] }).observe({ a: "x" }, 1)
+        const summary = new client.Summary({ ...options, name: "delta", percentiles: [0.9, 2, 0.5] })
+        for (const value of [-3, -1]) summary.observe({ a: "x" }, value)
+        for (let time = 0; time < 3; time += 1) {
+          const text = yield* bodyOf(registry, "text")
+          const openmetrics = yield* bodyOf(registry, "openmetrics")
+          parsers.text(text)
+          parsers.openmetrics(openmetrics)
+          for (const body of [text, openmetrics]) {
+            assert.notInclude(body, "broken")
+            assert.include(body, 'jobs_total{a="sound"} 2\n')
+            assert.include(body, 'degrees_bucket{le="-10",a="x"} 1\n')
+            assert.include(body, 'lateness_count{a="late"} 1\n')
+            assert.notInclude(body, "twice_")
+            assert.include(body, 'delta_count{a="x"} 2\n')
+            assert.notInclude(body, 'quantile="2"')
           }
-          assert.strictEqual(lines.length, 7, lines.join("\n"))
-        })
-      )
+          for (const line of [
+            ...['degrees_sum{a="x"} -15', 'degrees_count{a="x"} 2', 'lateness_sum{a="early"} -5'],
+            ...['lateness_count{a="early"} 1', 'delta_sum{a="x"} -4', 'delta{quantile="0.5",a="x"} -2']
+          ]) {
+            assert.include(text, `${line}\n`)
+            assert.notInclude(openmetrics, `${line.replace(/ \S+$/, "")} `)
+          }
+        }
+        assert.strictEqual(lines.length, 7, lines.join("\n"))
+      })
     )
   }
 
   it.effect("an invalid help text, and an invalid default label", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = new PromClient.Registry()
-        const made = metric("m", "gauge", []) as object
-        registry.registerMetric({
-          ...made,
-          get: async () => ({ name: "m", help: undefined, type: "gauge", values: [{ value: 1 }] })
-        } as never)
-        registry.setDefaultLabels({ "a-b": "x", service: "y", broken: unreadable })
-        for (const format of formats) {
-          const body = yield* bodyOf(registry, format)
-          parsers[format](body)
-          assert.include(body, '\nm{service="y"} 1\n')
-        }
-        assert.strictEqual(lines.length, 2)
-      })
-    )
+    logged(function* (lines) {
+      const registry = new PromClient.Registry()
+      const made = metric("m", "gauge", []) as object
+      registry.registerMetric({
+        ...made,
+        get: async () => ({ name: "m", help: undefined, type: "gauge", values: [{ value: 1 }] })
+      } as never)
+      registry.setDefaultLabels({ "a-b": "x", service: "y", broken: unreadable })
+      for (const format of formats) {
+        const body = yield* bodyOf(registry, format)
+        parsers[format](body)
+        assert.include(body, '\nm{service="y"} 1\n')
+      }
+      assert.strictEqual(lines.length, 2)
+    })
   )
 })
 
@@ -366,29 +359,27 @@ describe("A default label that a type has itself", () => {
         it.effect(
           `is left out of it alone, and logged once: ${label} and ${Object.keys(others).length} others of ${name}`,
           () =>
-            logged((lines) =>
-              Effect.gen(function* () {
-                const registry = new client.Registry()
-                const options = { help: "h", labelNames: ["a"] as const, registers: [registry] }
-                new client.Histogram({ ...options, name: "h", buckets: [1] }).observe({ a: "x" }, 0.5)
-                new client.Summary({ ...options, name: "s", percentiles: [0.5] }).observe({ a: "x" }, 0.5)
-                new client.Gauge({ ...options, name: "g" }).set({ a: "x" }, 1)
-                registry.registerMetric(metric("made", "summary", [{ metricName: "made_sum", value: 1 }]))
-                registry.setDefaultLabels({ ...others, [label]: "7" })
-                for (const format of [...formats, ...formats]) {
-                  const body = yield* bodyOf(registry, format)
-                  parsers[format](body)
-                  const lines = samplesIn(body.replaceAll('service="x",', ""))
-                  for (const start of expected)
-                    assert.isTrue(
-                      lines.some((line) => line.startsWith(`${start}="x"} `)),
-                      start
-                    )
-                }
-                assert.strictEqual(lines.length, 1, lines.join("\n"))
-                assert.match(lines[0] ?? "", new RegExp(`^WARN the default label ${label} is left out of `))
-              })
-            )
+            logged(function* (lines) {
+              const registry = new client.Registry()
+              const options = { help: "h", labelNames: ["a"] as const, registers: [registry] }
+              new client.Histogram({ ...options, name: "h", buckets: [1] }).observe({ a: "x" }, 0.5)
+              new client.Summary({ ...options, name: "s", percentiles: [0.5] }).observe({ a: "x" }, 0.5)
+              new client.Gauge({ ...options, name: "g" }).set({ a: "x" }, 1)
+              registry.registerMetric(metric("made", "summary", [{ metricName: "made_sum", value: 1 }]))
+              registry.setDefaultLabels({ ...others, [label]: "7" })
+              for (const format of [...formats, ...formats]) {
+                const body = yield* bodyOf(registry, format)
+                parsers[format](body)
+                const lines = samplesIn(body.replaceAll('service="x",', ""))
+                for (const start of expected)
+                  assert.isTrue(
+                    lines.some((line) => line.startsWith(`${start}="x"} `)),
+                    start
+                  )
+              }
+              assert.strictEqual(lines.length, 1, lines.join("\n"))
+              assert.match(lines[0] ?? "", new RegExp(`^WARN the default label ${label} is left out of `))
+            })
         )
       }
     }
@@ -427,23 +418,21 @@ describe("Exemplars that OpenMetrics has no place for", () => {
     ]
   for (const [title, names, expected] of cases) {
     it.effect(`${title}, once`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = forOpenMetrics()
-          for (const name of names) counted(registry, name)
-          yield* bodyOf(registry, "text")
-          assert.deepStrictEqual(lines, [])
-          for (let time = 0; time < 3; time += 1) {
-            const body = yield* bodyOf(registry, "openmetrics")
-            const exemplars = parsers
-              .openmetrics(body)
-              .flatMap(({ samples }) => samples.flatMap((one) => one.exemplar ?? []))
-            assert.strictEqual(exemplars.length, expected.length === 0 ? 1 : 0)
-          }
-          assert.strictEqual(lines.length, expected.length, lines.join("\n"))
-          for (const [at, pattern] of expected.entries()) assert.match(lines[at] ?? "", pattern)
-        })
-      )
+      logged(function* (lines) {
+        const registry = forOpenMetrics()
+        for (const name of names) counted(registry, name)
+        yield* bodyOf(registry, "text")
+        assert.deepStrictEqual(lines, [])
+        for (let time = 0; time < 3; time += 1) {
+          const body = yield* bodyOf(registry, "openmetrics")
+          const exemplars = parsers
+            .openmetrics(body)
+            .flatMap(({ samples }) => samples.flatMap((one) => one.exemplar ?? []))
+          assert.strictEqual(exemplars.length, expected.length === 0 ? 1 : 0)
+        }
+        assert.strictEqual(lines.length, expected.length, lines.join("\n"))
+        for (const [at, pattern] of expected.entries()) assert.match(lines[at] ?? "", pattern)
+      })
     )
   }
 
@@ -453,15 +442,13 @@ describe("Exemplars that OpenMetrics has no place for", () => {
     ["untyped", { value: 1 }]
   ] as const) {
     it.effect(`of a ${type} are logged once`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = new PromClient.Registry()
-          registry.registerMetric(metric("m", type, [{ ...value, exemplar: { labelSet: { a: "b" }, value: 1 } }]))
-          for (const format of formats) parsers[format](yield* bodyOf(registry, format))
-          assert.strictEqual(lines.length, 1)
-          assert.match(lines[0] ?? "", /^WARN metric m: exemplars are left out/)
-        })
-      )
+      logged(function* (lines) {
+        const registry = new PromClient.Registry()
+        registry.registerMetric(metric("m", type, [{ ...value, exemplar: { labelSet: { a: "b" }, value: 1 } }]))
+        for (const format of formats) parsers[format](yield* bodyOf(registry, format))
+        assert.strictEqual(lines.length, 1)
+        assert.match(lines[0] ?? "", /^WARN metric m: exemplars are left out/)
+      })
     )
   }
 
@@ -478,46 +465,42 @@ describe("Exemplars that OpenMetrics has no place for", () => {
     it.effect(
       `for they are not within their bucket, to which ${name} takes what is above a bound of -1, are logged once`,
       () =>
-        logged((lines) =>
-          Effect.gen(function* () {
-            const registry = forOpenMetrics()
-            const options = { name: "m", help: "h", registers: [registry], enableExemplars: true }
-            const histogram = new client.Histogram<string>({ ...options, buckets: [-1, 0, 1] } as never)
-            for (const value of [0.5, 5]) histogram.observe({ value, exemplarLabels: { a: "x" } } as never)
-            for (let time = 0; time < 2; time += 1) {
-              assert.deepStrictEqual(exemplarsIn(yield* bodyOf(registry, "openmetrics")), [
-                ["1", 0.5],
-                ["+Inf", 5]
-              ])
-            }
-            assert.deepStrictEqual(
-              lines.filter((line) => line.includes("exemplar")),
-              ["WARN metric m: exemplars with a value outside their bucket are left out"]
-            )
-          })
-        )
+        logged(function* (lines) {
+          const registry = forOpenMetrics()
+          const options = { name: "m", help: "h", registers: [registry], enableExemplars: true }
+          const histogram = new client.Histogram<string>({ ...options, buckets: [-1, 0, 1] } as never)
+          for (const value of [0.5, 5]) histogram.observe({ value, exemplarLabels: { a: "x" } } as never)
+          for (let time = 0; time < 2; time += 1) {
+            assert.deepStrictEqual(exemplarsIn(yield* bodyOf(registry, "openmetrics")), [
+              ["1", 0.5],
+              ["+Inf", 5]
+            ])
+          }
+          assert.deepStrictEqual(
+            lines.filter((line) => line.includes("exemplar")),
+            ["WARN metric m: exemplars with a value outside their bucket are left out"]
+          )
+        })
     )
   }
 
   it.effect("for they are not within their bucket, of a metric made by hand, are logged once", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = new PromClient.Registry()
-        const values = [
-          [1, 1.5],
-          ["2", 2],
-          ["3", Number.NaN],
-          ["+Inf", 1 / 0]
-        ].map(([le, value]) => ({ ...bucket(le, 1), exemplar: { labelSet: { a: "b" }, value } }))
-        registry.registerMetric(metric("m_total", "histogram", [...values, sum(1), count(1)]))
-        assert.deepStrictEqual(exemplarsIn(yield* bodyOf(registry, "openmetrics")), [
-          ["2", 2],
-          ["+Inf", 1 / 0]
-        ])
-        assert.strictEqual(lines.length, 1)
-        assert.match(lines[0] ?? "", /^WARN metric m_total: exemplars with a value outside their bucket/)
-      })
-    )
+    logged(function* (lines) {
+      const registry = new PromClient.Registry()
+      const values = [
+        [1, 1.5],
+        ["2", 2],
+        ["3", Number.NaN],
+        ["+Inf", 1 / 0]
+      ].map(([le, value]) => ({ ...bucket(le, 1), exemplar: { labelSet: { a: "b" }, value } }))
+      registry.registerMetric(metric("m_total", "histogram", [...values, sum(1), count(1)]))
+      assert.deepStrictEqual(exemplarsIn(yield* bodyOf(registry, "openmetrics")), [
+        ["2", 2],
+        ["+Inf", 1 / 0]
+      ])
+      assert.strictEqual(lines.length, 1)
+      assert.match(lines[0] ?? "", /^WARN metric m_total: exemplars with a value outside their bucket/)
+    })
   )
 
   for (const [title, value] of [
@@ -526,15 +509,13 @@ describe("Exemplars that OpenMetrics has no place for", () => {
     ["a number", 5]
   ] as const) {
     it.effect(`are not those whose label is ${title}, which are exposed as it is as a text`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = new PromClient.Registry()
-          const exemplar = { labelSet: { a: value }, value: 1 }
-          registry.registerMetric(metric("m_total", "counter", [{ value: 1, exemplar }]))
-          assert.include(yield* bodyOf(registry, "openmetrics"), `\nm_total 1 # {a="${String(value)}"} 1\n`)
-          assert.deepStrictEqual(lines, [])
-        })
-      )
+      logged(function* (lines) {
+        const registry = new PromClient.Registry()
+        const exemplar = { labelSet: { a: value }, value: 1 }
+        registry.registerMetric(metric("m_total", "counter", [{ value: 1, exemplar }]))
+        assert.include(yield* bodyOf(registry, "openmetrics"), `\nm_total 1 # {a="${String(value)}"} 1\n`)
+        assert.deepStrictEqual(lines, [])
+      })
     )
   }
 
@@ -546,19 +527,17 @@ describe("Exemplars that OpenMetrics has no place for", () => {
     ["a value that is no number", { labelSet: { a: "x" }, value: "1" }]
   ] as const) {
     it.effect(`for they have ${title} are logged once`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = new PromClient.Registry()
-          registry.registerMetric(metric("m_total", "counter", [{ value: 1, exemplar }]))
-          for (const format of formats) {
-            const body = yield* bodyOf(registry, format)
-            parsers[format](body)
-            assert.include(body, "\nm_total 1\n")
-          }
-          assert.strictEqual(lines.length, 1)
-          assert.match(lines[0] ?? "", /^WARN metric m_total: exemplars with invalid labels/)
-        })
-      )
+      logged(function* (lines) {
+        const registry = new PromClient.Registry()
+        registry.registerMetric(metric("m_total", "counter", [{ value: 1, exemplar }]))
+        for (const format of formats) {
+          const body = yield* bodyOf(registry, format)
+          parsers[format](body)
+          assert.include(body, "\nm_total 1\n")
+        }
+        assert.strictEqual(lines.length, 1)
+        assert.match(lines[0] ?? "", /^WARN metric m_total: exemplars with invalid labels/)
+      })
     )
   }
 })

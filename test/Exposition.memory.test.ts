@@ -423,47 +423,45 @@ describe("The memory of an exposition", () => {
   )
 
   it.scopedLive("has nothing of a scrape that failed, or of a family that failed half way", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const made = numbers(50 * kilobyte)
-        const { registry } = made
-        let fails = false
-        const given = metric("given", "gauge", [{ value: 1 }, { value: 2 }]) as { get: () => Promise<object> }
-        const unreadable = Object.defineProperty({}, "value", {
-          get: () => {
-            throw new Error("no value")
-          }
-        })
-        const bad = [...Array.from({ length: 300 }, (_, value) => ({ labels: { value }, value })), unreadable]
-        let how: () => Promise<object> = given.get
-        registry.registerMetric({ ...given, get: () => (fails ? how() : given.get()) } as never)
-        const { url } = yield* serving(made)
-        const lenient = yield* started(inThisThread, { selfMetrics: false, onError: "continue" }, { registry })
-        for (const failing of [
-          () => Promise.reject(new Error("no numbers")),
-          async () => ({ ...(await given.get()), values: bad })
-        ]) {
-          how = failing
-          for (let round = 0; round < 3; round += 1) {
-            made.change()
-            fails = true
-            for (const options of [{}, withGzip]) {
-              assert.strictEqual((yield* get(url, options)).status, 500)
-            }
-            release(registry, yield* spareOf(registry))
-            const [some, again] = [yield* get(lenient.url), yield* get(lenient.url, withGzip)]
-            fails = false
-            for (const text of [some.body, gunzipSync(again.bytes).toString()]) {
-              assert.notInclude(text, "given")
-              assert.isTrue(text.startsWith("# HELP level h\n"))
-              assert.strictEqual(text.match(/^# TYPE /gm)?.length, 4)
-            }
-            yield* assertRight(url, registry)
-            yield* assertRight(lenient.url, registry)
-          }
+    logged(function* () {
+      const made = numbers(50 * kilobyte)
+      const { registry } = made
+      let fails = false
+      const given = metric("given", "gauge", [{ value: 1 }, { value: 2 }]) as { get: () => Promise<object> }
+      const unreadable = Object.defineProperty({}, "value", {
+        get: () => {
+          throw new Error("no value")
         }
       })
-    )
+      const bad = [...Array.from({ length: 300 }, (_, value) => ({ labels: { value }, value })), unreadable]
+      let how: () => Promise<object> = given.get
+      registry.registerMetric({ ...given, get: () => (fails ? how() : given.get()) } as never)
+      const { url } = yield* serving(made)
+      const lenient = yield* started(inThisThread, { selfMetrics: false, onError: "continue" }, { registry })
+      for (const failing of [
+        () => Promise.reject(new Error("no numbers")),
+        async () => ({ ...(await given.get()), values: bad })
+      ]) {
+        how = failing
+        for (let round = 0; round < 3; round += 1) {
+          made.change()
+          fails = true
+          for (const options of [{}, withGzip]) {
+            assert.strictEqual((yield* get(url, options)).status, 500)
+          }
+          release(registry, yield* spareOf(registry))
+          const [some, again] = [yield* get(lenient.url), yield* get(lenient.url, withGzip)]
+          fails = false
+          for (const text of [some.body, gunzipSync(again.bytes).toString()]) {
+            assert.notInclude(text, "given")
+            assert.isTrue(text.startsWith("# HELP level h\n"))
+            assert.strictEqual(text.match(/^# TYPE /gm)?.length, 4)
+          }
+          yield* assertRight(url, registry)
+          yield* assertRight(lenient.url, registry)
+        }
+      }
+    })
   )
 
   it.scopedLive("is not used again when it was transferred to a worker", () =>

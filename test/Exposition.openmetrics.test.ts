@@ -44,47 +44,41 @@ describe("Families that clash in OpenMetrics alone", () => {
 
   for (const { make, title } of clashes) {
     it.effect(`such as ${title} are valid OpenMetrics, with the series of text, and logged in one warning`, () =>
-      logged((lines) =>
-        Effect.gen(function* () {
-          const registry = new PromClient.Registry()
-          make([registry])
-          const text = parseText(yield* bodyOf(registry, "text"))
-          assert.deepStrictEqual(lines, [])
-          const openmetrics = parseOpenMetrics(yield* bodyOf(registry, "openmetrics"))
-          yield* bodyOf(registry, "openmetrics")
-          assert.deepStrictEqual(seriesOf(openmetrics), seriesOf(text))
-          assert.strictEqual(openmetrics.find(({ name }) => name === "jobs_total")?.type, "unknown")
-          assert.strictEqual(lines.length, 1)
-          assert.match(lines[0] ?? "", /^WARN .*\bjobs_total\b/)
-        })
-      )
+      logged(function* (lines) {
+        const registry = new PromClient.Registry()
+        make([registry])
+        const text = parseText(yield* bodyOf(registry, "text"))
+        assert.deepStrictEqual(lines, [])
+        const openmetrics = parseOpenMetrics(yield* bodyOf(registry, "openmetrics"))
+        yield* bodyOf(registry, "openmetrics")
+        assert.deepStrictEqual(seriesOf(openmetrics), seriesOf(text))
+        assert.strictEqual(openmetrics.find(({ name }) => name === "jobs_total")?.type, "unknown")
+        assert.strictEqual(lines.length, 1)
+        assert.match(lines[0] ?? "", /^WARN .*\bjobs_total\b/)
+      })
     )
   }
 
   it.effect("are the same ones when only one of them is asked for by name", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const registry = new PromClient.Registry()
-        clashes[0]?.make([registry])
-        const [family, ...others] = parseOpenMetrics(yield* bodyOf(registry, "openmetrics", { names: ["jobs_total"] }))
-        assert.deepInclude(family, { name: "jobs_total", type: "unknown" })
-        assert.deepStrictEqual(others, [])
-      })
-    )
+    logged(function* () {
+      const registry = new PromClient.Registry()
+      clashes[0]?.make([registry])
+      const [family, ...others] = parseOpenMetrics(yield* bodyOf(registry, "openmetrics", { names: ["jobs_total"] }))
+      assert.deepInclude(family, { name: "jobs_total", type: "unknown" })
+      assert.deepStrictEqual(others, [])
+    })
   )
 
   it.effect("are not said to clash where no counter has a name in _total", () =>
-    logged((lines) =>
-      Effect.gen(function* () {
-        const registry = new PromClient.Registry()
-        const registers = [registry]
-        new PromClient.Counter({ name: "jobs", help: "Jobs.", registers })
-        // As many letters after the other name as there are in _total.
-        new PromClient.Counter({ name: "jobs_begun", help: "Jobs begun.", registers })
-        yield* bodyOf(registry, "openmetrics")
-        assert.deepStrictEqual(lines, [])
-      })
-    )
+    logged(function* (lines) {
+      const registry = new PromClient.Registry()
+      const registers = [registry]
+      new PromClient.Counter({ name: "jobs", help: "Jobs.", registers })
+      // As many letters after the other name as there are in _total.
+      new PromClient.Counter({ name: "jobs_begun", help: "Jobs begun.", registers })
+      yield* bodyOf(registry, "openmetrics")
+      assert.deepStrictEqual(lines, [])
+    })
   )
 })
 

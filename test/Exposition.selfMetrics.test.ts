@@ -438,18 +438,16 @@ describe("metrics that only the worker knows", () => {
 describe("An endpoint in an application's own server", () => {
   for (const { name, start } of mounts) {
     it.scopedLive(`exposes metrics of its scrapes when it is mounted as ${name}`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const { broken, registry } = breakable()
-          const asking = yield* start(registry, { maxScrapesInFlight: 3 })
-          const asked = Effect.map(asking("/metrics"), ({ bytes: body }) => readings(body.toString()))
-          assert.deepStrictEqual(yield* asked, atFirst)
-          broken.is = true
-          assert.strictEqual((yield* asking("/metrics")).status, 500)
-          broken.is = false
-          assert.deepInclude(yield* asked, { [scrapes(200)]: 1, [scrapes(500)]: 1, [observed]: 2, [inFlight]: 1 })
-        })
-      )
+      logged(function* () {
+        const { broken, registry } = breakable()
+        const asking = yield* start(registry, { maxScrapesInFlight: 3 })
+        const asked = Effect.map(asking("/metrics"), ({ bytes: body }) => readings(body.toString()))
+        assert.deepStrictEqual(yield* asked, atFirst)
+        broken.is = true
+        assert.strictEqual((yield* asking("/metrics")).status, 500)
+        broken.is = false
+        assert.deepInclude(yield* asked, { [scrapes(200)]: 1, [scrapes(500)]: 1, [observed]: 2, [inFlight]: 1 })
+      })
     )
   }
 })

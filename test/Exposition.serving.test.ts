@@ -287,27 +287,23 @@ describe("The exposition through", () => {
     describe(name, () => {
       for (const { check, options, registry, title } of cases) {
         it.scopedLive(title, () =>
-          logged(() =>
-            Effect.gen(function* () {
-              const made = registry()
-              yield* check(yield* start(made, { selfMetrics: false, ...options }), made)
-            })
-          )
+          logged(function* () {
+            const made = registry()
+            yield* check(yield* start(made, { selfMetrics: false, ...options }), made)
+          })
         )
       }
 
       it.scopedLive("answers 500 for a registry that throws, and only the log has the error", () =>
-        logged((lines) =>
-          Effect.gen(function* () {
-            const registry = { getMetricsAsArray: thrower, registerMetric: thrower, getSingleMetric: thrower }
-            const ask = yield* start(registry, { selfMetrics: false })
-            const answer = yield* ask("/metrics")
-            assert.strictEqual(answer.status, 500)
-            assert.notInclude(text(answer), "postgres")
-            assert.strictEqual(lines.length, 1)
-            assert.match(lines[0] ?? "", /^ERROR .*registry/)
-          })
-        )
+        logged(function* (lines) {
+          const registry = { getMetricsAsArray: thrower, registerMetric: thrower, getSingleMetric: thrower }
+          const ask = yield* start(registry, { selfMetrics: false })
+          const answer = yield* ask("/metrics")
+          assert.strictEqual(answer.status, 500)
+          assert.notInclude(text(answer), "postgres")
+          assert.strictEqual(lines.length, 1)
+          assert.match(lines[0] ?? "", /^ERROR .*registry/)
+        })
       )
     })
   }
@@ -316,15 +312,13 @@ describe("The exposition through", () => {
 describe("layerRouter", () => {
   for (const { app, name } of platformMounts.slice(1)) {
     it.scopedLive(`serves another path if it is given, and no other: ${name}`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const ask = yield* startPlatform(app(small(), { path: "/internal/prometheus" }))
-          assert.include(text(yield* ask("/internal/prometheus?name[]=jobs_total")), "jobs_total 3\n")
-          assert.strictEqual((yield* ask("/internal/prometheus", { method: "POST" })).status, 405)
-          assert.strictEqual((yield* ask("/metrics")).status, 404)
-          assert.strictEqual(text(yield* ask("/other")), "other")
-        })
-      )
+      logged(function* () {
+        const ask = yield* startPlatform(app(small(), { path: "/internal/prometheus" }))
+        assert.include(text(yield* ask("/internal/prometheus?name[]=jobs_total")), "jobs_total 3\n")
+        assert.strictEqual((yield* ask("/internal/prometheus", { method: "POST" })).status, 405)
+        assert.strictEqual((yield* ask("/metrics")).status, 404)
+        assert.strictEqual(text(yield* ask("/other")), "other")
+      })
     )
   }
 })

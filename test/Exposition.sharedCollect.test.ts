@@ -276,62 +276,56 @@ const asking = ({ arrived = Effect.void, arriving = 0, asks }: Askings, { reache
 describe("One reading of a metric that resets itself, waits and records", () => {
   for (const { ask, title } of ways) {
     it.scopedLive(`serves ${title}: each answer is right`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const made = yield* slow
+      logged(function* () {
+        const made = yield* slow
+        yield* made.open
+        const askings = yield* ask(made.registry)
+        for (let time = 0; time < 2; time += 1) {
+          yield* made.shut
+          const answers = yield* asking(askings, made)
           yield* made.open
-          const askings = yield* ask(made.registry)
-          for (let time = 0; time < 2; time += 1) {
-            yield* made.shut
-            const answers = yield* asking(askings, made)
-            yield* made.open
-            for (const [index, body] of (yield* Fiber.join(answers)).entries()) {
-              assert.deepStrictEqual(samples(body), rightOf(askings.asks[index]?.names), `answer ${index}`)
-            }
-            assert.deepStrictEqual([...made.asked.values()], [1, 1, 1, 1, 1])
+          for (const [index, body] of (yield* Fiber.join(answers)).entries()) {
+            assert.deepStrictEqual(samples(body), rightOf(askings.asks[index]?.names), `answer ${index}`)
           }
-        })
-      )
+          assert.deepStrictEqual([...made.asked.values()], [1, 1, 1, 1, 1])
+        }
+      })
     )
 
     it.scopedLive(`that fails is a failure for ${title}, counted once; the next one may succeed`, () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const made = yield* slow
-          yield* made.open
-          const { asks, ...others } = yield* ask(made.registry)
-          const exits = asks.map(({ body }) => ({
-            body: Effect.map(Effect.exit(body), (exit) => (Exit.isSuccess(exit) ? exit.value : ""))
-          }))
-          yield* made.shut
-          made.fails = true
-          const answers = yield* asking({ ...others, asks: exits }, made)
-          yield* made.open
-          for (const body of yield* Fiber.join(answers)) assert.deepStrictEqual(samples(body), [])
-          assert.deepStrictEqual([...made.asked.values()], [1, 1, 1, 1, 1])
-          assert.deepStrictEqual(yield* Effect.promise(() => errors(made.registry)), { collect: 5 })
-          made.fails = false
-          for (const { body } of asks.slice(1)) yield* body
-          assert.deepStrictEqual(samples((yield* renderedOnce(made.registry)).body), right)
-        })
-      )
+      logged(function* () {
+        const made = yield* slow
+        yield* made.open
+        const { asks, ...others } = yield* ask(made.registry)
+        const exits = asks.map(({ body }) => ({
+          body: Effect.map(Effect.exit(body), (exit) => (Exit.isSuccess(exit) ? exit.value : ""))
+        }))
+        yield* made.shut
+        made.fails = true
+        const answers = yield* asking({ ...others, asks: exits }, made)
+        yield* made.open
+        for (const body of yield* Fiber.join(answers)) assert.deepStrictEqual(samples(body), [])
+        assert.deepStrictEqual([...made.asked.values()], [1, 1, 1, 1, 1])
+        assert.deepStrictEqual(yield* Effect.promise(() => errors(made.registry)), { collect: 5 })
+        made.fails = false
+        for (const { body } of asks.slice(1)) yield* body
+        assert.deepStrictEqual(samples((yield* renderedOnce(made.registry)).body), right)
+      })
     )
   }
 
   it.scopedLive("continues for the other requests when one has timed out", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const made = yield* slow
-        const { url } = yield* started(inThisThread, { scrapeTimeout: "20 seconds" }, { registry: made.registry })
-        const others = yield* asking({ asks: [overHttp(url, contentTypes.openmetrics)], arriving: 1 }, made)
-        const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.1" } }
-        assert.strictEqual((yield* get(url, impatient)).status, 503)
-        assert.strictEqual((yield* get(`${url}?name[]=m_people`, impatient)).status, 503)
-        yield* made.open
-        for (const body of yield* Fiber.join(others)) assert.deepStrictEqual(samples(body), right)
-        assert.deepStrictEqual([...made.asked.values()], [1, 1, 1, 1, 1])
-      })
-    )
+    logged(function* () {
+      const made = yield* slow
+      const { url } = yield* started(inThisThread, { scrapeTimeout: "20 seconds" }, { registry: made.registry })
+      const others = yield* asking({ asks: [overHttp(url, contentTypes.openmetrics)], arriving: 1 }, made)
+      const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.1" } }
+      assert.strictEqual((yield* get(url, impatient)).status, 503)
+      assert.strictEqual((yield* get(`${url}?name[]=m_people`, impatient)).status, 503)
+      yield* made.open
+      for (const body of yield* Fiber.join(others)) assert.deepStrictEqual(samples(body), right)
+      assert.deepStrictEqual([...made.asked.values()], [1, 1, 1, 1, 1])
+    })
   )
 
   it.scopedLive("continues for the other requests when one render is interrupted", () =>

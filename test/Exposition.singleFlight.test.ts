@@ -156,15 +156,13 @@ describe("Those who ask at the same time through", () => {
   for (const mount of served) {
     for (const { check, fails = false, requests, title } of cases) {
       it.scopedLive(`${mount.name} ${title}`, () =>
-        logged(() =>
-          Effect.gen(function* () {
-            const made = yield* blockedCollector
-            made.fails = fails
-            const ask = yield* mount.start(made.registry, { selfMetrics: false })
-            const asks = requests.map((request) => [ask, ...request] as const)
-            yield* check(yield* together(asks, made, arrivingAt(mount, requests)), made, ask)
-          })
-        )
+        logged(function* () {
+          const made = yield* blockedCollector
+          made.fails = fails
+          const ask = yield* mount.start(made.registry, { selfMetrics: false })
+          const asks = requests.map((request) => [ask, ...request] as const)
+          yield* check(yield* together(asks, made, arrivingAt(mount, requests)), made, ask)
+        })
       )
     }
   }
@@ -188,18 +186,16 @@ describe("Those who ask at the same time through", () => {
   )
 
   it.scopedLive("one handler that fails and one that continues share the failure, which is counted once", () =>
-    logged(() =>
-      Effect.gen(function* () {
-        const made = yield* blockedCollector
-        made.fails = true
-        const failing = yield* web.start(made.registry)
-        const continuing = yield* web.start(made.registry, { onError: "continue" })
-        const requests = [failing, continuing, failing, continuing].map((ask) => [ask, "/metrics"] as const)
-        assert.deepStrictEqual(statuses(yield* together(requests, made, 0)), [500, 200, 500, 200])
-        assert.strictEqual(made.collected(), 1)
-        assert.deepStrictEqual(yield* Effect.promise(() => errors(made.registry)), { collect: 1 })
-      })
-    )
+    logged(function* () {
+      const made = yield* blockedCollector
+      made.fails = true
+      const failing = yield* web.start(made.registry)
+      const continuing = yield* web.start(made.registry, { onError: "continue" })
+      const requests = [failing, continuing, failing, continuing].map((ask) => [ask, "/metrics"] as const)
+      assert.deepStrictEqual(statuses(yield* together(requests, made, 0)), [500, 200, 500, 200])
+      assert.strictEqual(made.collected(), 1)
+      assert.deepStrictEqual(yield* Effect.promise(() => errors(made.registry)), { collect: 1 })
+    })
   )
 
   it.scopedLive("one handler to two registries share nothing", () =>

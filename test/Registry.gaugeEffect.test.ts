@@ -66,32 +66,30 @@ for (const withClient of bothClients) {
           const { on, registry } = fresh(withClient)
           new client.Counter({ name: "others_total", help, registers: [registry] }).inc()
           const causes: Array<string> = []
-          yield* logged((logLines) =>
-            Effect.gen(function* () {
-              let value = Effect.succeed(5) as Effect.Effect<unknown, unknown>
-              const asked = Effect.suspend(() => value) as Effect.Effect<number, unknown>
-              yield* on(gaugeEffect({ name: "m", help, value: asked, timeout: "50 millis" }))
-              assert.deepStrictEqual(yield* lines(registry), ["m 5"])
-              value = broken
-              for (let time = 0; time < 3; time += 1) {
-                const exit = yield* Effect.exit(renderedOnce(registry))
-                assert.isTrue(Exit.isFailure(exit))
-                if (Exit.isFailure(exit)) causes.push(String(Cause.squash(exit.cause)))
-                const { body } = yield* renderedOnce(registry, { onError: "continue" })
-                assert.include(body, "others_total 1\n")
-                assert.notMatch(body, /^m /m)
-              }
-              assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 6 })
-              assert.deepStrictEqual(logLines, ["ERROR collecting m failed"])
-              const late = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
-              assert.strictEqual(late._tag, "Left")
-              if (!title.includes("even if")) {
-                assert.include(late._tag === "Left" ? String(late.left.error) : "", message)
-                value = Effect.succeed(6)
-                assert.deepStrictEqual(yield* lines(registry), ["m 6"])
-              }
-            })
-          )
+          yield* logged(function* (logLines) {
+            let value = Effect.succeed(5) as Effect.Effect<unknown, unknown>
+            const asked = Effect.suspend(() => value) as Effect.Effect<number, unknown>
+            yield* on(gaugeEffect({ name: "m", help, value: asked, timeout: "50 millis" }))
+            assert.deepStrictEqual(yield* lines(registry), ["m 5"])
+            value = broken
+            for (let time = 0; time < 3; time += 1) {
+              const exit = yield* Effect.exit(renderedOnce(registry))
+              assert.isTrue(Exit.isFailure(exit))
+              if (Exit.isFailure(exit)) causes.push(String(Cause.squash(exit.cause)))
+              const { body } = yield* renderedOnce(registry, { onError: "continue" })
+              assert.include(body, "others_total 1\n")
+              assert.notMatch(body, /^m /m)
+            }
+            assert.deepStrictEqual(yield* Effect.promise(() => errors(registry)), { collect: 6 })
+            assert.deepStrictEqual(logLines, ["ERROR collecting m failed"])
+            const late = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
+            assert.strictEqual(late._tag, "Left")
+            if (!title.includes("even if")) {
+              assert.include(late._tag === "Left" ? String(late.left.error) : "", message)
+              value = Effect.succeed(6)
+              assert.deepStrictEqual(yield* lines(registry), ["m 6"])
+            }
+          })
           for (const cause of causes) assert.include(cause, "collecting m failed")
         })
       )
@@ -109,71 +107,65 @@ for (const withClient of bothClients) {
     ]
     for (const [title, value, expected, warning] of leftOut) {
       it.scoped(`has no value while the effect gives ${title}, unless that is a number, and fails no scrape`, () =>
-        logged((logLines) =>
-          Effect.gen(function* () {
-            const { on, registry } = fresh(withClient)
-            let current: unknown = 5
-            yield* on(gaugeEffect({ name: "m", help, value: Effect.sync(() => current as number) }))
-            assert.deepStrictEqual(yield* lines(registry), ["m 5"])
-            current = value
-            for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), expected)
-            assert.strictEqual(logLines.length, warning === undefined ? 0 : 1)
-            if (warning !== undefined) assert.match(logLines[0] ?? "", warning)
-            current = 6
-            assert.deepStrictEqual(yield* lines(registry), ["m 6"])
-          })
-        )
+        logged(function* (logLines) {
+          const { on, registry } = fresh(withClient)
+          let current: unknown = 5
+          yield* on(gaugeEffect({ name: "m", help, value: Effect.sync(() => current as number) }))
+          assert.deepStrictEqual(yield* lines(registry), ["m 5"])
+          current = value
+          for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), expected)
+          assert.strictEqual(logLines.length, warning === undefined ? 0 : 1)
+          if (warning !== undefined) assert.match(logLines[0] ?? "", warning)
+          current = 6
+          assert.deepStrictEqual(yield* lines(registry), ["m 6"])
+        })
       )
     }
 
     it.scoped("has those of its series whose value is a number, where it has labels", () =>
-      logged((logLines) =>
-        Effect.gen(function* () {
-          const { on, registry } = fresh(withClient)
-          const all = [
-            { labels: { a: "text" }, value: "1" },
-            { labels: { b: "other label" }, value: 1 },
-            { labels: { a: "bigint" }, value: 2n },
-            null,
-            { labels: { a: "number" }, value: 3 }
-          ]
-          let current: unknown = all
-          const value = Effect.sync(() => current as never)
-          yield* on(gaugeEffect({ name: "m", help, labelNames: ["a"], value }))
-          assert.deepStrictEqual(yield* lines(registry), ['m{a="bigint"} 2', 'm{a="number"} 3'])
-          current = 7
-          assert.deepStrictEqual(yield* lines(registry), [])
-          assert.strictEqual(logLines.length, 1)
-        })
-      )
+      logged(function* (logLines) {
+        const { on, registry } = fresh(withClient)
+        const all = [
+          { labels: { a: "text" }, value: "1" },
+          { labels: { b: "other label" }, value: 1 },
+          { labels: { a: "bigint" }, value: 2n },
+          null,
+          { labels: { a: "number" }, value: 3 }
+        ]
+        let current: unknown = all
+        const value = Effect.sync(() => current as never)
+        yield* on(gaugeEffect({ name: "m", help, labelNames: ["a"], value }))
+        assert.deepStrictEqual(yield* lines(registry), ['m{a="bigint"} 2', 'm{a="number"} 3'])
+        current = 7
+        assert.deepStrictEqual(yield* lines(registry), [])
+        assert.strictEqual(logLines.length, 1)
+      })
     )
 
     it.scopedLive("is not asked again until it has ended, which it may refuse to when it is interrupted", () =>
-      logged(() =>
-        Effect.gen(function* () {
-          const { on, registry } = fresh(withClient)
-          const gate = yield* Deferred.make<number>()
-          let runs = 0
-          const value = Effect.uninterruptible(
-            Effect.suspend(() => {
-              runs += 1
-              return Deferred.await(gate)
-            })
-          )
-          yield* on(gaugeEffect({ name: "m", help, value, timeout: "20 millis" }))
-          for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), [])
-          assert.strictEqual(runs, 1)
-          const refused = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
-          assert.include(
-            String(refused._tag === "Left" && refused.left.error),
-            "its effect timed out in an earlier scrape"
-          )
-          yield* Deferred.succeed(gate, 7)
-          const read = () => Effect.runPromise(lines(registry)).then((found) => found[0] === "m 7")
-          yield* eventually("it is asked again", read)
-          assert.isAtLeast(runs, 2)
-        })
-      )
+      logged(function* () {
+        const { on, registry } = fresh(withClient)
+        const gate = yield* Deferred.make<number>()
+        let runs = 0
+        const value = Effect.uninterruptible(
+          Effect.suspend(() => {
+            runs += 1
+            return Deferred.await(gate)
+          })
+        )
+        yield* on(gaugeEffect({ name: "m", help, value, timeout: "20 millis" }))
+        for (let time = 0; time < 3; time += 1) assert.deepStrictEqual(yield* lines(registry), [])
+        assert.strictEqual(runs, 1)
+        const refused = yield* Effect.either(Effect.tryPromise(() => registry.metrics()))
+        assert.include(
+          String(refused._tag === "Left" && refused.left.error),
+          "its effect timed out in an earlier scrape"
+        )
+        yield* Deferred.succeed(gate, 7)
+        const read = () => Effect.runPromise(lines(registry)).then((found) => found[0] === "m 7")
+        yield* eventually("it is asked again", read)
+        assert.isAtLeast(runs, 2)
+      })
     )
 
     it.scopedLive("is run once for scrapes at the same time", () =>
@@ -276,31 +268,29 @@ for (const withClient of bothClients) {
     )
 
     it.live("is interrupted when its scope closes, and the scrape that waits for it has no value of it", () =>
-      logged((logLines) =>
-        Effect.gen(function* () {
-          const { on, registry } = fresh(withClient)
-          const scope = yield* Scope.make()
-          const running = yield* Deferred.make<void>()
-          let isInterrupted = false
-          const value = Effect.zipRight(Deferred.succeed(running, undefined), Effect.never).pipe(
-            Effect.onInterrupt(() =>
-              Effect.sync(() => {
-                isInterrupted = true
-              })
-            )
+      logged(function* (logLines) {
+        const { on, registry } = fresh(withClient)
+        const scope = yield* Scope.make()
+        const running = yield* Deferred.make<void>()
+        let isInterrupted = false
+        const value = Effect.zipRight(Deferred.succeed(running, undefined), Effect.never).pipe(
+          Effect.onInterrupt(() =>
+            Effect.sync(() => {
+              isInterrupted = true
+            })
           )
-          // The scope is that of an uninterruptible region as well, as where a layer is acquired.
-          yield* Effect.uninterruptible(
-            Scope.extend(on(gaugeEffect({ name: "m", help, value, timeout: "1 minute" })), scope)
-          )
-          const scrape = yield* Effect.fork(renderedOnce(registry))
-          yield* Deferred.await(running)
-          yield* Scope.close(scope, Exit.void)
-          assert.isTrue(isInterrupted)
-          assert.notMatch((yield* Fiber.join(scrape)).body, /^m /m)
-          assert.deepStrictEqual(logLines, [])
-        })
-      )
+        )
+        // The scope is that of an uninterruptible region as well, as where a layer is acquired.
+        yield* Effect.uninterruptible(
+          Scope.extend(on(gaugeEffect({ name: "m", help, value, timeout: "1 minute" })), scope)
+        )
+        const scrape = yield* Effect.fork(renderedOnce(registry))
+        yield* Deferred.await(running)
+        yield* Scope.close(scope, Exit.void)
+        assert.isTrue(isInterrupted)
+        assert.notMatch((yield* Fiber.join(scrape)).body, /^m /m)
+        assert.deepStrictEqual(logLines, [])
+      })
     )
 
     it.live("does not hold up its scope for longer than for a value", () =>
@@ -310,7 +300,10 @@ for (const withClient of bothClients) {
         const running = yield* Deferred.make<void>()
         const value = Effect.uninterruptible(Effect.zipRight(Deferred.succeed(running, undefined), Effect.never))
         yield* Scope.extend(on(gaugeEffect({ name: "m", help, value, timeout: "100 millis" })), scope)
-        const scrape = yield* Effect.fork(Effect.exit(logged(() => renderedOnce(registry))))
+        const rendering = logged(function* () {
+          yield* renderedOnce(registry)
+        })
+        const scrape = yield* Effect.fork(Effect.exit(rendering))
         yield* Deferred.await(running)
         yield* Scope.close(scope, Exit.void)
         assert.isTrue(Exit.isFailure(yield* Fiber.join(scrape)))

@@ -1,6 +1,7 @@
 /** Renders expositions, and asserts that all read paths give the same bytes. */
 import { assert } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
+import type { YieldWrap } from "effect/Utils"
 import { checkDirectReads } from "../../src/core/client/directReadCheck.js"
 import * as Exposition from "../../src/Exposition.js"
 import { type MetricRegistry, Registry } from "../../src/Registry.js"
@@ -72,13 +73,16 @@ export const bodyOnce = (registry: MetricRegistry, format: Format): Effect.Effec
 export const metric = (name: string, type: unknown, values: ReadonlyArray<unknown>): never =>
   ({ name, help: "Made by hand.", type, get: async () => ({ name, help: "Made by hand.", type, values }) }) as never
 
-/** A logger that replaces the default one, and its lines. */
-export const logged = <A, E, R>(
-  self: (lines: ReadonlyArray<string>) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => {
+/** Runs it with a logger that replaces the default one, and gives it the lines. */
+export const logged = <Eff extends YieldWrap<Effect.Effect<unknown, unknown, unknown>>, A>(
+  self: (lines: ReadonlyArray<string>) => Generator<Eff, A, never>
+) => {
   const lines: Array<string> = []
   const logger = Logger.make(({ logLevel, message }) => {
     lines.push(`${logLevel.label} ${[message].flat().map(String).join(" ")}`)
   })
-  return Effect.provide(self(lines), Logger.replace(Logger.defaultLogger, logger))
+  return Effect.provide(
+    Effect.gen(() => self(lines)),
+    Logger.replace(Logger.defaultLogger, logger)
+  )
 }
