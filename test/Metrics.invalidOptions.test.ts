@@ -66,6 +66,16 @@ describe("An option that a combinator does not have, or that is invalid", () => 
     }
   })
 
+  it("is no class whose instances are told apart by code of its own", () => {
+    class Coded extends Error {
+      static override [Symbol.hasInstance](error: { readonly code: string }) {
+        return error.code.startsWith("E")
+      }
+    }
+    assert.doesNotThrow(() => Promises.countExceptions(counter, { only: Coded }))
+    assert.doesNotThrow(() => Promises.countExceptions(counter, { only: RangeError.bind(null) as never }))
+  })
+
   it("counts as not given if it is undefined", () => {
     assert.doesNotThrow(() => Metrics.timed(observer, { labels: undefined, exemplar: undefined }))
     assert.doesNotThrow(() =>

@@ -662,6 +662,23 @@ describe("in the pipeline of Effect.fn", () => {
   )
 })
 
+it.live("A metric that rejects is also logged if the run was interrupted", () =>
+  Effect.gen(function* () {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ message }) => void lines.push(String([message].flat()[0])))
+    const observer = { name: "late_seconds", observe: async () => Promise.reject(new Error("no connection")) }
+    const fiber = yield* Effect.fork(Metrics.timed(Effect.never, observer as never)).pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+      Effect.provideService(Registry, new PromClient.Registry())
+    )
+    yield* Effect.yieldNow()
+    yield* Fiber.interrupt(fiber)
+    yield* Effect.promise(() => new Promise(setImmediate))
+    assert.lengthOf(lines, 1)
+    assert.include(lines[0], "observe on metric late_seconds failed: no connection")
+  })
+)
+
 /** One run per side of the table of common cases. */
 const settled = (self: Effect.Effect<unknown, unknown>, registry: MetricRegistry): Promise<MeasuredRun> =>
   logged(self).pipe(

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Context, Duration, Effect, Layer, Logger } from "effect"
 import { Gauge, Registry as PromRegistry } from "prom-client"
-import type * as MetricsServer from "../src/MetricsServer.js"
+import * as MetricsServer from "../src/MetricsServer.js"
+import * as Registry from "../src/Registry.js"
 import { expositionAge, whileBlocked } from "./support/blockedThread.js"
 import { fixture } from "./support/childProcess.js"
 import { assertFree, eventually, get, isFree, rawConnection, unusedListener } from "./support/httpClient.js"
@@ -104,6 +105,23 @@ describe("a worker that dies", () => {
       yield* dies(server)
       yield* eventually("it has died three times more", async () => errors(server).length >= 4)
       assert.isAtLeast(performance.now() - start, 1_900)
+    })
+  )
+
+  itInTime("is restarted also where the logger throws", () =>
+    Effect.gen(function* () {
+      const throwing = Logger.make(({ logLevel }) => {
+        if (logLevel.label === "ERROR") throw new Error("the log is full")
+      })
+      const served = inWorker.layer({ host: "127.0.0.1", workerUrl: dying })
+      const context = yield* served.pipe(
+        Layer.provide(Registry.layer(someMetrics())),
+        Layer.provide(Logger.replace(Logger.defaultLogger, throwing)),
+        Layer.build
+      )
+      const server = Context.get(context, MetricsServer.MetricsServer)
+      yield* dies(server)
+      yield* answers(server.url)
     })
   )
 

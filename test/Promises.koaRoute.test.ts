@@ -149,6 +149,25 @@ const cases: ReadonlyArray<Case> = [
       "/m/open/a": "/m/open/:id 403",
       "/users/%2Fv1%2F": "/users/:id 200"
     }
+  },
+  {
+    title: "of a route that has the path of a middleware",
+    declare: (application) => {
+      const guarded = new Router()
+      guarded.use("/users", pass).get("/users", answer)
+      const outer = new Router({ prefix: "/outer" })
+      const inner = new Router().get("/", answer)
+      outer.use("/", pass).get("/", answer)
+      outer.use("/inner", pass, inner.routes())
+      outer.use("/guarded", (context) => context.throw(401))
+      application.use(guarded.routes()).use(mount("/m", outer.routes()))
+    },
+    asked: {
+      "/users": "/users 200",
+      "/m/outer": "/m/outer 200",
+      "/m/outer/inner": "/m/outer/inner 200",
+      "/m/outer/guarded": "unmatched 404"
+    }
   }
 ]
 
@@ -157,10 +176,13 @@ describe("the route of a request of Koa is that", () => {
     it(title, async () => {
       const registry = new Registry()
       const measure = httpMetrics({ registry })
+      const other = new Registry()
+      const measureAgain = httpMetrics({ registry: other })
       const application = new Koa()
       application.silent = true
       application.use((context, next) => {
         measure(context.req, context.res, koaRoute(context))
+        measureAgain(context.req, context.res, koaRoute(context))
         return next()
       })
       declare(application)
@@ -171,7 +193,9 @@ describe("the route of a request of Koa is that", () => {
         await Effect.runPromise(eventually("it is counted", async () => (await ended()).length === 1))
         found[path] = (await ended())[0]?.replace("GET ", "") ?? ""
         assert.deepStrictEqual(inProgressIn(await registry.metrics()), { GET: 0 })
+        assert.deepStrictEqual(Object.keys(endedIn(await other.metrics())), await ended())
         registry.resetMetrics()
+        other.resetMetrics()
       }
       assert.deepStrictEqual(found, asked)
     })

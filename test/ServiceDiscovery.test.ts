@@ -3,8 +3,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Chunk, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Ref } from "effect"
 import * as ServiceDiscovery from "../src/ServiceDiscovery.js"
 import { temporaryFiles } from "./support/certificates.js"
-import { assertFree, get } from "./support/httpClient.js"
-import { inThisThread, serverKinds, serverLayer, shutdownMethods, started, stoppable } from "./support/servers.js"
+import { assertFree, eventually, get } from "./support/httpClient.js"
+import {
+  inThisThread,
+  serverKinds,
+  serverLayer,
+  shutdownMethods,
+  someMetrics,
+  started,
+  stoppable
+} from "./support/servers.js"
 import { assertWithin, itInTime } from "./support/timing.js"
 
 const refusal = new ServiceDiscovery.ServiceDiscoveryError({ reason: "Refused", message: "no, said the agent" })
@@ -195,6 +203,26 @@ for (const kind of serverKinds) {
         yield* server.stop
         assert.strictEqual(yield* server.isRegistered, false)
       })
+    )
+
+    it.scopedLive(
+      "that never says whether a server is registered holds up no start, and no scrape leaves a fiber",
+      () =>
+        Effect.gen(function* () {
+          let running = 0
+          const registry = someMetrics()
+          const isRegistered = () =>
+            Effect.sync(() => {
+              running += 1
+            }).pipe(Effect.zipRight(Effect.never), Effect.ensuring(Effect.sync(() => (running -= 1))))
+          const discovery = { name: "silent one", register: () => Effect.void, isRegistered }
+          const server = yield* started(kind, {}, { discovery, registry })
+          assert.strictEqual(server.lines[0]?.message, `metrics at ${server.url}, not yet registered by silent one`)
+          for (let scrape = 0; scrape < 3; scrape += 1) {
+            assert.include((yield* get(server.url)).body, "effect_prometheus_registered 0\n")
+          }
+          yield* eventually("all of them have ended", async () => running === 0)
+        })
     )
   })
 }

@@ -12,4 +12,7 @@ export const currentLog: Effect.Effect<Log> = Effect.map(
       void Runtime.runFork(runtime)(error === undefined ? at[level](message) : at[level](message, Cause.die(error)))
 )
 
+/** A logger that throws must not end the fiber that logs. */
+export const harmless = (log: Effect.Effect<void>): Effect.Effect<void> => Effect.catchAllDefect(log, () => Effect.void)
+
 const at = { info: Effect.logInfo, warn: Effect.logWarning, error: Effect.logError }

@@ -12,6 +12,9 @@ export interface Registration {
   readonly summary: Effect.Effect<string>
 }
 
+// How long the start waits for the discovery's answer, in milliseconds.
+const answerTime = 1_000
+
 /** Without a service discovery. */
 export const notRegistered: Registration = {
   isRegistered: Effect.succeed(false),
@@ -46,7 +49,11 @@ export const registration = (
             () => Effect.succeed(false)
           )
     const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
-    const summary = Effect.map(isRegistered, (is) => (is ? `registered by ${name}` : `not yet registered by ${name}`))
+    const summary = isRegistered.pipe(
+      Effect.disconnect,
+      Effect.timeoutOption(answerTime),
+      Effect.map((is) => `${Option.getOrElse(is, () => false) ? "" : "not yet "}registered by ${name}`)
+    )
     return { isRegistered, summary }
   })
 

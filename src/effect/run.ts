@@ -6,6 +6,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
 import { begin, end, type InstrumentOptions, type Plan } from "../core/instrument/instruments.js"
@@ -52,7 +54,8 @@ export class Run<A, E> extends FailureReporting {
 
   // Logs with the loggers that the fiber had at the time of the failure.
   protected override forking(): (log: Effect.Effect<void>) => void {
-    const refs = this.fiber.getFiberRefs()
+    // Without the interruption of the run, which would also interrupt the warning.
+    const refs = FiberRefs.delete(this.fiber.getFiberRefs(), FiberRef.interruptedCause)
     return (log) => Effect.runFork(Effect.zipRight(Effect.setFiberRefs(refs), log))
   }
 }

@@ -2,6 +2,7 @@
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
@@ -148,7 +149,12 @@ const describe = (
 const recordRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.flatMap(Registry, (registry) => {
     // An effect that does not end synchronously counts as not registered.
-    const is = (): boolean => Exit.getOrElse(Effect.runSyncExit(isRegistered), () => false)
+    const is = (): boolean => {
+      const fiber = Effect.runFork(isRegistered)
+      const exit = fiber.unsafePoll()
+      if (exit === null) fiber.unsafeInterruptAsFork(FiberId.none)
+      return exit !== null && Exit.getOrElse(exit, () => false)
+    }
     const servers = serversOf(registry)
     return Effect.acquireRelease(
       Effect.sync(() => void servers.add(is)),

@@ -5,6 +5,7 @@ import type { TlsSources } from "../core/server/tls/options.js"
 import type { TlsMaterial } from "../core/server/tls/secureContext.js"
 import { originOf } from "../core/util/pem.js"
 import { messageOf } from "../core/util/text.js"
+import { harmless } from "./log.js"
 
 /**
  * In milliseconds. Files are compared by content, which detects every way of replacing them, including a link to
@@ -40,7 +41,7 @@ export const reloadTls = (
     onFailure: (why) => Effect.logError(`cannot reload the TLS files, the previous ones stay in use: ${why}`),
     onSuccess: (tls) => (tls === undefined ? Effect.void : Effect.logInfo(reloaded(sources, tls)))
   })
-  return Effect.forever(Effect.zipRight(Effect.sleep(interval), reloadAndLog))
+  return Effect.forever(Effect.zipRight(Effect.sleep(interval), harmless(reloadAndLog)))
 }
 
 const reloaded = (sources: TlsSources, texts: TlsTexts): string =>

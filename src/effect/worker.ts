@@ -1,12 +1,12 @@
 /** Supervises the worker thread of a metrics server. */
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import type { ListeningServer } from "../core/server/listen.js"
 import type { ServerSettings } from "../core/server/serverOptions.js"
 import type { TlsMaterial } from "../core/server/tls/secureContext.js"
-import { now } from "../core/util/realTimers.js"
+import { now, sleep } from "../core/util/realTimers.js"
 import { messageOf } from "../core/util/text.js"
 import { startWorker, type WorkerServer, type WorkerThread } from "../core/worker/startWorker.js"
+import { harmless } from "./log.js"
 
 export interface SupervisedServer extends ListeningServer {
   /** Restarts the worker on the same port whenever it dies. It ends when it is interrupted, before `close`. */
@@ -17,8 +17,11 @@ export interface SupervisedServer extends ListeningServer {
 const firstDelay = 1_000
 const longestDelay = 30_000
 
-// One second, then two, then four …
-const backoff = Schedule.union(Schedule.exponential(firstDelay), Schedule.spaced(longestDelay))
+// In real time: neither fake timers nor the clock of a test keep the worker from being restarted.
+const pause = (milliseconds: number): Effect.Effect<unknown> =>
+  Effect.promise((signal) => sleep(milliseconds, signal).catch(() => {}))
+
+const logError = (message: string): Effect.Effect<void> => harmless(Effect.logError(message))
 
 /** Fails as `startWorker` rejects. */
 export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.Effect<SupervisedServer, unknown> => {
@@ -42,15 +45,19 @@ export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.
       return started.catch(() => {})
     })
   })
-  const restart = Effect.tapError(start, (error) =>
-    Effect.logError(`the worker could not be restarted: ${messageOf(error)}`)
-  ).pipe(Effect.retry(backoff), Effect.orDie)
+  const restart = (delay: number): Effect.Effect<void> =>
+    Effect.catchAll(start, (error) =>
+      logError(`the worker could not be restarted: ${messageOf(error)}`).pipe(
+        Effect.zipRight(pause(delay)),
+        Effect.zipRight(restart(Math.min(2 * delay, longestDelay)))
+      )
+    )
   const untilDead = Effect.gen(function* () {
     const since = now()
     const reason = yield* Effect.promise(() => current.died)
-    yield* Effect.logError(`${reason}; restarting it`)
+    yield* logError(`${reason}; restarting it`)
     // A worker that dies at its start would keep this thread busy with restarts.
-    if (now() - since < firstDelay) yield* Effect.sleep(firstDelay)
+    if (now() - since < firstDelay) yield* pause(firstDelay)
   })
   return Effect.map(start, () => {
     const { hostname, port } = current
@@ -59,7 +66,7 @@ export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.
     return {
       hostname,
       port,
-      supervise: Effect.forever(Effect.zipRight(untilDead, restart)),
+      supervise: Effect.forever(Effect.zipRight(untilDead, restart(firstDelay))),
       close: (deadline) => current.close(deadline),
       renew: (tls: TlsMaterial) => {
         settings = { ...settings, tls }

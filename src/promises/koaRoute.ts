@@ -64,6 +64,9 @@ export const koaRoute = (context: KoaContext): (() => string | undefined) => {
   return () => (mount !== undefined && context.status !== 404 ? mount : route)
 }
 
-// A router also sets the paths that its middlewares match. The layer of a middleware has no methods.
-const isMiddleware = (layers: unknown, path: unknown): boolean =>
-  Array.isArray(layers) && layers.some((layer) => layer?.path === path && layer.methods?.length === 0)
+// A router also sets the paths that its middlewares match. The layer of a middleware has no methods, and a route can have
+// the same path.
+const isMiddleware = (layers: unknown, path: unknown): boolean => {
+  const ofPath = Array.isArray(layers) ? layers.filter((layer) => layer?.path === path) : []
+  return ofPath.length > 0 && ofPath.every(({ methods }) => methods?.length === 0)
+}

@@ -39,7 +39,10 @@ export const matching = (only: OnlyErrors): ((error: unknown) => boolean) => {
 // A predicate that stands in the place of a class is usually an arrow function, which `instanceof` rejects.
 const isClass = (given: unknown): given is ErrorClass => {
   try {
-    return typeof given === "function" && typeof ({} instanceof given) === "boolean"
+    if (typeof given !== "function") return false
+    return (
+      given[Symbol.hasInstance] !== Function.prototype[Symbol.hasInstance] || typeof ({} instanceof given) === "boolean"
+    )
   } catch {
     return false
   }

@@ -40,7 +40,7 @@ export const startWorker = async (
   const first = await firstExposition(scrape, settings.scrapeTimeout, signal)
   signal.throwIfAborted()
   const workerData: WorkerStartData = { settings, first }
-  const file = url.protocol === "file:" ? fileURLToPath(url) : url.href
+  const file = fileOf(url)
   // Without the application's own flags: its preloads (instrumentation, a loader) are not meant for this thread.
   const env = { ...process.env, NODE_OPTIONS: "" }
   const worker = newWorker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
@@ -52,7 +52,7 @@ export const startWorker = async (
   })
 
   return new Promise((resolve, reject) => {
-    let lastError: Error | undefined
+    let lastError: unknown
     let isOver = false
     const listened = (): void => {
       clearTimeout(patience)
@@ -74,18 +74,17 @@ export const startWorker = async (
       worker.once("exit", (code) => {
         recorder.gone()
         failed(`exited with code ${code} before it listened`)
-        over(`the worker exited with code ${code}${lastError === undefined ? "" : `: ${lastError.message}`}`)
+        over(`the worker exited with code ${code}${lastError === undefined ? "" : `: ${messageOf(lastError)}`}`)
       })
     })
     worker.on("error", (error) => {
       lastError = error
-      failed(`could not be started: ${error.message}${isMissing(error) ? ifBundled : ""}`)
+      failed(`could not be started: ${messageOf(error)}${isMissing(error) ? ifBundled : ""}`)
     })
-    worker.on("message", (message: FromWorker | undefined | null) => {
-      // Another entry file can send anything.
-      if (message?.tag === undefined) return
+    const receive = (message: FromWorker): void => {
       if (message.tag === "Failed") fail(Object.assign(new Error(message.message), { code: message.code }))
       else if (message.tag === "Listening") {
+        if (isOver) return
         listened()
         const { hostname, port } = message
         const renew = (tls: TlsMaterial): void => post({ tag: "Renew", tls })
@@ -94,12 +93,30 @@ export const startWorker = async (
         resolve({ hostname, port, died, close, renew })
       } else if (message.tag === "Report") recorder.record(message.report, () => post({ tag: "ReportRead" }))
       else onScrapeMessage(message)
+    }
+    worker.on("message", (message) => {
+      try {
+        receive(message)
+      } catch {
+        // Another entry file can send anything.
+      }
     })
   })
 }
 
-const isMissing = (error: Error): boolean =>
-  (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND" || /^Cannot find module/.test(error.message)
+// An entry file can throw anything.
+const isMissing = (error: unknown): boolean =>
+  (error as NodeJS.ErrnoException | null | undefined)?.code === "ERR_MODULE_NOT_FOUND" ||
+  /^Cannot find module/.test(messageOf(error))
+
+// For messages.
+const fileOf = (url: URL): string => {
+  try {
+    return url.protocol === "file:" ? fileURLToPath(url) : url.href
+  } catch {
+    return url.href
+  }
+}
 
 const ifBundled = "; if the application is bundled, set workerUrl or copy dist/worker.mjs beside the bundle"
 
