@@ -29,7 +29,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { httpSource } from "./core/http/metrics.js"
-import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
+import type { HttpCode, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
 import { getOrCreate } from "./core/registry/getOrCreate.js"
 import type { MetricRegistry } from "./core/registry/metricRegistry.js"
 import type { Given as GivenOptions } from "./core/util/options.js"
@@ -96,24 +96,13 @@ export type Options<
  * @since 0.1.0
  * @category models
  */
-export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, L = Record<never, never>> = {
-  /** Your own metrics, or `false` to leave a metric out. Default: created on the registry. */
-  readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
-  /** Other names for the metrics and for their labels. Default: their own names. */
-  readonly names?: (L & CheckHttpNames<L, Names>) | undefined
-} & (
-  | { readonly labelNames?: undefined; readonly labels?: undefined }
-  | {
-      /** The names of additional labels, on all metrics except requests in progress. Default: none. */
-      readonly labelNames: ReadonlyArray<Names>
-      /**
-       * A function that returns the values of the additional labels. Called once, when the exchange has ended. Each new
-       * value creates a series that is never removed, so do not use values that clients can choose freely. If the function
-       * throws, the labels are empty strings. Default: none.
-       */
-      readonly labels: (exchange: Exchange) => O & { readonly [K in Exclude<keyof O, Names>]: never }
-    }
-)
+export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, L = Record<never, never>> = HttpCode<
+  Names,
+  O,
+  M,
+  L,
+  readonly [exchange: Exchange]
+>
 
 /**
  * Returns a middleware that measures requests on the registry in context, which is the registry where this effect runs.

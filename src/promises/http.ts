@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { httpSource, targetOf } from "../core/http/metrics.js"
 import { type HttpMeasure, type HttpOutcome, watching } from "../core/http/node/requests.js"
-import type { CheckHttpMetrics, CheckHttpNames, HttpNames, OwnHttpMetrics } from "../core/http/options.js"
+import type { HttpCode, HttpNames, OwnHttpMetrics } from "../core/http/options.js"
 import {
   checkedLater,
   excludeOption,
@@ -128,40 +128,15 @@ export interface HttpMetricsOptions extends Options, Given<Pick<typeof httpOptio
  * @since 0.1.0
  * @category constructors
  */
-const httpMetrics: {
-  <const M extends OwnHttpMetrics = OwnHttpMetrics, const L extends HttpNames = Record<never, never>>(
-    options?: HttpMetricsOptions & {
-      readonly metrics?: (M & CheckHttpMetrics<M, never, L>) | undefined
-      readonly names?: (L & CheckHttpNames<L, never>) | undefined
-      readonly labelNames?: undefined
-      readonly labels?: undefined
-    }
-  ): HttpMeasure
-  <
-    const Names extends string,
-    O extends { readonly [K in Names]: string | number },
-    const M extends OwnHttpMetrics = OwnHttpMetrics,
-    const L extends HttpNames = Record<never, never>
-  >(
-    options: HttpMetricsOptions & {
-      /** Your own metrics, which also have the additional labels, or `false` to leave a metric out. */
-      readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
-      /** Other names for the metrics and for their labels. Default: their own names. */
-      readonly names?: (L & CheckHttpNames<L, Names>) | undefined
-      /** The names of additional labels, on all metrics except requests in progress. */
-      readonly labelNames: ReadonlyArray<Names>
-      /**
-       * Returns the values of the additional labels. Called when a request has ended, in the same asynchronous context
-       * (`AsyncLocalStorage`) as its `route`. If the function throws, the labels are empty.
-       */
-      readonly labels: (
-        request: IncomingMessage,
-        response: ServerResponse,
-        outcome: HttpOutcome
-      ) => O & { readonly [K in Exclude<keyof O, Names>]: never }
-    }
-  ): HttpMeasure
-} = (given: AnyHttpMetricsOptions = {}): HttpMeasure => {
+const httpMetrics: <
+  const Names extends string = never,
+  O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
+  const M extends OwnHttpMetrics = OwnHttpMetrics,
+  const L extends HttpNames = Record<never, never>
+>(
+  options?: HttpMetricsOptions &
+    HttpCode<Names, O, M, L, readonly [request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome]>
+) => HttpMeasure = (given: AnyHttpMetricsOptions = {}) => {
   checkRegistry(given)
   const options = readOptions(measureSet, given)
   const registry = registryOf(options)

@@ -123,6 +123,27 @@ type CheckNames<X, Names extends string> = X extends false | undefined
       ? unknown
       : { readonly "this metric must have exactly these labels": Names }
 
+/** The caller's metrics, names and labels. `Args` is what `labels` receives. */
+export type HttpCode<Names extends string, O, M, L, Args extends ReadonlyArray<unknown>> = {
+  /** Your own metrics, or `false` to leave a metric out. Default: created on the registry. */
+  readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
+  /** Other names for the metrics and for their labels. Default: their own names. */
+  readonly names?: (L & CheckHttpNames<L, Names>) | undefined
+} & (
+  | { readonly labelNames?: undefined; readonly labels?: undefined }
+  | {
+      /** The names of additional labels, on all metrics except requests in progress. Default: none. */
+      readonly labelNames: ReadonlyArray<Names>
+      /**
+       * A function that returns the values of the additional labels. Called once, when the request has ended; in
+       * `httpMetrics`, in the same asynchronous context (`AsyncLocalStorage`) as its `route`. Each new value creates a series
+       * that is never removed, so do not use values that clients can choose freely. If the function throws, the labels are
+       * empty strings. Default: none.
+       */
+      readonly labels: (...args: Args) => O & { readonly [K in Exclude<keyof O, Names>]: never }
+    }
+)
+
 const abilities: Readonly<Record<HttpMetricName, ReadonlyArray<"inc" | "dec" | "observe">>> = {
   requests: ["inc"],
   duration: ["observe"],

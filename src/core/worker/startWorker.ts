@@ -1,5 +1,4 @@
 /** Starts the worker, answers its messages, and closes it. */
-import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import type { ScrapeEvent } from "../registry/selfMetrics.js"
 import type { ListeningServer } from "../server/listen.js"
@@ -40,7 +39,6 @@ export const startWorker = async (
   const first = await firstExposition(scrape, settings.scrapeTimeout, signal)
   signal.throwIfAborted()
   const workerData: WorkerStartData = { settings, first }
-  const file = fileOf(url)
   // Without the application's own flags: its preloads (instrumentation, a loader) are not meant for this thread.
   const env = { ...process.env, NODE_OPTIONS: "" }
   const worker = newWorker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
@@ -66,7 +64,7 @@ export const startWorker = async (
       worker.terminate().finally(() => reject(error))
     }
     const failed = (reason: string): void =>
-      fail(new WorkerStartError(`the worker ${file} ${reason}`, { cause: lastError }))
+      fail(new WorkerStartError(`the worker ${url.href} ${reason}`, { cause: lastError }))
     const abort = (): void => failed("was closed before it listened")
     signal.addEventListener("abort", abort)
     const patience = setTimeout(() => failed(`did not listen within ${startTimeout / 1e3} seconds`), startTimeout)
@@ -108,15 +106,6 @@ export const startWorker = async (
 const isMissing = (error: unknown): boolean =>
   (error as NodeJS.ErrnoException | null | undefined)?.code === "ERR_MODULE_NOT_FOUND" ||
   /^Cannot find module/.test(messageOf(error))
-
-// For messages.
-const fileOf = (url: URL): string => {
-  try {
-    return url.protocol === "file:" ? fileURLToPath(url) : url.href
-  } catch {
-    return url.href
-  }
-}
 
 const ifBundled = "; if the application is bundled, set workerUrl or copy dist/worker.mjs beside the bundle"
 
