@@ -551,16 +551,14 @@ describe("The token of a Consul agent", () => {
     )
   }
 
-  itInTime("is asked for once when the registration is taken back, which has to be done in time", () =>
-    Effect.gen(function* () {
-      const agent = yield* startConsulAgentStub()
-      const token = Effect.delay(Effect.succeed("abc"), "2 seconds")
-      const { lines, stop } = yield* registeredWith(agent.address, { token, watchInterval: false }, "3500 millis")
-      yield* stop
-      assert.isEmpty([...agent.services.keys()])
-      assert.deepStrictEqual(logged(lines), [])
-    })
-  )
+  itInTime("is asked for once when the registration is taken back, which has to be done in time", function* () {
+    const agent = yield* startConsulAgentStub()
+    const token = Effect.delay(Effect.succeed("abc"), "2 seconds")
+    const { lines, stop } = yield* registeredWith(agent.address, { token, watchInterval: false }, "3500 millis")
+    yield* stop
+    assert.isEmpty([...agent.services.keys()])
+    assert.deepStrictEqual(logged(lines), [])
+  })
 
   it.scopedLive("that nothing can interrupt while it is waited for holds up no shutdown", () =>
     Effect.gen(function* () {
@@ -732,23 +730,21 @@ describe("The check of a Consul agent", () => {
     })
   )
 
-  itInTime("with a TTL is passing from the start, and fed three times in its life", () =>
-    Effect.gen(function* () {
-      const agent = yield* startConsulAgentStub()
-      const start = performance.now()
-      yield* registeredWith(agent.address, { check: { ttl: "3300 millis" } })
-      assert.deepStrictEqual(agent.services.get("checkout")?.Check, {
-        TTL: "3300ms",
-        Status: "passing",
-        DeregisterCriticalServiceAfter: "600s"
-      })
-      yield* eventually("it is fed four times", async () => count(agent.requests, isPass) >= 4)
-      const took = performance.now() - start
-      // The first at once, and then three.
-      assert.isAtLeast(took, 3_200)
-      assertWithin(took, 3_300 + 1_000)
+  itInTime("with a TTL is passing from the start, and fed three times in its life", function* () {
+    const agent = yield* startConsulAgentStub()
+    const start = performance.now()
+    yield* registeredWith(agent.address, { check: { ttl: "3300 millis" } })
+    assert.deepStrictEqual(agent.services.get("checkout")?.Check, {
+      TTL: "3300ms",
+      Status: "passing",
+      DeregisterCriticalServiceAfter: "600s"
     })
-  )
+    yield* eventually("it is fed four times", async () => count(agent.requests, isPass) >= 4)
+    const took = performance.now() - start
+    // The first at once, and then three.
+    assert.isAtLeast(took, 3_200)
+    assertWithin(took, 3_300 + 1_000)
+  })
 
   it.scopedLive("with a TTL that the agent does not know is looked at at once, and registered again", () =>
     Effect.gen(function* () {
@@ -828,23 +824,17 @@ describe("A shutdown with a Consul agent", () => {
       ]
     ]
   for (const [how, answer] of ways) {
-    itInTime(`${how} is over within its bound, and the port is free`, () =>
-      Effect.gen(function* () {
-        let isOver = false
-        const agent = yield* startConsulAgentStub((received, _, request) => isOver && answer(received, request))
-        const { address, lines, stop } = yield* registeredWith(
-          agent.address,
-          { watchInterval: "20 millis" },
-          "2 seconds"
-        )
-        isOver = true
-        yield* looks(agent, 1)
-        const [took] = yield* Effect.timed(stop)
-        assertWithin(Duration.toMillis(took), 2_000 + 900, "the shutdown")
-        yield* assertFree(address.port)
-        assert.isTrue(lines.some(({ level, message }) => level === "WARN" && message.includes(agent.address)))
-        assert.isTrue(agent.requests.some(isDeregister))
-      })
-    )
+    itInTime(`${how} is over within its bound, and the port is free`, function* () {
+      let isOver = false
+      const agent = yield* startConsulAgentStub((received, _, request) => isOver && answer(received, request))
+      const { address, lines, stop } = yield* registeredWith(agent.address, { watchInterval: "20 millis" }, "2 seconds")
+      isOver = true
+      yield* looks(agent, 1)
+      const [took] = yield* Effect.timed(stop)
+      assertWithin(Duration.toMillis(took), 2_000 + 900, "the shutdown")
+      yield* assertFree(address.port)
+      assert.isTrue(lines.some(({ level, message }) => level === "WARN" && message.includes(agent.address)))
+      assert.isTrue(agent.requests.some(isDeregister))
+    })
   }
 })

@@ -153,31 +153,27 @@ describe("A server whose Consul agent", () => {
     })
   )
 
-  itInTime("does not answer a deregistration still closes, within its timeout", () =>
-    Effect.gen(function* () {
-      const { address, requestLines } = yield* startConsulAgentStub((received) => isDeregister(received))
-      const start = performance.now()
-      yield* Effect.scoped(serving(ConsulAgent.layer({ address })))
-      assertWithin(performance.now() - start, 4_000)
-      assert.deepStrictEqual(requestLines(), throughout)
-    })
-  )
+  itInTime("does not answer a deregistration still closes, within its timeout", function* () {
+    const { address, requestLines } = yield* startConsulAgentStub((received) => isDeregister(received))
+    const start = performance.now()
+    yield* Effect.scoped(serving(ConsulAgent.layer({ address })))
+    assertWithin(performance.now() - start, 4_000)
+    assert.deepStrictEqual(requestLines(), throughout)
+  })
 
-  itInTime("does not answer the last look-up is still asked to deregister", () =>
-    Effect.gen(function* () {
-      let isOver = false
-      const { address, services } = yield* startConsulAgentStub(({ method }) => isOver && method === "GET")
-      const start = performance.now()
-      yield* Effect.scoped(
-        Effect.tap(serving(ConsulAgent.layer({ address })), () => {
-          isOver = true
-          return Effect.void
-        })
-      )
-      assertWithin(performance.now() - start, 4_000)
-      assert.isEmpty([...services.keys()])
-    })
-  )
+  itInTime("does not answer the last look-up is still asked to deregister", function* () {
+    let isOver = false
+    const { address, services } = yield* startConsulAgentStub(({ method }) => isOver && method === "GET")
+    const start = performance.now()
+    yield* Effect.scoped(
+      Effect.tap(serving(ConsulAgent.layer({ address })), () => {
+        isOver = true
+        return Effect.void
+      })
+    )
+    assertWithin(performance.now() - start, 4_000)
+    assert.isEmpty([...services.keys()])
+  })
 
   it.scopedLive("repeats what it was sent brings no token, password or header into the error", () =>
     Effect.gen(function* () {

@@ -268,34 +268,32 @@ describe("Each value agrees with another source:", () => {
     })
   )
 
-  itInTime("how late the event loop is, as a monitor of its own", () =>
-    Effect.gen(function* () {
-      const registry = yield* opened()
-      const monitor = monitorEventLoopDelay({ resolution: 10 })
-      monitor.enable()
-      yield* Effect.addFinalizer(() => Effect.sync(() => monitor.disable()))
-      // Most are on time, some are late, and a few are very late: each of the numbers is another one.
-      for (let turn = 0; turn < 60; turn += 1) {
-        yield* Effect.sleep("15 millis")
-        if (turn % 5 === 0) blockThread(50)
-        if (turn === 30) blockThread(300)
-      }
-      yield* Effect.sleep("30 millis")
-      const keys = ["min", "max", "mean", "stddev", "p50", "p90", "p99"] as const
-      const names = keys.map((key) => `nodejs_eventloop_lag_${key}_seconds`)
-      const values = yield* Effect.promise(() => Promise.all(names.map((name) => one(asked(registry, name)))))
-      const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - 0.01)
-      const { max, mean, min, stddev } = monitor
-      const [p50, p90, p99] = [50, 90, 99].map((percentile) => late(monitor.percentile(percentile)))
-      const expected = [late(min), late(max), late(mean), stddev / 1e9, p50, p90, p99]
-      for (const [at, value] of values.entries()) {
-        const other = expected[at] ?? Number.NaN
-        assertInTime(Math.abs(value - other) < 0.005, `${keys[at]}: ${value} is not ${other}`)
-        assert.isAtLeast(value, 0)
-      }
-      console.log(keys.map((key, at) => `${key} ${(values[at] ?? 0).toFixed(4)}`).join(" "))
-    })
-  )
+  itInTime("how late the event loop is, as a monitor of its own", function* () {
+    const registry = yield* opened()
+    const monitor = monitorEventLoopDelay({ resolution: 10 })
+    monitor.enable()
+    yield* Effect.addFinalizer(() => Effect.sync(() => monitor.disable()))
+    // Most are on time, some are late, and a few are very late: each of the numbers is another one.
+    for (let turn = 0; turn < 60; turn += 1) {
+      yield* Effect.sleep("15 millis")
+      if (turn % 5 === 0) blockThread(50)
+      if (turn === 30) blockThread(300)
+    }
+    yield* Effect.sleep("30 millis")
+    const keys = ["min", "max", "mean", "stddev", "p50", "p90", "p99"] as const
+    const names = keys.map((key) => `nodejs_eventloop_lag_${key}_seconds`)
+    const values = yield* Effect.promise(() => Promise.all(names.map((name) => one(asked(registry, name)))))
+    const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - 0.01)
+    const { max, mean, min, stddev } = monitor
+    const [p50, p90, p99] = [50, 90, 99].map((percentile) => late(monitor.percentile(percentile)))
+    const expected = [late(min), late(max), late(mean), stddev / 1e9, p50, p90, p99]
+    for (const [at, value] of values.entries()) {
+      const other = expected[at] ?? Number.NaN
+      assertInTime(Math.abs(value - other) < 0.005, `${keys[at]}: ${value} is not ${other}`)
+      assert.isAtLeast(value, 0)
+    }
+    console.log(keys.map((key, at) => `${key} ${(values[at] ?? 0).toFixed(4)}`).join(" "))
+  })
 
   it.live("of garbage collections, and each is observed by its kind, as by an observer of its own", () =>
     Effect.gen(function* () {

@@ -572,30 +572,28 @@ describe("Whoever reads slowly", () => {
     )
   }
 
-  itInTime("or wants it compressed keeps the memory until it is", () =>
-    Effect.gen(function* () {
-      const made = numbers(3 * megabyte)
-      const { registry } = made
-      const { url } = yield* serving(made)
-      let meanwhile = 0
-      for (let round = 0; round < 4; round += 1) {
-        made.change()
-        const expected = yield* right(registry)
-        const before = made.collected()
-        const responses = yield* watched
-        const zipped = yield* Effect.fork(get(url, withGzip))
-        yield* eventually("it is collected", async () => made.collected() > before)
-        yield* someTurns
-        made.change()
-        const { bytes } = yield* get(url, openMetrics)
-        if (!responses[0]?.writableEnded) meanwhile += 1
-        assertSame(bytes, yield* right(registry, { accept: contentTypes.openmetrics }))
-        assertSame(gunzipSync((yield* Fiber.join(zipped)).bytes), expected)
-      }
-      // The other scrape is the faster one, unless something else keeps this thread.
-      assertInTime(meanwhile > 0, "the other scrape was never the faster one")
-    })
-  )
+  itInTime("or wants it compressed keeps the memory until it is", function* () {
+    const made = numbers(3 * megabyte)
+    const { registry } = made
+    const { url } = yield* serving(made)
+    let meanwhile = 0
+    for (let round = 0; round < 4; round += 1) {
+      made.change()
+      const expected = yield* right(registry)
+      const before = made.collected()
+      const responses = yield* watched
+      const zipped = yield* Effect.fork(get(url, withGzip))
+      yield* eventually("it is collected", async () => made.collected() > before)
+      yield* someTurns
+      made.change()
+      const { bytes } = yield* get(url, openMetrics)
+      if (!responses[0]?.writableEnded) meanwhile += 1
+      assertSame(bytes, yield* right(registry, { accept: contentTypes.openmetrics }))
+      assertSame(gunzipSync((yield* Fiber.join(zipped)).bytes), expected)
+    }
+    // The other scrape is the faster one, unless something else keeps this thread.
+    assertInTime(meanwhile > 0, "the other scrape was never the faster one")
+  })
 })
 
 describe("A scrape is right", () => {

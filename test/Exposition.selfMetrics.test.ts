@@ -210,26 +210,24 @@ const describeSelfMetrics = (kind: ServerKind) =>
       })
     )
 
-    itInTime("no scrape in flight that was cut, also after its server has closed", () =>
-      Effect.gen(function* () {
-        const { registry, shut } = gatedCollector()
-        for (let time = 0; time < 2; time += 1) {
-          const { stop, url } = yield* stoppable(kind, { shutdownTimeout: "100 millis" }, { registry })
-          const { open, reached } = yield* shut
-          const cut = yield* Effect.fork(Effect.exit(Effect.tryPromise(() => ask(url))))
-          yield* reached
-          yield* stop
-          yield* open
-          yield* cut
-        }
-        const { url } = yield* started(kind, {}, { registry })
-        yield* eventually("all are over", async () => {
-          const gauge = registry.getSingleMetric(inFlight) as Gauge
-          return (await gauge.get()).values[0]?.value === 0
-        })
-        assert.deepInclude(yield* scraped(url), { [inFlight]: 1 })
+    itInTime("no scrape in flight that was cut, also after its server has closed", function* () {
+      const { registry, shut } = gatedCollector()
+      for (let time = 0; time < 2; time += 1) {
+        const { stop, url } = yield* stoppable(kind, { shutdownTimeout: "100 millis" }, { registry })
+        const { open, reached } = yield* shut
+        const cut = yield* Effect.fork(Effect.exit(Effect.tryPromise(() => ask(url))))
+        yield* reached
+        yield* stop
+        yield* open
+        yield* cut
+      }
+      const { url } = yield* started(kind, {}, { registry })
+      yield* eventually("all are over", async () => {
+        const gauge = registry.getSingleMetric(inFlight) as Gauge
+        return (await gauge.get()).values[0]?.value === 0
       })
-    )
+      assert.deepInclude(yield* scraped(url), { [inFlight]: 1 })
+    })
 
     it.scopedLive("what is in flight right again after the metrics were reset", () =>
       Effect.gen(function* () {
@@ -245,25 +243,23 @@ const describeSelfMetrics = (kind: ServerKind) =>
       })
     )
 
-    itInTime("a scrape that took too long", () =>
-      Effect.gen(function* () {
-        const { registry, shut } = gatedCollector()
-        const { url } = yield* started(kind, { scrapeTimeout: "200 millis" }, { registry })
-        const { open, reached } = yield* shut
-        const { body, status } = yield* get(url)
-        yield* reached
-        assert.strictEqual(status, 503)
-        assert.include(body, "slow")
-        yield* open
-        yield* eventually("it answers again", async () => (await Effect.runPromise(get(url))).status === 200)
-        const now = yield* scraped(url)
-        assert.deepInclude(now, {
-          [scrapes(503)]: now[errors("timeout")],
-          "effect_prometheus_errors_total collect": now[errors("timeout")]
-        })
-        assert.isAtLeast(now[errors("timeout")] ?? 0, 1)
+    itInTime("a scrape that took too long", function* () {
+      const { registry, shut } = gatedCollector()
+      const { url } = yield* started(kind, { scrapeTimeout: "200 millis" }, { registry })
+      const { open, reached } = yield* shut
+      const { body, status } = yield* get(url)
+      yield* reached
+      assert.strictEqual(status, 503)
+      assert.include(body, "slow")
+      yield* open
+      yield* eventually("it answers again", async () => (await Effect.runPromise(get(url))).status === 200)
+      const now = yield* scraped(url)
+      assert.deepInclude(now, {
+        [scrapes(503)]: now[errors("timeout")],
+        "effect_prometheus_errors_total collect": now[errors("timeout")]
       })
-    )
+      assert.isAtLeast(now[errors("timeout")] ?? 0, 1)
+    })
 
     it.scopedLive("together with another server of the same registry", () =>
       Effect.gen(function* () {
@@ -393,35 +389,31 @@ const describeSelfMetrics = (kind: ServerKind) =>
 for (const kind of serverKinds) describeSelfMetrics(kind)
 
 describe("metrics that only the worker knows", () => {
-  itInTime("scrapes that got nothing because the numbers were too old", () =>
-    Effect.gen(function* () {
-      const { url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
-      const statuses = (yield* whileBlocked([{ url }], 500)).map(({ status }) => status)
-      const tooOld = statuses.filter((status) => status === 503).length
-      assert.isAbove(tooOld, 0)
-      assert.deepInclude(yield* scraped(url), {
-        ...errorsBut("stale", tooOld),
-        [scrapes(200)]: statuses.length - tooOld,
-        [scrapes(503)]: tooOld,
-        [inFlight]: 1
-      })
+  itInTime("scrapes that got nothing because the numbers were too old", function* () {
+    const { url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
+    const statuses = (yield* whileBlocked([{ url }], 500)).map(({ status }) => status)
+    const tooOld = statuses.filter((status) => status === 503).length
+    assert.isAbove(tooOld, 0)
+    assert.deepInclude(yield* scraped(url), {
+      ...errorsBut("stale", tooOld),
+      [scrapes(200)]: statuses.length - tooOld,
+      [scrapes(503)]: tooOld,
+      [inFlight]: 1
     })
-  )
+  })
 
-  itInTime("scrapes that got nothing because there were no numbers yet", () =>
-    Effect.gen(function* () {
-      const { broken, registry } = breakable()
-      broken.is = true
-      const { url } = yield* started(inWorker, {}, { registry })
-      broken.is = false
-      const answers = yield* whileBlocked([{ url }], 200)
-      assert.isNotEmpty(answers)
-      for (const { status } of answers) assert.strictEqual(status, 503)
-      const now = yield* scraped(url)
-      assert.deepInclude(now, { ...errorsBut("stale", answers.length), [scrapes(200)]: 0 })
-      assert.strictEqual(now[scrapes(503)], answers.length)
-    })
-  )
+  itInTime("scrapes that got nothing because there were no numbers yet", function* () {
+    const { broken, registry } = breakable()
+    broken.is = true
+    const { url } = yield* started(inWorker, {}, { registry })
+    broken.is = false
+    const answers = yield* whileBlocked([{ url }], 200)
+    assert.isNotEmpty(answers)
+    for (const { status } of answers) assert.strictEqual(status, 503)
+    const now = yield* scraped(url)
+    assert.deepInclude(now, { ...errorsBut("stale", answers.length), [scrapes(200)]: 0 })
+    assert.strictEqual(now[scrapes(503)], answers.length)
+  })
 
   it.scopedLive("in OpenMetrics, as one exposition that is well formed", () =>
     Effect.gen(function* () {

@@ -50,40 +50,38 @@ const keptAlive = Effect.acquireRelease(
 
 for (const kind of serverKinds) {
   describe(`the certificate of a metrics server ${kind.name}`, () => {
-    itInTime("is replaced under load without a failed scrape, and without an open connection that ends", () =>
-      Effect.gen(function* () {
-        const trusted = yield* authority()
-        const { paths, ...server } = yield* serving(kind, trusted.issue())
-        const ca = trusted.cert
-        const generations = [1, 2, 3, 4, 5]
-        const agents = yield* Effect.replicateEffect(keptAlive, 4)
-        const count = { fresh: 0, kept: 0, failed: 0 }
-        let going = true
-        const scraping = async (agent?: Agent): Promise<void> => {
-          for (let first = true; going; first = false) {
-            const answer = await ask(server.url, agent === undefined ? { ca } : { ca, agent }).catch(() => undefined)
-            count[agent === undefined ? "fresh" : "kept"] += 1
-            if (answer?.status !== 200 || (agent !== undefined && !first && !answer.reused)) count.failed += 1
-          }
+    itInTime("is replaced under load without a failed scrape, and without an open connection that ends", function* () {
+      const trusted = yield* authority()
+      const { paths, ...server } = yield* serving(kind, trusted.issue())
+      const ca = trusted.cert
+      const generations = [1, 2, 3, 4, 5]
+      const agents = yield* Effect.replicateEffect(keptAlive, 4)
+      const count = { fresh: 0, kept: 0, failed: 0 }
+      let going = true
+      const scraping = async (agent?: Agent): Promise<void> => {
+        for (let first = true; going; first = false) {
+          const answer = await ask(server.url, agent === undefined ? { ca } : { ca, agent }).catch(() => undefined)
+          count[agent === undefined ? "fresh" : "kept"] += 1
+          if (answer?.status !== 200 || (agent !== undefined && !first && !answer.reused)) count.failed += 1
         }
-        const load = Promise.all([undefined, undefined, ...agents].map((agent) => scraping(agent)))
-        for (const generation of generations) {
-          const names = [...localhostNames, { type: 2 as const, value: `generation-${generation}` }]
-          yield* replacedBoth(paths, yield* trusted.issue({ names }))
-          const asked = outcome(server.url, { ca, servername: `generation-${generation}` })
-          yield* eventually("it shows the new one", async () => (await Effect.runPromise(asked)) === 200)
-        }
-        going = false
-        yield* Effect.promise(() => load)
-        console.log(
-          `${kind.name}: ${generations.length} certificates replaced under load, ${count.fresh} scrapes on new connections, ` +
-            `${count.kept} on ${agents.length} that stayed open, ${count.failed} failed`
-        )
-        assert.strictEqual(count.failed, 0)
-        for (const many of [count.fresh, count.kept]) assertInTime(many > 20, `only ${many} scrapes`)
-        assert.isAtLeast(reloads(server), generations.length)
-      })
-    )
+      }
+      const load = Promise.all([undefined, undefined, ...agents].map((agent) => scraping(agent)))
+      for (const generation of generations) {
+        const names = [...localhostNames, { type: 2 as const, value: `generation-${generation}` }]
+        yield* replacedBoth(paths, yield* trusted.issue({ names }))
+        const asked = outcome(server.url, { ca, servername: `generation-${generation}` })
+        yield* eventually("it shows the new one", async () => (await Effect.runPromise(asked)) === 200)
+      }
+      going = false
+      yield* Effect.promise(() => load)
+      console.log(
+        `${kind.name}: ${generations.length} certificates replaced under load, ${count.fresh} scrapes on new connections, ` +
+          `${count.kept} on ${agents.length} that stayed open, ${count.failed} failed`
+      )
+      assert.strictEqual(count.failed, 0)
+      for (const many of [count.fresh, count.kept]) assertInTime(many > 20, `only ${many} scrapes`)
+      assert.isAtLeast(reloads(server), generations.length)
+    })
 
     it.scopedLive(
       "stays while the new one is broken, which is logged once with the file, until the next good one",

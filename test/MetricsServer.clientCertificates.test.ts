@@ -211,25 +211,23 @@ for (const kind of serverKinds) {
       })
     )
 
-    itInTime("with a certificate that ends while their connection is open are refused from then on", () =>
-      Effect.gen(function* () {
-        const trusted = yield* authority()
-        const { healthUrl } = yield* serving(kind, trusted)
-        const until = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 2_000)
-        const client = yield* trusted.issue({ until })
-        const agent = yield* Effect.acquireRelease(
-          Effect.sync(() => new Agent({ keepAlive: true, maxSockets: 1 })),
-          (made) => Effect.sync(() => made.destroy())
-        )
-        const asking = get(healthUrl, { ca: trusted.cert, ...client, agent })
-        assert.strictEqual((yield* asking).status, 200)
-        yield* Effect.sleep(until.getTime() - Date.now() + 10)
-        const { body, reused, status } = yield* asking
-        assert.isTrue(reused)
-        assert.strictEqual(status, 403)
-        assert.include(body, "expired")
-      })
-    )
+    itInTime("with a certificate that ends while their connection is open are refused from then on", function* () {
+      const trusted = yield* authority()
+      const { healthUrl } = yield* serving(kind, trusted)
+      const until = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 2_000)
+      const client = yield* trusted.issue({ until })
+      const agent = yield* Effect.acquireRelease(
+        Effect.sync(() => new Agent({ keepAlive: true, maxSockets: 1 })),
+        (made) => Effect.sync(() => made.destroy())
+      )
+      const asking = get(healthUrl, { ca: trusted.cert, ...client, agent })
+      assert.strictEqual((yield* asking).status, 200)
+      yield* Effect.sleep(until.getTime() - Date.now() + 10)
+      const { body, reused, status } = yield* asking
+      assert.isTrue(reused)
+      assert.strictEqual(status, 403)
+      assert.include(body, "expired")
+    })
 
     for (const version of versions) {
       it.scopedLive(`do not take up a session of ${version} again without being verified again`, () =>

@@ -199,62 +199,58 @@ describe("The table of odd requests", () => {
 for (const kind of serverKinds) {
   describe(`a metrics server ${kind.name}`, () => {
     for (const secured of [false, true]) {
-      itInTime(`answers odd requests as the table in SECURITY.md says${secured ? ", over HTTPS" : ""}`, () =>
-        Effect.gen(function* () {
-          const tls = secured ? yield* certificate : undefined
-          const limits = { headersTimeout: 600, requestTimeout: 1_200 }
-          const options = { ...limits, tls, authentication: { tokens: [token] } }
-          const server = yield* started(kind, options, { registry: someMetrics() })
-          const { port } = server.address
-          const sent = rows.flatMap((row) =>
-            [row.refused, row.letIn].flatMap((expected, index) =>
-              (odd[row.what] ?? [])
-                .filter(({ over }) => over === undefined || secured)
-                .map((each) => ({ each, expected, row, isLetIn: index === 1 }))
-            )
+      itInTime(`answers odd requests as the table in SECURITY.md says${secured ? ", over HTTPS" : ""}`, function* () {
+        const tls = secured ? yield* certificate : undefined
+        const limits = { headersTimeout: 600, requestTimeout: 1_200 }
+        const options = { ...limits, tls, authentication: { tokens: [token] } }
+        const server = yield* started(kind, options, { registry: someMetrics() })
+        const { port } = server.address
+        const sent = rows.flatMap((row) =>
+          [row.refused, row.letIn].flatMap((expected, index) =>
+            (odd[row.what] ?? [])
+              .filter(({ over }) => over === undefined || secured)
+              .map((each) => ({ each, expected, row, isLetIn: index === 1 }))
           )
-          const outcomes = yield* Effect.promise(() =>
-            Promise.all(
-              sent.map(async ({ each, expected, isLetIn, row }) => {
-                const who = isLetIn ? `Authorization: Bearer ${token}\r\n` : "Authorization: Bearer x\r\n"
-                const outcome = await outcomeOf(port, secured && each.over !== "plain", each, who)
-                const isNothing = row.mayBeNothing && outcome.text === ""
-                const label = `${row.what}, ${isLetIn ? "authorized" : "unauthorized"}`
-                return { outcome, expected: isNothing ? [] : expected, isLetIn, label }
-              })
-            )
+        )
+        const outcomes = yield* Effect.promise(() =>
+          Promise.all(
+            sent.map(async ({ each, expected, isLetIn, row }) => {
+              const who = isLetIn ? `Authorization: Bearer ${token}\r\n` : "Authorization: Bearer x\r\n"
+              const outcome = await outcomeOf(port, secured && each.over !== "plain", each, who)
+              const isNothing = row.mayBeNothing && outcome.text === ""
+              const label = `${row.what}, ${isLetIn ? "authorized" : "unauthorized"}`
+              return { outcome, expected: isNothing ? [] : expected, isLetIn, label }
+            })
           )
-          for (const { expected, isLetIn, label, outcome } of outcomes) {
-            assert.deepStrictEqual(outcome.statuses, expected, label)
-            const heads = outcome.text.match(/^x-content-type-options: nosniff\r$/gim) ?? []
-            assert.strictEqual(heads.length, expected.length, label)
-            if (!isLetIn || !isKept(expected.at(-1))) assert.isTrue(outcome.isClosed, label)
-          }
-          const headers = { authorization: `Bearer ${token}` }
-          const { status } = yield* Effect.promise(() => ask(server.url, { headers, ca: tls?.cert }))
-          assert.strictEqual(status, 200)
-          assert.deepStrictEqual(
-            server.lines.filter(({ level }) => level !== "INFO"),
-            []
-          )
-        })
-      )
+        )
+        for (const { expected, isLetIn, label, outcome } of outcomes) {
+          assert.deepStrictEqual(outcome.statuses, expected, label)
+          const heads = outcome.text.match(/^x-content-type-options: nosniff\r$/gim) ?? []
+          assert.strictEqual(heads.length, expected.length, label)
+          if (!isLetIn || !isKept(expected.at(-1))) assert.isTrue(outcome.isClosed, label)
+        }
+        const headers = { authorization: `Bearer ${token}` }
+        const { status } = yield* Effect.promise(() => ask(server.url, { headers, ca: tls?.cert }))
+        assert.strictEqual(status, 200)
+        assert.deepStrictEqual(
+          server.lines.filter(({ level }) => level !== "INFO"),
+          []
+        )
+      })
 
-      itInTime(`answers headers that are too long, for each limit${secured ? ", over HTTPS" : ""}`, () =>
-        Effect.gen(function* () {
-          const tls = secured ? yield* certificate : undefined
-          for (const maxHeaderSize of [16_384, 32_768, 65_536, 131_072]) {
-            const server = yield* started(kind, { tls, maxHeaderSize }, { registry: someMetrics() })
-            for (const more of [100, 20_000]) {
-              const text = request("GET /metrics HTTP/1.1", `A: ${"b".repeat(maxHeaderSize + more)}\r\n`)
-              const outcome = yield* Effect.promise(() => outcomeOf(server.address.port, secured, { text }, ""))
-              const label = `${maxHeaderSize} and ${more}`
-              assert.deepStrictEqual(outcome.statuses, ["431"], label)
-              assert.isTrue(outcome.isClosed, label)
-            }
+      itInTime(`answers headers that are too long, for each limit${secured ? ", over HTTPS" : ""}`, function* () {
+        const tls = secured ? yield* certificate : undefined
+        for (const maxHeaderSize of [16_384, 32_768, 65_536, 131_072]) {
+          const server = yield* started(kind, { tls, maxHeaderSize }, { registry: someMetrics() })
+          for (const more of [100, 20_000]) {
+            const text = request("GET /metrics HTTP/1.1", `A: ${"b".repeat(maxHeaderSize + more)}\r\n`)
+            const outcome = yield* Effect.promise(() => outcomeOf(server.address.port, secured, { text }, ""))
+            const label = `${maxHeaderSize} and ${more}`
+            assert.deepStrictEqual(outcome.statuses, ["431"], label)
+            assert.isTrue(outcome.isClosed, label)
           }
-        })
-      )
+        }
+      })
     }
   })
 }

@@ -23,7 +23,9 @@ describe("an application on the built package", () => {
   for (const way of ["layer", "layerWorker", "startHttpServer"]) {
     itInTime(
       `can be scraped, and nothing keeps it alive after it has closed the server of ${way}`,
-      () => Effect.map(runFixture("serverProcess.mjs", { args: [way] }), assertServed),
+      function* () {
+        assertServed(yield* runFixture("serverProcess.mjs", { args: [way] }))
+      },
       concurrent
     )
   }
@@ -34,20 +36,21 @@ describe("an application on the built package", () => {
   ] as const) {
     itInTime(
       `can import startHttpServerInThread, whose worker does not inherit the flags ${where}, such as a preload`,
-      () =>
-        Effect.gen(function* () {
-          const ended = yield* runFixture("serverProcess.mjs", { args: ["startHttpServerInThread"], ...options })
-          assertServed(ended)
-          assert.include(ended.stdout, "preloaded in the main thread\n")
-          assert.notInclude(ended.stdout, "preloaded in a worker\n")
-        }),
+      function* () {
+        const ended = yield* runFixture("serverProcess.mjs", { args: ["startHttpServerInThread"], ...options })
+        assertServed(ended)
+        assert.include(ended.stdout, "preloaded in the main thread\n")
+        assert.notInclude(ended.stdout, "preloaded in a worker\n")
+      },
       concurrent
     )
   }
 
   itInTime(
     "can require startHttpServerInThread from CommonJS",
-    () => Effect.map(runFixture("commonjs.cjs"), assertServed),
+    function* () {
+      assertServed(yield* runFixture("commonjs.cjs"))
+    },
     concurrent
   )
 
@@ -90,27 +93,25 @@ describe("an application on the built package", () => {
 
   itInTime(
     "gets a typed failure from an entry file that says what no message of the library is",
-    () =>
-      Effect.gen(function* () {
-        const { code, stderr, stdout } = yield* runFixture("workerEntry.mjs", { args: ["./unknown-message-worker.js"] })
-        assert.strictEqual(code, 0, stderr)
-        assert.include(stdout, '"name":"MetricsServerError","reason":"Worker"')
-        assert.include(stdout, "unknown-message-worker.js")
-      }),
+    function* () {
+      const { code, stderr, stdout } = yield* runFixture("workerEntry.mjs", { args: ["./unknown-message-worker.js"] })
+      assert.strictEqual(code, 0, stderr)
+      assert.include(stdout, '"name":"MetricsServerError","reason":"Worker"')
+      assert.include(stdout, "unknown-message-worker.js")
+    },
     concurrent
   )
 
   for (const way of ["layer", "layerWorker"]) {
     itInTime(
       `takes the registration of MetricsServer.${way} back on SIGTERM while it still answers, and ends`,
-      () =>
-        Effect.gen(function* () {
-          const signal = { on: "registered", name: "SIGTERM" } as const
-          const ended = yield* runFixture("nodeRuntime.mjs", { args: [way], signal })
-          assert.include(ended.stdout, "taken back while it answers 200\n", ended.stderr)
-          assert.notStrictEqual(ended.signal, "SIGKILL")
-          assertWithin(ended.lingered, 3_000, "its end")
-        }),
+      function* () {
+        const signal = { on: "registered", name: "SIGTERM" } as const
+        const ended = yield* runFixture("nodeRuntime.mjs", { args: [way], signal })
+        assert.include(ended.stdout, "taken back while it answers 200\n", ended.stderr)
+        assert.notStrictEqual(ended.signal, "SIGKILL")
+        assertWithin(ended.lingered, 3_000, "its end")
+      },
       concurrent
     )
   }

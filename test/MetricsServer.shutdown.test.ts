@@ -48,83 +48,74 @@ const secure = (ca: string, { socket }: RawConnection) =>
 
 for (const kind of serverKinds) {
   describe(`the shutdown of a metrics server ${kind.name}`, () => {
-    itInTime("cuts a scrape that would take seconds at its timeout, and all other connections", () =>
-      Effect.gen(function* () {
-        const { registry, shut } = gatedCollector()
-        const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
-        const slow = yield* shut
-        const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
-        yield* slow.reached
-        const idle = [yield* keptAlive(server.address.port), yield* rawConnection(server.address.port)]
-        yield* endsWithin(server.stop, 500 + slack)
-        yield* assertFree(server.address.port)
-        assert.strictEqual((yield* Fiber.join(scraping))._tag, "Left")
-        for (const { closed } of idle) yield* closed
-        yield* slow.open
-      })
-    )
+    itInTime("cuts a scrape that would take seconds at its timeout, and all other connections", function* () {
+      const { registry, shut } = gatedCollector()
+      const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
+      const slow = yield* shut
+      const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
+      yield* slow.reached
+      const idle = [yield* keptAlive(server.address.port), yield* rawConnection(server.address.port)]
+      yield* endsWithin(server.stop, 500 + slack)
+      yield* assertFree(server.address.port)
+      assert.strictEqual((yield* Fiber.join(scraping))._tag, "Left")
+      for (const { closed } of idle) yield* closed
+      yield* slow.open
+    })
 
-    itInTime("lets a scrape finish, answers it with Connection: close, and is over with it", () =>
-      Effect.gen(function* () {
-        const { registry, shut } = gatedCollector()
-        const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry })
-        const connection = yield* keptAlive(server.address.port, "/metrics?name[]=jobs_total")
-        const slow = yield* shut
-        connection.send(requestLines("/metrics?name[]=slow"))
-        yield* slow.reached
-        const stopping = yield* Effect.fork(server.stop)
-        yield* eventually("it no longer accepts", () => isFree(server.address.port))
-        yield* slow.open
-        yield* endsWithin(Fiber.join(stopping), slack)
-        const [, answer] = (yield* connection.received((text) => text.includes("\nslow 1\n"))).split(/(?=HTTP\/1\.1 )/)
-        assert.match(answer ?? "", /^HTTP\/1\.1 200 OK\r\n/)
-        assert.match(answer ?? "", /^connection: close\r$/im)
-        yield* connection.closed
-      })
-    )
+    itInTime("lets a scrape finish, answers it with Connection: close, and is over with it", function* () {
+      const { registry, shut } = gatedCollector()
+      const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry })
+      const connection = yield* keptAlive(server.address.port, "/metrics?name[]=jobs_total")
+      const slow = yield* shut
+      connection.send(requestLines("/metrics?name[]=slow"))
+      yield* slow.reached
+      const stopping = yield* Effect.fork(server.stop)
+      yield* eventually("it no longer accepts", () => isFree(server.address.port))
+      yield* slow.open
+      yield* endsWithin(Fiber.join(stopping), slack)
+      const [, answer] = (yield* connection.received((text) => text.includes("\nslow 1\n"))).split(/(?=HTTP\/1\.1 )/)
+      assert.match(answer ?? "", /^HTTP\/1\.1 200 OK\r\n/)
+      assert.match(answer ?? "", /^connection: close\r$/im)
+      yield* connection.closed
+    })
 
-    itInTime("is not held up by idle connections that are kept alive", () =>
-      Effect.gen(function* () {
-        const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry: someMetrics() })
-        const idle = yield* Effect.replicateEffect(keptAlive(server.address.port), 5)
-        const scraped = yield* keptAlive(server.address.port, "/metrics")
-        yield* endsWithin(server.stop, slack)
-        yield* assertFree(server.address.port)
-        for (const { closed } of [...idle, scraped]) yield* closed
-      })
-    )
+    itInTime("is not held up by idle connections that are kept alive", function* () {
+      const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" }, { registry: someMetrics() })
+      const idle = yield* Effect.replicateEffect(keptAlive(server.address.port), 5)
+      const scraped = yield* keptAlive(server.address.port, "/metrics")
+      yield* endsWithin(server.stop, slack)
+      yield* assertFree(server.address.port)
+      for (const { closed } of [...idle, scraped]) yield* closed
+    })
 
-    itInTime("is not held up by a connection that never sent anything", () =>
-      Effect.gen(function* () {
-        const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" })
-        const silent = yield* rawConnection(server.address.port)
-        // Connections are accepted in turn: after this answer the one before has been as well.
-        yield* get(server.healthUrl)
-        yield* endsWithin(server.stop, slack)
-        yield* silent.closed
-      })
-    )
+    itInTime("is not held up by a connection that never sent anything", function* () {
+      const server = yield* stoppable(kind, { shutdownTimeout: "10 seconds" })
+      const silent = yield* rawConnection(server.address.port)
+      // Connections are accepted in turn: after this answer the one before has been as well.
+      yield* get(server.healthUrl)
+      yield* endsWithin(server.stop, slack)
+      yield* silent.closed
+    })
 
-    itInTime("cuts a client that never finishes its request, and one that does not read its answer", () =>
-      Effect.gen(function* () {
-        const registry = someMetrics()
-        const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
-        const unfinished = yield* rawConnection(server.address.port)
-        unfinished.send("GET /metrics HTTP/1.1\r\nHost: loc")
-        const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
-        gauge.set({ text: "x".repeat(20_000_000) }, 1)
-        const unread = yield* rawConnection(server.address.port)
-        unread.socket.pause()
-        unread.send(requestLines("/metrics"))
-        yield* get(`${server.url}?name[]=jobs_total`)
-        yield* endsWithin(server.stop, 500 + slack)
-        yield* assertFree(server.address.port)
-      })
-    )
+    itInTime("cuts a client that never finishes its request, and one that does not read its answer", function* () {
+      const registry = someMetrics()
+      const server = yield* stoppable(kind, { shutdownTimeout: "500 millis" }, { registry })
+      const unfinished = yield* rawConnection(server.address.port)
+      unfinished.send("GET /metrics HTTP/1.1\r\nHost: loc")
+      const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
+      gauge.set({ text: "x".repeat(20_000_000) }, 1)
+      const unread = yield* rawConnection(server.address.port)
+      unread.socket.pause()
+      unread.send(requestLines("/metrics"))
+      yield* get(`${server.url}?name[]=jobs_total`)
+      yield* endsWithin(server.stop, 500 + slack)
+      yield* assertFree(server.address.port)
+    })
 
     for (const secured of [false, true]) {
-      itInTime(`lets an answer${secured ? " over HTTPS" : ""} be taken that is on its way, and is over with it`, () =>
-        Effect.gen(function* () {
+      itInTime(
+        `lets an answer${secured ? " over HTTPS" : ""} be taken that is on its way, and is over with it`,
+        function* () {
           const size = 20_000_000
           const registry = someMetrics()
           const gauge = new Gauge({ name: "big", help: "h", labelNames: ["text"], registers: [registry] })
@@ -156,24 +147,23 @@ for (const kind of serverKinds) {
           yield* endsWithin(Fiber.join(stopping), 2 * slack)
           yield* Effect.promise(() => closed)
           assert.isAbove(received, size)
-        })
+        }
       )
     }
 
-    itInTime("is not held up by idle HTTPS connections that are kept alive", () =>
-      Effect.gen(function* () {
-        const tls = yield* certificate
-        const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
-        yield* Effect.acquireRelease(keptAliveAgent(server.healthUrl, tls.cert), (agent) =>
-          Effect.sync(() => agent.destroy())
-        )
-        yield* endsWithin(server.stop, slack)
-        yield* assertFree(server.address.port)
-      })
-    )
+    itInTime("is not held up by idle HTTPS connections that are kept alive", function* () {
+      const tls = yield* certificate
+      const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
+      yield* Effect.acquireRelease(keptAliveAgent(server.healthUrl, tls.cert), (agent) =>
+        Effect.sync(() => agent.destroy())
+      )
+      yield* endsWithin(server.stop, slack)
+      yield* assertFree(server.address.port)
+    })
 
-    itInTime("is not held up by connections to its HTTPS port that said nothing, or are not done with TLS", () =>
-      Effect.gen(function* () {
+    itInTime(
+      "is not held up by connections to its HTTPS port that said nothing, or are not done with TLS",
+      function* () {
         const tls = yield* certificate
         const server = yield* stoppable(kind, { tls, shutdownTimeout: "10 seconds" })
         const { port } = server.address
@@ -188,53 +178,50 @@ for (const kind of serverKinds) {
         yield* assertFree(port)
         for (const connection of silent) yield* connection.closed
         yield* Effect.promise(() => closed)
-      })
+      }
     )
 
     for (const secured of [false, true]) {
       itInTime(
         `cuts two ${secured ? "HTTPS " : ""}connections from the same port of a client to two addresses of its own`,
-        () =>
-          Effect.gen(function* () {
-            const tls = secured ? yield* certificate : undefined
-            const server = yield* stoppable(kind, { tls, host: "0.0.0.0", shutdownTimeout: "500 millis" })
-            const { port } = server.address
-            const localAddress = "127.0.0.1"
-            const first = yield* rawConnection(port, "127.0.0.1", { localAddress })
-            const { localPort } = first.socket
-            const second = yield* rawConnection(port, "127.0.0.2", { localAddress, localPort })
-            const both = [first, second]
-            for (const connection of both) {
-              const socket = tls === undefined ? connection.socket : yield* secure(tls.cert, connection)
-              const answered = once(socket, "data")
-              socket.write(requestLines("/"))
-              yield* Effect.promise(() => answered)
-              socket.write("GET /metrics HTTP/1.1\r\nHost: loc")
-            }
-            yield* get(`${tls === undefined ? "http" : "https"}://127.0.0.1:${port}/`, { ca: tls?.cert })
-            yield* endsWithin(server.stop, 500 + slack)
-            yield* assertFree(port)
-            for (const { closed } of both) yield* closed
-          })
+        function* () {
+          const tls = secured ? yield* certificate : undefined
+          const server = yield* stoppable(kind, { tls, host: "0.0.0.0", shutdownTimeout: "500 millis" })
+          const { port } = server.address
+          const localAddress = "127.0.0.1"
+          const first = yield* rawConnection(port, "127.0.0.1", { localAddress })
+          const { localPort } = first.socket
+          const second = yield* rawConnection(port, "127.0.0.2", { localAddress, localPort })
+          const both = [first, second]
+          for (const connection of both) {
+            const socket = tls === undefined ? connection.socket : yield* secure(tls.cert, connection)
+            const answered = once(socket, "data")
+            socket.write(requestLines("/"))
+            yield* Effect.promise(() => answered)
+            socket.write("GET /metrics HTTP/1.1\r\nHost: loc")
+          }
+          yield* get(`${tls === undefined ? "http" : "https"}://127.0.0.1:${port}/`, { ca: tls?.cert })
+          yield* endsWithin(server.stop, 500 + slack)
+          yield* assertFree(port)
+          for (const { closed } of both) yield* closed
+        }
       )
     }
 
-    itInTime("waits as long as configured, also without limit", () =>
-      Effect.gen(function* () {
-        const { registry, shut } = gatedCollector()
-        const server = yield* stoppable(kind, { shutdownTimeout: Duration.infinity }, { registry })
-        const slow = yield* shut
-        const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
-        yield* slow.reached
-        const stopping = yield* Effect.fork(server.stop)
-        yield* eventually("it no longer accepts", () => isFree(server.address.port))
-        // Long after any timer that was set to too large a number would have gone off.
-        assert.isTrue(Option.isNone(yield* Effect.timeoutOption(Fiber.join(scraping), "100 millis")))
-        yield* slow.open
-        assert.strictEqual((yield* Fiber.join(scraping))._tag, "Right")
-        yield* endsWithin(Fiber.join(stopping), slack)
-      })
-    )
+    itInTime("waits as long as configured, also without limit", function* () {
+      const { registry, shut } = gatedCollector()
+      const server = yield* stoppable(kind, { shutdownTimeout: Duration.infinity }, { registry })
+      const slow = yield* shut
+      const scraping = yield* Effect.fork(Effect.either(Effect.tryPromise(() => ask(server.url))))
+      yield* slow.reached
+      const stopping = yield* Effect.fork(server.stop)
+      yield* eventually("it no longer accepts", () => isFree(server.address.port))
+      // Long after any timer that was set to too large a number would have gone off.
+      assert.isTrue(Option.isNone(yield* Effect.timeoutOption(Fiber.join(scraping), "100 millis")))
+      yield* slow.open
+      assert.strictEqual((yield* Fiber.join(scraping))._tag, "Right")
+      yield* endsWithin(Fiber.join(stopping), slack)
+    })
   })
 }
 
@@ -254,19 +241,18 @@ describe("a process whose server is closed", () => {
     for (const { title, what } of connections) {
       itInTime(
         `ends by itself after MetricsServer.${way} with ${title}`,
-        () =>
-          Effect.gen(function* () {
-            const { code, lingered, signal, stderr, stdout } = yield* runFixture("closeServer.mjs", {
-              args: [way, what]
-            })
-            assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
-            const [, milliseconds] = /closed after (\d+) ms/.exec(stdout) ?? []
-            assertWithin(Number(milliseconds), 300 + slack, "the shutdown")
-            assertWithin(lingered, 2_000, "its end")
-            console.log(
-              `shutdown of ${way} with ${title}: closed after ${milliseconds} ms, ended ${lingered.toFixed(0)} ms later`
-            )
-          }),
+        function* () {
+          const { code, lingered, signal, stderr, stdout } = yield* runFixture("closeServer.mjs", {
+            args: [way, what]
+          })
+          assert.deepStrictEqual({ code, signal }, { code: 0, signal: null }, stderr)
+          const [, milliseconds] = /closed after (\d+) ms/.exec(stdout) ?? []
+          assertWithin(Number(milliseconds), 300 + slack, "the shutdown")
+          assertWithin(lingered, 2_000, "its end")
+          console.log(
+            `shutdown of ${way} with ${title}: closed after ${milliseconds} ms, ended ${lingered.toFixed(0)} ms later`
+          )
+        },
         { concurrent: true }
       )
     }

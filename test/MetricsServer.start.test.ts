@@ -49,18 +49,16 @@ for (const kind of serverKinds) {
       })
     )
 
-    itInTime("a port that is taken is a failure that names host and port, within a second", () =>
-      Effect.gen(function* () {
-        const port = yield* unusedListener()
-        const start = performance.now()
-        const error = yield* refused(started(kind, { port }))
-        assertWithin(performance.now() - start, 1_000)
-        assert.strictEqual(error.reason, "AddressInUse")
-        assert.strictEqual(error.host, "127.0.0.1")
-        assert.strictEqual(error.port, port)
-        assert.include(error.message, `127.0.0.1:${port}`)
-      })
-    )
+    itInTime("a port that is taken is a failure that names host and port, within a second", function* () {
+      const port = yield* unusedListener()
+      const start = performance.now()
+      const error = yield* refused(started(kind, { port }))
+      assertWithin(performance.now() - start, 1_000)
+      assert.strictEqual(error.reason, "AddressInUse")
+      assert.strictEqual(error.host, "127.0.0.1")
+      assert.strictEqual(error.port, port)
+      assert.include(error.message, `127.0.0.1:${port}`)
+    })
 
     it.scopedLive("an address that is not of this machine is a failure that names host and port", () =>
       Effect.gen(function* () {

@@ -84,47 +84,46 @@ for (const kind of serverKinds) {
       const what = `${behaviour} over ${count} connections${secured ? " with TLS" : ""}`
       itInTime(
         `answers authenticated clients during ${what} of unauthenticated ones`,
-        () =>
-          Effect.gen(function* () {
-            const own = yield* Effect.promise(() => selfSigned())
-            const trusted = yield* authority()
-            const client = yield* trusted.issue()
-            const tls = secured ? { ...own, ca: trusted.cert, clientCertificate: "requested" as const } : undefined
-            const users = onlyTokens ? {} : { scraper: hashOf(password) }
-            const options = { tls, authentication: { tokens: [token], users } }
-            const { address, url } = yield* started(kind, options, { registry: someMetrics() })
-            const honest: Array<AskOptions> = [
-              { headers: bearer(token) },
-              ...(onlyTokens ? [] : [{ headers: basic("scraper", password) }]),
-              ...(secured ? [{ headers: bearer(token), ...client }] : [])
-            ].map((each) => (secured ? { ...each, ca: own.cert } : each))
-            for (const each of honest) yield* Effect.promise(() => ask(url, each))
-            const over = watched()
-            const times = yield* Effect.scoped(
-              Effect.zipRight(
-                strangers(address.port, flood),
-                Effect.promise(async () => {
-                  const taken: Array<number> = []
-                  for (let index = 0; index < scrapes; index += 1) {
-                    const { milliseconds, status } = await ask(url, honest[index % honest.length])
-                    assert.strictEqual(status, 200)
-                    taken.push(milliseconds)
-                    await sleep(30)
-                  }
-                  return taken
-                })
-              )
+        function* () {
+          const own = yield* Effect.promise(() => selfSigned())
+          const trusted = yield* authority()
+          const client = yield* trusted.issue()
+          const tls = secured ? { ...own, ca: trusted.cert, clientCertificate: "requested" as const } : undefined
+          const users = onlyTokens ? {} : { scraper: hashOf(password) }
+          const options = { tls, authentication: { tokens: [token], users } }
+          const { address, url } = yield* started(kind, options, { registry: someMetrics() })
+          const honest: Array<AskOptions> = [
+            { headers: bearer(token) },
+            ...(onlyTokens ? [] : [{ headers: basic("scraper", password) }]),
+            ...(secured ? [{ headers: bearer(token), ...client }] : [])
+          ].map((each) => (secured ? { ...each, ca: own.cert } : each))
+          for (const each of honest) yield* Effect.promise(() => ask(url, each))
+          const over = watched()
+          const times = yield* Effect.scoped(
+            Effect.zipRight(
+              strangers(address.port, flood),
+              Effect.promise(async () => {
+                const taken: Array<number> = []
+                for (let index = 0; index < scrapes; index += 1) {
+                  const { milliseconds, status } = await ask(url, honest[index % honest.length])
+                  assert.strictEqual(status, 200)
+                  taken.push(milliseconds)
+                  await sleep(30)
+                }
+                return taken
+              })
             )
-            const { grown, turn } = over()
-            console.log(
-              `strangers ${kind.name}: ${what}; ${times.length} of ${scrapes} honest scrapes answered, the slowest in ` +
-                `${Math.max(...times).toFixed(0)} ms; the longest turn of this thread ${turn.toFixed(0)} ms, ` +
-                `${grown.toFixed(0)} MB more at most`
-            )
-            assertWithin(Math.max(...times), 10_000, "an honest scrape")
-            assert.isBelow(grown, mostMemory)
-            if (!secured && kind === inThisThread) assertWithin(turn, longestTurn, "a turn")
-          }),
+          )
+          const { grown, turn } = over()
+          console.log(
+            `strangers ${kind.name}: ${what}; ${times.length} of ${scrapes} honest scrapes answered, the slowest in ` +
+              `${Math.max(...times).toFixed(0)} ms; the longest turn of this thread ${turn.toFixed(0)} ms, ` +
+              `${grown.toFixed(0)} MB more at most`
+          )
+          assertWithin(Math.max(...times), 10_000, "an honest scrape")
+          assert.isBelow(grown, mostMemory)
+          if (!secured && kind === inThisThread) assertWithin(turn, longestTurn, "a turn")
+        },
         300_000
       )
     }

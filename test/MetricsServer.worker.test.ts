@@ -133,99 +133,87 @@ describe("a metrics server in a worker thread", () => {
     })
   )
 
-  itInTime("waits for a metric that takes its time, as long as the main thread is not stuck", () =>
-    Effect.gen(function* () {
-      const registry = someMetrics()
-      let reading = 0
-      new Gauge({
-        name: "slow",
-        help: "h",
-        registers: [registry],
-        async collect() {
-          reading += 1
-          await new Promise((resolve) => setTimeout(resolve, 300))
-          this.set(reading)
-        }
-      })
-      const server = yield* started(inWorker, {}, { registry })
+  itInTime("waits for a metric that takes its time, as long as the main thread is not stuck", function* () {
+    const registry = someMetrics()
+    let reading = 0
+    new Gauge({
+      name: "slow",
+      help: "h",
+      registers: [registry],
+      async collect() {
+        reading += 1
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        this.set(reading)
+      }
+    })
+    const server = yield* started(inWorker, {}, { registry })
+    const answer = yield* get(server.url)
+    assertFresh(answer)
+    assert.isAtLeast(answer.milliseconds, 290)
+    assert.include(answer.body, "\nslow 2\n")
+  })
+
+  itInTime("waits for a scrape that keeps the main thread busy itself, for longer than its grace", function* () {
+    const server = yield* started(inWorker, {}, { registry: laborious() })
+    for (const expected of [2, 3]) {
       const answer = yield* get(server.url)
       assertFresh(answer)
-      assert.isAtLeast(answer.milliseconds, 290)
-      assert.include(answer.body, "\nslow 2\n")
-    })
-  )
+      assert.include(answer.body, `\nlaborious ${expected}\n`)
+    }
+  })
 
-  itInTime("waits for a scrape that keeps the main thread busy itself, for longer than its grace", () =>
-    Effect.gen(function* () {
-      const server = yield* started(inWorker, {}, { registry: laborious() })
-      for (const expected of [2, 3]) {
-        const answer = yield* get(server.url)
-        assertFresh(answer)
-        assert.include(answer.body, `\nlaborious ${expected}\n`)
+  itInTime("waits for it as well after a scrape of some metrics, which did not block", function* () {
+    const server = yield* started(inWorker, {}, { registry: laborious() })
+    for (const expected of [2, 3]) {
+      yield* get(`${server.url}?name[]=jobs_total`)
+      const answer = yield* get(server.url)
+      assertFresh(answer)
+      assert.include(answer.body, `\nlaborious ${expected}\n`)
+    }
+  })
+
+  itInTime("waits for it as well where it is asked for nothing else", function* () {
+    const registry = someMetrics()
+    let held = 0
+    const gauge = new Gauge({ name: "held", help: "h", registers: [registry], collect: () => blockThread(held) })
+    const server = yield* started(inWorker, {}, { registry })
+    held = 400
+    const ages = []
+    for (const value of [1, 2, 3]) {
+      gauge.set(value)
+      ages.push(expositionAge(yield* get(`${server.url}?name[]=held`)))
+    }
+    // Nobody knew of it the first time.
+    assert.deepStrictEqual(ages.slice(1), [0, 0])
+  })
+
+  itInTime("says how old its numbers are with the labels that all others have", function* () {
+    const registry = someMetrics()
+    registry.setDefaultLabels({ app: "shop" })
+    const server = yield* started(inWorker, {}, { registry })
+    assert.include((yield* get(server.url)).body, `\n${age}{app="shop"} 0\n`)
+    const answers = yield* whileBlocked([{ url: server.url }], 100)
+    for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} \\d+\\.`, "m"))
+  })
+
+  itInTime("leaves a metric alone that has the name of what says how old its numbers are", function* () {
+    const registry = someMetrics()
+    const name = "effect_prometheus_exposition_age_seconds"
+    new Gauge({ name, help: "Mine.", registers: [registry] }).set(7)
+    const server = yield* started(inWorker, {}, { registry })
+    for (const query of ["", "?name[]=jobs_total"]) {
+      const url = `${server.url}${query}`
+      const fresh = yield* get(url, { headers: openMetrics })
+      const old = (yield* whileBlocked([{ url, headers: openMetrics }], 100))[0]?.body ?? ""
+      for (const body of [fresh.body, old]) {
+        const families = parseOpenMetrics(body).filter((family) => family.name === name)
+        assert.deepStrictEqual(
+          families.map(({ help }) => help),
+          query === "" ? ["Mine."] : []
+        )
       }
-    })
-  )
-
-  itInTime("waits for it as well after a scrape of some metrics, which did not block", () =>
-    Effect.gen(function* () {
-      const server = yield* started(inWorker, {}, { registry: laborious() })
-      for (const expected of [2, 3]) {
-        yield* get(`${server.url}?name[]=jobs_total`)
-        const answer = yield* get(server.url)
-        assertFresh(answer)
-        assert.include(answer.body, `\nlaborious ${expected}\n`)
-      }
-    })
-  )
-
-  itInTime("waits for it as well where it is asked for nothing else", () =>
-    Effect.gen(function* () {
-      const registry = someMetrics()
-      let held = 0
-      const gauge = new Gauge({ name: "held", help: "h", registers: [registry], collect: () => blockThread(held) })
-      const server = yield* started(inWorker, {}, { registry })
-      held = 400
-      const ages = []
-      for (const value of [1, 2, 3]) {
-        gauge.set(value)
-        ages.push(expositionAge(yield* get(`${server.url}?name[]=held`)))
-      }
-      // Nobody knew of it the first time.
-      assert.deepStrictEqual(ages.slice(1), [0, 0])
-    })
-  )
-
-  itInTime("says how old its numbers are with the labels that all others have", () =>
-    Effect.gen(function* () {
-      const registry = someMetrics()
-      registry.setDefaultLabels({ app: "shop" })
-      const server = yield* started(inWorker, {}, { registry })
-      assert.include((yield* get(server.url)).body, `\n${age}{app="shop"} 0\n`)
-      const answers = yield* whileBlocked([{ url: server.url }], 100)
-      for (const { body } of answers) assert.match(body, new RegExp(`^${age}{app="shop"} \\d+\\.`, "m"))
-    })
-  )
-
-  itInTime("leaves a metric alone that has the name of what says how old its numbers are", () =>
-    Effect.gen(function* () {
-      const registry = someMetrics()
-      const name = "effect_prometheus_exposition_age_seconds"
-      new Gauge({ name, help: "Mine.", registers: [registry] }).set(7)
-      const server = yield* started(inWorker, {}, { registry })
-      for (const query of ["", "?name[]=jobs_total"]) {
-        const url = `${server.url}${query}`
-        const fresh = yield* get(url, { headers: openMetrics })
-        const old = (yield* whileBlocked([{ url, headers: openMetrics }], 100))[0]?.body ?? ""
-        for (const body of [fresh.body, old]) {
-          const families = parseOpenMetrics(body).filter((family) => family.name === name)
-          assert.deepStrictEqual(
-            families.map(({ help }) => help),
-            query === "" ? ["Mine."] : []
-          )
-        }
-      }
-    })
-  )
+    }
+  })
 
   it.scopedLive("takes labels that cannot be sent to a thread as the texts that they are exposed as", () =>
     Effect.gen(function* () {
@@ -252,22 +240,21 @@ describe("a metrics server in a worker thread", () => {
     })
   )
 
-  itInTime("starts although a metric hangs, and serves the others", () =>
-    Effect.gen(function* () {
-      const { registry, shut } = gatedCollector()
-      const slow = yield* shut
-      const start = performance.now()
-      const server = yield* started(inWorker, {}, { registry })
-      assertWithin(performance.now() - start, 5_000)
-      assert.include((yield* get(`${server.url}?name[]=jobs_total`)).body, "jobs_total 3\n")
-      yield* slow.open
-    })
-  )
+  itInTime("starts although a metric hangs, and serves the others", function* () {
+    const { registry, shut } = gatedCollector()
+    const slow = yield* shut
+    const start = performance.now()
+    const server = yield* started(inWorker, {}, { registry })
+    assertWithin(performance.now() - start, 5_000)
+    assert.include((yield* get(`${server.url}?name[]=jobs_total`)).body, "jobs_total 3\n")
+    yield* slow.open
+  })
 })
 
 describe("while the main thread is stuck, a metrics server in a worker thread", () => {
-  itInTime("answers every scrape within a quarter of a second, and says how the age of its numbers grows", () =>
-    Effect.gen(function* () {
+  itInTime(
+    "answers every scrape within a quarter of a second, and says how the age of its numbers grows",
+    function* () {
       const registry = new PromRegistry()
       const gauge = new Gauge({ name: "level", help: "h", registers: [registry] })
       gauge.set(1)
@@ -295,7 +282,7 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
       const after = yield* get(server.url)
       assertFresh(after)
       assert.include(after.body, "\nlevel 3\n")
-    })
+    }
   )
 
   const names = (count: number, of: string): string =>
@@ -306,203 +293,182 @@ describe("while the main thread is stuck, a metrics server in a worker thread", 
     { title: "for 12 kB of names each", queryOf: (index) => names(500, `of_nothing_${index}`) }
   ]
   for (const { queryOf, title } of floods) {
-    itInTime(`asks it no more, however many scrapes there are ${title}`, () =>
-      Effect.gen(function* () {
-        const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
-        let asked = 0
-        const emit = Worker.prototype.emit
-        yield* Effect.acquireRelease(
+    itInTime(`asks it no more, however many scrapes there are ${title}`, function* () {
+      const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+      let asked = 0
+      const emit = Worker.prototype.emit
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          Worker.prototype.emit = function (this: Worker, event: string | symbol, ...given: ReadonlyArray<unknown>) {
+            const [message] = given as ReadonlyArray<{ readonly tag?: unknown; readonly scrapes: [] } | undefined>
+            if (event === "message" && message?.tag === "Scrape") asked += message.scrapes.length
+            return Reflect.apply(emit, this, [event, ...given])
+          } as typeof emit
+        }),
+        () =>
           Effect.sync(() => {
-            Worker.prototype.emit = function (this: Worker, event: string | symbol, ...given: ReadonlyArray<unknown>) {
-              const [message] = given as ReadonlyArray<{ readonly tag?: unknown; readonly scrapes: [] } | undefined>
-              if (event === "message" && message?.tag === "Scrape") asked += message.scrapes.length
-              return Reflect.apply(emit, this, [event, ...given])
-            } as typeof emit
-          }),
-          () =>
-            Effect.sync(() => {
-              Worker.prototype.emit = emit
-            })
-        )
-        const clients = Array.from({ length: 12 }, (_, index) => ({ url: `${url}${queryOf(index)}` }))
-        const answers = yield* whileBlocked(clients, 1_000)
-        for (const { status } of answers) assert.strictEqual(status, 200)
-        assert.isAbove(answers.length, 5 * clients.length)
-        // The last one is of a client that comes after the others.
-        assertFresh(yield* get(url))
-        // Those that came before it was known to be stuck.
-        assert.isAtMost(asked, clients.length + 1)
-      })
-    )
+            Worker.prototype.emit = emit
+          })
+      )
+      const clients = Array.from({ length: 12 }, (_, index) => ({ url: `${url}${queryOf(index)}` }))
+      const answers = yield* whileBlocked(clients, 1_000)
+      for (const { status } of answers) assert.strictEqual(status, 200)
+      assert.isAbove(answers.length, 5 * clients.length)
+      // The last one is of a client that comes after the others.
+      assertFresh(yield* get(url))
+      // Those that came before it was known to be stuck.
+      assert.isAtMost(asked, clients.length + 1)
+    })
   }
 
-  itInTime("answers as soon when the main thread gets stuck while a slow metric is being read", () =>
-    Effect.gen(function* () {
-      const { registry, shut } = gatedCollector()
-      const server = yield* started(inWorker, {}, { registry })
-      const slow = yield* shut
-      const answers = yield* whileBlocked([{ url: server.url }], 500, slow.reached)
-      yield* slow.open
-      assertSoon(answers)
-      for (const { body, status } of answers) {
-        assert.strictEqual(status, 200)
-        assert.include(body, "\njobs_total 3\n")
-      }
-      assertFresh(yield* get(server.url))
-    })
-  )
+  itInTime("answers as soon when the main thread gets stuck while a slow metric is being read", function* () {
+    const { registry, shut } = gatedCollector()
+    const server = yield* started(inWorker, {}, { registry })
+    const slow = yield* shut
+    const answers = yield* whileBlocked([{ url: server.url }], 500, slow.reached)
+    yield* slow.open
+    assertSoon(answers)
+    for (const { body, status } of answers) {
+      assert.strictEqual(status, 200)
+      assert.include(body, "\njobs_total 3\n")
+    }
+    assertFresh(yield* get(server.url))
+  })
 
-  itInTime("cuts what it has to name[], and serves text under its own type where only text is at hand", () =>
-    Effect.gen(function* () {
-      const server = yield* started(inWorker, {}, { registry: someMetrics() })
-      const { url } = server
-      const answers = yield* whileBlocked(
-        [
-          { name: "cut", url: `${url}?name[]=jobs_total` },
-          { name: "cut to nothing", url: `${url}?name[]=nothing_of_that_name` },
-          { name: "OpenMetrics", url, headers: openMetrics },
-          { name: "OpenMetrics, cut", url: `${url}?name[]=jobs_total`, headers: openMetrics }
-        ],
-        200
-      )
-      assertSoon(answers)
-      for (const { contentType, status } of answers) {
-        assert.strictEqual(status, 200)
-        assert.strictEqual(contentType, textType)
-      }
-      for (const { body } of named(answers, "cut")) assert.deepStrictEqual(typed(body), ["jobs_total", age])
-      for (const answer of named(answers, "cut to nothing")) {
-        assert.deepStrictEqual(typed(answer.body), [age])
-        assert.isAbove(expositionAge(answer), 0.05)
-      }
-      for (const { body } of named(answers, "OpenMetrics, cut"))
-        assert.deepStrictEqual(typed(body), ["jobs_total", age])
-      for (const { body } of named(answers, "OpenMetrics")) {
-        assert.deepStrictEqual(typed(body), ["jobs_total", "queue_length", "effect_prometheus_errors_total", age])
-        assert.notInclude(body, "# EOF")
-      }
-    })
-  )
+  itInTime("cuts what it has to name[], and serves text under its own type where only text is at hand", function* () {
+    const server = yield* started(inWorker, {}, { registry: someMetrics() })
+    const { url } = server
+    const answers = yield* whileBlocked(
+      [
+        { name: "cut", url: `${url}?name[]=jobs_total` },
+        { name: "cut to nothing", url: `${url}?name[]=nothing_of_that_name` },
+        { name: "OpenMetrics", url, headers: openMetrics },
+        { name: "OpenMetrics, cut", url: `${url}?name[]=jobs_total`, headers: openMetrics }
+      ],
+      200
+    )
+    assertSoon(answers)
+    for (const { contentType, status } of answers) {
+      assert.strictEqual(status, 200)
+      assert.strictEqual(contentType, textType)
+    }
+    for (const { body } of named(answers, "cut")) assert.deepStrictEqual(typed(body), ["jobs_total", age])
+    for (const answer of named(answers, "cut to nothing")) {
+      assert.deepStrictEqual(typed(answer.body), [age])
+      assert.isAbove(expositionAge(answer), 0.05)
+    }
+    for (const { body } of named(answers, "OpenMetrics, cut")) assert.deepStrictEqual(typed(body), ["jobs_total", age])
+    for (const { body } of named(answers, "OpenMetrics")) {
+      assert.deepStrictEqual(typed(body), ["jobs_total", "queue_length", "effect_prometheus_errors_total", age])
+      assert.notInclude(body, "# EOF")
+    }
+  })
 
-  itInTime("serves each format that it was last asked for in that format", () =>
-    Effect.gen(function* () {
-      const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
-      yield* get(url, { headers: openMetrics })
-      const answers = yield* whileBlocked(
-        [
-          { name: "text", url },
-          { name: "OpenMetrics", url, headers: openMetrics }
-        ],
-        200
-      )
-      assertSoon(answers)
-      for (const { body, contentType } of named(answers, "OpenMetrics")) {
-        assert.strictEqual(contentType, openMetricsType)
-        assert.deepStrictEqual(typed(body), ["jobs", "queue_length", "effect_prometheus_errors", age])
-        assert.match(body, /# EOF\n$/)
-      }
-      for (const { body, contentType } of named(answers, "text")) {
-        assert.strictEqual(contentType, textType)
-        assert.include(body, "# TYPE jobs_total counter\n")
-      }
-    })
-  )
+  itInTime("serves each format that it was last asked for in that format", function* () {
+    const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+    yield* get(url, { headers: openMetrics })
+    const answers = yield* whileBlocked(
+      [
+        { name: "text", url },
+        { name: "OpenMetrics", url, headers: openMetrics }
+      ],
+      200
+    )
+    assertSoon(answers)
+    for (const { body, contentType } of named(answers, "OpenMetrics")) {
+      assert.strictEqual(contentType, openMetricsType)
+      assert.deepStrictEqual(typed(body), ["jobs", "queue_length", "effect_prometheus_errors", age])
+      assert.match(body, /# EOF\n$/)
+    }
+    for (const { body, contentType } of named(answers, "text")) {
+      assert.strictEqual(contentType, textType)
+      assert.include(body, "# TYPE jobs_total counter\n")
+    }
+  })
 
-  itInTime("leaves no family out because the last scrape in that format asked for others only", () =>
-    Effect.gen(function* () {
-      const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
-      yield* get(`${url}?name[]=jobs_total`, { headers: openMetrics })
-      yield* get(`${url}?name[]=jobs_total`)
-      const answers = yield* whileBlocked(
-        [
-          { name: "text", url },
-          { name: "OpenMetrics", url, headers: openMetrics },
-          { name: "another family", url: `${url}?name[]=queue_length`, headers: openMetrics }
-        ],
-        200
-      )
-      for (const { body, name } of answers) {
-        assert.include(body, 'queue_length{queue="a"} 2\n', name)
-        if (name !== "another family") assert.include(body, "jobs_total 3\n", name)
-      }
-    })
-  )
+  itInTime("leaves no family out because the last scrape in that format asked for others only", function* () {
+    const { url } = yield* started(inWorker, {}, { registry: someMetrics() })
+    yield* get(`${url}?name[]=jobs_total`, { headers: openMetrics })
+    yield* get(`${url}?name[]=jobs_total`)
+    const answers = yield* whileBlocked(
+      [
+        { name: "text", url },
+        { name: "OpenMetrics", url, headers: openMetrics },
+        { name: "another family", url: `${url}?name[]=queue_length`, headers: openMetrics }
+      ],
+      200
+    )
+    for (const { body, name } of answers) {
+      assert.include(body, 'queue_length{queue="a"} 2\n', name)
+      if (name !== "another family") assert.include(body, "jobs_total 3\n", name)
+    }
+  })
 
-  itInTime("answers 503 to any request once its numbers are older than staleFor", () =>
-    Effect.gen(function* () {
-      const { healthUrl, url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
-      yield* get(url)
-      const answers = yield* whileBlocked(
-        [
-          { name: "all", url },
-          { name: "some", url: `${url}?name[]=jobs_total` },
-          { name: "none", url: `${url}?name[]=nothing_of_that_name` },
-          { name: "/", url: healthUrl }
-        ],
-        500
-      )
-      for (const { status } of named(answers, "/")) assert.strictEqual(status, 200)
-      for (const name of ["all", "some", "none"]) {
-        const statuses = named(answers, name).map(({ status }) => status)
-        assert.deepStrictEqual(statuses, [...statuses].sort())
-        assert.strictEqual(statuses.at(-1), 503)
-      }
-      const last = named(answers, "all").at(-1)
-      assert.strictEqual(last?.contentType, "text/plain; charset=utf-8")
-      assert.notInclude(last?.body, "jobs_total")
-      assert.strictEqual((yield* get(url)).status, 200)
-    })
-  )
+  itInTime("answers 503 to any request once its numbers are older than staleFor", function* () {
+    const { healthUrl, url } = yield* started(inWorker, { staleFor: "300 millis" }, { registry: someMetrics() })
+    yield* get(url)
+    const answers = yield* whileBlocked(
+      [
+        { name: "all", url },
+        { name: "some", url: `${url}?name[]=jobs_total` },
+        { name: "none", url: `${url}?name[]=nothing_of_that_name` },
+        { name: "/", url: healthUrl }
+      ],
+      500
+    )
+    for (const { status } of named(answers, "/")) assert.strictEqual(status, 200)
+    for (const name of ["all", "some", "none"]) {
+      const statuses = named(answers, name).map(({ status }) => status)
+      assert.deepStrictEqual(statuses, [...statuses].sort())
+      assert.strictEqual(statuses.at(-1), 503)
+    }
+    const last = named(answers, "all").at(-1)
+    assert.strictEqual(last?.contentType, "text/plain; charset=utf-8")
+    assert.notInclude(last?.body, "jobs_total")
+    assert.strictEqual((yield* get(url)).status, 200)
+  })
 
-  itInTime("serves fresh text instead of OpenMetrics that is too old", () =>
-    Effect.gen(function* () {
-      const { url } = yield* started(inWorker, { staleFor: "600 millis" }, { registry: someMetrics() })
-      const asked = yield* get(url, { headers: openMetrics })
-      assert.strictEqual(asked.status, 200)
-      blockThread(600)
-      yield* get(url)
-      const [first] = yield* whileBlocked([{ url, headers: openMetrics }], 100)
-      assert.strictEqual(first?.status, 200)
-      assert.strictEqual(first?.contentType, textType)
-    })
-  )
+  itInTime("serves fresh text instead of OpenMetrics that is too old", function* () {
+    const { url } = yield* started(inWorker, { staleFor: "600 millis" }, { registry: someMetrics() })
+    const asked = yield* get(url, { headers: openMetrics })
+    assert.strictEqual(asked.status, 200)
+    blockThread(600)
+    yield* get(url)
+    const [first] = yield* whileBlocked([{ url, headers: openMetrics }], 100)
+    assert.strictEqual(first?.status, 200)
+    assert.strictEqual(first?.contentType, textType)
+  })
 
-  itInTime("no longer serves a family that was removed from the registry before", () =>
-    Effect.gen(function* () {
-      const registry = someMetrics()
-      const { url } = yield* started(inWorker, {}, { registry })
-      assert.include((yield* get(url)).body, "queue_length")
-      registry.removeSingleMetric("queue_length")
-      assert.notInclude((yield* get(url)).body, "queue_length")
-      const answers = yield* whileBlocked([{ url }, { url: `${url}?name[]=queue_length` }], 100)
-      for (const { body } of answers) assert.notInclude(body, "queue_length")
-    })
-  )
+  itInTime("no longer serves a family that was removed from the registry before", function* () {
+    const registry = someMetrics()
+    const { url } = yield* started(inWorker, {}, { registry })
+    assert.include((yield* get(url)).body, "queue_length")
+    registry.removeSingleMetric("queue_length")
+    assert.notInclude((yield* get(url)).body, "queue_length")
+    const answers = yield* whileBlocked([{ url }, { url: `${url}?name[]=queue_length` }], 100)
+    for (const { body } of answers) assert.notInclude(body, "queue_length")
+  })
 
-  itInTime("forgets a family that was asked for by name and is no longer there", () =>
-    Effect.gen(function* () {
-      const registry = someMetrics()
-      const { url } = yield* started(inWorker, {}, { registry })
-      registry.removeSingleMetric("queue_length")
-      yield* get(`${url}?name[]=queue_length`)
-      const answers = yield* whileBlocked([{ url }], 100)
-      for (const { body } of answers) {
-        assert.notInclude(body, "queue_length")
-        assert.include(body, "jobs_total 3\n")
-      }
-    })
-  )
+  itInTime("forgets a family that was asked for by name and is no longer there", function* () {
+    const registry = someMetrics()
+    const { url } = yield* started(inWorker, {}, { registry })
+    registry.removeSingleMetric("queue_length")
+    yield* get(`${url}?name[]=queue_length`)
+    const answers = yield* whileBlocked([{ url }], 100)
+    for (const { body } of answers) {
+      assert.notInclude(body, "queue_length")
+      assert.include(body, "jobs_total 3\n")
+    }
+  })
 
-  itInTime("waits for as long as its grace says", () =>
-    Effect.gen(function* () {
-      const { url } = yield* started(inWorker, { grace: "300 millis" }, { registry: someMetrics() })
-      const answers = yield* whileBlocked([{ url }], 300)
-      for (const { late, milliseconds } of answers) {
-        assert.isAtLeast(milliseconds, 295)
-        assertWithin(milliseconds, 600 + 50 + 3 * late, "an answer")
-      }
-    })
-  )
+  itInTime("waits for as long as its grace says", function* () {
+    const { url } = yield* started(inWorker, { grace: "300 millis" }, { registry: someMetrics() })
+    const answers = yield* whileBlocked([{ url }], 300)
+    for (const { late, milliseconds } of answers) {
+      assert.isAtLeast(milliseconds, 295)
+      assertWithin(milliseconds, 600 + 50 + 3 * late, "an answer")
+    }
+  })
 })
 
 describe("in the end, a worker's entry file", () => {

@@ -61,38 +61,34 @@ describe("a worker that dies", () => {
     )
   }
 
-  itInTime("has something to serve as soon as it was restarted, and not what the first one began with", () =>
-    Effect.gen(function* () {
-      const registry = new PromRegistry()
-      const gauge = new Gauge({ name: "level", help: "h", registers: [registry] })
-      gauge.set(1)
-      const server = yield* started(inWorker, { workerUrl: dying }, { registry })
-      gauge.set(2)
-      yield* dies(server)
-      yield* answers(server.healthUrl)
-      const scraped = yield* whileBlocked([{ url: server.url }], 100)
-      for (const answer of scraped) {
-        assert.include(answer.body, "\nlevel 2\n")
-        assert.isAbove(expositionAge(answer), 0)
-      }
-    })
-  )
+  itInTime("has something to serve as soon as it was restarted, and not what the first one began with", function* () {
+    const registry = new PromRegistry()
+    const gauge = new Gauge({ name: "level", help: "h", registers: [registry] })
+    gauge.set(1)
+    const server = yield* started(inWorker, { workerUrl: dying }, { registry })
+    gauge.set(2)
+    yield* dies(server)
+    yield* answers(server.healthUrl)
+    const scraped = yield* whileBlocked([{ url: server.url }], 100)
+    for (const answer of scraped) {
+      assert.include(answer.body, "\nlevel 2\n")
+      assert.isAbove(expositionAge(answer), 0)
+    }
+  })
 
-  itInTime("whose port was taken meanwhile logs that, retries, and takes it again", () =>
-    Effect.gen(function* () {
-      const server = yield* started(inWorker, { workerUrl: dying }, { registry: someMetrics() })
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          yield* dies(server)
-          yield* unusedListener(server.address.port)
-          yield* eventually("it logs that", async () => errors(server).length === 2)
-        })
-      )
-      assert.include(errors(server)[1], String(server.address.port))
-      yield* answers(server.url)
-      assert.include((yield* get(server.url)).body, "jobs_total 3\n")
-    })
-  )
+  itInTime("whose port was taken meanwhile logs that, retries, and takes it again", function* () {
+    const server = yield* started(inWorker, { workerUrl: dying }, { registry: someMetrics() })
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        yield* dies(server)
+        yield* unusedListener(server.address.port)
+        yield* eventually("it logs that", async () => errors(server).length === 2)
+      })
+    )
+    assert.include(errors(server)[1], String(server.address.port))
+    yield* answers(server.url)
+    assert.include((yield* get(server.url)).body, "jobs_total 3\n")
+  })
 
   it.scopedLive("as soon as it listens, again and again, is restarted once a second", () =>
     Effect.gen(function* () {
@@ -108,34 +104,30 @@ describe("a worker that dies", () => {
     })
   )
 
-  itInTime("is restarted also where the logger throws", () =>
-    Effect.gen(function* () {
-      const throwing = Logger.make(({ logLevel }) => {
-        if (logLevel.label === "ERROR") throw new Error("the log is full")
-      })
-      const served = inWorker.layer({ host: "127.0.0.1", workerUrl: dying })
-      const context = yield* served.pipe(
-        Layer.provide(Registry.layer(someMetrics())),
-        Layer.provide(Logger.replace(Logger.defaultLogger, throwing)),
-        Layer.build
-      )
-      const server = Context.get(context, MetricsServer.MetricsServer)
-      yield* dies(server)
-      yield* answers(server.url)
+  itInTime("is restarted also where the logger throws", function* () {
+    const throwing = Logger.make(({ logLevel }) => {
+      if (logLevel.label === "ERROR") throw new Error("the log is full")
     })
-  )
+    const served = inWorker.layer({ host: "127.0.0.1", workerUrl: dying })
+    const context = yield* served.pipe(
+      Layer.provide(Registry.layer(someMetrics())),
+      Layer.provide(Logger.replace(Logger.defaultLogger, throwing)),
+      Layer.build
+    )
+    const server = Context.get(context, MetricsServer.MetricsServer)
+    yield* dies(server)
+    yield* answers(server.url)
+  })
 
-  itInTime("does not hold up the shutdown while its next start is waited for", () =>
-    Effect.gen(function* () {
-      const options = { workerUrl: dying, shutdownTimeout: "10 seconds" } as const
-      const server = yield* stoppable(inWorker, options, { registry: someMetrics() })
-      yield* dies(server)
-      yield* unusedListener(server.address.port)
-      yield* eventually("it logs that it waits", async () => errors(server).length === 2)
-      const [duration] = yield* Effect.timed(server.stop)
-      assertWithin(Duration.toMillis(duration), 900)
-    })
-  )
+  itInTime("does not hold up the shutdown while its next start is waited for", function* () {
+    const options = { workerUrl: dying, shutdownTimeout: "10 seconds" } as const
+    const server = yield* stoppable(inWorker, options, { registry: someMetrics() })
+    yield* dies(server)
+    yield* unusedListener(server.address.port)
+    yield* eventually("it logs that it waits", async () => errors(server).length === 2)
+    const [duration] = yield* Effect.timed(server.stop)
+    assertWithin(Duration.toMillis(duration), 900)
+  })
 
   it.scopedLive("has left the port when the shutdown is over, also if the next one had it already", () =>
     Effect.gen(function* () {
@@ -149,13 +141,11 @@ describe("a worker that dies", () => {
     })
   )
 
-  itInTime("does not come back once its scope has closed", () =>
-    Effect.gen(function* () {
-      const server = yield* stoppable(inWorker, { workerUrl: dying, shutdownTimeout: "500 millis" })
-      yield* dies(server)
-      const [duration] = yield* Effect.timed(server.stop)
-      assertWithin(Duration.toMillis(duration), 1_900)
-      yield* assertFree(server.address.port)
-    })
-  )
+  itInTime("does not come back once its scope has closed", function* () {
+    const server = yield* stoppable(inWorker, { workerUrl: dying, shutdownTimeout: "500 millis" })
+    yield* dies(server)
+    const [duration] = yield* Effect.timed(server.stop)
+    assertWithin(Duration.toMillis(duration), 1_900)
+    yield* assertFree(server.address.port)
+  })
 })

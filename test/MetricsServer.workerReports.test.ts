@@ -282,69 +282,59 @@ const durationsOf = (body: string): number =>
   Number(body.match(/^effect_prometheus_scrape_duration_seconds_count (\d+)$/m)?.[1])
 
 describe("a metrics server in a worker thread adds up what happens to requests", () => {
-  itInTime("while the main thread is stuck: it is recorded together afterwards, and nothing is missing", () =>
-    Effect.gen(function* () {
-      const { recorded, registry } = counted()
-      const { url } = yield* started(inWorker, { authentication }, { registry })
-      const refusals = yield* whileBlocked(
-        Array.from({ length: 20 }, () => ({ url })),
-        500
-      )
-      for (const { status } of refusals) assert.strictEqual(status, 401)
-      assert.isAbove(refusals.length, 50)
-      const { body } = yield* get(url, { headers })
-      assert.strictEqual(codeOf(body, 401), refusals.length)
-      assert.isAtMost(recorded.times, 10)
-    })
-  )
+  itInTime("while the main thread is stuck: it is recorded together afterwards, and nothing is missing", function* () {
+    const { recorded, registry } = counted()
+    const { url } = yield* started(inWorker, { authentication }, { registry })
+    const refusals = yield* whileBlocked(
+      Array.from({ length: 20 }, () => ({ url })),
+      500
+    )
+    for (const { status } of refusals) assert.strictEqual(status, 401)
+    assert.isAbove(refusals.length, 50)
+    const { body } = yield* get(url, { headers })
+    assert.strictEqual(codeOf(body, 401), refusals.length)
+    assert.isAtMost(recorded.times, 10)
+  })
 
-  itInTime("while the main thread is stuck and the last numbers are served, with their durations", () =>
-    Effect.gen(function* () {
-      const { registry } = counted()
-      const { url } = yield* started(inWorker, { authentication }, { registry })
-      const answers = yield* whileBlocked([{ url, headers }, { url }, { url, headers }], 500)
+  itInTime("while the main thread is stuck and the last numbers are served, with their durations", function* () {
+    const { registry } = counted()
+    const { url } = yield* started(inWorker, { authentication }, { registry })
+    const answers = yield* whileBlocked([{ url, headers }, { url }, { url, headers }], 500)
+    const { body } = yield* get(url, { headers })
+    for (const code of [200, 401]) {
+      assert.strictEqual(codeOf(body, code), answers.filter(({ status }) => status === code).length)
+    }
+    assert.strictEqual(durationsOf(body), codeOf(body, 200))
+    assert.match(body, /^effect_prometheus_scrapes_in_flight 1$/m)
+  })
+
+  itInTime("so that each exposition contains everything that happened before it", function* () {
+    const { registry } = counted()
+    const { url } = yield* started(inPatientWorker, { authentication }, { registry })
+    for (let turn = 1; turn <= 20; turn += 1) {
+      for (let time = 0; time < 3; time += 1) yield* get(url)
       const { body } = yield* get(url, { headers })
-      for (const code of [200, 401]) {
-        assert.strictEqual(codeOf(body, code), answers.filter(({ status }) => status === code).length)
-      }
-      assert.strictEqual(durationsOf(body), codeOf(body, 200))
+      assert.strictEqual(codeOf(body, 401), 3 * turn)
+      assert.strictEqual(codeOf(body, 200), turn - 1)
+      assert.strictEqual(durationsOf(body), turn - 1)
       assert.match(body, /^effect_prometheus_scrapes_in_flight 1$/m)
-    })
-  )
+    }
+  })
 
-  itInTime("so that each exposition contains everything that happened before it", () =>
-    Effect.gen(function* () {
-      const { registry } = counted()
-      const { url } = yield* started(inPatientWorker, { authentication }, { registry })
-      for (let turn = 1; turn <= 20; turn += 1) {
-        for (let time = 0; time < 3; time += 1) yield* get(url)
-        const { body } = yield* get(url, { headers })
-        assert.strictEqual(codeOf(body, 401), 3 * turn)
-        assert.strictEqual(codeOf(body, 200), turn - 1)
-        assert.strictEqual(durationsOf(body), turn - 1)
-        assert.match(body, /^effect_prometheus_scrapes_in_flight 1$/m)
-      }
-    })
-  )
+  itInTime("so that the main thread has little to do with those that are refused", function* () {
+    const { count, recorded, registry } = counted()
+    const { url } = yield* started(inPatientWorker, { authentication }, { registry })
+    const start = performance.now()
+    yield* Effect.forEach(Array.from({ length: 300 }), () => get(url), { concurrency: 10, discard: true })
+    yield* eventually("all are recorded", async () => (await count(401)) === 300)
+    assert.isAtMost(recorded.times, 2 + (performance.now() - start) / 250)
+  })
 
-  itInTime("so that the main thread has little to do with those that are refused", () =>
-    Effect.gen(function* () {
-      const { count, recorded, registry } = counted()
-      const { url } = yield* started(inPatientWorker, { authentication }, { registry })
-      const start = performance.now()
-      yield* Effect.forEach(Array.from({ length: 300 }), () => get(url), { concurrency: 10, discard: true })
-      yield* eventually("all are recorded", async () => (await count(401)) === 300)
-      assert.isAtMost(recorded.times, 2 + (performance.now() - start) / 250)
-    })
-  )
-
-  itInTime("and reports the rest when it closes", () =>
-    Effect.gen(function* () {
-      const { count, registry } = counted()
-      const { stop, url } = yield* stoppable(inPatientWorker, { authentication }, { registry })
-      for (let time = 0; time < 20; time += 1) yield* get(url)
-      yield* stop
-      assert.strictEqual(yield* Effect.promise(() => count(401)), 20)
-    })
-  )
+  itInTime("and reports the rest when it closes", function* () {
+    const { count, registry } = counted()
+    const { stop, url } = yield* stoppable(inPatientWorker, { authentication }, { registry })
+    for (let time = 0; time < 20; time += 1) yield* get(url)
+    yield* stop
+    assert.strictEqual(yield* Effect.promise(() => count(401)), 20)
+  })
 })

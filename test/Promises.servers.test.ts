@@ -375,8 +375,11 @@ for (const { name, start } of starts) {
         assert.include(lines[1]?.message, "deregister the server")
         await server.close()
       }
-      itInTime(`that ${how} when it takes the registration back does not keep close from freeing the port`, () =>
-        Effect.promise(closes)
+      itInTime(
+        `that ${how} when it takes the registration back does not keep close from freeing the port`,
+        function* () {
+          yield* Effect.promise(closes)
+        }
       )
     }
   })

@@ -81,8 +81,9 @@ for (const kind of serverKinds) {
       )
 
       for (const failure of failing) {
-        itInTime(`gives the registration up if taking it back ${failure.how}, says so, and frees the port`, () =>
-          Effect.gen(function* () {
+        itInTime(
+          `gives the registration up if taking it back ${failure.how}, says so, and frees the port`,
+          function* () {
             const discovery = takingBack(() => failure.takeBack)
             const server = yield* stoppable(kind, { shutdownTimeout: "100 millis" }, { discovery })
             const took = yield* milliseconds(server.stop)
@@ -95,7 +96,7 @@ for (const kind of serverKinds) {
               warnings.map(({ level, message }) => ({ level, message })),
               [{ level: "WARN", message: failure.message }]
             )
-          })
+          }
         )
       }
     })

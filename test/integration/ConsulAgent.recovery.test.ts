@@ -72,39 +72,38 @@ describeWith(
   () => {
     itInTime(
       "a service is registered again within 15 s, and Prometheus misses it no longer than that and two scrapes",
-      () =>
-        Effect.gen(function* () {
-          const ports = yield* consulPorts
-          const first = yield* consul({ ports })
-          const { address, isRegistered, lines } = yield* registeredWith({ address: first.address, name: "checkout" })
-          const { query, timesOf } = yield* prometheus("prometheus", [
-            {
-              job_name: "services",
-              consul_sd_configs: [{ server: first.address.replace("http://", ""), refresh_interval: "1s" }],
-              relabel_configs: [{ source_labels: ["__meta_consul_service"], regex: "checkout", action: "keep" }]
-            }
-          ])
-          yield* until("it is up", query("up"), (up) => up === 1)
-          yield* first.kill
-          const second = yield* consul({ ports })
-          assert.isUndefined(yield* known(second, "checkout"))
-          const healed = yield* millis(isKnown(second, "checkout", 15))
-          assert.strictEqual((yield* known(second, "checkout"))?.Port, address.port)
-          yield* until("it knows", isRegistered, (is) => is)
-          // After a failure Prometheus asks Consul again in 15 seconds.
-          yield* Effect.sleep("25 seconds")
-          yield* until("it is up to the end", query("up"), (up) => up === 1)
-          const times = yield* timesOf("up", 1, 3)
-          const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0))
-          const longest = Math.max(...gaps)
-          console.log(
-            `registered again ${healed} ms after the agent was back; of ${times.length} scrapes over ` +
-              `${Math.round((times.at(-1) ?? 0) - (times[0] ?? 0))} s the longest gap was ${longest.toFixed(1)} s`
-          )
-          assertInTime(times.length > 40, `${times.length} scrapes`)
-          assertInTime(longest <= 15 + 2 * 0.5, `a gap of ${longest} s`)
-          assert.deepInclude(["INFO", "WARN,INFO"], levels(lines).join())
-        }),
+      function* () {
+        const ports = yield* consulPorts
+        const first = yield* consul({ ports })
+        const { address, isRegistered, lines } = yield* registeredWith({ address: first.address, name: "checkout" })
+        const { query, timesOf } = yield* prometheus("prometheus", [
+          {
+            job_name: "services",
+            consul_sd_configs: [{ server: first.address.replace("http://", ""), refresh_interval: "1s" }],
+            relabel_configs: [{ source_labels: ["__meta_consul_service"], regex: "checkout", action: "keep" }]
+          }
+        ])
+        yield* until("it is up", query("up"), (up) => up === 1)
+        yield* first.kill
+        const second = yield* consul({ ports })
+        assert.isUndefined(yield* known(second, "checkout"))
+        const healed = yield* millis(isKnown(second, "checkout", 15))
+        assert.strictEqual((yield* known(second, "checkout"))?.Port, address.port)
+        yield* until("it knows", isRegistered, (is) => is)
+        // After a failure Prometheus asks Consul again in 15 seconds.
+        yield* Effect.sleep("25 seconds")
+        yield* until("it is up to the end", query("up"), (up) => up === 1)
+        const times = yield* timesOf("up", 1, 3)
+        const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0))
+        const longest = Math.max(...gaps)
+        console.log(
+          `registered again ${healed} ms after the agent was back; of ${times.length} scrapes over ` +
+            `${Math.round((times.at(-1) ?? 0) - (times[0] ?? 0))} s the longest gap was ${longest.toFixed(1)} s`
+        )
+        assertInTime(times.length > 40, `${times.length} scrapes`)
+        assertInTime(longest <= 15 + 2 * 0.5, `a gap of ${longest} s`)
+        assert.deepInclude(["INFO", "WARN,INFO"], levels(lines).join())
+      },
       600_000
     )
   }
@@ -143,47 +142,41 @@ describeWith(["consul"], "With a Consul agent that is killed and comes back with
 })
 
 describeWith(["consul"], "A server whose Consul agent", () => {
-  itInTime("is down when it stops stops within its bound, with a warning", () =>
-    Effect.gen(function* () {
-      const agent = yield* consul()
-      const { address, lines, stop } = yield* registeredWith({ address: agent.address, watchInterval: false })
-      yield* agent.kill
-      const took = yield* millis(stop)
-      console.log(`stopped in ${took} ms with the agent down`)
-      assertWithin(took, 2_000 + 900, "the shutdown")
-      yield* assertFree(address.port)
-      assert.deepStrictEqual(levels(lines), ["WARN"])
-      assert.include(lines[1]?.message, "ECONNREFUSED")
-    })
-  )
+  itInTime("is down when it stops stops within its bound, with a warning", function* () {
+    const agent = yield* consul()
+    const { address, lines, stop } = yield* registeredWith({ address: agent.address, watchInterval: false })
+    yield* agent.kill
+    const took = yield* millis(stop)
+    console.log(`stopped in ${took} ms with the agent down`)
+    assertWithin(took, 2_000 + 900, "the shutdown")
+    yield* assertFree(address.port)
+    assert.deepStrictEqual(levels(lines), ["WARN"])
+    assert.include(lines[1]?.message, "ECONNREFUSED")
+  })
 
-  itInTime("hangs when it stops stops within its bound, with a warning", () =>
-    Effect.gen(function* () {
-      const agent = yield* consul()
-      const { address, lines, stop } = yield* registeredWith({ address: agent.address, watchInterval: false })
-      yield* agent.hang
-      const took = yield* millis(stop)
-      console.log(`stopped in ${took} ms with the agent hanging, of 2000 that it may take`)
-      assertWithin(took, 2_000 + 900, "the shutdown")
-      yield* assertFree(address.port)
-      assert.deepStrictEqual(levels(lines), ["WARN"])
-      assert.include(lines[1]?.message, agent.address)
-    })
-  )
+  itInTime("hangs when it stops stops within its bound, with a warning", function* () {
+    const agent = yield* consul()
+    const { address, lines, stop } = yield* registeredWith({ address: agent.address, watchInterval: false })
+    yield* agent.hang
+    const took = yield* millis(stop)
+    console.log(`stopped in ${took} ms with the agent hanging, of 2000 that it may take`)
+    assertWithin(took, 2_000 + 900, "the shutdown")
+    yield* assertFree(address.port)
+    assert.deepStrictEqual(levels(lines), ["WARN"])
+    assert.include(lines[1]?.message, agent.address)
+  })
 
-  itInTime("hangs for a while knows that it is not sure, and is sure again afterwards", () =>
-    Effect.gen(function* () {
-      const agent = yield* consul()
-      const options = { address: agent.address, watchInterval: "200 millis", timeout: "500 millis" } as const
-      const { isRegistered, lines } = yield* registeredWith(options)
-      yield* agent.hang
-      yield* until("it is not sure", isRegistered, (is) => !is)
-      yield* agent.goOn
-      yield* until("it is sure", isRegistered, (is) => is)
-      assert.deepStrictEqual(levels(lines), ["WARN", "INFO"])
-      assert.include(lines[1]?.message, "did not answer")
-    })
-  )
+  itInTime("hangs for a while knows that it is not sure, and is sure again afterwards", function* () {
+    const agent = yield* consul()
+    const options = { address: agent.address, watchInterval: "200 millis", timeout: "500 millis" } as const
+    const { isRegistered, lines } = yield* registeredWith(options)
+    yield* agent.hang
+    yield* until("it is not sure", isRegistered, (is) => !is)
+    yield* agent.goOn
+    yield* until("it is sure", isRegistered, (is) => is)
+    assert.deepStrictEqual(levels(lines), ["WARN", "INFO"])
+    assert.include(lines[1]?.message, "did not answer")
+  })
 
   it.scopedLive("hangs at its start fails in time if it is required, and serves if not", () =>
     Effect.gen(function* () {
@@ -356,18 +349,16 @@ describeWith(["consul"], "Two instances with one id at a Consul agent", () => {
 })
 
 describeWith(["consul"], "The check at a Consul agent", () => {
-  itInTime("with a TTL passes while the process reports it, and is critical after it stops", () =>
-    Effect.gen(function* () {
-      const agent = yield* consul()
-      const options = { address: agent.address, name: "checkout", deregister: false } as const
-      const { stop } = yield* registeredWith({ ...options, check: { ttl: "1500 millis" } })
-      assert.strictEqual(yield* checkOf(agent, "checkout"), "passing")
-      yield* Effect.sleep("4 seconds")
-      assert.strictEqual(yield* checkOf(agent, "checkout"), "passing")
-      yield* stop
-      yield* until("it is critical", checkOf(agent, "checkout"), (status) => status === "critical")
-    })
-  )
+  itInTime("with a TTL passes while the process reports it, and is critical after it stops", function* () {
+    const agent = yield* consul()
+    const options = { address: agent.address, name: "checkout", deregister: false } as const
+    const { stop } = yield* registeredWith({ ...options, check: { ttl: "1500 millis" } })
+    assert.strictEqual(yield* checkOf(agent, "checkout"), "passing")
+    yield* Effect.sleep("4 seconds")
+    assert.strictEqual(yield* checkOf(agent, "checkout"), "passing")
+    yield* stop
+    yield* until("it is critical", checkOf(agent, "checkout"), (status) => status === "critical")
+  })
 
   it.scopedLive("is made again after it was removed, of either kind", () =>
     Effect.gen(function* () {

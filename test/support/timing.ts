@@ -71,8 +71,8 @@ const bestOf = <A, E, R>(attempts: number, self: Effect.Effect<A, E, R | Scope.S
  * do can only make it slower, and what is too slow by itself is so each time. It is tried again where it was not in time,
  * or failed while this thread was held up; whatever else fails, fails at once.
  */
-export const itInTime = <A, E>(
+export const itInTime = (
   title: string,
-  body: () => Effect.Effect<A, E, Scope.Scope>,
+  body: () => Effect.fn.Return<void, unknown, Scope.Scope>,
   options?: Parameters<typeof it.scopedLive>[2]
-): void => it.scopedLive(title, () => bestOf(3, body()), options)
+): void => it.scopedLive(title, () => bestOf(3, Effect.gen(body)), options)
