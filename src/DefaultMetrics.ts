@@ -81,7 +81,7 @@ export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsE
  *   values.
  * - `nodejs_eventloop_lag_seconds` is the lag at this scrape, not at the previous one.
  * - `nodejs_eventloop_lag_*_seconds` cover the last one to two minutes, for every scraper. prom-client resets its values
- *   at each scrape, so two Prometheus servers take them from each other. The time between two measurements is not
+ *   at each scrape, so each of two Prometheus servers sees only a part. The time between two measurements is not
  *   included: an idle process has a lag of about 0, not of 10 ms. They are left out until the first measurement.
  * - `nodejs_gc_duration_seconds` includes every collection; prom-client leaves out collections that are reported
  *   together. Each kind exists at 0 from the start.

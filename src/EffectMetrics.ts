@@ -16,8 +16,8 @@
  * A bigint is exposed as the nearest 64-bit float, the number type of Prometheus. A value that is not a number, and
  * anything else that a format forbids (see `Exposition`), is left out and logged once.
  *
- * In names and in tags, each invalid character becomes `_`. A name that begins with a digit or an underscore is not valid
- * in both formats: a metric name gets the prefix `metric_`, a tag `tag_`. The prefix `tag_` is also used for a tag `le`
+ * In names and in tags, each invalid character becomes `_`. A name that begins with a digit or an underscore is invalid in
+ * at least one of the two formats: a metric name gets the prefix `metric_`, a tag `tag_`. The prefix `tag_` is also used for a tag `le`
  * of a histogram, `quantile` of a summary and `key` of a frequency. If several tags become the same label, their values
  * are joined by `;`, in the order of the tag names.
  *

@@ -4,7 +4,7 @@
  * This library writes both formats itself: Prometheus' text 0.0.4 and OpenMetrics 1.0.0. A render changes nothing in the
  * registry, and concurrent scrapes in different formats do not affect each other. Scrapes of the same format that arrive
  * together share one render, whatever families they request and however long they wait. Their values are at most one
- * second older than the scrape, or as old as the time to write them. One reading of a metric serves all renders that need
+ * second older than the scrape, or as old as the time that writing them takes, if that is longer. One reading of a metric serves all renders that need
  * it before the reading ends. A metric that fails is counted once per reading.
  *
  * What a format forbids is left out and logged once as a warning. Everything else is served:
@@ -317,8 +317,8 @@ const isTagClass = (router: unknown): router is HttpRouter.HttpRouter.TagClass<n
  * Keeps requests for `path` (default: `/metrics`), with any query, out of the traces of the `@effect/platform` server
  * that `self` serves. A mounted handler cannot do this, because the tracer decides before the handler runs.
  *
- * A predicate that the application sets further out in the pipe stays in effect. A predicate that it sets further in
- * replaces this one, so apply this combinator first.
+ * A predicate that the application sets later in the pipe stays in effect as well. A predicate that it sets earlier in
+ * the pipe replaces this one, so apply this combinator first.
  *
  * @example
  * import { HttpRouter, HttpServer } from "@effect/platform"

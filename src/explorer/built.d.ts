@@ -1,10 +1,10 @@
-/** What the build makes of this folder: `built.js`. */
+/** The output of the build of this folder: `built.js`. */
 
-/** The document, with `<!--{{style}}-->`, `<!--{{script}}-->` and `{{metrics}}` where these belong. */
+/** The document. `<!--{{style}}-->`, `<!--{{script}}-->` and `{{metrics}}` are replaced. */
 export const page: string
 
-/** The program of the page, which has no `</script>` in it. */
+/** The program of the page. It does not contain `</script>`. */
 export const script: string
 
-/** Its style, which has no `</style>` in it. */
+/** Its style. It does not contain `</style>`. */
 export const style: string

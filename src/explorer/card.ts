@@ -1,4 +1,4 @@
-/** A family: one line that summarizes it, and its series below when it is open. */
+/** A family: a line that summarizes it, and its series below the line when it is open. */
 import { distributionView, observedByAll, type Span } from "./distribution.js"
 import { arrange, button, drawn, element, entitle, keepingFocus, literal, write } from "./dom.js"
 import type { Found } from "./filter.js"
@@ -22,7 +22,7 @@ interface Summary {
 
 let lastId = 0
 
-/** A card that calls `onToggle` when it is to be opened or closed. */
+/** A card. It calls `onToggle` when the user opens or closes it. */
 export const card = (family: Family, onToggle: () => void): Card => {
   const unit = unitOf(family.name, family.kind)
   const head = headOf(family, unit, onToggle)
@@ -57,7 +57,7 @@ const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
   chevron.append(drawn("path", { d: "M6 3.5 10.5 8 6 12.5" }))
   const name = element("span", "name", literal(family.name))
   const kind = element("span", "kind", family.kind)
-  // Its name is the same after each look: a screen reader says anew what has changed of the button that has the focus.
+  // Its name does not change with the values: a screen reader repeats each change of the button that has the focus.
   const toggle = element("button", "title", name, " ", kind)
   toggle.type = "button"
   lastId += 1
@@ -71,7 +71,7 @@ const headOf = (family: Family, unit: Unit, onToggle: () => void) => {
     element("span", "trend", spark.node),
     element("span", "summary", value, more)
   )
-  // All of the line is there to be clicked.
+  // The whole line can be clicked.
   node.addEventListener("click", onToggle)
   let helped: string | undefined
   const update = ({ series }: Found): void => {
@@ -128,7 +128,7 @@ const summaryOf = (family: Family, unit: Unit): Summary => {
 
 const withRate = (what: string, rate: number): string => [what, perSecond(rate, "none")].filter(Boolean).join(", ")
 
-// A time alone says little.
+// A point in time is shown with its age.
 const ageOf = (value: number, unit: Unit): string => {
   const age = Date.now() / 1e3 - value
   return unit === "timestamp" && value >= earliest && age > 0 ? `${formatted(age, "seconds")} ago` : ""
@@ -151,7 +151,7 @@ const rangeOf = ({ series }: Family, unit: Unit): Summary => {
   return { text, title: `${exact(least)} – ${exact(most)}`, more }
 }
 
-// How many are shown at once: rows are small, and distributions are not.
+// How many are shown at once: rows are small, distributions are large.
 const steps = { rows: 50, distributions: 8 }
 
 const insideOf = (body: HTMLElement, title: HTMLElement, family: Family, unit: Unit): ((found: Found) => void) => {

@@ -7,17 +7,17 @@ import { keptRows, type View } from "./rows.js"
 import { sparkline } from "./sparkline.js"
 import type { Family, Series } from "./store.js"
 
-/** Since the process counts, or since the page was opened. */
+/** Since the start of the process, or since the page was opened. */
 export type Span = "start" | "open"
 
-/** What was observed in that time. */
+/** The observations in that time. */
 export interface Observed {
   readonly buckets: ReadonlyArray<Bucket>
   readonly sum: number
   readonly count: number
 }
 
-// One that has become less began anew, and all that it has is of this time.
+// A count that decreased was reset, so all of its observations are of this time.
 const since = (value: number, first: number, span: Span): number =>
   span === "start" || value < first ? value : value - first
 
@@ -28,13 +28,13 @@ export const observedBy = ({ distribution, first, value }: Series, span: Span): 
   const from = isAnew ? "start" : span
   return {
     buckets: points.map((point) => ({ bound: point.bound, count: since(point.value, point.first, from) })),
-    // A sum can fall without a reset, where there are observations below 0.
+    // A sum can decrease without a reset if there are negative observations.
     sum: from === "start" ? sum : sum - firstSum,
     count: since(value, first, from)
   }
 }
 
-/** The observations of all of them; without buckets where these are not the same ones. */
+/** The observations of all series together; without buckets if the series have different bounds. */
 export const observedByAll = (series: Iterable<Series>, span: Span): Observed => {
   let all: Observed | undefined
   for (const one of series) {
@@ -53,12 +53,12 @@ const added = (a: Observed, b: Observed): Observed => {
   return { buckets, sum: a.sum + b.sum, count: a.count + b.count }
 }
 
-/** The quantiles that are shown of a histogram. */
+/** The quantiles that are shown for a histogram. */
 export const shownQuantiles = [0.5, 0.9, 0.99] as const
 
 const nameOf = (quantile: number): string => `p${Number((quantile * 100).toFixed(6))}`
 
-/** A view of each series of its own. */
+/** A separate view of each series. */
 export const distributionView = (family: Family, unit: Unit, span: () => Span): View => {
   const node = element("div", "distributions")
   return { node, show: keptRows(node, (series) => figure(family, series, unit, span)) }
@@ -91,7 +91,7 @@ const figure = ({ kind }: Family, series: Series, unit: Unit, span: () => Span) 
   return { node, update }
 }
 
-// More of them would not be read.
+// More would not be readable.
 const mostQuantiles = 30
 
 interface Statistic {
@@ -100,7 +100,7 @@ interface Statistic {
   readonly title: string
 }
 
-// Of nothing there is no quantile and no mean.
+// Without observations there is no quantile and no mean.
 const valued = (name: string, value: number, unit: Unit): Statistic => ({
   name,
   text: Number.isNaN(value) ? "–" : formatted(value, unit),
@@ -132,10 +132,10 @@ const statistics = () => {
   return { node, show }
 }
 
-// This many bars can be distinguished.
+// The number of bars that can be distinguished.
 const mostColumns = 120
 
-// So many bounds can be read one beside the other.
+// The number of bounds that can be read beside each other.
 const mostBounds = 7
 
 const histogramBars = (unit: Unit) => {
@@ -191,7 +191,7 @@ const describedBars = (bounds: ReadonlyArray<number>, counts: ReadonlyArray<numb
 const axisOf = (bounds: ReadonlyArray<number>, unit: Unit): ReadonlyArray<HTMLElement> => {
   const step = Math.ceil(bounds.length / mostBounds)
   return bounds.flatMap((bound, index) => {
-    // Counted from the end, where it says that there is none.
+    // Every `step`-th bound, counted from the last one.
     if ((bounds.length - 1 - index) % step !== 0) return []
     const fromLast = (bounds.length - 1 - index) / step
     const made = element("span", fromLast === 0 ? "bound last" : "bound", shortest(bound, unit))
@@ -201,7 +201,7 @@ const axisOf = (bounds: ReadonlyArray<number>, unit: Unit): ReadonlyArray<HTMLEl
   })
 }
 
-// Two names that are nearer than that cannot be read, in parts of the width.
+// The least distance between two labels, as a part of the width.
 const apartFor = 0.1
 
 const markersOf = (
@@ -222,7 +222,7 @@ const markersOf = (
   })
 }
 
-// Each bucket is as wide as the others, and within one it is a straight line.
+// All buckets have the same width; the position within a bucket is linear.
 const placeOf = (value: number, bounds: ReadonlyArray<number>): number | undefined => {
   const index = bounds.findIndex((bound) => value <= bound)
   const to = bounds[index]

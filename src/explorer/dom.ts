@@ -1,12 +1,12 @@
 /**
- * Elements and their texts. What comes from the metrics becomes text and nothing else: there is no way here to make
- * markup, an address or a handler of it.
+ * Elements and their texts. Data from the metrics becomes text only: no function here can make markup, a URL or a
+ * handler from it.
  */
 
-/** What stands in an element. */
+/** The content of an element. */
 export type Child = Node | string
 
-/** An element of ours, by a name that stands in the program. */
+/** An element whose name is a constant of the program. */
 export const element = <K extends keyof HTMLElementTagNameMap>(
   tag: K,
   className: string,
@@ -36,24 +36,24 @@ export const drawn = <K extends keyof SVGElementTagNameMap>(
   return made
 }
 
-/** Writes a text that may be the one that is there already. */
+/** Writes a text if it has changed. */
 export const write = (node: Node, text: string): void => {
   if (node.textContent !== text) node.textContent = text
 }
 
-/** The same of a title. */
+/** The same for a title. */
 export const entitle = (node: HTMLElement, text: string): void => {
   if (node.title !== text) node.title = text
 }
 
-/** An element of the document, which has it. */
+/** An element that exists in the document. */
 export const byId = <A extends HTMLElement>(id: string, kind: new () => A): A => {
   const node = document.getElementById(id)
   if (node instanceof kind) return node
   throw new Error(`there is no ${id}`)
 }
 
-/** The children of a node become these, in that order, those that stay are not touched. */
+/** Replaces the children of a node by `children`, in this order. Nodes that stay are not touched. */
 export const arrange = (parent: Node, children: ReadonlyArray<Node>): void => {
   const wanted = new Set(children)
   for (let node = parent.firstChild; node !== null; ) {
@@ -69,8 +69,8 @@ export const arrange = (parent: Node, children: ReadonlyArray<Node>): void => {
 }
 
 /**
- * Does something that may move or take away what has the focus. The focus stays where it is, or goes to `fallback`:
- * otherwise a keyboard user would be at the top of the page again.
+ * Runs a change that may move or remove the focused element. The focus stays, or moves to `fallback`: otherwise a
+ * keyboard user would start at the top of the page again.
  */
 export const keepingFocus = (fallback: HTMLElement, act: () => void): void => {
   const focused = document.activeElement
@@ -82,17 +82,17 @@ export const keepingFocus = (fallback: HTMLElement, act: () => void): void => {
   next.focus({ preventScroll: true })
 }
 
-// So much of a text is shown.
+// The length, in characters, after which a text is cut.
 const longest = 300
 
-// What cannot be seen, or changes the order in which its neighbours are read.
+// Characters that are invisible, or that change the order of their neighbours.
 const hidden = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu
 
 const named: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
 
 /** A text from an exposition, made visible: invisible characters are named, and a long text is cut. */
 export const literal = (text: string): HTMLElement => {
-  // Its direction is its own.
+  // Its direction does not affect the text around it.
   const made = document.createElement("bdi")
   const shown = text.length > longest ? text.slice(0, longest) : text
   let from = 0

@@ -1,25 +1,25 @@
-/** Which families and series are looked for. */
+/** Selects and sorts families and series. */
 import type { Family, Kind, Series, Store } from "./store.js"
 
-/** What is looked for, and in which order. */
+/** The selection and the order. */
 export interface Wanted {
   readonly query: string
-  /** All, if undefined. */
+  /** Default: all. */
   readonly kind: Kind | undefined
   readonly changedOnly: boolean
   readonly sort: "name" | "series"
 }
 
-/** A family that is looked for, and those of its series that are. */
+/** A selected family, and its selected series. */
 export interface Found {
   readonly family: Family
   readonly series: ReadonlyArray<Series>
 }
 
-/** So many characters of a query are looked at: a link can have hundreds of thousands of words. */
+/** The number of characters of a query that count: a link can have hundreds of thousands of words. */
 export const longestQuery = 1_000
 
-/** What is looked for, of all that there is. Each word must be found: in a name or a help, or in the labels of a series. */
+/** The selected families. Each word must occur in a name, in a help text, or in the labels of a series. */
 export const found = (store: Store, { changedOnly, kind, query, sort }: Wanted): ReadonlyArray<Found> => {
   const words = [...new Set(query.slice(0, longestQuery).toLowerCase().split(/\s+/).filter(Boolean))]
   const all: Array<Found> = []

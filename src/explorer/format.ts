@@ -1,10 +1,10 @@
 /** Numbers for people. */
 import type { Kind } from "./store.js"
 
-/** What a number is a number of. */
+/** The unit of a number. */
 export type Unit = "seconds" | "bytes" | "timestamp" | "ratio" | "celsius" | "none"
 
-/** As the name of a metric says by its end. What is counted or observed is no point in time. */
+/** From the suffix of the name of a metric. Counted and observed values are not points in time. */
 export const unitOf = (name: string, kind: Kind): Unit => {
   const base = name.replace(/_(total|sum|count|bucket|created)$/, "")
   if (/_(timestamp|time)_seconds$/.test(base) && (kind === "gauge" || kind === "untyped")) return "timestamp"
@@ -16,7 +16,7 @@ const digits = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 4 })
 const few = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 })
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 })
 
-/** A number without its unit, with four digits that count. */
+/** A number without its unit, with four significant digits. */
 const plain = (value: number): string => {
   const size = Math.abs(value)
   if (size === 0) return "0"
@@ -47,7 +47,7 @@ const seconds = (value: number): string => {
   return `${plain(value / 86_400)} d`
 }
 
-/** What is less is no point in time: in 2001, in seconds since 1970. */
+/** Smaller values are not shown as points in time: September 2001, in seconds since 1970. */
 export const earliest = 1e9
 
 const timestamp = (value: number): string => {
@@ -60,7 +60,7 @@ const timestamp = (value: number): string => {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
 }
 
-/** A value of that unit, short. */
+/** A value with its unit, in short form. */
 export const formatted = (value: number, unit: Unit): string => {
   if (Number.isNaN(value)) return "NaN"
   if (!Number.isFinite(value)) return value > 0 ? "+Inf" : "−Inf"
@@ -76,7 +76,7 @@ const units: { readonly [U in Unit]: (value: number) => string } = {
   none: plain
 }
 
-/** The same for a bound, which a person has chosen: bytes in powers of 1,000 where that is the rounder number. */
+/** The same for a bound, which was chosen by a person: bytes in powers of 1,000 if that gives a rounder number. */
 export const shortest = (value: number, unit: Unit): string => {
   const text = formatted(value, unit)
   if (unit !== "bytes" || !Number.isFinite(value)) return text
@@ -84,14 +84,14 @@ export const shortest = (value: number, unit: Unit): string => {
   return other.length < text.length ? other : text
 }
 
-/** What is added in a second; nothing where that is not known yet. */
+/** The increase per second; empty if it is not known yet. */
 export const perSecond = (value: number, unit: Unit): string =>
   Number.isNaN(value) ? "" : `${formatted(value, unit)}/s`
 
-/** A value as it is, to the last digit. */
+/** A value with all of its digits. */
 export const exact = (value: number): string =>
   Number.isFinite(value) || Number.isNaN(value) ? String(value) : value > 0 ? "+Inf" : "-Inf"
 
-/** A number of things. */
+/** A number with its noun. */
 export const counted = (count: number, one: string, many: string): string =>
   `${whole.format(count)} ${count === 1 ? one : many}`

@@ -1,6 +1,6 @@
-/** The last points of a line, and no more. */
+/** The last points of a line. */
 
-/** How many points are kept of each: ten minutes' worth. */
+/** The number of points: ten minutes. */
 export const longest = 120
 
 /** A ring of numbers. */

@@ -3,10 +3,10 @@ import { element, literal } from "./dom.js"
 import { counted } from "./format.js"
 import type { Labels } from "./parse.js"
 
-// More of them would not be read, and very long ones would make the page slow.
+// More would not be readable, and very long ones would make the page slow.
 const most = 50
 
-/** The labels one beside the other. */
+/** The labels beside each other. */
 export const labelsNode = (labels: Labels): HTMLElement => {
   if (labels.length === 0) return element("span", "no-labels", "no labels")
   const made = element("span", "labels")

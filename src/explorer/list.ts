@@ -1,4 +1,4 @@
-/** The list of families, of which so many are there as are shown. */
+/** The list of families. Only those that are shown have elements. */
 import { type Card, card } from "./card.js"
 import { arrange, button, write } from "./dom.js"
 import type { Found } from "./filter.js"
@@ -24,7 +24,7 @@ export class List {
     })
   }
 
-  /** From the beginning again. */
+  /** Starts at the top again. */
   reset(): void {
     this.limit = step
   }

@@ -2,25 +2,25 @@
 import { reading } from "./parse.js"
 import type { Store } from "./store.js"
 
-/** What becomes of one look. */
+/** The result of one request. */
 export type Look =
   | { readonly tag: "Begun" }
   | { readonly tag: "Seen"; readonly at: Date; readonly milliseconds: number; readonly characters: number }
   | { readonly tag: "Failed"; readonly message: string }
 
-/** How long it rests, in milliseconds. */
+/** The pause between two requests, in milliseconds. */
 const pause = 5_000
-// Where an exposition takes its time, it is asked for less often: the server has other things to do.
+// An exposition that takes long is requested less often: the server has other things to do.
 const restPerWork = 10
 // The page waits for a scrape no longer than the server does.
 const patience = 60_000
-// How long the metrics are read before the page gets its turn, in milliseconds.
+// How long the metrics are parsed before the page can respond, in milliseconds.
 const slice = 8
 
-/** Looks, and rests. */
+/** Requests the metrics, and pauses. */
 export class Looking {
   isPaused = false
-  /** Whether an answer is waited for, or being read. */
+  /** Whether a request is in flight, or its response is being parsed. */
   isBusy = false
   private timer: ReturnType<typeof setTimeout> | undefined
   private last = Number.NEGATIVE_INFINITY
@@ -34,7 +34,7 @@ export class Looking {
     document.addEventListener("visibilitychange", () => this.schedule())
   }
 
-  /** Looks now, unless it does already. */
+  /** Requests the metrics now, unless a request is in flight. */
   async look(): Promise<void> {
     if (this.isBusy) return
     this.isBusy = true
@@ -108,7 +108,7 @@ const failed = (error: unknown): Look => {
   return { tag: "Failed", message: isLate ? "The server does not answer" : "The server cannot be reached" }
 }
 
-// The page does what it has to do, and then it goes on.
+// Lets the page respond.
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel()

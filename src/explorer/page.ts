@@ -1,4 +1,4 @@
-/** The page: what is chosen, what is shown, and when. */
+/** The page: what the user has selected, what is shown, and when. */
 import { arrange, button, byId, element, keepingFocus, literal, write } from "./dom.js"
 import { type Found, found } from "./filter.js"
 import { counted, formatted } from "./format.js"
@@ -11,7 +11,7 @@ import { themed } from "./theme.js"
 const main = byId("main", HTMLElement)
 const asking = byId("state", HTMLElement)
 const raw = byId("raw", HTMLAnchorElement)
-// Below a path of a proxy the page may have no slash at the end, and its links would lead to beside that path.
+// Behind a proxy, the path of the page may lack the slash at its end, and relative links would resolve to the parent.
 raw.href = new URL(raw.getAttribute("href") ?? "", location.origin + location.pathname.replace(/\/*$/, "/")).href
 const search = byId("search", HTMLInputElement)
 const changed = byId("changed", HTMLInputElement)
@@ -31,7 +31,7 @@ let state: State = stateOf(location.hash)
 let lastSeen: (Look & { readonly tag: "Seen" }) | undefined
 let lastFailure: string | undefined
 let lastTrouble = ""
-// What a screen reader says: the result of a search, and errors. The numbers change all the time, so it does not say them.
+// For screen readers: the result of a search, and errors. The numbers change all the time, so they are not announced.
 let isToBeSaid = false
 let lastProblems = ""
 
@@ -40,7 +40,7 @@ const list = new List(
   (family) => toggle(family),
   () => render()
 )
-// The address is the server's own, as it stands in the document.
+// The URL comes from the server, in the document.
 const looking = new Looking(raw.href, store, (look) => {
   if (look.tag === "Seen") lastSeen = look
   if (look.tag !== "Begun") lastFailure = look.tag === "Failed" ? look.message : undefined
@@ -67,7 +67,7 @@ const toggle = ({ name }: Family): void => {
   change({ open })
 }
 
-// However often something changes, it is drawn once for each picture.
+// Several changes are drawn once, in the next animation frame.
 let isAsked = false
 const render = (): void => {
   if (isAsked) return
@@ -122,7 +122,7 @@ const drawEmpty = (all: ReadonlyArray<Found>): void => {
 
 const timeOf = (at: Date): string => at.toLocaleTimeString("en-GB")
 
-// How old the numbers are, where a worker serves them for an application that does not answer.
+// The age of the numbers, if a worker serves them for an application that does not respond.
 const ageOfNumbers = (): number => {
   const [series] = store.families.get("effect_prometheus_exposition_age_seconds")?.series.values() ?? []
   return series?.value ?? 0
@@ -137,7 +137,7 @@ const statusName = (): string => {
 const statusText = (name: string): string => {
   if (lastSeen === undefined) return { paused: "Paused", failing: "No metrics yet" }[name] ?? "Asking for the metrics"
   const { at, characters, milliseconds } = lastSeen
-  // It is in sight also where what says why is not.
+  // It is visible even if the reason is out of view.
   if (name === "failing") return `Numbers of ${timeOf(at)}`
   const cost = `${formatted(milliseconds / 1e3, "seconds")}, ${formatted(characters, "bytes")}`
   return `${name === "paused" ? "Paused, " : ""}${timeOf(at)} · ${cost}`
@@ -216,7 +216,7 @@ const onKey = (event: KeyboardEvent): void => {
 themed(byId("theme", HTMLButtonElement))
 for (const kind of kinds) kindSelect.append(new Option(kind, kind))
 write(byId("host", HTMLElement), location.host)
-// It distinguishes the tabs of several instances.
+// Distinguishes the tabs of several instances.
 document.title = `${location.host} – Metrics`
 search.addEventListener("input", () => searchFor({ query: search.value }))
 changed.addEventListener("change", () => searchFor({ changedOnly: changed.checked }))

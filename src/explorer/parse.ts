@@ -1,18 +1,18 @@
 /**
- * A reader of the text format 0.0.4, which bears OpenMetrics as well (exemplars and timestamps are passed over). It keeps
- * going whatever it reads: a line that is not valid is reported and left out.
+ * A parser of the text format 0.0.4. It also accepts OpenMetrics (exemplars and timestamps are skipped). An invalid line
+ * is reported and left out, and parsing continues.
  */
 
 /** The labels of a series, in their order. */
 export type Labels = ReadonlyArray<readonly [name: string, value: string]>
 
-/** Gets the content of an exposition, line by line. */
+/** Receives the content of an exposition, line by line. */
 export interface Sink {
   readonly help: (name: string, text: string) => void
   readonly type: (name: string, type: string) => void
-  /** `key` is the series as it is written, its name and `{…}`: the same text for the same series each time. */
+  /** `key` is the series as written, its name and `{…}`: the same text for the same series in each exposition. */
   readonly sample: (key: string, nameLength: number, value: number) => void
-  /** A line that cannot be read. */
+  /** An invalid line. */
   readonly unread: () => void
 }
 
@@ -25,10 +25,10 @@ const openingBrace = 123
 const closingBrace = 125
 const backslash = 92
 
-// So many lines are read between two looks at the clock.
+// The number of lines that are parsed between two checks of the clock.
 const atOnce = 256
 
-/** Reads all of it, and yields every few hundred lines, so that the caller can let the event loop go on. */
+/** Parses all of it, and yields every few hundred lines, so that the caller can yield to the event loop. */
 export function* reading(text: string, sink: Sink): Generator<void, void> {
   let lines = 0
   for (let start = 0; start < text.length; lines += 1) {
@@ -86,7 +86,7 @@ const endOfName = (text: string, from: number, to: number): number => {
   return at
 }
 
-// Braces, commas and blanks in a value are a part of it. -1 if there is no end.
+// Braces, commas and spaces in a value belong to the value. -1 if the end is missing.
 const endOfLabels = (text: string, from: number, to: number): number => {
   let isQuoted = false
   for (let at = from; at < to; at += 1) {
@@ -112,21 +112,21 @@ const special: ReadonlyMap<string, number> = new Map([
   ["-inf", Number.NEGATIVE_INFINITY]
 ])
 
-/** A number as it stands in an exposition, also in `le` and `quantile`; `undefined` if it is none. */
+/** A number as written in an exposition, also in `le` and `quantile`; `undefined` if it is invalid. */
 export const toNumber = (text: string): number | undefined => {
   const value = Number(text)
   if (!Number.isNaN(value) && text !== "" && text.charCodeAt(text.length - 1) !== lineFeed) {
-    // JavaScript's own word for it is none here.
+    // `Infinity`, as JavaScript writes it, is invalid here.
     return text.endsWith("Infinity") ? undefined : value
   }
   return special.get(text.toLowerCase())
 }
 
-// A value is looked through by hand: an expression for it needs the more memory the longer it is.
+// A value is scanned by hand: a regular expression needs memory in proportion to its length.
 const beforeValue = /[ \t]*([^={}", \t]+)[ \t]*=[ \t]*"/y
 const afterValue = /[ \t]*(?:,|$)/y
 
-/** The labels in a key; none of what cannot be read. */
+/** The labels in a key, without invalid ones. */
 export const labelsOf = (key: string, nameLength: number): Labels => {
   const open = key.indexOf("{", nameLength)
   if (open === -1) return []
@@ -144,7 +144,7 @@ export const labelsOf = (key: string, nameLength: number): Labels => {
   return labels
 }
 
-// Where its quotation mark is, or the end of the text.
+// The position of the closing quotation mark, or the end of the text.
 const endOfValue = (text: string, from: number): number => {
   let at = from
   while (at < text.length && text.charCodeAt(at) !== quote) at += text.charCodeAt(at) === backslash ? 2 : 1

@@ -1,15 +1,15 @@
-/** Quantiles of observations of which only the buckets are known. */
+/** Quantiles, estimated from buckets. */
 
-/** How many observations there were up to that bound, all of the buckets below it included. */
+/** The number of observations up to the bound, including those of all lower buckets. */
 export interface Bucket {
   readonly bound: number
   readonly count: number
 }
 
 /**
- * The quantile as Prometheus' `histogram_quantile` estimates it: by a straight line within its bucket, of which the first
- * begins at 0. Of one in the last bucket, which has no end, nothing is known but the highest finite bound. NaN where there
- * are no observations, or no bucket that has no end. The buckets stand in order.
+ * The quantile as `histogram_quantile` of Prometheus estimates it: by linear interpolation within its bucket; the first
+ * bucket begins at 0. For a quantile in the bucket `+Inf` it is the highest finite bound. NaN without observations, or
+ * without a bucket `+Inf`. The buckets are in order.
  */
 export const quantileOf = (quantile: number, cumulative: ReadonlyArray<Bucket>): number => {
   const buckets = neverFalling(cumulative)
@@ -26,7 +26,7 @@ export const quantileOf = (quantile: number, cumulative: ReadonlyArray<Bucket>):
   return from + (bound - from) * ((rank - below) / (count - below))
 }
 
-// What was read while it changed can be a little less than what stands before it.
+// A bucket that changed while it was read can be a little lower than the one before.
 const neverFalling = (buckets: ReadonlyArray<Bucket>): ReadonlyArray<Bucket> => {
   let most = 0
   return buckets.map(({ bound, count }) => {
@@ -35,13 +35,13 @@ const neverFalling = (buckets: ReadonlyArray<Bucket>): ReadonlyArray<Bucket> => 
   })
 }
 
-/** How many observations fell into each bucket alone. */
+/** The number of observations of each bucket alone. */
 export const apart = (cumulative: ReadonlyArray<Bucket>): ReadonlyArray<number> => {
   const buckets = neverFalling(cumulative)
   return buckets.map(({ count }, index) => count - (buckets[index - 1]?.count ?? 0))
 }
 
-/** So many buckets and not many more, for which several become one. That without an end is alone. */
+/** Merges neighbouring buckets until about `most` remain. The bucket `+Inf` is never merged. */
 export const thinned = (cumulative: ReadonlyArray<Bucket>, most: number): ReadonlyArray<Bucket> => {
   const step = Math.ceil(cumulative.length / most)
   const last = cumulative.length - 1

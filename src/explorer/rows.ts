@@ -1,11 +1,11 @@
-/** The series of a counter, a gauge, or of what has no type: a table of them. */
+/** A table of the series of a counter, a gauge, or a family of unknown type. */
 import { arrange, element, entitle, write } from "./dom.js"
 import { exact, formatted, perSecond, type Unit } from "./format.js"
 import { labelsNode } from "./labels.js"
 import { sparkline } from "./sparkline.js"
 import type { Family, Series } from "./store.js"
 
-/** What shows some series of a family. */
+/** Shows some series of a family. */
 export interface View {
   readonly node: HTMLElement
   readonly show: (series: ReadonlyArray<Series>) => void
@@ -16,7 +16,7 @@ interface Row {
   readonly update: () => void
 }
 
-/** Rows for those that are shown, and for no others. */
+/** Rows for the series that are shown. */
 export const keptRows = (parent: Node, make: (series: Series) => Row): ((series: ReadonlyArray<Series>) => void) => {
   let rows = new Map<Series, Row>()
   return (series) => {
@@ -31,7 +31,7 @@ export const keptRows = (parent: Node, make: (series: Series) => Row): ((series:
   }
 }
 
-/** A table whose name is the text of the element with that id. */
+/** A table that is labelled by the element with that id. */
 export const tableView = ({ kind }: Family, unit: Unit, labelledBy: string): View => {
   const isCounter = kind === "counter"
   const body = element("tbody", "")
@@ -54,7 +54,7 @@ const row = (series: Series, unit: Unit, isCounter: boolean): Row => {
   const rate = element("td", "number rate")
   const spark = sparkline()
   const trend = element("td", "trend", spark.node)
-  // There is nothing in it but the line.
+  // It contains only the line.
   trend.setAttribute("aria-hidden", "true")
   const cells = [element("td", "", labelsNode(series.labels)), trend, value]
   const node = element("tr", "", ...cells, ...(isCounter ? [rate] : []))

@@ -1,4 +1,4 @@
-/** A line of what changes. It is drawn from numbers alone, and its points are numbers. */
+/** A line chart of a value that changes. It is drawn from numbers only. */
 import { drawn } from "./dom.js"
 import { type History, longest } from "./history.js"
 
@@ -6,7 +6,7 @@ const width = 120
 const height = 28
 const margin = 2
 
-/** A line that can be drawn anew. */
+/** A line that can be redrawn. */
 export interface Sparkline {
   readonly node: SVGSVGElement
   readonly draw: (history: History | undefined, fromZero: boolean) => void

@@ -1,4 +1,4 @@
-/** What the user has chosen to see. It is in the fragment of the URL, so that it can be shared. */
+/** The user's selection. It is in the fragment of the URL, so that it can be shared. */
 import { longestQuery, type Wanted } from "./filter.js"
 import { kinds } from "./store.js"
 
@@ -7,10 +7,10 @@ export interface State extends Wanted {
   readonly open: ReadonlySet<string>
 }
 
-// A URL of some thousand characters is one that can still be sent.
+// A URL of a few thousand characters can still be sent.
 const mostOpen = 30
 
-/** The state in a fragment. What is none there is left out. */
+/** The state in a fragment, without its invalid parts. */
 export const stateOf = (fragment: string): State => {
   const given = new URLSearchParams(fragment.replace(/^#/, ""))
   return {
@@ -22,7 +22,7 @@ export const stateOf = (fragment: string): State => {
   }
 }
 
-/** The fragment of a state; empty for the one that everybody begins with. */
+/** The fragment of a state; empty for the initial one. */
 export const fragmentOf = ({ changedOnly, kind, open, query, sort }: State): string => {
   const parts = new URLSearchParams()
   if (query !== "") parts.set("q", query)

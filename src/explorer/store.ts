@@ -1,42 +1,42 @@
-/** What is known of the metrics: the families of the last exposition, and what has become of them since the first one. */
+/** The families of the last exposition, and how they have changed since the first one. */
 import { History } from "./history.js"
 import { type Labels, labelsOf, type Sink, toNumber } from "./parse.js"
 
-/** What a family can be. */
+/** The types of a family. */
 export const kinds = ["counter", "gauge", "histogram", "summary", "untyped"] as const
 
-/** One of them. */
+/** One of these types. */
 export type Kind = (typeof kinds)[number]
 
 /** One bucket, or one quantile. */
 export interface Point {
   readonly bound: number
   value: number
-  /** When it was seen for the first time, or 0 since the series began anew. */
+  /** The value at the first exposition, or 0 after a counter reset. */
   first: number
 }
 
 /** The observations of a histogram or a summary. */
 export interface Distribution {
   points: Array<Point>
-  /** Whether the points are in the order of their bounds, which they nearly always come in. */
+  /** Whether the points are in the order of their bounds, as they nearly always are. */
   isInOrder: boolean
   sum: number
   firstSum: number
 }
 
-/** One series; of a histogram or a summary all series of the same observations. */
+/** One series; for a histogram or a summary, all series of the same observations. */
 export interface Series {
   readonly labels: Labels
-  /** What is looked at by the filter, in small letters. */
+  /** The text that the filter searches, in lower case. */
   readonly text: string
-  /** Of a histogram or a summary the number of observations. */
+  /** For a histogram or a summary, the number of observations. */
   value: number
-  /** The same at the look before. */
+  /** The same in the previous exposition. */
   previous: number
-  /** The same at the first look, or 0 since it began anew. */
+  /** The same in the first exposition, or 0 after a counter reset. */
   first: number
-  /** Its increase per second, which needs two looks; for a gauge its value. */
+  /** Its increase per second, which requires two expositions; for a gauge, its value. */
   rate: number
   hasChanged: boolean
   seen: number
@@ -49,18 +49,18 @@ export interface Family {
   readonly name: string
   readonly kind: Kind
   help: string
-  /** Its name and its help in small letters. */
+  /** Its name and its help in lower case. */
   text: string
   readonly series: Map<string, Series>
   /** How many series Prometheus would count. */
   lines: number
   hasChanged: boolean
-  /** Of its most useful number: the increase of all series per second, or the value of a gauge with one series. */
+  /** Its most useful number: the increase of all series per second, or the value of a gauge with one series. */
   total: number
-  /** Of that, since it changed for the first time. */
+  /** The history of `total`, from its first change on. */
   history: History | undefined
   seen: number
-  /** Another one has its name. */
+  /** Another family has its name. */
   isGone: boolean
 }
 
@@ -71,22 +71,22 @@ interface Slot {
   seen: number
 }
 
-// What series remember takes two megabytes at most, and what families remember as much again.
+// The histories of series take two megabytes at most, and those of families as much again.
 const mostHistories = 2_000
 
-// So many series are followed between two looks at the clock.
+// The number of series that are processed between two checks of the clock.
 const atOnce = 512
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
-// A slice of a text keeps all of the text in memory, an exposition of megabytes.
+// A slice of a string keeps the whole string in memory, an exposition of megabytes.
 const ownCopy = (text: string): string => decoder.decode(encoder.encode(text))
 
-/** Takes in one exposition after the other. */
+/** Receives one exposition after the other. */
 export class Store implements Sink {
   readonly families = new Map<string, Family>()
-  /** How many expositions there were. */
+  /** The number of expositions so far. */
   looks = 0
   unreadLines = 0
   /** Series, as Prometheus counts them. */
@@ -101,7 +101,7 @@ export class Store implements Sink {
   private elapsed = 0
   private followed = 0
 
-  /** Another exposition begins, of that time in milliseconds. */
+  /** Another exposition begins; its time is in milliseconds. */
   begin(at: number): void {
     this.elapsed = this.looks === 0 ? 0 : (at - this.at) / 1e3
     this.at = at
@@ -144,7 +144,7 @@ export class Store implements Sink {
     else if (typeof slot.part === "object") slot.part.value = value
   };
 
-  /** The exposition is over: what was not in it is gone. It comes back every few hundred series, as `reading` does. */
+  /** The exposition is complete: what was not in it is removed. Yields every few hundred series, as `reading` does. */
   *ending(): Generator<void, void> {
     if (this.lines < this.slots.size) this.sweep()
     this.changed = 0
@@ -176,7 +176,7 @@ export class Store implements Sink {
     return fresh
   }
 
-  // Where others stand between, it is what its type has said all the same.
+  // Even if other families are in between, its type stays the declared one.
   private familyNamed(name: string): Family {
     const known = this.families.get(name)
     return this.family(name, known?.seen === this.looks ? known.kind : "untyped")
@@ -187,7 +187,7 @@ export class Store implements Sink {
     const suffix = this.current === undefined ? undefined : suffixOf(this.current, name)
     const family = this.current === undefined || suffix === undefined ? this.familyNamed(name) : this.current
     const labels = labelsOf(key, nameLength)
-    // What comes later was not there before.
+    // A series that appears later started at 0.
     const first = this.looks === 1 ? value : 0
     const part = partOf(family.kind, suffix ?? "", labels, { value, first })
     if (part === undefined) return undefined
@@ -274,7 +274,7 @@ export class Store implements Sink {
     const { distribution, previous, rate: before, value } = series
     if (distribution !== undefined) sorted(distribution)
     const isChanged = !Object.is(value, previous)
-    // One that has become less began anew.
+    // A value that decreased was reset.
     const isAnew = value < previous
     if (isAnew) beginAnew(series)
     const grown = isAnew ? value : value - previous
@@ -330,14 +330,14 @@ const added = (distribution: Distribution, point: Point): void => {
   distribution.points.push(point)
 }
 
-// Once for all that came: to put each in its place would take the longer the more there are.
+// Sorted once: inserting each in its place would take time in proportion to their number.
 const sorted = (distribution: Distribution): void => {
   if (distribution.isInOrder) return
   distribution.points.sort(byBound)
   distribution.isInOrder = true
 }
 
-// What is no number comes last.
+// NaN comes last.
 const byBound = ({ bound: one }: Point, { bound: other }: Point): number => {
   if (one < other) return -1
   return one > other ? 1 : Number(Number.isNaN(one)) - Number(Number.isNaN(other))

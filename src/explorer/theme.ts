@@ -1,4 +1,4 @@
-/** Light or dark: as the system says, or as the user has chosen here. */
+/** Light or dark: the theme of the system, or the choice of the user. */
 import { write } from "./dom.js"
 
 const themes = ["auto", "light", "dark"] as const
@@ -6,7 +6,7 @@ type Theme = (typeof themes)[number]
 
 const key = "effect-prometheus-theme"
 
-// Where nothing may be kept, it lasts as long as the page.
+// Without permission to store it, the choice lasts as long as the page.
 const kept = (): Theme => {
   try {
     return themes.find((theme) => theme === localStorage.getItem(key)) ?? "auto"
@@ -21,7 +21,7 @@ const keep = (theme: Theme): void => {
   } catch {}
 }
 
-/** A button that goes from one to the next. */
+/** A button that switches to the next theme. */
 export const themed = (button: HTMLButtonElement): void => {
   let theme = kept()
   const show = (): void => {

@@ -19,7 +19,7 @@ export interface ServerOptions extends MetricsServer.Options, Options {
   readonly serviceDiscovery?: Discovery | undefined
   /**
    * Receives the log lines of the server: its URL, its registration, and later problems. `false` disables logging.
-   * Default: the method of `console` that is called like the level.
+   * Default: the method of `console` with the name of the level.
    */
   readonly log?: Log | false | undefined
 }

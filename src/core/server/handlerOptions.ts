@@ -34,7 +34,7 @@ export const handlerOptions = {
    * With `onError: "continue"` a scrape stops waiting for metrics half a second earlier (a tenth of the time, if that is
    * less), and gets the other metrics. A scrape can stop between two families only: a `collect` that blocks the thread
    * delays everything in it. A metric that was too late is not collected again until it has responded. It is logged and
-   * counted as a failure if it had a second, or the whole time.
+   * counted as a failure if the scrape waited at least one second for it, or for its whole timeout.
    *
    * Default: 30 seconds, for clients that send no timeout. Prometheus waits 10 seconds by default, and sends that.
    */

@@ -1,7 +1,7 @@
 /**
  * Closes idle connections, but not those that still send: to Node.js one is idle as soon as its response is ready.
  *
- * Depends on the inside of Node.js (20 to 24): `server.close()` calls the method `closeIdleConnections` of the server,
+ * Depends on internals of Node.js (20 to 24): `server.close()` calls the method `closeIdleConnections` of the server,
  * and that calls `destroy` of each idle socket; without it: a shutdown can cut a response that is being sent.
  */
 import type { Server as HttpServer } from "node:http"

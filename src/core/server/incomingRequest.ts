@@ -1,7 +1,7 @@
 /**
  * Requests whose bodies are not read. Nothing is read after a request that ends its connection.
  *
- * Depends on the inside of Node.js (20 to 24): its parser reads `upgrade` of a new request, and stops reading the connection
+ * Depends on internals of Node.js (20 to 24): its parser reads `upgrade` of a new request, and stops reading the connection
  * if it is true; without it: all that a connection sends is parsed, and the limits of its requests apply.
  */
 import { type Server as HttpServer, IncomingMessage, ServerResponse } from "node:http"

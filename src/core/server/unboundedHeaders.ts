@@ -2,8 +2,8 @@
  * Closes connections that send data which Node.js does not count as headers, without a limit: empty lines, the spaces before
  * a target, and those before the value of a header.
  *
- * Depends on the inside of Node.js (20 to 24): its parser calls `_unrefTimer` of a socket for each chunk that it has read;
- * without it: `headersTimeout` alone limits this data.
+ * Depends on internals of Node.js (20 to 24): its parser calls `_unrefTimer` of a socket for each chunk that it has read.
+ * Without this call, only `headersTimeout` limits this data.
  */
 import type { Server as HttpServer } from "node:http"
 import type { Server as HttpsServer } from "node:https"
