@@ -1,9 +1,11 @@
 /** The metrics server in a scope: options, start, TLS reload, registration and shutdown. */
 import { pathToFileURL } from "node:url"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
 import { type ListeningServer, listen } from "../core/server/listen.js"
@@ -149,12 +151,12 @@ const describe = (
 const recordRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.flatMap(Registry, (registry) => {
     // An effect that does not end synchronously counts as not registered.
-    const is = (): boolean => {
-      const fiber = Effect.runFork(isRegistered)
-      const exit = fiber.unsafePoll()
-      if (exit === null) fiber.unsafeInterruptAsFork(FiberId.none)
-      return exit !== null && Exit.getOrElse(exit, () => false)
-    }
+    const is = (): boolean =>
+      Exit.getOrElse(Effect.runSyncExit(isRegistered), (cause) => {
+        const error = Cause.squash(cause)
+        if (Runtime.isAsyncFiberException(error)) error.fiber.unsafeInterruptAsFork(FiberId.none)
+        return false
+      })
     const servers = serversOf(registry)
     return Effect.acquireRelease(
       Effect.sync(() => void servers.add(is)),

@@ -43,8 +43,10 @@ interface Application {
   readonly end: Effect.Effect<number | null>
 }
 
-const application = (file: string, args: ReadonlyArray<string>, way: string, options: object) =>
-  Effect.acquireRelease(
+const application = (file: string, args: ReadonlyArray<string>, way: string, given: object) => {
+  // A busy machine can stop a process for a second: the worker waits for it.
+  const options = way === "startHttpServerInThread" ? { grace: "20 seconds", ...given } : given
+  return Effect.acquireRelease(
     Effect.promise(
       () =>
         new Promise<Application & { readonly kill: () => void }>((resolve, reject) => {
@@ -76,6 +78,7 @@ const application = (file: string, args: ReadonlyArray<string>, way: string, opt
     ),
     ({ kill }) => Effect.sync(kill)
   )
+}
 
 const ways = ["startHttpServer", "startHttpServerInThread"]
 
