@@ -1,13 +1,13 @@
 /**
- * Builds the files that `tsc` does not emit: the worker's entry, as one file that can be copied beside an application's
- * bundle, and the explorer page.
+ * Builds the files that `tsc` does not emit, for both formats: the worker's entry, as one file that can be copied beside
+ * an application's bundle, and the explorer page.
  */
-import { copyFile, mkdir } from "node:fs/promises"
-import { build } from "esbuild"
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises"
+import { build, transform } from "esbuild"
 
 await build({
   entryPoints: ["src/core/worker/entry.ts"],
-  outfile: "dist/worker.mjs",
+  outfile: "dist/esm/worker.mjs",
   bundle: true,
   format: "esm",
   platform: "node",
@@ -15,6 +15,11 @@ await build({
   sourcesContent: false,
   logLevel: "warning"
 })
+for (const file of ["worker.mjs", "worker.mjs.map"]) await copyFile(`dist/esm/${file}`, `dist/cjs/${file}`)
 
-await mkdir("dist/explorer", { recursive: true })
-await copyFile("src/explorer/built.js", "dist/explorer/built.js")
+const explorer = "src/explorer/built.js"
+for (const format of ["esm", "cjs"]) {
+  await mkdir(`dist/${format}/explorer`, { recursive: true })
+  const { code } = await transform(await readFile(explorer, "utf8"), { format })
+  await writeFile(`dist/${format}/explorer/built.js`, code)
+}

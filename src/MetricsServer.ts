@@ -31,6 +31,7 @@ import { type FromConfig, unwrapped } from "./effect/config.js"
 import { lazily } from "./effect/lazily.js"
 import { invalidOptions, type MetricsServerError } from "./effect/serverError.js"
 import { type RunningServer as Registrable, ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
+import { workerEntry } from "./workerEntry.js"
 
 export type { FromConfig } from "./effect/config.js"
 export { MetricsServerError } from "./effect/serverError.js"
@@ -182,9 +183,6 @@ export const makeWorker = (
   Effect.flatMap(server, ({ inWorker, serve }) =>
     serve(options, Effect.serviceOption(ServiceDiscovery), inWorker(workerEntry))
   )
-
-// The URL is in this file because bundlers resolve it here, and users copy the worker file beside their bundle.
-const workerEntry = (): URL => new URL("./worker.mjs", import.meta.url)
 
 /**
  * Starts the server of `makeWorker` as a layer.

@@ -29,7 +29,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import type { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
+import type { Registry as ClientRegistry, Counter, Gauge, Histogram, Summary } from "./core/client/clientTypes.js"
 import { newMetric, newRegistry } from "./core/client/promClient.js"
 import { checkSampleNames, getOrCreate } from "./core/registry/getOrCreate.js"
 import { ClashError, checkFamily, type Family, markReadAtScrape } from "./core/registry/metricDefinition.js"
@@ -64,7 +64,7 @@ export const layer = (registry: MetricRegistry): Layer.Layer<Registry> => Layer.
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<PromRegistry> = Effect.sync(newRegistry)
+export const make: Effect.Effect<ClientRegistry> = Effect.sync(newRegistry)
 
 /**
  * Provides an empty registry, for tests: metrics of one test are not on the registry of another one.

@@ -94,7 +94,7 @@ describe("a worker's entry file", () => {
 
   it.scopedLive("may be given as a path, as the text of a URL, or as a URL", () =>
     Effect.gen(function* () {
-      for (const url of [fileURLToPath(workerUrl), "dist/worker.mjs", workerUrl.href, workerUrl]) {
+      for (const url of [fileURLToPath(workerUrl), "dist/esm/worker.mjs", workerUrl.href, workerUrl]) {
         const server = yield* started(inWorker, { workerUrl: url }, { registry: someMetrics() })
         assert.include((yield* get(server.url)).body, "jobs_total 3\n")
       }

@@ -119,7 +119,7 @@ describe("A server without options", () => {
   it.scopedLive("starts its worker from the file in this package", () =>
     Effect.gen(function* () {
       const built = yield* Effect.promise(
-        () => import(new URL("../dist/MetricsServer.js", import.meta.url).href) as Promise<typeof MetricsServer>
+        () => import(new URL("../dist/esm/MetricsServer.js", import.meta.url).href) as Promise<typeof MetricsServer>
       )
       const { url } = yield* built.makeWorker({ host: "127.0.0.1" })
       assert.strictEqual((yield* get(url)).status, 200)

@@ -11,7 +11,7 @@ import { diagnostics, fencedBlocks, type Running, root, run, writeSnippets } fro
 import { patience } from "./support/timing.js"
 
 const modules = readdirSync(join(root, "src"))
-  .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+  .filter((file) => /^[A-Z]\w+\.ts$/.test(file))
   .map((file) => file.replace(".ts", ""))
 
 const categories = [

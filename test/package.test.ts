@@ -37,6 +37,94 @@ const loadedBy = (name: string) =>
      console.log(JSON.stringify(found))`
   ) as ReadonlyArray<{ readonly specifier: string; readonly parent?: string; readonly url: string }>
 
+/** One program with both formats of the package: each statement of `code` sees `required` and `imported`. */
+const withBoth = (code: string): unknown =>
+  evaluated(
+    "commonjs",
+    `const required = require("effect-prometheus")
+     const warnings = []
+     process.on("warning", ({ message }) => warnings.push(message))
+     import("effect-prometheus").then(async (imported) => {
+       const both = [required, imported]
+       const { Effect, Exit, Layer, Scope } = require("effect")
+       const { Counter, Gauge, Histogram, Registry, register } = require("prom-client")
+       const value = async (metric) => (await metric.get()).values[0]?.value
+       ${code}
+     })`
+  )
+
+describe("Both formats of the package in one process", () => {
+  it("are two copies with one registry, and no warning", () => {
+    const seen = withBoth(`
+      await new Promise(setImmediate)
+      console.log(JSON.stringify({
+        isOther: required.Metrics.timed !== imported.Metrics.timed,
+        registries: both.map(({ Registry }) => Effect.runSync(Registry.Registry) === register),
+        warnings
+      }))`)
+    assert.deepEqual(seen, { isOther: true, registries: [true, true], warnings: [] })
+  })
+
+  it("use the registry that is provided with the other one", () => {
+    const seen = withBoth(`
+      const registry = new Registry()
+      new Counter({ name: "a_total", help: "a", registers: [registry] })
+      const bodies = both.map(({ Exposition }, at) =>
+        Effect.runPromise(Effect.provide(Exposition.render(), both[1 - at].Registry.layer(registry))))
+      console.log(JSON.stringify((await Promise.all(bodies)).map(({ body }) => body.includes("a_total 0"))))`)
+    assert.deepEqual(seen, [true, true])
+  })
+
+  it("count a request once, and the metrics of the process and of Effect once", () => {
+    const seen = withBoth(`
+      const { createServer } = require("node:http")
+      const { once } = require("node:events")
+      const { Metric } = require("effect")
+      const middlewares = both.map(({ Promises }) => Promises.httpMetrics())
+      const server = createServer((request, response) => {
+        for (const middleware of middlewares) middleware(request, response, () => {})
+        response.end()
+      })
+      await once(server.listen(0, "127.0.0.1"), "listening")
+      await (await fetch("http://127.0.0.1:" + server.address().port)).text()
+      server.close()
+      const layers = both.flatMap(({ DefaultMetrics, EffectMetrics }) => [DefaultMetrics.layer(), EffectMetrics.layer()])
+      const scope = Effect.runSync(Scope.make())
+      for (const layer of layers) await Effect.runPromise(Scope.extend(Layer.build(layer), scope))
+      Effect.runSync(Metric.increment(Metric.counter("jobs")))
+      const bodies = []
+      for (const { Promises } of both) {
+        const answer = await Promises.webHandler()(new Request("http://localhost/metrics"))
+        bodies.push((await answer.text()).split("\\n"))
+      }
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      const families = ["http_server_request_duration_seconds_count", "process_start_time_seconds", "jobs", "effect_prometheus_metrics_left_out"]
+      console.log(JSON.stringify(bodies.map((lines) =>
+        families.map((name) => lines.filter((line) => line.startsWith(name)).map((line) => line.split(" ").at(-1) >= 1 ? line.split(" ").at(-1) : 0)))))`)
+    const [first, second] = seen as ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>>
+    assert.deepEqual(first?.[0], ["1"])
+    assert.deepEqual(first?.map(({ length }) => length), [1, 1, 1, 1])
+    assert.deepEqual(first?.[2], ["1"])
+    assert.deepEqual(second, first)
+  })
+
+  it("keep a gauge right that is reset while both have runs in progress", () => {
+    const seen = withBoth(`
+      const gauge = new Gauge({ name: "running", help: "a" })
+      const ends = []
+      const work = () => new Promise((resolve) => ends.push(resolve))
+      const runs = both.map(({ Promises }) => Promises.trackInProgress(gauge)(work)())
+      const values = [await value(gauge)]
+      gauge.reset()
+      runs.push(...both.map(({ Promises }) => Promises.trackInProgress(gauge)(work)()))
+      values.push(await value(gauge))
+      for (const end of ends) end()
+      await Promise.all(runs)
+      console.log(JSON.stringify([...values, await value(gauge)]))`)
+    assert.deepEqual(seen, [2, 2, 0])
+  })
+})
+
 describe("The built package", () => {
   it("has no side effect when it is imported: no timer, no socket, no metric, no process listener", () => {
     const seen = evaluated(
@@ -91,7 +179,7 @@ describe("The built package", () => {
 
   it("loads nothing of @effect/platform for the combinators alone", () => {
     const loaded = loadedBy("effect-prometheus/Metrics").map(({ url }) => url)
-    assert.isTrue(loaded.some((url) => url.endsWith("/dist/Metrics.js")))
+    assert.isTrue(loaded.some((url) => url.endsWith("/dist/esm/Metrics.js")))
     assert.deepEqual(
       loaded.filter((url) => url.includes("@effect/platform")),
       []
@@ -100,7 +188,7 @@ describe("The built package", () => {
 
   it("loads nothing of Effect for promises, until a server is started", () => {
     const loaded = loadedBy("effect-prometheus/Promises").map(({ url }) => url)
-    assert.isTrue(loaded.some((url) => url.endsWith("/dist/Promises.js")))
+    assert.isTrue(loaded.some((url) => url.endsWith("/dist/esm/Promises.js")))
     assert.deepEqual(
       loaded.filter((url) => /\/node_modules\/@?effect\//.test(url)),
       []
@@ -131,11 +219,20 @@ describe("The built package", () => {
       `const { timed } = await import("effect-prometheus/Promises")
        try { timed({}) } catch (error) { console.log(JSON.stringify(error.stack)) }`
     )
-    assert.include(String(stack), "/dist/core/instrument/record.js:")
+    assert.include(String(stack), "/dist/esm/core/instrument/record.js:")
+  })
+
+  it("knows its version", () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+    for (const format of ["esm", "cjs"]) {
+      const text = readFileSync(join(root, "dist", format, "core", "util", "build.js"), "utf8")
+      assert.include(text, `version = "${version}"`)
+      assert.include(text, `moduleFormat = "${format}"`)
+    }
   })
 
   it("has one file for the worker thread, which loads nothing but Node.js and can be copied", () => {
-    const text = readFileSync(join(root, "dist", "worker.mjs"), "utf8")
+    const text = readFileSync(join(root, "dist", "esm", "worker.mjs"), "utf8")
     const imported = [...text.matchAll(/^import .* from "([^"]+)"/gm)].map(([, from = ""]) => from)
     assert.include(imported, "node:worker_threads")
     for (const from of imported) assert.match(from, /^node:/)

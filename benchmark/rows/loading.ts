@@ -49,7 +49,7 @@ const modules = (name: string, own: string, packages: string) =>
     const urls = []
     for (let message; (message = receiveMessageOnPort(port1)); ) urls.push(message.message)
     port1.close()
-    if (!urls.some((url) => url.endsWith("/dist/${own}.js"))) throw new Error("the hook saw nothing")
+    if (!urls.some((url) => url.endsWith("/dist/esm/${own}.js"))) throw new Error("the hook saw nothing")
     console.log(urls.filter((url) => /\\/node_modules\\/${packages}\\//.test(url)).length)
   `)
 

@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { keepContext } from "../core/http/node/asyncContext.js"
+import { oncePerProcess } from "../core/util/oncePerProcess.js"
 import { percentDecoded } from "../core/util/text.js"
 import { watchProperty } from "./watchProperty.js"
 
@@ -212,14 +213,14 @@ const unknown = "/*"
 
 // `router` 2.3 sets the path that it matched under this symbol. Each copy of `router` has its own symbol.
 const matchedDescription = "router.tracing.matchedRoute"
-const matchedKeys = new Set<symbol>()
+const matchedKeys = oncePerProcess("matched keys of Express", () => new Set<symbol>())
 
 // A path is a string, a regular expression, or a list of them.
 const textOf = (path: unknown): string | undefined => (path === undefined || path === null ? undefined : String(path))
 
 // Of a mounted regular expression only the sent path is known. Clients must not create any number of patterns.
 const mostSent = 500
-const allSent = new Set<string>()
+const allSent = oncePerProcess("sent patterns of Express", () => new Set<string>())
 
 const sentPattern = (sent: string, params: Params, outer: Params): string => {
   const pattern = namedPattern(sent, params, outer)

@@ -8,6 +8,7 @@ import { EventEmitter } from "node:events"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { HttpMeasure } from "../core/http/node/requests.js"
 import { leaveOut, onLeftOut } from "../core/http/scrapeMarker.js"
+import { oncePerProcess } from "../core/util/oncePerProcess.js"
 
 interface HonoContext {
   readonly env: unknown
@@ -91,7 +92,7 @@ interface StandIn {
   readonly response: ServerResponse
 }
 
-const standIns = new WeakMap<object, StandIn>()
+const standIns = oncePerProcess("requests of Hono", () => new WeakMap<object, StandIn>())
 
 /** Measured if there is no request and response of Node.js. */
 const standIn = ({ method, raw }: HonoContext["req"]): StandIn => {

@@ -210,7 +210,7 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
   it.scopedLive("registers from the worker thread's server as well", () =>
     Effect.gen(function* () {
       const agent = yield* consul()
-      const workerUrl = new URL("../../dist/worker.mjs", import.meta.url)
+      const workerUrl = new URL("../../dist/esm/worker.mjs", import.meta.url)
       const scope = yield* Scope.make()
       yield* MetricsServer.layerWorker({ host: "127.0.0.1", workerUrl }).pipe(
         Layer.provide(ConsulAgent.layer({ address: agent.address, name: "threaded", check: { interval: "1 second" } })),

@@ -12,9 +12,12 @@ export interface WithClient {
 
 const withClient = async (name: string): Promise<WithClient> => {
   vi.resetModules()
-  vi.doMock("prom-client", () => vi.importActual(name))
+  const installed = "../../src/core/client/installed.cjs"
+  vi.doMock(installed, async () => ({
+    default: { name, client: await vi.importActual(name), hasBothClients: () => false }
+  }))
   const module = await import("../../src/Registry.js")
-  vi.doUnmock("prom-client")
+  vi.doUnmock(installed)
   return { name, client: await vi.importActual<typeof PromClient>(name), Registry: module }
 }
 

@@ -7,7 +7,7 @@ import * as ServiceDiscovery from "../../src/ServiceDiscovery.js"
 import { patience } from "./timing.js"
 
 /** The tests run the library from `src`; a worker can only be started from what was built. */
-export const workerUrl = new URL("../../dist/worker.mjs", import.meta.url)
+export const workerUrl = new URL("../../dist/esm/worker.mjs", import.meta.url)
 
 export interface ServerKind {
   readonly name: string

@@ -110,7 +110,7 @@ const prepare = (gauge: GaugeClass): void => {
 const learnedFrom = (error: unknown): boolean => {
   const file = error instanceof Error ? /\((.+gauge\.js):\d+:\d+\)/.exec(error.stack ?? "")?.[1] : undefined
   if (file === undefined) return false
-  const found = createRequire(import.meta.url).cache[file]?.exports as Partial<GaugeClass> | undefined
+  const found = createRequire(process.execPath).cache[file]?.exports as Partial<GaugeClass> | undefined
   if (typeof found?.prototype?.set !== "function") return false
   classes.add(found as GaugeClass)
   return true

@@ -1,13 +1,19 @@
-/**
- * The application's client. Only this file imports `prom-client`, or the package of that name (`@prometheus-
- * io/client`).
- */
-import { Counter, Gauge, Histogram, Registry, register, Summary } from "prom-client"
+/** The application's client: its global registry, and its metrics. */
+import type { Registry as ClientRegistry } from "./clientTypes.js"
+import { noticeCopy } from "./copies.js"
 import { knownGauges } from "./gauges.js"
+import installed from "./installed.cjs"
 
-export const defaultRegistry = register
+const { Counter, Gauge, Histogram, Registry, Summary } = installed.client
 
-export const newRegistry = () => new Registry()
+export const defaultRegistry: ClientRegistry = installed.client.register
+
+export const { hasBothClients } = installed
+
+/** 1, or more for the global registry of a further copy of a client in this process. */
+export const registryPosition = noticeCopy(installed.name, defaultRegistry)
+
+export const newRegistry = (): ClientRegistry => new Registry()
 
 type Class = new (configuration: object) => NewMetric
 

@@ -3,15 +3,21 @@
  * and sets it again would count its values twice if it ran twice at the same time. A render never uses a collection
  * that ended before the render was requested.
  */
+
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { nextTurn } from "../util/realTimers.js"
 import type { CollectedFamily, FamilyReader } from "./model.js"
 
-export class LateError extends Error {
-  override readonly name = "LateError"
-  constructor() {
-    super("it did not respond in time")
-  }
-}
+export const LateError = oncePerProcess(
+  "LateError",
+  () =>
+    class LateError extends Error {
+      override readonly name = "LateError"
+      constructor() {
+        super("it did not respond in time")
+      }
+    }
+)
 
 export type Answer = PromiseSettledResult<CollectedFamily>
 
@@ -25,12 +31,12 @@ interface Collection {
 
 // Collections that are running, or that a render may still use. A metric that does not answer stays here and is not
 // collected again: otherwise each scrape would leave one more pending collection.
-const running = new WeakMap<object, Collection>()
+const running = oncePerProcess("collections", () => new WeakMap<object, Collection>())
 
-const open = new Set<Collections>()
+const open = oncePerProcess("collections of renders", () => new Set<Collections>())
 
 // A counter that orders collections and renders in time.
-let moment = 0
+const clock = oncePerProcess("order of collections", () => ({ moment: 0 }))
 
 // The microtasks within which a metric answers that needs no time.
 const immediately = 8
@@ -41,8 +47,8 @@ export class Collections {
 
   /** `onAnswer` is called when a collection that this render waits for ends. */
   constructor(private readonly onAnswer: () => void) {
-    moment += 1
-    this.since = moment
+    clock.moment += 1
+    this.since = clock.moment
     open.add(this)
   }
 
@@ -97,8 +103,8 @@ export class Collections {
 }
 
 const started = (family: FamilyReader): Collection => {
-  moment += 1
-  const collection: Collection = { began: moment, answer: undefined, waiting: new Set() }
+  clock.moment += 1
+  const collection: Collection = { began: clock.moment, answer: undefined, waiting: new Set() }
   running.set(family.identity, collection)
   void settled(family).then((answer) => {
     collection.answer = answer

@@ -1,5 +1,6 @@
 /** All series of a histogram share one template of lines; only labels and values differ. */
 import { Buffer } from "node:buffer"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { definitionOf, hasRule, type Style } from "./formats.js"
 import { type LabelValues, labelText, validLabelText } from "./labelText.js"
 import { bucketRule, sumRule } from "./metricPoints.js"
@@ -9,7 +10,7 @@ import { defaultsFor, exemplarText, writeHead } from "./samples.js"
 import { type SeriesTextCache, type SeriesTexts, TextSource } from "./seriesTextCache.js"
 import { roomForValue, Writer } from "./writer.js"
 
-const templates = new WeakMap<SeriesTextCache, HistogramTemplate>()
+const templates = oncePerProcess("histogram templates", () => new WeakMap<SeriesTextCache, HistogramTemplate>())
 
 /**
  * Yields after each piece of series. With a cache, only the texts of new series are built. Throws a

@@ -1,4 +1,6 @@
 /** The model between metrics and formats: sources provide `FamilyReader`s; encoders use only their snapshots. */
+
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import type { LabelValues } from "./labelText.js"
 
 export interface FamilyHead {
@@ -101,4 +103,4 @@ export interface RegistryReader {
 }
 
 /** The histogram is written as samples instead. */
-export class NotSeriesShapedError extends Error {}
+export const NotSeriesShapedError = oncePerProcess("NotSeriesShapedError", () => class extends Error {})

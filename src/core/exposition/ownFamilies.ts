@@ -1,5 +1,6 @@
 /** Families that the exposition itself adds. They are on no registry. */
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import type { SampleSnapshot } from "./model.js"
 
 /** In seconds. A worker adds it to the expositions that it serves. */
@@ -24,7 +25,7 @@ class LeftOutFamily {
   }
 }
 
-const families = new WeakMap<object, LeftOutFamily>()
+const families = oncePerProcess("left out families", () => new WeakMap<object, LeftOutFamily>())
 
 export const leftOutFamilyOf = (registry: object): LeftOutFamily =>
   getOrInsert(families, registry, () => new LeftOutFamily())

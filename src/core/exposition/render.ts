@@ -4,6 +4,7 @@
  */
 import type { Pace } from "../util/eventLoopSlices.js"
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { loggable } from "../util/text.js"
 import { Collections } from "./collect.js"
 import { definitionOf, type Format, type Style } from "./formats.js"
@@ -49,10 +50,10 @@ const largePieces = 4
 const unknownSize = 524_288
 
 // They live as long as the metric.
-const caches = new WeakMap<object, SeriesTextCache>()
+const caches = oncePerProcess("series text caches", () => new WeakMap<object, SeriesTextCache>())
 
 // Its size determines the memory of the next one. (It also keeps one object of its class alive, see `SeriesTextCache`.)
-const lastRenders = new WeakMap<object, Render>()
+const lastRenders = oncePerProcess("last renders", () => new WeakMap<object, Render>())
 
 const nothing = new Writer(0)
 

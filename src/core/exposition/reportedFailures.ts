@@ -1,5 +1,6 @@
 /** What was logged for a registry, so that each failure is logged once and not at every scrape. */
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import type { Failure } from "./render.js"
 import type { Rendered } from "./renderRequest.js"
 
@@ -8,13 +9,13 @@ interface Reported {
   readonly notices: Set<string>
 }
 
-const reported = new WeakMap<object, Reported>()
+const reported = oncePerProcess("reported failures", () => new WeakMap<object, Reported>())
 
 const reportedOf = (registry: object): Reported =>
   getOrInsert(reported, registry, () => ({ failing: new Set(), notices: new Set() }))
 
 // For each failed collection, the registries for which it was counted.
-const counted = new WeakMap<object, WeakSet<object>>()
+const counted = oncePerProcess("counted failures", () => new WeakMap<object, WeakSet<object>>())
 
 /** A failed collection counts once per registry, however many renders it served. */
 export const newlyFailed = (registry: object, { failures }: Pick<Rendered, "failures">): number =>

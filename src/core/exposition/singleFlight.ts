@@ -1,5 +1,6 @@
 /** Which scrapes of a registry share a render, and when it begins. */
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { nextTurn } from "../util/realTimers.js"
 import type { Format } from "./formats.js"
 import type { RegistryReader } from "./model.js"
@@ -15,7 +16,7 @@ export interface SharedRenderOptions extends Pick<RenderMode, "onProgress"> {
 // For each owner and format. A further render takes over the requests of the last.
 const mostWaiting = 4
 
-const running = new WeakMap<object, Map<Format, Array<SharedRender>>>()
+const running = oncePerProcess("shared renders", () => new WeakMap<object, Map<Format, Array<SharedRender>>>())
 
 /** Shared by `owner`. Undefined if the request is cancelled. Rejects if the registry cannot be read. */
 export const renderShared = (
@@ -54,11 +55,11 @@ export const renderAlone = (
 }
 
 // Shared by the renders that begin in it, so that requests that arrive together share the collections of one render.
-let turn: Promise<void> | undefined
+const turn = oncePerProcess<{ end: Promise<void> | undefined }>("turn of renders", () => ({ end: undefined }))
 
 const sameTurn = (): Promise<void> => {
-  turn ??= nextTurn().then(() => {
-    turn = undefined
+  turn.end ??= nextTurn().then(() => {
+    turn.end = undefined
   })
-  return turn
+  return turn.end
 }

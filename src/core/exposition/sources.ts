@@ -3,6 +3,7 @@
  * clashes with a metric of the registry, a family of the library, or a family before it is left out with a notice.
  */
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import type { FamilyHead, FamilyReader, RegistryContents } from "./model.js"
 import { decide, Families } from "./nameConflicts.js"
 import { ageFamily, leftOutFamilyOf } from "./ownFamilies.js"
@@ -34,7 +35,7 @@ export interface Exposed {
   readonly names: Families
 }
 
-const sources = new WeakMap<object, Set<Source>>()
+const sources = oncePerProcess("sources", () => new WeakMap<object, Set<Source>>())
 
 export const openSource = (registry: object, source: Source): void =>
   void getOrInsert(sources, registry, () => new Set()).add(source)

@@ -4,6 +4,7 @@ import { type Reporter, reportRejection } from "../instrument/instruments.js"
 import type { Counter, Gauge, Labels, Observer } from "../instrument/labels.js"
 import { incrementing, observing, tracking } from "../instrument/record.js"
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { type HttpEndValues, type HttpMetricName, type HttpShape, type HttpSource, httpEndLabels } from "./metrics.js"
 
 /** The metrics that have all labels. */
@@ -112,7 +113,7 @@ export interface MethodInProgress {
 
 type Methods = Map<string, MethodInProgress>
 
-const all = new WeakMap<object, Methods>()
+const all = oncePerProcess("methods in progress", () => new WeakMap<object, Methods>())
 
 /** Failures go to the reporter. */
 export class InProgress {

@@ -3,6 +3,7 @@
  * before it: their end does not decrement the gauge. A gauge that cannot be watched is decremented at each end.
  */
 import { type ClientGauge, isClientGauge, type Parent, parentOf, recordedAs, watchGauge } from "../client/gauges.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import type { Gauge, Labels, SomeLabels } from "./labels.js"
 import { tracking } from "./record.js"
 
@@ -19,7 +20,7 @@ interface Series {
 
 type AllSeries = Map<string, Series>
 
-const gauges = new WeakMap<object, AllSeries>()
+const gauges = oncePerProcess("gauges of runs", () => new WeakMap<object, AllSeries>())
 
 /** Its `dec` undoes its `inc`, if the series still counts the run. */
 export const gaugeOfRuns = (metric: Gauge, labels: SomeLabels | undefined): (() => Gauge) => {

@@ -1,4 +1,6 @@
 /** Warnings for metrics that fail: once per metric, not once per observation. */
+
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { messageOf } from "../util/text.js"
 
 /** Their failure does not affect the measured code; `collect` is the operation of a scrape. */
@@ -6,8 +8,8 @@ export const operations = ["observe", "inc", "dec", "collect"] as const
 
 export type Operation = (typeof operations)[number]
 
-const warned = new WeakSet<object>()
-const warnedOfChildren = new Set<string>()
+const warned = oncePerProcess("warned metrics", () => new WeakSet<object>())
+const warnedOfChildren = oncePerProcess("warned children", () => new Set<string>())
 const mostMessages = 1_000
 
 /**

@@ -1,6 +1,7 @@
 /** Follows the result of a measured function to its end, and gives an equivalent result to the caller. */
 import { types } from "node:util"
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { isThenable } from "../util/thenable.js"
 import { begin, end, leave, type Plan, type Reporter } from "./instruments.js"
 import type { Gauge } from "./labels.js"
@@ -268,7 +269,7 @@ const observed = (promise: Promise<unknown>, fulfilled: Observer, rejected: Obse
 
 // A promise that is itself returned is already handled, by the promise that follows it. An unhandled rejection is
 // reported there, until the caller awaits the returned one or calls its `then`, also through its own methods.
-const mirrors = new WeakMap<object, Promise<unknown>>()
+const mirrors = oncePerProcess("mirrors of promises", () => new WeakMap<object, Promise<unknown>>())
 
 const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promise<unknown> | undefined => {
   if (!Object.isExtensible(promise) || Object.hasOwn(promise, "then") || Object.hasOwn(promise, "constructor")) {
@@ -301,8 +302,8 @@ const mirrorLayer = layers((prototype) =>
 )
 
 // Runs of thenables that may be lazy: the work is done by `then`, or by another method that returns a promise.
-const waiting = new WeakMap<object, Set<Run>>()
-const watchers = new WeakSet<object>()
+const waiting = oncePerProcess("waiting thenables", () => new WeakMap<object, Set<Run>>())
+const watchers = oncePerProcess("watched methods", () => new WeakSet<object>())
 
 const postponed = (thenable: PromiseLike<unknown>, run: Run): unknown => {
   let runs = waiting.get(thenable)

@@ -4,6 +4,7 @@ import { beginAtZero } from "../client/recording.js"
 import { labelTexts } from "../exposition/labelText.js"
 import type { MetricRegistry } from "../registry/metricRegistry.js"
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { collections, type Definition, definitions, lagNow as lagNowMetric, lags } from "./definitions.js"
 import { gcKinds, LagMonitor, lagNow, onGarbageCollection } from "./events.js"
 import type { ProcessSettings } from "./options.js"
@@ -19,7 +20,7 @@ export interface Collection {
   scopes: number
 }
 
-const open = new WeakMap<Registering, Map<string, Collection>>()
+const open = oncePerProcess("default metrics", () => new WeakMap<Registering, Map<string, Collection>>())
 
 /** All users with the same prefix share the metrics. `differs`: their options differ. Throws what the registry does. */
 export const openDefaultMetrics = (registry: Registering, options: ProcessSettings) => {

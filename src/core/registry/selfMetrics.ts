@@ -3,6 +3,7 @@ import { type Collect, newMetric } from "../client/promClient.js"
 import { beginAtZero } from "../client/recording.js"
 import { type Operation, operations } from "../instrument/metricFailures.js"
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import type { MetricRegistry } from "./metricRegistry.js"
 
 export type ScrapeError = (typeof scrapeErrors)[number]
@@ -59,7 +60,7 @@ interface OwnMetric {
   readonly value?: (registry: object) => number
 }
 
-const servers = new WeakMap<object, Set<() => boolean>>()
+const servers = oncePerProcess("servers", () => new WeakMap<object, Set<() => boolean>>())
 
 /** The metrics servers of a registry, each as a function that returns whether the server is registered now. */
 export const serversOf = (registry: object): Set<() => boolean> => getOrInsert(servers, registry, () => new Set())
@@ -214,7 +215,7 @@ export const countError = (registry: MetricRegistry, operation: Operation): void
 
 export type ScrapeRecorder = (event: ScrapeEvent) => void
 
-const flights = new WeakMap<MetricRegistry, { scrapes: number }>()
+const flights = oncePerProcess("scrapes in flight", () => new WeakMap<MetricRegistry, { scrapes: number }>())
 
 /** Creates the self-metrics now, and again at a scrape if necessary: the registry may have been cleared or reset. */
 export const scrapeRecorder = (

@@ -3,6 +3,7 @@ import { promisify } from "node:util"
 import { gzip } from "node:zlib"
 import { preferred } from "../exposition/negotiation.js"
 import { getOrInsert } from "../util/getOrInsert.js"
+import { oncePerProcess } from "../util/oncePerProcess.js"
 
 type Compress = (body: Uint8Array) => Promise<Uint8Array>
 
@@ -15,17 +16,16 @@ export interface Encoding {
 
 // The pool has four threads, in which the application compresses, reads files and looks up names as well.
 const mostAtOnce = 2
-let running = 0
-const waiting: Array<() => void> = []
+const pool = oncePerProcess("compressions", () => ({ running: 0, waiting: [] as Array<() => void> }))
 
 const limited = async (compress: Compress, body: Uint8Array): Promise<Uint8Array> => {
-  if (running < mostAtOnce) running += 1
-  else await new Promise<void>((resolve) => waiting.push(resolve))
+  if (pool.running < mostAtOnce) pool.running += 1
+  else await new Promise<void>((resolve) => pool.waiting.push(resolve))
   try {
     return await compress(body)
   } finally {
-    const next = waiting.shift()
-    if (next === undefined) running -= 1
+    const next = pool.waiting.shift()
+    if (next === undefined) pool.running -= 1
     else next()
   }
 }

@@ -1,4 +1,6 @@
 /** Divides long work. All work of a thread shares one budget: one piece at a time, a few milliseconds per turn. */
+
+import { oncePerProcess } from "./oncePerProcess.js"
 import { nextTurn, now } from "./realTimers.js"
 
 /** The state of a piece of work in this thread: `busy` while it runs, `waiting` while other work may run. */
@@ -66,7 +68,7 @@ class Budget {
   }
 }
 
-const budget = new Budget()
+const budget = oncePerProcess("budget of the event loop", () => new Budget())
 
 export class Pace {
   rests = 0

@@ -4,6 +4,7 @@ import { defaultLabelsOf } from "../../core/client/registryReader.js"
 import { type LabelTexts, labelText, someLabels } from "../../core/exposition/labelText.js"
 import { closeSource, type Offer, openSource, type Source } from "../../core/exposition/sources.js"
 import { getOrInsert } from "../../core/util/getOrInsert.js"
+import { oncePerProcess } from "../../core/util/oncePerProcess.js"
 import { messageOf } from "../../core/util/text.js"
 import { type Described, described } from "./describe.js"
 import { EffectFamily, type Hook } from "./families.js"
@@ -109,7 +110,7 @@ class Catalog implements Offer {
 }
 
 // The open sources of each registry, by prefix.
-const opened = new WeakMap<object, Map<string, EffectSource>>()
+const opened = oncePerProcess("sources of Effect", () => new WeakMap<object, Map<string, EffectSource>>())
 
 /** Open until the returned function is called. Calls with the same prefix share a source, to expose a metric once. */
 export const openEffectSource = (registry: object, prefix: string, wanted: Selection): (() => void) => {

@@ -4,6 +4,7 @@ import type { Http2ServerResponse, ServerHttp2Stream } from "node:http2"
 import type { Socket } from "node:net"
 import { Writable } from "node:stream"
 import { getOrInsert } from "../../util/getOrInsert.js"
+import { oncePerProcess } from "../../util/oncePerProcess.js"
 
 /** The stream of an HTTP/2 response. Such a response looks like one of HTTP/1, but ends differently. */
 export const streamOf = (response: ServerResponse | undefined): ServerHttp2Stream | undefined => {
@@ -35,7 +36,7 @@ export interface Closing {
   closed(): void
 }
 
-const open = new WeakMap<Emitting, Set<Closing>>()
+const open = oncePerProcess("open requests", () => new WeakMap<Emitting, Set<Closing>>())
 
 /** Pipelined requests, and those after a switch of protocols: Node.js closes only the response whose turn it is. */
 export const openOn = (connection: Emitting): Set<Closing> => {

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
 import { getOrInsert } from "../../util/getOrInsert.js"
+import { oncePerProcess } from "../../util/oncePerProcess.js"
 import { atOnce } from "../../util/thenable.js"
 import { unmatched } from "../metrics.js"
 import { type Excluding, type LongLived, pathOf } from "../options.js"
@@ -106,16 +107,15 @@ class Marks {
   }
 }
 
-const marks = new WeakMap<object, Marks>()
-let hasMarks = false
+const marks = oncePerProcess("recorded requests", () => ({ all: new WeakMap<object, Marks>(), hasAny: false }))
 
 const marksOf = (target: object): Marks => {
-  hasMarks = true
-  return getOrInsert(marks, target, () => new Marks())
+  marks.hasAny = true
+  return getOrInsert(marks.all, target, () => new Marks())
 }
 
 export const isRecorded = (request: object, target: () => object): boolean =>
-  hasMarks && (marks.get(target())?.has(request) ?? false)
+  marks.hasAny && (marks.all.get(target())?.has(request) ?? false)
 
 // Express removes the mount path of a router from `url`.
 const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: unknown }): string =>

@@ -1,5 +1,6 @@
 /** Users with passwords (HTTP Basic authentication, RFC 7617). */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
+import { oncePerProcess } from "../../util/oncePerProcess.js"
 import { kind, type Secret } from "../../util/options.js"
 import { now, setTimeout } from "../../util/realTimers.js"
 import { described, isWrapped, revealed } from "../../util/secrets.js"
@@ -67,17 +68,19 @@ export const basic = (users: ReadonlyArray<User>): Scheme | undefined => {
 // Verifying a password takes a core, and a thread of the pool that the application needs too. So one at a time is
 // verified, followed by a pause as long as it took, and one more may queue.
 const mostVerifications = 2
-let verifications = 0
-let last: Promise<unknown> = Promise.resolve()
+const verifications = oncePerProcess("password verifications", () => ({
+  count: 0,
+  last: Promise.resolve() as Promise<unknown>
+}))
 
 const queued = <A>(verify: () => Promise<A>): Promise<A> => {
   let began = 0
-  const result = last.then(() => {
+  const result = verifications.last.then(() => {
     began = now()
     return verify()
   })
   const rest = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, now() - began).unref())
-  last = result.then(rest, rest)
+  verifications.last = result.then(rest, rest)
   return result
 }
 
@@ -122,8 +125,8 @@ const passwords = (users: ReadonlyArray<User>) => {
       joined.waiting += 1
       return joined.result
     }
-    if (verifications >= mostVerifications) return "busy"
-    verifications += 1
+    if (verifications.count >= mostVerifications) return "busy"
+    verifications.count += 1
     const result = queued(() => isOf(hash, password))
       .then((is): Verdict => {
         if (!is || known === undefined) return "invalid"
@@ -132,7 +135,7 @@ const passwords = (users: ReadonlyArray<User>) => {
       })
       .catch((): Verdict => "invalid")
       .finally(() => {
-        verifications -= 1
+        verifications.count -= 1
         running.delete(key)
       })
     running.set(key, { result, waiting: 1 })
