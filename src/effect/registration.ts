@@ -18,7 +18,7 @@ const answerTime = 1_000
 /** Without a service discovery. */
 export const notRegistered: Registration = {
   isRegistered: Effect.succeed(false),
-  summary: Effect.succeed("not registered: no service discovery is provided")
+  summary: Effect.succeed("")
 }
 
 /**
@@ -52,7 +52,7 @@ export const registration = (
     const summary = isRegistered.pipe(
       Effect.disconnect,
       Effect.timeoutOption(answerTime),
-      Effect.map((is) => `${Option.getOrElse(is, () => false) ? "" : "not yet "}registered by ${name}`)
+      Effect.map((is) => `, ${Option.getOrElse(is, () => false) ? "" : "not yet "}registered by ${name}`)
     )
     return { isRegistered, summary }
   })

@@ -7,6 +7,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import { defaultRegistry, hasBothClients } from "../core/client/promClient.js"
 import { scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
 import { type ListeningServer, listen } from "../core/server/listen.js"
 import { newEndpoint, newScrape } from "../core/server/scrape.js"
@@ -102,13 +103,19 @@ export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<D
         const { summary, isRegistered } =
           found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
         if (selfMetrics) yield* recordRegistered(isRegistered)
-        yield* Effect.logInfo(`metrics at ${described.url}, ${yield* summary}`)
+        if (hasBothClients() && (yield* Registry) === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
+        yield* Effect.logInfo(`metrics at ${described.url}${yield* summary}`)
         return { ...described, isRegistered }
       })
       // Loggers that store fields can tell the lines of several servers apart. The messages are complete without them.
       return yield* Effect.annotateLogs(serving, "metrics_url", described.url)
     })
   )
+
+// Metrics that the application creates with the other client are on the other global registry.
+const ofWhichClient =
+  "prom-client and @prometheus-io/client are both installed: the metrics are those of prom-client; " +
+  "to serve those of the other one, provide its registry"
 
 // A failure closes everything at once, also if the outer scope stays open.
 const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>

@@ -35,7 +35,7 @@ const lastPatience = 500
 /** Rejects with the error of Node.js. */
 export const listen = (settings: ServerSettings, endpoint: Endpoint): Promise<ListeningServer> =>
   new Promise((resolve, reject) => {
-    const { host, maxConnections, maxHeaderSize, port, requestTimeout, tls } = settings
+    const { host, maxConnections, maxHeaderSize, port, requestTimeout, tls, unref } = settings
     let closing = false
     const server = newServer(settings)
     // Node.js knows only the connections that have sent a request: the others would outlive a close.
@@ -75,6 +75,10 @@ export const listen = (settings: ServerSettings, endpoint: Endpoint): Promise<Li
       server.off("error", reject)
       // A failed accept (out of file descriptors, say) is temporary; without a listener it would end the process.
       server.on("error", () => {})
+      if (unref) {
+        server.unref()
+        server.on("connection", (socket: Socket) => socket.unref())
+      }
       const address = server.address() as AddressInfo
       resolve({ hostname: address.address, port: address.port, close, renew })
     })

@@ -88,7 +88,13 @@ export const serverOptions = {
    * How long each step of the shutdown may take: first the registration is removed, then running scrapes finish. Idle
    * connections are closed at once. Default: 5 seconds.
    */
-  shutdownTimeout: withDefault(time, "5 seconds")
+  shutdownTimeout: withDefault(time, "5 seconds"),
+  /**
+   * Whether the process may end while the server is open, as after `unref()` of a server of Node.js: for a script that
+   * ends by itself. Without its `close`, a registration is not removed, and a scrape can be cut. A registration with
+   * Consul keeps the process alive in any case. Default: `false`.
+   */
+  unref: withDefault(flag, false)
 }
 
 export const workerThreadOptions = {
@@ -101,7 +107,7 @@ export const workerThreadOptions = {
   staleFor: withDefault(time, "30 seconds"),
   /**
    * The entry file of the worker, for bundled applications. Bundlers do not copy it; it can be copied to any place.
-   * Default: the file in this package, `dist/worker.mjs`.
+   * Default: the file in this package, `dist/esm/worker.mjs`.
    */
   workerUrl: optional(fileOrUrl)
 }

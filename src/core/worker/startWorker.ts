@@ -38,7 +38,8 @@ export const startWorker = async (
 ): Promise<WorkerServer> => {
   const first = await firstExposition(scrape, settings.scrapeTimeout, signal)
   signal.throwIfAborted()
-  const workerData: WorkerStartData = { settings, first }
+  // `unref` is about this thread. The worker's own event loop must not end.
+  const workerData: WorkerStartData = { settings: { ...settings, unref: false }, first }
   // Without the application's own flags: its preloads (instrumentation, a loader) are not meant for this thread.
   const env = { ...process.env, NODE_OPTIONS: "" }
   const worker = newWorker(url, { workerData, execArgv: [], env, name: "effect-prometheus" })
@@ -84,6 +85,7 @@ export const startWorker = async (
       else if (message.tag === "Listening") {
         if (isOver) return
         listened()
+        if (settings.unref) worker.unref()
         const { hostname, port } = message
         const renew = (tls: TlsMaterial): void => post({ tag: "Renew", tls })
         const end = closer(worker, died, post)
@@ -107,7 +109,7 @@ const isMissing = (error: unknown): boolean =>
   (error as NodeJS.ErrnoException | null | undefined)?.code === "ERR_MODULE_NOT_FOUND" ||
   /^Cannot find module/.test(messageOf(error))
 
-const ifBundled = "; if the application is bundled, set workerUrl or copy dist/worker.mjs beside the bundle"
+const ifBundled = "; if the application is bundled, set workerUrl or copy dist/esm/worker.mjs beside the bundle"
 
 const newWorker = (url: URL, options: ConstructorParameters<typeof Worker>[1]): Worker => {
   try {
