@@ -4,7 +4,15 @@ import { delimiter, join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 
 /** A program that an integration test needs. */
-export type Binary = "bun" | "chromium" | "consul" | "deno" | "prometheus" | "prometheus3" | "promtool"
+export type Binary =
+  | "bun"
+  | "chromium"
+  | "consul"
+  | "deno"
+  | "prometheus"
+  | "prometheus3"
+  | "promtool"
+  | "victoriaMetrics"
 
 interface Place {
   readonly variable: string
@@ -19,7 +27,8 @@ const places: { readonly [B in Binary]: Place } = {
   deno: { variable: "DENO_BIN", command: "deno" },
   prometheus: { variable: "PROMETHEUS_BIN", command: "prometheus" },
   prometheus3: { variable: "PROMETHEUS3_BIN", command: undefined },
-  promtool: { variable: "PROMTOOL_BIN", command: "promtool" }
+  promtool: { variable: "PROMTOOL_BIN", command: "promtool" },
+  victoriaMetrics: { variable: "VICTORIA_METRICS_BIN", command: "victoria-metrics" }
 }
 
 const isExecutable = (path: string): boolean => {

@@ -134,17 +134,21 @@ export const forwarding = (
     })
   ).pipe(Effect.map((port) => `http://127.0.0.1:${port}`))
 
-/** A Prometheus server of the test's own, on 127.0.0.1. */
-export interface Prometheus {
+/** A server of the test's own that scrapes, on 127.0.0.1. */
+export interface Scraper {
   readonly url: string
   /** The value of an instant query, or `undefined` where it has no result. */
   readonly query: (promql: string) => Effect.Effect<number | undefined>
-  /** The times, in seconds, of those samples of the last minutes that have this value, for one series. */
-  readonly timesOf: (series: string, value: number, minutes: number) => Effect.Effect<ReadonlyArray<number>>
   /** All results of an instant query, as it gives them. */
   readonly series: (promql: string) => Effect.Effect<ReadonlyArray<QueriedSeries>>
   /** What it scrapes, and how that went the last time. */
   readonly targets: Effect.Effect<ReadonlyArray<ScrapeTarget>>
+}
+
+/** A Prometheus server. */
+export interface Prometheus extends Scraper {
+  /** The times, in seconds, of those samples of the last minutes that have this value, for one series. */
+  readonly timesOf: (series: string, value: number, minutes: number) => Effect.Effect<ReadonlyArray<number>>
   /** The type of a metric as the last scrape gave it. */
   readonly typeOf: (metric: string) => Effect.Effect<string | undefined>
 }
@@ -162,6 +166,31 @@ export interface ScrapeTarget {
   readonly lastError: string
 }
 
+const temporaryFolder = (prefix: string): Effect.Effect<string, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.promise(() => mkdtemp(join(tmpdir(), prefix))),
+    (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+  )
+
+const asked = async <Result>(url: string, promql: string) => {
+  const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(promql)}`)
+  return ((await response.json()) as { readonly data: { readonly result: ReadonlyArray<Result> } }).data.result
+}
+
+/** The part of the API that Prometheus and VictoriaMetrics have in common. */
+const scraper = (url: string): Scraper => {
+  const series = (promql: string) => Effect.promise(() => asked<QueriedSeries>(url, promql))
+  const query = (promql: string) => Effect.map(series(promql), ([first]) => first && queriedValue(first))
+  const targets = Effect.promise(async () => {
+    const response = await fetch(`${url}/api/v1/targets?state=active`)
+    const { data } = (await response.json()) as {
+      readonly data: { readonly activeTargets: ReadonlyArray<ScrapeTarget> }
+    }
+    return data.activeTargets
+  })
+  return { url, query, series, targets }
+}
+
 /** Starts Prometheus 2 or 3 with these scrape configurations, or YAML of them and more; it scrapes and evaluates twice a second. */
 export const prometheus = (
   which: "prometheus" | "prometheus3",
@@ -170,10 +199,7 @@ export const prometheus = (
 ) =>
   Effect.gen(function* () {
     const [port] = yield* freePorts(1)
-    const folder = yield* Effect.acquireRelease(
-      Effect.promise(() => mkdtemp(join(tmpdir(), "prometheus-"))),
-      (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
-    )
+    const folder = yield* temporaryFolder("prometheus-")
     const config = join(folder, "prometheus.yml")
     const scraping =
       typeof scrapeConfigs === "string" ? scrapeConfigs : `scrape_configs: ${JSON.stringify(scrapeConfigs)}`
@@ -187,36 +213,63 @@ export const prometheus = (
       ...flags
     ])
     const url = `http://127.0.0.1:${port}`
-    const asked = async <Result>(promql: string) => {
-      const response = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(promql)}`)
-      return ((await response.json()) as { readonly data: { readonly result: ReadonlyArray<Result> } }).data.result
-    }
-    const series = (promql: string) => Effect.promise(() => asked<QueriedSeries>(promql))
     const timesOf = (series: string, value: number, minutes: number) =>
       Effect.promise(async () => {
         const [first] = await asked<{ readonly values: ReadonlyArray<readonly [number, string]> }>(
+          url,
           `${series}[${minutes}m]`
         )
         return (first?.values ?? []).filter(([, one]) => Number(one) === value).map(([time]) => time)
       })
-    const query = (promql: string) => Effect.map(series(promql), ([first]) => first && queriedValue(first))
-    const targets = Effect.promise(async () => {
-      const response = await fetch(`${url}/api/v1/targets?state=active`)
-      const { data } = (await response.json()) as {
-        readonly data: { readonly activeTargets: ReadonlyArray<ScrapeTarget> }
-      }
-      return data.activeTargets
-    })
     const typeOf = (metric: string) =>
       Effect.promise(async () => {
         const response = await fetch(`${url}/api/v1/targets/metadata?metric=${metric}`)
         const { data } = (await response.json()) as { readonly data: ReadonlyArray<{ readonly type: string }> }
         return data[0]?.type
       })
-    const ready = Effect.promise(async () => (await fetch(`${url}/-/ready`)).status)
-    yield* until("Prometheus is ready", ready, (status) => status === 200)
-    return { url, query, series, targets, timesOf, typeOf } satisfies Prometheus
+    yield* isReady("Prometheus", url)
+    return { ...scraper(url), timesOf, typeOf } satisfies Prometheus
   })
+
+/** Starts a VictoriaMetrics of a single node with these scrape configurations; it scrapes every two seconds. */
+export const victoriaMetrics = (scrapeConfigs: ReadonlyArray<object>) =>
+  Effect.gen(function* () {
+    const [port] = yield* freePorts(1)
+    const folder = yield* temporaryFolder("victoria-metrics-")
+    const config = join(folder, "scrape.yml")
+    const global = { scrape_interval: "2s", scrape_timeout: "2s" }
+    yield* Effect.promise(() => writeFile(config, JSON.stringify({ global, scrape_configs: scrapeConfigs })))
+    yield* run("victoriaMetrics", [
+      `-promscrape.config=${config}`,
+      `-storageDataPath=${join(folder, "data")}`,
+      `-httpListenAddr=127.0.0.1:${port}`,
+      // By default a query does not see the samples of the last 30 seconds.
+      "-search.latencyOffset=1ms",
+      "-promscrape.suppressScrapeErrors",
+      "-loggerLevel=ERROR"
+    ])
+    const url = `http://127.0.0.1:${port}`
+    // A query sees a sample a few seconds after the scrape, or after this request.
+    const flushed = Effect.promise(async () => {
+      const { status } = await fetch(`${url}/internal/force_flush`)
+      if (status !== 200) throw new Error(`/internal/force_flush: ${status}`)
+    })
+    yield* isReady("VictoriaMetrics", url)
+    const { query, series, targets } = scraper(url)
+    return {
+      url,
+      query: (promql) => Effect.zipRight(flushed, query(promql)),
+      series: (promql) => Effect.zipRight(flushed, series(promql)),
+      targets
+    } satisfies Scraper
+  })
+
+const isReady = (name: string, url: string): Effect.Effect<number> =>
+  until(
+    `${name} is ready`,
+    Effect.promise(async () => (await fetch(`${url}/-/ready`)).status),
+    (status) => status === 200
+  )
 
 /** The value of a series as a number. */
 export const queriedValue = ({ value: [, text] }: QueriedSeries): number => Number(text.replace("Inf", "Infinity"))
@@ -268,7 +321,7 @@ const killed = (child: ChildProcess): Effect.Effect<void> =>
 
 /** A process of the test's own: ended with the scope, and waited for. */
 const run = (
-  name: "consul" | "prometheus" | "prometheus3",
+  name: "consul" | "prometheus" | "prometheus3" | "victoriaMetrics",
   args: ReadonlyArray<string>
 ): Effect.Effect<ChildProcess, never, Scope.Scope> =>
   Effect.acquireRelease(
