@@ -4,7 +4,7 @@ import { createServer as createSecureServer, type Server as HttpsServer } from "
 import type { AddressInfo, Socket } from "node:net"
 import { longestTimer } from "../util/duration.js"
 import { inTurns } from "../util/eventLoopSlices.js"
-import { clearTimeout, setTimeout, type Timer } from "../util/realTimers.js"
+import { clearTimeout, setTimeout, sleep, type Timer } from "../util/realTimers.js"
 import { hostCheck } from "./allowedHosts.js"
 import { authorizer } from "./auth/authorizer.js"
 import type { Connections } from "./connections.js"
@@ -33,7 +33,55 @@ const perTurn = 16
 const lastPatience = 500
 
 /** Rejects with the error of Node.js. */
-export const listen = (settings: ServerSettings, endpoint: Endpoint): Promise<ListeningServer> =>
+export const listen = async (settings: ServerSettings, endpoint: Endpoint): Promise<ListeningServer> => {
+  const { renew, ...server } = await opened(settings, endpoint)
+  return renew === undefined ? replacing(server, settings, endpoint) : { ...server, renew }
+}
+
+type Opened = Omit<ListeningServer, "renew"> & { readonly renew: ListeningServer["renew"] | undefined }
+
+// How long to wait before the port is tried again, in milliseconds.
+const retryDelay = 1_000
+
+/** Bun cannot change the certificate of a server: a new server takes its port over, and running requests finish. */
+const replacing = (first: Omit<Opened, "renew">, settings: ServerSettings, endpoint: Endpoint): ListeningServer => {
+  const { hostname, port } = first
+  let isClosing = false
+  let current: Promise<Pick<Opened, "close">> = Promise.resolve(first)
+  const open = new Set<Promise<void>>()
+  const end = (server: Pick<Opened, "close">, deadline: number): void => {
+    const closing = server.close(deadline).finally(() => open.delete(closing))
+    open.add(closing)
+  }
+  const successor = async (tls: TlsMaterial): Promise<Pick<Opened, "close">> => {
+    while (!isClosing) {
+      try {
+        return await opened({ ...settings, port, tls }, endpoint)
+      } catch {
+        // Another process has taken the port in between.
+        await sleep(retryDelay)
+      }
+    }
+    return { close: async () => {} }
+  }
+  return {
+    hostname,
+    port,
+    close: async (deadline) => {
+      isClosing = true
+      end(await current, deadline)
+      await Promise.all(open)
+    },
+    renew: (tls) => {
+      current = current.then((server) => {
+        end(server, settings.shutdownTimeout)
+        return successor(tls)
+      })
+    }
+  }
+}
+
+const opened = (settings: ServerSettings, endpoint: Endpoint): Promise<Opened> =>
   new Promise((resolve, reject) => {
     const { host, maxConnections, maxHeaderSize, port, requestTimeout, tls, unref } = settings
     let closing = false
@@ -209,10 +257,12 @@ const renewal = (server: HttpServer | HttpsServer, connections: Connections, tls
   })
   return {
     isOutdated,
-    renew: (renewed: TlsMaterial): void => {
-      if (!("setSecureContext" in server)) return
-      server.setSecureContext(secureContext(renewed))
-      authorities = renewed.ca
-    }
+    renew:
+      tls !== undefined && !("setSecureContext" in server)
+        ? undefined
+        : (renewed: TlsMaterial): void => {
+            if ("setSecureContext" in server) server.setSecureContext(secureContext(renewed))
+            authorities = renewed.ca
+          }
   }
 }

@@ -115,6 +115,8 @@ export class FollowedResponse {
 
   // The code that writes may never notice: `end` of Node.js reports no error, and does not call its callback.
   private cut(): void {
+    // Bun aborts the request of a websocket when it closes.
+    if (this.isUpgraded()) return
     const exit = this.exit ?? Exit.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
     const status = cutStatus(this.request)
     this.isCut = true

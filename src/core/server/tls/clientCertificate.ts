@@ -22,14 +22,27 @@ export const certificateCheck = ({ allowedNames, clientCertificate }: TlsMateria
   const isAllowed = allowedNames === undefined ? () => true : allowing(allowedNames)
   return (request: IncomingMessage): Rejection | undefined => {
     const socket = request.socket as TLSSocket
-    const verdict = getOrInsert(verdicts, socket, () => verdictOn(socket, isAllowed))
+    const verdict = getOrInsert(verdicts, socket, () => verdictOn(socket, isAllowed, clientCertificate === "required"))
     // It may expire while its connection is open.
     const isExpired = verdict.until !== undefined && !(Date.now() <= verdict.until)
     return isExpired ? forbidden("The client certificate has expired") : verdict.rejection
   }
 }
 
-const verdictOn = (socket: TLSSocket, isAllowed: (certificate: X509Certificate) => boolean): Verdict => {
+const verdictOn = (
+  socket: TLSSocket,
+  isAllowed: (certificate: X509Certificate) => boolean,
+  isRequired: boolean
+): Verdict => {
+  // Bun says only whether a certificate was verified, so `allowedNames` is refused there, and a certificate that cannot
+  // be verified counts as none.
+  if (typeof socket.getPeerX509Certificate !== "function") {
+    const isMissing = isRequired && socket.authorized !== true
+    return {
+      rejection: isMissing ? forbidden("The client certificate cannot be verified") : undefined,
+      until: undefined
+    }
+  }
   const certificate = socket.getPeerX509Certificate()
   // If certificates are required, the handshake fails without one.
   if (certificate === undefined) return { rejection: undefined, until: undefined }

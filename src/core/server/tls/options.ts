@@ -66,6 +66,11 @@ export const tls = refined(group<TlsOptionSet>(tlsOptions), (read, name): TlsSou
       `${name}.allowedNames requires ${name}.clientCertificate "required" or "requested", which requires ${name}.ca`
     )
   }
+  if (allowedNames !== undefined && process.versions["bun"] !== undefined) {
+    throw new RangeError(
+      `${name}.allowedNames is not supported on Bun, which does not give a server the names of a client certificate`
+    )
+  }
   const hasFiles = [key, cert, ca].some((source) => typeof source === "string" && !isPem(source))
   return { ...read, clientCertificate, reloadInterval: hasFiles ? read.reloadInterval : undefined }
 })
