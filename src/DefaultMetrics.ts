@@ -15,7 +15,6 @@
  * @module
  */
 import type * as ConfigError from "effect/ConfigError"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -24,6 +23,7 @@ import { type Options, readProcessOptions } from "./core/process/options.js"
 import { messageOf } from "./core/util/text.js"
 import { type FromConfig, unwrapped } from "./effect/config.js"
 import { Registry } from "./effect/registry.js"
+import { TaggedError } from "./effect/taggedError.js"
 
 export type { Options } from "./core/process/options.js"
 
@@ -35,7 +35,7 @@ export type { Options } from "./core/process/options.js"
  * @since 0.1.0
  * @category errors
  */
-export class DefaultMetricsError extends Data.TaggedError("DefaultMetricsError")<{
+export class DefaultMetricsError extends TaggedError("DefaultMetricsError")<{
   readonly reason: "InvalidOptions" | "Registry"
   readonly message: string
   readonly cause?: unknown

@@ -38,7 +38,6 @@
  * @module
  */
 import type * as ConfigError from "effect/ConfigError"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -48,6 +47,7 @@ import { messageOf } from "./core/util/text.js"
 import { type FromConfig, unwrapped } from "./effect/config.js"
 import { type EffectOptions, type EffectSettings, readEffectOptions } from "./effect/metrics/options.js"
 import { openEffectSource } from "./effect/metrics/source.js"
+import { TaggedError } from "./effect/taggedError.js"
 import { Registry } from "./Registry.js"
 
 /**
@@ -64,7 +64,7 @@ export interface Options extends EffectOptions {}
  * @since 0.1.0
  * @category errors
  */
-export class EffectMetricsError extends Data.TaggedError("EffectMetricsError")<{
+export class EffectMetricsError extends TaggedError("EffectMetricsError")<{
   readonly reason: "InvalidOptions"
   readonly message: string
   readonly cause: unknown

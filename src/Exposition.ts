@@ -50,7 +50,6 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -66,6 +65,7 @@ import { type FromConfig, unwrapped } from "./effect/config.js"
 import { lazily } from "./effect/lazily.js"
 import { currentLog } from "./effect/log.js"
 import { Registry } from "./effect/registry.js"
+import { TaggedError } from "./effect/taggedError.js"
 
 export type { ErrorPolicy, ServeOptions } from "./core/server/handlerOptions.js"
 
@@ -80,7 +80,7 @@ export type { ErrorPolicy, ServeOptions } from "./core/server/handlerOptions.js"
  * @since 0.1.0
  * @category errors
  */
-export class ExpositionError extends Data.TaggedError("ExpositionError")<{
+export class ExpositionError extends TaggedError("ExpositionError")<{
   readonly reason: "Collect" | "Registry" | "Timeout" | "InvalidOptions"
   readonly metrics: ReadonlyArray<string>
   readonly message: string

@@ -25,7 +25,6 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { httpSource } from "./core/http/metrics.js"
@@ -40,6 +39,7 @@ import { meters, readMiddlewareOptions } from "./effect/http/meters.js"
 import { type Exchange, type Measuring, measured, measuredRouter } from "./effect/http/middleware.js"
 import { measuredRpcs, type RpcGroup } from "./effect/http/rpc.js"
 import { Registry } from "./effect/registry.js"
+import { TaggedError } from "./effect/taggedError.js"
 
 export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
 export type { Exchange } from "./effect/http/middleware.js"
@@ -54,7 +54,7 @@ export type { RpcGroup } from "./effect/http/rpc.js"
  * @since 0.1.0
  * @category errors
  */
-export class HttpMetricsError extends Data.TaggedError("HttpMetricsError")<{
+export class HttpMetricsError extends TaggedError("HttpMetricsError")<{
   readonly reason: "InvalidOptions" | "Metric"
   readonly message: string
   readonly cause: unknown

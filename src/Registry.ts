@@ -23,7 +23,6 @@
  * @since 0.1.0
  * @module
  */
-import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -38,6 +37,7 @@ import { checkNames, duration, ownOptions } from "./core/util/options.js"
 import { loggable, messageOf, shown } from "./core/util/text.js"
 import { type ScrapeValue, ScrapeValues } from "./effect/gaugeEffect.js"
 import { Registry } from "./effect/registry.js"
+import { TaggedError } from "./effect/taggedError.js"
 
 export type { MetricRegistry } from "./core/registry/metricRegistry.js"
 export { Registry } from "./effect/registry.js"
@@ -99,7 +99,7 @@ export const layerFresh: Layer.Layer<Registry> = Layer.effect(Registry, make)
  * @since 0.1.0
  * @category errors
  */
-export class RegistryError extends Data.TaggedError("RegistryError")<{
+export class RegistryError extends TaggedError("RegistryError")<{
   readonly reason: "Clash" | "InvalidOptions" | "Registry"
   /** The requested name of the metric. */
   readonly metric: string

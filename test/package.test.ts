@@ -103,7 +103,10 @@ describe("Both formats of the package in one process", () => {
         families.map((name) => lines.filter((line) => line.startsWith(name)).map((line) => line.split(" ").at(-1) >= 1 ? line.split(" ").at(-1) : 0)))))`)
     const [first, second] = seen as ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>>
     assert.deepEqual(first?.[0], ["1"])
-    assert.deepEqual(first?.map(({ length }) => length), [1, 1, 1, 1])
+    assert.deepEqual(
+      first?.map(({ length }) => length),
+      [1, 1, 1, 1]
+    )
     assert.deepEqual(first?.[2], ["1"])
     assert.deepEqual(second, first)
   })

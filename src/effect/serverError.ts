@@ -1,6 +1,6 @@
 /** The error of a metrics server. */
-import * as Data from "effect/Data"
 import { messageOf } from "../core/util/text.js"
+import { TaggedError } from "./taggedError.js"
 
 /**
  * The metrics server could not be started. `message` names the host and the port, the file, or the option.
@@ -13,7 +13,7 @@ import { messageOf } from "../core/util/text.js"
  * @since 0.1.0
  * @category errors
  */
-export class MetricsServerError extends Data.TaggedError("MetricsServerError")<{
+export class MetricsServerError extends TaggedError("MetricsServerError")<{
   readonly reason: "AddressInUse" | "Listen" | "Tls" | "Worker" | "InvalidOptions"
   readonly host?: string | undefined
   readonly port?: number | undefined

@@ -1,7 +1,7 @@
 /** The interface of a service discovery, for its callers and its implementations. */
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { TaggedError } from "./taggedError.js"
 
 /**
  * A listening metrics server, as a service discovery receives it.
@@ -37,7 +37,7 @@ export interface RunningServer {
  * @since 0.1.0
  * @category errors
  */
-export class ServiceDiscoveryError extends Data.TaggedError("ServiceDiscoveryError")<{
+export class ServiceDiscoveryError extends TaggedError("ServiceDiscoveryError")<{
   readonly reason: "Unreachable" | "Timeout" | "Refused" | "NotVerified" | "Token" | "InvalidOptions"
   readonly message: string
   readonly status?: number | undefined

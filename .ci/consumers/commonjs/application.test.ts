@@ -1,9 +1,9 @@
 import { Test } from "@nestjs/testing"
+import { Effect } from "effect"
+import { Exposition, Metrics, Registry as Registries } from "effect-prometheus"
 import { Registry, register } from "prom-client"
 import request from "supertest"
 import { Application } from "./application"
-import { Effect } from "effect"
-import { Exposition, Metrics, Registry as Registries } from "effect-prometheus"
 
 test("the test helper of NestJS measures requests by route pattern", async () => {
   const built = await Test.createTestingModule({ imports: [Application] }).compile()

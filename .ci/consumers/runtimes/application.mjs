@@ -5,7 +5,16 @@ import { createServer } from "node:http"
 import { createInterface } from "node:readline"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Exit, Layer, ManagedRuntime, Metric, Scope, Stream } from "effect"
-import { DefaultMetrics, EffectMetrics, Exposition, HttpMetrics, Metrics, MetricsServer, Registry, StreamMetrics } from "effect-prometheus"
+import {
+  DefaultMetrics,
+  EffectMetrics,
+  Exposition,
+  HttpMetrics,
+  Metrics,
+  MetricsServer,
+  Registry,
+  StreamMetrics
+} from "effect-prometheus"
 import {
   consulAgent,
   countExceptions,
@@ -37,7 +46,11 @@ const measures = (kind) => ({
 
 /** Each kind of measured code: two runs that succeed, and one that fails. */
 const work = async () => {
-  const settled = (promise) => promise.then(() => {}, () => {})
+  const settled = (promise) =>
+    promise.then(
+      () => {},
+      () => {}
+    )
   const effect = Metrics.instrumented(Effect.sleep("1 millis"), measures("effect"))
   await Effect.runPromise(effect)
   await Effect.runPromise(effect)
@@ -90,30 +103,39 @@ const platform = async () => {
     HttpRouter.get("/users/:id", HttpServerResponse.text("a user")),
     HttpRouter.get("/slow", Effect.as(Effect.sleep("1 minute"), HttpServerResponse.text("late"))),
     HttpRouter.get("/fail", Effect.die(new Error("no"))),
-    HttpRouter.post("/echo", Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      Effect.map(request.text, (text) => HttpServerResponse.text(text)))),
-    HttpRouter.get("/socket", Effect.gen(function* () {
-      const request = yield* HttpServerRequest.HttpServerRequest
-      const socket = yield* request.upgrade
-      const write = yield* socket.writer
-      yield* Effect.ignore(socket.run((data) => write(data)))
-      return HttpServerResponse.empty()
-    }).pipe(Effect.scoped))
+    HttpRouter.post(
+      "/echo",
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+        Effect.map(request.text, (text) => HttpServerResponse.text(text))
+      )
+    ),
+    HttpRouter.get(
+      "/socket",
+      Effect.gen(function* () {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const socket = yield* request.upgrade
+        const write = yield* socket.writer
+        yield* Effect.ignore(socket.run((data) => write(data)))
+        return HttpServerResponse.empty()
+      }).pipe(Effect.scoped)
+    )
   )
   const served = HttpServer.serve(router, HttpMetrics.middleware())
-  let port
-  const noticed = Layer.effectDiscard(Effect.map(HttpServer.HttpServer, ({ address }) => void (port = address.port)))
+  const ports = []
+  const noticed = Layer.effectDiscard(Effect.map(HttpServer.HttpServer, ({ address }) => void ports.push(address.port)))
   const server =
     process.versions.bun === undefined
       ? (await import("@effect/platform-node/NodeHttpServer")).layer(createServer, { host, port: 0 })
       : (await import("@effect/platform-bun/BunHttpServer")).layer({ hostname: host, port: 0 })
   await built(Layer.provide(Layer.merge(served, noticed), server))
-  return port
+  return ports[0]
 }
 
 /** An application of node:http. */
 const plain = async () => {
-  const names = Object.fromEntries(["requests", "duration", "requestSize", "responseSize", "inProgress"].map((name) => [name, `plain_${name}`]))
+  const names = Object.fromEntries(
+    ["requests", "duration", "requestSize", "responseSize", "inProgress"].map((name) => [name, `plain_${name}`])
+  )
   const measure = httpMetrics({ names })
   const metrics = nodeListener()
   const server = createServer((request, response) => {
@@ -125,7 +147,12 @@ const plain = async () => {
     response.writeHead(path === "/missing" ? 404 : 200).end("done")
   })
   const port = await listening(server)
-  return { port, close: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())) }
+  const close = () =>
+    new Promise((resolve) => {
+      server.close(resolve)
+      server.closeAllConnections()
+    })
+  return { port, close }
 }
 
 const users = { prometheus: await hashPassword("correct horse") }
@@ -135,7 +162,11 @@ const secure = {
   authentication: { users, tokens: ["0123456789abcdef0123"] },
   tls: { key: certificateFiles.key, cert: certificateFiles.cert, reloadInterval: "100 millis" }
 }
-const mutual = { host, log: false, tls: { ...certificates.server, ca: certificates.authority, clientCertificate: "required" } }
+const mutual = {
+  host,
+  log: false,
+  tls: { ...certificates.server, ca: certificates.authority, clientCertificate: "required" }
+}
 
 await work()
 await built(Layer.merge(DefaultMetrics.layer(), EffectMetrics.layer()))
@@ -152,11 +183,15 @@ const servers = {
 }
 const applications = { platform: await platform(), plain: await plain() }
 
-const errorOf = (promise) => promise.then(() => "none", ({ _tag, reason, port }) => ({ _tag, reason, port }))
+const errorOf = (promise) =>
+  promise.then(
+    () => "none",
+    ({ _tag, reason, port }) => ({ _tag, reason, port })
+  )
 
 /** What the driver can ask for, by name. */
 const commands = {
-  text: async () => (await (await webHandler()(new Request("http://127.0.0.1/metrics"))).text()),
+  text: async () => await (await webHandler()(new Request("http://127.0.0.1/metrics"))).text(),
   render: () => Effect.runPromise(Exposition.render({ accept: "application/openmetrics-text" })),
   portInUse: async () => {
     const { port } = servers.plainHttp.address
@@ -167,9 +202,18 @@ const commands = {
     const url = await runtime.runPromise(Effect.map(MetricsServer.MetricsServer, ({ url }) => url))
     const { status } = await fetch(url)
     await runtime.dispose()
-    return { status, after: await fetch(url).then(() => "open", () => "closed") }
+    return {
+      status,
+      after: await fetch(url).then(
+        () => "open",
+        () => "closed"
+      )
+    }
   },
-  registered: async () => Object.values(servers).slice(0, 2).map(({ isRegistered }) => isRegistered),
+  registered: async () =>
+    Object.values(servers)
+      .slice(0, 2)
+      .map(({ isRegistered }) => isRegistered),
   close: async () => {
     await applications.plain.close()
     await Effect.runPromise(Scope.close(scope, Exit.void))

@@ -6,7 +6,15 @@ import { generate } from "selfsigned"
 const made = async (commonName, ca, isAuthority = false) => {
   const extensions = isAuthority
     ? [{ name: "basicConstraints", cA: true, critical: true }]
-    : [{ name: "subjectAltName", altNames: [{ type: 2, value: "localhost" }, { type: 7, ip: "127.0.0.1" }] }]
+    : [
+        {
+          name: "subjectAltName",
+          altNames: [
+            { type: 2, value: "localhost" },
+            { type: 7, ip: "127.0.0.1" }
+          ]
+        }
+      ]
   const options = { keyType: "ec", algorithm: "sha256", extensions, ...(ca && { ca }) }
   const { cert, private: key } = await generate([{ name: "commonName", value: commonName }], options)
   return { key, cert }

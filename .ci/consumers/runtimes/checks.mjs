@@ -1,9 +1,10 @@
 // Checks the installed package on one runtime: `node checks.mjs <command that runs a program>`. The application of
 // application.mjs runs on that runtime; the requests come from this process, which is Node.js.
-import { spawn } from "node:child_process"
+
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { Agent, get as getPlain, request as requestPlain } from "node:http"
+import { Agent, get as getPlain } from "node:http"
 import { get as getSecure } from "node:https"
 import { connect } from "node:net"
 import { createInterface } from "node:readline"
@@ -24,7 +25,10 @@ const use = async (which) => {
 await use("server")
 
 const settings = `${folder}/settings.json`
-await writeFile(settings, JSON.stringify({ certificates, certificateFiles, client, consul: process.env.CONSUL_HTTP_ADDR }))
+await writeFile(
+  settings,
+  JSON.stringify({ certificates, certificateFiles, client, consul: process.env.CONSUL_HTTP_ADDR })
+)
 const child = spawn(file, [...args, "application.mjs", settings], {
   stdio: ["pipe", "pipe", "inherit"],
   timeout: 120_000,
@@ -63,12 +67,15 @@ const ask = (url, { method = "GET", ...options } = {}) =>
       const get = url.startsWith("https") ? getSecure : getPlain
       get(url, { agent: false, method, ca: certificates.authority, ...options }, (response) => {
         const parts = []
-        response.on("data", (part) => parts.push(part)).on("error", reject).on("end", () => {
-          const bytes = Buffer.concat(parts)
-          const isZipped = response.headers["content-encoding"] === "gzip"
-          const body = String(isZipped ? gunzipSync(bytes) : bytes)
-          resolve({ status: response.statusCode, headers: response.headers, body })
-        })
+        response
+          .on("data", (part) => parts.push(part))
+          .on("error", reject)
+          .on("end", () => {
+            const bytes = Buffer.concat(parts)
+            const isZipped = response.headers["content-encoding"] === "gzip"
+            const body = String(isZipped ? gunzipSync(bytes) : bytes)
+            resolve({ status: response.statusCode, headers: response.headers, body })
+          })
       }).on("error", reject)
     }),
     url
@@ -88,16 +95,18 @@ const eventually = async (what, condition) => {
   throw new Error(`${what} did not happen within ${patience} ms`, { cause: last })
 }
 
-const valueOf = (body, series) => {
+const sampleOf = (body, series) => {
   const line = body.split("\n").find((each) => each.startsWith(`${series} `))
   return line === undefined ? undefined : Number(line.slice(series.length + 1))
 }
 
 const { plain, platform, urls } = await line()
 const scraped = async () => (await ask(urls.plainHttp)).body
-const both = (check, kind = "plainHttp") => async () => {
-  for (const url of [urls[kind], urls[`${kind}InThread`]]) await check(url)
-}
+const both =
+  (check, kind = "plainHttp") =>
+  async () => {
+    for (const url of [urls[kind], urls[`${kind}InThread`]]) await check(url)
+  }
 const basic = (password) => ({ authorization: `Basic ${btoa(`prometheus:${password}`)}` })
 
 /** A request that its client abandons once the server has it. */
@@ -112,32 +121,37 @@ const abandoned = async (url, isThere) => {
 const checks = {
   "effects are timed, their failures counted, and nothing stays in progress": async () => {
     const body = await scraped()
-    assert.equal(valueOf(body, 'job_seconds_count{kind="effect"}'), 3)
-    assert.equal(valueOf(body, 'job_failures_total{kind="effect"}'), 1)
-    assert.equal(valueOf(body, 'jobs_in_progress{kind="effect"}'), 0)
+    assert.equal(sampleOf(body, 'job_seconds_count{kind="effect"}'), 3)
+    assert.equal(sampleOf(body, 'job_failures_total{kind="effect"}'), 1)
+    assert.equal(sampleOf(body, 'jobs_in_progress{kind="effect"}'), 0)
   },
   "an interrupted effect is timed, and is no exception": async () => {
     const body = await scraped()
-    assert.equal(valueOf(body, 'job_seconds_count{kind="interrupted"}'), 1)
-    assert.ok(!(valueOf(body, 'job_failures_total{kind="interrupted"}') > 0))
-    assert.equal(valueOf(body, 'jobs_in_progress{kind="interrupted"}'), 0)
+    assert.equal(sampleOf(body, 'job_seconds_count{kind="interrupted"}'), 1)
+    assert.ok(!(sampleOf(body, 'job_failures_total{kind="interrupted"}') > 0))
+    assert.equal(sampleOf(body, 'jobs_in_progress{kind="interrupted"}'), 0)
   },
   "promises and synchronous functions are measured": async () => {
     const body = await scraped()
     for (const kind of ["promise", "separate"]) {
-      assert.equal(valueOf(body, `job_seconds_count{kind="${kind}"}`), 3)
-      assert.equal(valueOf(body, `job_failures_total{kind="${kind}"}`), 1)
-      assert.equal(valueOf(body, `jobs_in_progress{kind="${kind}"}`), 0)
+      assert.equal(sampleOf(body, `job_seconds_count{kind="${kind}"}`), 3)
+      assert.equal(sampleOf(body, `job_failures_total{kind="${kind}"}`), 1)
+      assert.equal(sampleOf(body, `jobs_in_progress{kind="${kind}"}`), 0)
     }
   },
-  "streams are timed": async () => assert.equal(valueOf(await scraped(), 'job_seconds_count{kind="stream"}'), 3),
-  "the metrics of Effect are in the same exposition": async () => assert.equal(valueOf(await scraped(), "effect_jobs"), 3),
+  "streams are timed": async () => assert.equal(sampleOf(await scraped(), 'job_seconds_count{kind="stream"}'), 3),
+  "the metrics of Effect are in the same exposition": async () =>
+    assert.equal(sampleOf(await scraped(), "effect_jobs"), 3),
   "the metrics of the process have values": async () => {
     const body = await scraped()
-    for (const name of ["process_resident_memory_bytes", "process_start_time_seconds", "nodejs_eventloop_lag_seconds"]) {
-      assert.ok(valueOf(body, name) > 0, name)
+    for (const name of [
+      "process_resident_memory_bytes",
+      "process_start_time_seconds",
+      "nodejs_eventloop_lag_seconds"
+    ]) {
+      assert.ok(sampleOf(body, name) > 0, name)
     }
-    assert.ok(valueOf(body, "process_cpu_seconds_total") >= 0)
+    assert.ok(sampleOf(body, "process_cpu_seconds_total") >= 0)
   },
   "both formats have their content types": both(async (url) => {
     const text = await ask(url)
@@ -150,7 +164,10 @@ const checks = {
     const zipped = await ask(url, { headers: { "accept-encoding": "gzip" } })
     assert.equal(zipped.headers["content-encoding"], "gzip")
     const some = await ask(`${url}?name[]=job_failures_total`)
-    assert.match(some.body, /^# HELP job_failures_total .*\n# TYPE job_failures_total counter\n(job_failures_total\{.*\n)+/)
+    assert.match(
+      some.body,
+      /^# HELP job_failures_total .*\n# TYPE job_failures_total counter\n(job_failures_total\{.*\n)+/
+    )
     assert.ok(!some.body.includes("job_seconds"))
     const head = await ask(url, { method: "HEAD" })
     assert.deepEqual([head.status, head.body], [200, ""])
@@ -180,9 +197,10 @@ const checks = {
   }, "secure"),
   "a certificate that is renewed on disk is served without a restart": both(async (url) => {
     const issuer = async () => {
-      let serial
-      await ask(url, { headers: { authorization: "Bearer 0123456789abcdef0123" }, checkServerIdentity: (_, { serialNumber }) => void (serial = serialNumber) })
-      return serial
+      const seen = []
+      const checkServerIdentity = (_, { serialNumber }) => void seen.push(serialNumber)
+      await ask(url, { headers: { authorization: "Bearer 0123456789abcdef0123" }, checkServerIdentity })
+      return seen[0]
     }
     await use("server")
     await eventually("the first certificate", async () => (await issuer()) === certificates.serials.server)
@@ -197,19 +215,22 @@ const checks = {
   "requests of @effect/platform by route and status, each once": async () => {
     const origin = `http://127.0.0.1:${platform}`
     for (const path of ["/users/7", "/users/8", "/fail", "/nowhere"]) await ask(origin + path)
-    const series = (method, route, status) => `http_server_requests_total{method="${method}",route="${route}",status="${status}"}`
+    const series = (method, route, status) =>
+      `http_server_requests_total{method="${method}",route="${route}",status="${status}"}`
     await eventually("they are counted", async () => {
       const body = await scraped()
-      return valueOf(body, series("GET", "/users/:id", 200)) === 2 && valueOf(body, series("GET", "/fail", 500)) === 1
+      return sampleOf(body, series("GET", "/users/:id", 200)) === 2 && sampleOf(body, series("GET", "/fail", 500)) === 1
     })
-    assert.equal(valueOf(await scraped(), series("GET", "unmatched", 404)), 1)
+    assert.equal(sampleOf(await scraped(), series("GET", "unmatched", 404)), 1)
   },
   "a request of @effect/platform whose client leaves counts as 499": async () => {
     const running = 'http_server_requests_in_progress{method="GET"}'
-    await abandoned(`http://127.0.0.1:${platform}/slow`, async () => valueOf(await scraped(), running) === 1)
-    await eventually("it is counted", async () =>
-      valueOf(await scraped(), 'http_server_requests_total{method="GET",route="/slow",status="499"}') === 1)
-    assert.equal(valueOf(await scraped(), running), 0)
+    await abandoned(`http://127.0.0.1:${platform}/slow`, async () => sampleOf(await scraped(), running) === 1)
+    await eventually(
+      "it is counted",
+      async () => sampleOf(await scraped(), 'http_server_requests_total{method="GET",route="/slow",status="499"}') === 1
+    )
+    assert.equal(sampleOf(await scraped(), running), 0)
   },
   "a websocket of @effect/platform counts as 101, and works": async () => {
     const socket = new WebSocket(`ws://127.0.0.1:${platform}/socket`)
@@ -220,36 +241,45 @@ const checks = {
     })
     assert.equal(await inTime(echoed, "the echo"), "hello")
     socket.close()
-    await eventually("it is counted", async () =>
-      valueOf(await scraped(), 'http_server_requests_total{method="GET",route="/socket",status="101"}') === 1)
-    await eventually("it is over", async () =>
-      valueOf(await scraped(), 'http_server_requests_in_progress{method="GET"}') === 0)
+    await eventually(
+      "it is counted",
+      async () =>
+        sampleOf(await scraped(), 'http_server_requests_total{method="GET",route="/socket",status="101"}') === 1
+    )
+    await eventually(
+      "it is over",
+      async () => sampleOf(await scraped(), 'http_server_requests_in_progress{method="GET"}') === 0
+    )
   },
   "requests of node:http by route and status, each once, and scrapes are left out": async () => {
     const origin = `http://127.0.0.1:${plain}`
     for (const path of ["/a", "/a", "/missing", "/metrics"]) await ask(origin + path)
-    await eventually("they are counted", async () =>
-      valueOf(await scraped(), 'plain_requests{method="GET",route="unmatched",status="404"}') === 1)
+    await eventually(
+      "they are counted",
+      async () => sampleOf(await scraped(), 'plain_requests{method="GET",route="unmatched",status="404"}') === 1
+    )
     const body = await scraped()
-    assert.equal(valueOf(body, 'plain_requests{method="GET",route="/a",status="200"}'), 2)
+    assert.equal(sampleOf(body, 'plain_requests{method="GET",route="/a",status="200"}'), 2)
     assert.ok(!body.includes('route="/metrics"'))
-    assert.ok(valueOf(body, 'plain_duration_sum{method="GET",route="/a",status="200"}') > 0)
+    assert.ok(sampleOf(body, 'plain_duration_sum{method="GET",route="/a",status="200"}') > 0)
   },
   "a request of node:http whose client leaves counts as 499": async () => {
     const running = 'plain_inProgress{method="GET"}'
     for (const path of ["/slow", "/silent"]) {
-      await abandoned(`http://127.0.0.1:${plain}${path}`, async () => valueOf(await scraped(), running) === 1)
-      await eventually("it is counted", async () =>
-        valueOf(await scraped(), `plain_requests{method="GET",route="${path}",status="499"}`) === 1)
-      assert.equal(valueOf(await scraped(), running), 0)
+      await abandoned(`http://127.0.0.1:${plain}${path}`, async () => sampleOf(await scraped(), running) === 1)
+      await eventually(
+        "it is counted",
+        async () => sampleOf(await scraped(), `plain_requests{method="GET",route="${path}",status="499"}`) === 1
+      )
+      assert.equal(sampleOf(await scraped(), running), 0)
     }
   },
   "the handlers for other servers": async () => {
-    assert.equal(valueOf(await command("text"), "effect_jobs"), 3)
+    assert.equal(sampleOf(await command("text"), "effect_jobs"), 3)
     const { body, contentType } = await command("render")
     assert.match(contentType, /^application\/openmetrics-text/)
     assert.match(body, /# EOF\n$/)
-    assert.equal(valueOf((await ask(`http://127.0.0.1:${plain}/metrics`)).body, "effect_jobs"), 3)
+    assert.equal(sampleOf((await ask(`http://127.0.0.1:${plain}/metrics`)).body, "effect_jobs"), 3)
   },
   "a port in use is an error with its number, in both threads": async () => {
     const expected = { _tag: "MetricsServerError", reason: "AddressInUse", port: Number(new URL(urls.plainHttp).port) }

@@ -1,0 +1,203 @@
+/**
+ * Packs the built package as for publishing, lints it, and uses it in empty folders as applications do:
+ * `npm run package`, or only some of the parts: `npm run package -- types runtimes`.
+ *
+ * Other runtimes and Consul are those that `.ci/services` has installed. A check that needs one that is missing is left
+ * out, or fails with REQUIRE_SERVICES=1.
+ */
+import { spawn, spawnSync } from "node:child_process"
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const work = mkdtempSync(join(tmpdir(), "effect-prometheus-"))
+const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+
+/** In the versions of this project. */
+const specs = (...names) => names.map((name) => `${name}@${devDependencies[name]}`)
+
+const newest = specs("effect", "@effect/platform", "@effect/platform-node", "prom-client")
+
+// The oldest versions that the peer dependencies allow together.
+const lowest = ["effect@3.19.13", "@effect/platform@0.94.0", "@effect/platform-node@0.104.0", "prom-client@15.0.0"]
+
+// Peers of the old @effect/platform-node, of which npm would take versions that need a newer effect.
+const lowestPeers = ["@effect/cluster@0.56.0", "@effect/rpc@0.73.0", "@effect/sql@0.49.0"]
+
+const minutes = 60_000
+
+/** Ends with an error if the program does. */
+const run = (cwd, [file, ...args], env = {}) => {
+  const options = { cwd, env: { ...process.env, ...env }, timeout: 10 * minutes, killSignal: "SIGKILL" }
+  const { status, signal, error } = spawnSync(file, args, { ...options, stdio: ["ignore", "inherit", "inherit"] })
+  if (status !== 0) throw new Error(`${[file, ...args].join(" ")}: ${error ?? signal ?? `exit code ${status}`}`)
+}
+
+const tarball = () => {
+  const [{ filename }] = JSON.parse(
+    spawnSync("npm", ["pack", "--json", "--pack-destination", work], { cwd: root }).stdout
+  )
+  return join(work, filename)
+}
+
+/** A folder with the files of a consumer, the package, and other packages. */
+const folder = (name, consumer, packages) => {
+  const path = join(work, name)
+  cpSync(join(root, ".ci", "consumers", consumer), path, { recursive: true })
+  const manifest = join(path, "package.json")
+  if (!existsSync(manifest))
+    writeFileSync(manifest, JSON.stringify({ name: "consumer", private: true, type: "module" }))
+  run(path, ["npm", "install", "--loglevel=error", "--no-fund", "--no-audit", "--ignore-scripts", packed, ...packages])
+  return path
+}
+
+const leftOut = (what, variable) => {
+  console.log(`left out: ${what}, because ${variable} is not set`)
+  if (process.env.REQUIRE_SERVICES === "1") throw new Error(`${variable} is required`)
+}
+
+/** The programs of these variables, with the name and the command of each. */
+const runtimes = (variables) =>
+  variables.flatMap((variable) => {
+    const file = process.env[variable]
+    if (file === undefined) return leftOut("the checks on another runtime", variable) ?? []
+    const [version] = spawnSync(file, ["--version"], { encoding: "utf8" }).stdout.split("\n")
+    const [runtime] = variable.split("_")
+    const name = { BUN: `Bun ${version}`, DENO: version }[runtime] ?? `Node.js ${version}`
+    return [{ name, command: runtime === "DENO" ? [file, "run", "--allow-all"] : [file] }]
+  })
+
+const thisNode = { name: `Node.js ${process.version}`, command: [process.execPath] }
+
+const freePort = () =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+
+/** A development agent of Consul, and its address. */
+const consulAgent = async (use) => {
+  const file = process.env.CONSUL_BIN
+  if (file === undefined) return use(leftOut("the checks with Consul", "CONSUL_BIN"))
+  const [http, server, lan, wan] = await Promise.all([freePort(), freePort(), freePort(), freePort()])
+  const ports = ["-http-port", http, "-server-port", server, "-serf-lan-port", lan, "-serf-wan-port", wan]
+  const without = ["-dns-port", -1, "-grpc-port", -1]
+  const args = ["agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", ...ports, ...without].map(String)
+  const agent = spawn(file, args, { stdio: "ignore" })
+  const ended = new Promise((resolve) => agent.once("exit", resolve))
+  const address = `http://127.0.0.1:${http}`
+  try {
+    const until = Date.now() + minutes
+    const leader = () =>
+      fetch(`${address}/v1/status/leader`).then(
+        (response) => response.json(),
+        () => ""
+      )
+    while ((await leader()) === "") if (Date.now() > until) throw new Error("Consul did not start")
+    await use(address)
+  } finally {
+    agent.kill()
+    await ended
+  }
+}
+
+const parts = {
+  /** The contents of the package, and its declarations for each way of resolving modules. */
+  lint: () => {
+    run(root, ["npx", "publint", "run", packed, "--strict"])
+    run(root, ["npx", "attw", packed])
+  },
+
+  /**
+   * Programs in TypeScript and JavaScript, as ES modules and as CommonJS, that measure, serve, scrape themselves, and
+   * end. Types are checked without `skipLibCheck`.
+   */
+  types: () => {
+    const tools = specs("typescript", "@types/node")
+    const nodes = [thisNode, ...runtimes(["NODE24_BIN"])].map(({ command }) => command)
+    const ends = (path, ...files) => {
+      for (const file of files) for (const node of nodes) run(path, [...node, file])
+    }
+    const compiled = (path, ...modules) => {
+      for (const module of modules) {
+        rmSync(join(path, "dist"), { recursive: true, force: true })
+        run(path, ["npx", "tsc", "--module", module])
+        ends(path, "dist/esm.js", "dist/commonjs-types.cjs")
+        console.log(`types: declarations and programs are right with module ${module}`)
+      }
+      ends(path, "commonjs.cjs", "entries.cjs")
+    }
+    const path = folder("newest", "types", [...newest, ...tools])
+    compiled(path, "nodenext", "node20")
+    // Older applications: `moduleResolution: node`, which ignores `exports`.
+    run(path, ["npx", "tsc", "-p", "tsconfig.classic.json"])
+    ends(path, "dist/commonjs-types.cjs")
+    console.log("types: the same with module commonjs and moduleResolution node")
+
+    compiled(folder("lowest", "types", [...lowest, ...lowestPeers, ...tools]), "nodenext")
+    console.log(`types: the same with ${lowest.join(", ")}`)
+
+    const client = "@prometheus-io/client"
+    const newer = folder("newer", "types", [...specs("effect", client), ...tools])
+    for (const file of ["esm.ts", "commonjs-types.cts", "commonjs.cjs"]) {
+      const text = readFileSync(join(newer, file), "utf8")
+      writeFileSync(join(newer, file), text.replaceAll('"prom-client"', `"${client}"`))
+    }
+    compiled(newer, "nodenext")
+    console.log(`types: the same with ${client} alone`)
+  },
+
+  /** The same checks on each runtime. */
+  runtimes: () =>
+    consulAgent((address) => {
+      const check = (path, { name, command }, env = {}) => {
+        const consul = address === undefined ? {} : { CONSUL_HTTP_ADDR: address }
+        run(path, ["node", "checks.mjs", name, ...command], { ...consul, ...env })
+      }
+      const tools = [...specs("selfsigned"), "@effect/platform-bun@0", "ws@8"]
+      const path = folder("runtimes", "runtimes", [...newest, ...tools])
+      run(path, ["node", "certificates.mjs"])
+      for (const runtime of [thisNode, ...runtimes(["NODE22_BIN", "NODE24_BIN", "BUN_BIN", "DENO_BIN"])]) {
+        check(path, runtime)
+      }
+
+      const old = folder("old", "runtimes", [...lowest, ...lowestPeers, ...specs("selfsigned"), "ws@8"])
+      run(old, ["node", "certificates.mjs"])
+      check(old, { ...thisNode, name: `${thisNode.name}, lowest versions` })
+    }),
+
+  /** NestJS, Jest, ts-jest and ts-node, with the settings that their command lines create. */
+  commonjs: () => {
+    const nest = ["common", "core", "platform-express", "testing"].map((name) => `@nestjs/${name}@11`)
+    const tools = ["jest@30", "ts-jest@29", "ts-node@10", "rxjs@7", "@types/jest@30"]
+    const shared = specs("effect", "prom-client", "typescript", "@types/node", "@types/express", "reflect-metadata")
+    const path = folder("commonjs", "commonjs", [
+      ...nest,
+      ...tools,
+      ...shared,
+      ...specs("supertest", "@types/supertest")
+    ])
+    run(path, ["npx", "jest", "--ci"])
+    run(path, ["npx", "ts-node", "application.ts"])
+    run(path, ["npx", "tsc"])
+    for (const { command } of [thisNode, ...runtimes(["NODE24_BIN"])]) run(path, [...command, "out/application.js"])
+  }
+}
+
+const packed = tarball()
+try {
+  const chosen = process.argv.slice(2)
+  for (const name of chosen.length === 0 ? Object.keys(parts) : chosen) {
+    const start = Date.now()
+    console.log(`\n-- ${name}`)
+    await parts[name]()
+    console.log(`-- ${name}: ok after ${Math.round((Date.now() - start) / 1000)} s`)
+  }
+} finally {
+  rmSync(work, { recursive: true, force: true })
+}
