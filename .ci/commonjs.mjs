@@ -10,6 +10,7 @@ const { fileNames, options } = ts.getParsedCommandLineOfConfigFile(
     moduleResolution: ts.ModuleResolutionKind.Node10,
     esModuleInterop: true,
     verbatimModuleSyntax: false,
+    noUnusedLocals: false,
     outDir: "dist/cjs"
   },
   { ...ts.sys, onUnRecoverableConfigFileDiagnostic: (diagnostic) => report([diagnostic]) }
@@ -18,7 +19,12 @@ const { fileNames, options } = ts.getParsedCommandLineOfConfigFile(
 /** What a file has in this build instead. */
 const replacements = {
   "src/workerEntry.ts": ["import.meta.url", 'require("node:url").pathToFileURL(__filename)'],
-  "src/core/util/build.ts": ['= "esm"', '= "cjs"']
+  "src/core/util/build.ts": ['= "esm"', '= "cjs"'],
+  "src/core/server/frontPage.ts": [
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the text of the source
+    "return await import(/* webpackIgnore: true */ /* @vite-ignore */ `${pathToFileURL(path).href}?attempt=${attempts}`)",
+    "throw error"
+  ]
 }
 
 const host = ts.createCompilerHost(options)

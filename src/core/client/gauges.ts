@@ -10,7 +10,6 @@
  *   the client rejects the call, and nothing is written.
  * - Neither client reports a change of a gauge, so `reset`, `remove` and `set` are replaced on the gauge itself.
  */
-import { createRequire } from "node:module"
 import { labelsOf, replaceMethod } from "./recording.js"
 
 type Labels = Readonly<Record<string, string | number>>
@@ -110,7 +109,9 @@ const prepare = (gauge: GaugeClass): void => {
 const learnedFrom = (error: unknown): boolean => {
   const file = error instanceof Error ? /\((.+gauge\.js):\d+:\d+\)/.exec(error.stack ?? "")?.[1] : undefined
   if (file === undefined) return false
-  const found = createRequire(process.execPath).cache[file]?.exports as Partial<GaugeClass> | undefined
+  // Bundlers do not follow this `require`.
+  const { cache } = process.getBuiltinModule("node:module").createRequire(process.execPath)
+  const found = cache[file]?.exports as Partial<GaugeClass> | undefined
   if (typeof found?.prototype?.set !== "function") return false
   classes.add(found as GaugeClass)
   return true

@@ -5,7 +5,6 @@
  * This file is CommonJS in both builds, because the failure of a static import cannot be caught. Each `require` is
  * directly in a `try` block: bundlers accept there that the package does not exist.
  */
-const { createRequire } = require("node:module")
 
 /**
  * @typedef {Pick<typeof import("prom-client"), "Counter" | "Gauge" | "Histogram" | "Registry" | "register" | "Summary">} Client
@@ -19,21 +18,31 @@ const load = () => {
   } catch (error) {
     cause = error
   }
-  try {
-    /** @type {any} */
-    const client = require("@prometheus-io/client")
-    return { name: "@prometheus-io/client", client }
-  } catch {
-    throw new Error("no Prometheus client found: install prom-client 15 or @prometheus-io/client 0.16", { cause })
+  // webpack warns of a package that does not exist, also in a `try` block. It evaluates this condition, and ignores the
+  // block. With webpack, the other client needs an alias.
+  // @ts-expect-error: only webpack defines it
+  if (typeof __webpack_require__ !== "function") {
+    try {
+      /** @type {any} */
+      const client = require("@prometheus-io/client")
+      return { name: "@prometheus-io/client", client }
+    } catch {
+      // The first failure says more.
+    }
   }
+  throw new Error(
+    `effect-prometheus cannot load a client (${cause}). Install prom-client 15 or @prometheus-io/client 0.16. ` +
+      'For a bundle, see "Bundlers" in docs/troubleshooting.md',
+    { cause }
+  )
 }
 
 const installed = load()
 
-/** Not loaded, and with a `require` that bundlers do not follow. In a bundle the answer is no. */
+/** The other one is not loaded for this, and bundlers do not follow this `require`. In a bundle the answer is no. */
 const hasBothClients = () => {
   try {
-    createRequire(__filename).resolve("@prometheus-io/client")
+    process.getBuiltinModule("node:module").createRequire(__filename).resolve("@prometheus-io/client")
     return installed.name === "prom-client"
   } catch {
     return false

@@ -76,8 +76,7 @@ const loaded = async (): Promise<typeof import("./explorerPage.js")> => {
     const { path } = error as NodeJS.ErrnoException
     if (path === undefined) throw error
     attempts += 1
-    const url = `${pathToFileURL(path).href}?attempt=${attempts}`
-    // Bundlers cannot resolve it.
-    return await import(/* webpackIgnore: true */ /* @vite-ignore */ url)
+    // Bundlers cannot resolve it. In the CommonJS build, which caches no failure, the error is thrown instead.
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ `${pathToFileURL(path).href}?attempt=${attempts}`)
   }
 }
