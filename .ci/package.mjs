@@ -171,6 +171,56 @@ const parts = {
       check(old, { ...thisNode, name: `${thisNode.name}, lowest versions` })
     }),
 
+  /** A bundle of each bundler, with the file of the worker beside it, in a folder without packages. */
+  bundlers: () => {
+    const rollup = ["commonjs", "json", "node-resolve"].map((name) => `@rollup/plugin-${name}`)
+    const tools = ["esbuild@0.28", "webpack@5", "webpack-cli", "rollup@4", "rolldown@1", ...rollup]
+    const path = folder("bundlers", "bundlers", [...specs("effect", "prom-client"), ...tools])
+    const source = readFileSync(join(path, "application.mjs"), "utf8")
+    writeFileSync(
+      join(path, "commonjs.cjs"),
+      source.replaceAll(/^import (.*) from (.*)$/gm, (_, names, from) => `const ${names} = require(${from})`)
+    )
+    const works = (bundler, file, command = [process.execPath]) => {
+      const alone = mkdtempSync(join(work, "bundle-"))
+      cpSync(join(path, bundler), alone, { recursive: true })
+      cpSync(join(path, "node_modules", "effect-prometheus", "dist", "esm", "worker.mjs"), join(alone, "worker.mjs"))
+      console.log(`${bundler}:`)
+      run(alone, [...command, file])
+    }
+    const esbuild = ["npx", "esbuild", "--bundle", "--platform=node", "--log-level=warning"]
+    run(path, [...esbuild, "commonjs.cjs", "--format=cjs", "--outfile=esbuild-commonjs/application.cjs"])
+    works("esbuild-commonjs", "application.cjs")
+    // prom-client is CommonJS, and asks for modules of Node.js.
+    const banner =
+      'import { createRequire as newRequire } from "node:module"; const require = newRequire(import.meta.url)'
+    run(path, [
+      ...esbuild,
+      "application.mjs",
+      "--format=esm",
+      "--outfile=esbuild/application.mjs",
+      `--banner:js=${banner}`
+    ])
+    works("esbuild", "application.mjs")
+    run(path, ["npx", "webpack", "--stats=errors-warnings", "--fail-on-warnings"])
+    works("webpack", "application.mjs")
+    works("webpack-commonjs", "application.cjs")
+    run(path, ["npx", "rollup", "-c", "--silent"])
+    works("rollup", "application.mjs")
+    run(path, ["npx", "rolldown", "application.mjs", "--platform=node", "--log-level=silent", "-d", "rolldown"])
+    works("rolldown", "application.js")
+    for (const { command } of runtimes(["BUN_BIN"])) {
+      run(path, [...command, "build", "application.mjs", "--target=bun", "--outdir=bun"])
+      works("bun", "application.js", command)
+    }
+  },
+
+  /** Other package managers than npm. */
+  managers: () => {
+    const check = join(root, ".ci", "consumers", "package-managers", "check")
+    for (const manager of ["pnpm", "yarn1", "yarn-node-modules", "yarn-pnp"]) run(root, [check, packed, manager])
+  },
+
   /** NestJS, Jest, ts-jest and ts-node, with the settings that their command lines create. */
   commonjs: () => {
     const nest = ["common", "core", "platform-express", "testing"].map((name) => `@nestjs/${name}@11`)

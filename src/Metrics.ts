@@ -236,6 +236,11 @@ const instrumented: {
   <A, E, const I extends Instruments<LabelsFrom<Exit.Exit<A, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  // Never matches: the compiler's message about labels beside the instruments.
+  (
+    instruments: Instruments<SomeLabels>,
+    options: { readonly "labels belong to an entry: { duration: { metric, labels } }": never }
+  ): never
 } = combinator()
 
 // Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by

@@ -296,6 +296,11 @@ const instrumented: {
   <E, const I extends Instruments<LabelsFrom<Exit.Exit<void, E>>>>(
     instruments: I & CheckInstruments<I>
   ): <A, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  // Never matches: the compiler's message about labels beside the instruments.
+  (
+    instruments: Instruments<SomeLabels>,
+    options: { readonly "labels belong to an entry: { duration: { metric, labels } }": never }
+  ): never
 } = combinator()
 
 // Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by

@@ -900,7 +900,10 @@ describe("The options of EffectMetrics", () => {
     [{ exclude: [""] }, "exclude must be an array of non-empty strings"],
     [{ exclude: { length: 0 } }, "exclude must be an array of non-empty strings"],
     [{ fibers: "yes" }, 'fibers must be true or false, not "yes"'],
-    [{ exclud: ["a"] }, "unknown option exclud; the options are prefix, include, exclude, fibers"],
+    [
+      { exclud: ["a"] },
+      "unknown option exclud (did you mean exclude?); the options are prefix, include, exclude, fibers"
+    ],
     [null, "options must be an object with options, not null"]
   ]
   for (const [options, message] of refused) {

@@ -22,10 +22,18 @@ const counter = new FakeCounter()
 const gauge = new FakeGauge()
 
 const rows: ReadonlyArray<readonly [combinator: keyof Combinators, args: ReadonlyArray<unknown>, message: string]> = [
-  ["timed", [observer, { label: { queue: "mail" } }], "unknown option label of duration; the options are labels"],
+  [
+    "timed",
+    [observer, { label: { queue: "mail" } }],
+    "unknown option label of duration (did you mean labels?); the options are labels"
+  ],
   ["timed", [observer, { only: RangeError }], "unknown option only of duration"],
   ["timed", [observer, { toString: 1 }], "unknown option toString of duration"],
-  ["countExceptions", [counter, { onyl: RangeError }], "unknown option onyl of exceptions; the options are labels"],
+  [
+    "countExceptions",
+    [counter, { onyl: RangeError }],
+    "unknown option onyl of exceptions (did you mean only?); the options are labels"
+  ],
   ["countExceptions", [counter, { only: "RangeError" }], "only must be an error class"],
   ["countExceptions", [counter, { only: [RangeError, "TypeError"] }], "only must be an error class"],
   ["countExceptions", [counter, { only: null }], "only must be an error class"],
@@ -33,10 +41,20 @@ const rows: ReadonlyArray<readonly [combinator: keyof Combinators, args: Readonl
   ["countExceptions", [counter, { only: { tag: ["NotFound", 404] } }], "only must be an error class"],
   ["countExceptions", [counter, { only: { when: /timeout/ } }], "only must be an error class"],
   ["trackInProgress", [gauge, { exemplar: "currentSpan" }], "unknown option exemplar of inProgress"],
-  ["instrumented", [{ durations: observer }], "unknown instrument durations; the instruments are duration"],
+  [
+    "instrumented",
+    [{ durations: observer }],
+    "unknown instrument durations (did you mean duration?); the instruments are duration"
+  ],
   ["instrumented", [{ constructor: observer }], "unknown instrument constructor"],
   ["instrumented", [{ duration: { metric: observer, lables: {} } }], "unknown option lables of duration"],
   ["instrumented", [{ inProgress: { metric: gauge, only: RangeError } }], "unknown option only of inProgress"],
+  [
+    "instrumented",
+    [{ duration: observer }, { labels: { queue: "mail" } }],
+    "labels belong to an entry of instrumented"
+  ],
+  ["instrumented", [{ duration: observer }, { labls: {} }], "unknown option labls"],
   ["instrumented", [null], "expected an object with duration, exceptions, inProgress"]
 ]
 
@@ -55,7 +73,7 @@ describe("An option that a combinator does not have, or that is invalid", () => 
     assert.throws(
       () => instrumented({}, { registri: {} }),
       RangeError,
-      "unknown option registri; the options are registry"
+      "unknown option registri (did you mean registry?); the options are registry"
     )
   })
 

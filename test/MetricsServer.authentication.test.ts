@@ -58,7 +58,7 @@ const invalid: ReadonlyArray<{ readonly title: string; readonly given: unknown; 
   {
     title: "a misspelt key",
     given: { tokens: [token], user: {} },
-    message: "unknown option authentication.user; the options are users"
+    message: "unknown option authentication.user (did you mean users?); the options are users"
   },
   { title: "a password in the place of its hash", given: { users: { scraper: password } }, message: '"scraper"' },
   { title: "a redacted one", given: { users: { scraper: Redacted.make(password) } }, message: '"scraper"' },

@@ -14,7 +14,12 @@ const token = "0123456789abcdef"
 /** Misspelt options, and a part of the message. */
 const misspelt: ReadonlyArray<readonly [given: object, message: string]> = [
   [{ authentification: { tokens: [token] } }, "authentification"],
-  [{ prot: 9464 }, "unknown option prot"],
+  [{ prot: 9464 }, "unknown option prot (did you mean port?); the options are host, port, "],
+  [{ hots: "127.0.0.1" }, "unknown option hots (did you mean host?)"],
+  [{ Port: 9464 }, "unknown option Port (did you mean port?)"],
+  [{ shutdownTimeot: 1 }, "unknown option shutdownTimeot (did you mean shutdownTimeout?)"],
+  [{ unre: true }, "unknown option unre (did you mean unref?)"],
+  [{ colour: "red" }, "unknown option colour; the options are host"],
   [{ allowedHosst: ["localhost"] }, "allowedHosst"],
   [{ Authentication: { tokens: [token] } }, "Authentication"],
   [{ hots: "127.0.0.1" }, "hots"],

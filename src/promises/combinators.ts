@@ -1,6 +1,11 @@
 /** Measures functions, methods and promises. */
 import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
-import { instrumentsOf, type Instruments as PlanInstruments, planned } from "../core/instrument/instruments.js"
+import {
+  checkBeside,
+  instrumentsOf,
+  type Instruments as PlanInstruments,
+  planned
+} from "../core/instrument/instruments.js"
 import type {
   CheckEntries,
   Counter,
@@ -16,7 +21,6 @@ import type {
   WithoutLabels
 } from "../core/instrument/labels.js"
 import { measuredPromise, wrapper } from "../core/instrument/promiseWrapper.js"
-import { checkNames } from "../core/util/options.js"
 import { isThenable } from "../core/util/thenable.js"
 import { type Options, reporting } from "./registry.js"
 
@@ -267,6 +271,11 @@ const instrumented: {
     promise: PromiseLike<A>,
     options?: Options
   ): Promise<A>
+  // Never matches: the compiler's message about labels beside the instruments.
+  (
+    instruments: Instruments<unknown>,
+    options: { readonly "labels belong to an entry: { duration: { metric, labels } }": never }
+  ): never
 } = combinator()
 
 // Exported here and not at the declarations: with `export const`, editors show no documentation where these are called by
@@ -285,7 +294,7 @@ function combinator(name?: keyof AnyInstruments) {
         "expected a promise or options, got a function: pass it in a second call, as in timed(metric)(fn)"
       )
     const { registry, ...own } = (options ?? {}) as Options
-    if (name === undefined) checkNames({ registry: true }, own)
+    if (name === undefined) checkBeside({ registry: true }, own)
     const plan = planned(instrumentsOf<AnyInstruments>(name, first, own), counting, instrumentOptions)
     const reporter = reporting(registry)
     const applied = promise === undefined ? wrapper(plan, reporter) : measuredPromise(promise, plan, reporter)

@@ -444,6 +444,12 @@ describe("a name that is misspelt is rejected", () => {
     expect(Metrics.instrumented).type.not.toBeCallableWith(effect, { exceptions: { metric: total, onyl: HttpError } })
   })
 
+  test("labels beside the entries of instrumented, with a message that says where they belong", () => {
+    // @ts-expect-error: options: { readonly "labels belong to an entry: { duration: { metric, labels } }": never; }): never
+    Metrics.instrumented({ duration: secondsBy }, { labels })
+    expect(Metrics.instrumented).type.not.toBeCallableWith({ duration: secondsBy }, { labels })
+  })
+
   test("of an entry of instrumented", () => {
     expect(Metrics.instrumented).type.not.toBeCallableWith({ durations: seconds })
     expect(Metrics.instrumented).type.not.toBeCallableWith({ duration: seconds, exeptions: total })

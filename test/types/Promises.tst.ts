@@ -308,6 +308,11 @@ describe("metrics and options", () => {
     instrumented({ duration: { metric: seconds, only: TypeError } })
   })
 
+  test("beside the entries of instrumented are rejected with a message that says where labels belong", () => {
+    // @ts-expect-error: options: { readonly "labels belong to an entry: { duration: { metric, labels } }": never; }): never
+    instrumented({ duration: secondsBy }, { labels })
+  })
+
   test("that are misspelt are rejected as entries of instrumented", () => {
     expect(instrumented).type.not.toBeCallableWith({ durations: seconds })
     expect(instrumented).type.not.toBeCallableWith({ duration: seconds, exeptions: total })

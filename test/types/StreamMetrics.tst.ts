@@ -89,6 +89,8 @@ describe("what is rejected", () => {
     expect(StreamMetrics.trackInProgress).type.not.toBeCallableWith(total)
     expect(StreamMetrics.countElements).type.not.toBeCallableWith(total, { only: ReadError })
     expect(StreamMetrics.instrumented).type.not.toBeCallableWith({ element: total })
+    // @ts-expect-error: options: { readonly "labels belong to an entry: { duration: { metric, labels } }": never; }): never
+    StreamMetrics.instrumented({ duration: secondsBy }, { labels })
     expect(StreamMetrics.timed).type.not.toBeCallableWith(secondsBy.labels("a", "b"), { exemplar: "currentSpan" })
   })
 })

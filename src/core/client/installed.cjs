@@ -39,11 +39,14 @@ const load = () => {
 
 const installed = load()
 
-/** The other one is not loaded for this, and bundlers do not follow this `require`. In a bundle the answer is no. */
+/**
+ * The other one is not loaded for this, and bundlers do not follow this `require`. In a bundle the answer is no. If
+ * prom-client is an alias of the other one, pnpm gives both names to the same files: then there is one client.
+ */
 const hasBothClients = () => {
   try {
-    process.getBuiltinModule("node:module").createRequire(__filename).resolve("@prometheus-io/client")
-    return installed.name === "prom-client"
+    const { resolve } = process.getBuiltinModule("node:module").createRequire(__filename)
+    return installed.name === "prom-client" && resolve("prom-client") !== resolve("@prometheus-io/client")
   } catch {
     return false
   }

@@ -1,4 +1,5 @@
 /** Records one run on the instruments. Each side has its own clock, exits and reports of failed metrics. */
+import { checkNames as checkOptionNames, hint, isRecord } from "../util/options.js"
 import { isThenable } from "../util/thenable.js"
 import { gaugeOfRuns } from "./inProgress.js"
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
@@ -47,9 +48,23 @@ export const reportRejection = (result: unknown, operation: Operation, metric: o
   Promise.resolve(result).catch(reporter.failsLater(operation, metric))
 }
 
-/** What a combinator was given: the instruments themselves, or the metric and the options of the one by `name`. */
-export const instrumentsOf = <I extends object>(name: keyof I | undefined, first: unknown, options: unknown): I =>
-  (name === undefined ? first : { [name]: { ...(options as object | undefined), metric: first } }) as I
+/**
+ * What a combinator was given: the instruments themselves, or the metric and the options of the one by `name`. Throws a
+ * `RangeError` for options beside the instruments.
+ */
+export const instrumentsOf = <I extends object>(name: keyof I | undefined, first: unknown, options: unknown): I => {
+  if (name !== undefined) return { [name]: { ...(options as object | undefined), metric: first } } as I
+  if (options !== undefined) checkBeside({}, options)
+  return first as I
+}
+
+/** The options beside the instruments of `instrumented`. */
+export const checkBeside = (known: object, options: unknown): void => {
+  if (isRecord(options) && "labels" in options) {
+    throw new RangeError("labels belong to an entry of instrumented: { duration: { metric, labels } }")
+  }
+  checkOptionNames(known, options)
+}
 
 /** The instruments that a program can have, each with the names of its options. */
 export type InstrumentOptions = Readonly<Record<string, ReadonlyArray<string>>>
@@ -83,15 +98,17 @@ export const planned = <X, Only>(
 }
 
 const checkNames = (instruments: object, options: InstrumentOptions): void => {
-  const all = Object.keys(options).join(", ")
-  if (typeof instruments !== "object" || instruments === null) throw new RangeError(`expected an object with ${all}`)
+  const all = Object.keys(options)
+  if (typeof instruments !== "object" || instruments === null) {
+    throw new RangeError(`expected an object with ${all.join(", ")}`)
+  }
   for (const [name, given] of Object.entries(instruments)) {
     const known = Object.hasOwn(options, name) ? options[name] : undefined
-    if (known === undefined) throw new RangeError(`unknown instrument ${name}; the instruments are ${all}`)
+    if (known === undefined) throw new RangeError(`unknown instrument ${name}${hint(name, all, "instruments")}`)
     if (typeof given !== "object" || given === null || !("metric" in given)) continue
     const unknown = Object.keys(given).find((key) => key !== "metric" && !known.includes(key))
     if (unknown !== undefined) {
-      throw new RangeError(`unknown option ${unknown} of ${name}; the options are ${known.join(", ")}`)
+      throw new RangeError(`unknown option ${unknown} of ${name}${hint(unknown, known)}`)
     }
   }
 }

@@ -208,8 +208,29 @@ export function checkNames(
       )
     }
     const whole = name === "options" ? key : `${name}.${key}`
-    throw new RangeError(`unknown option ${whole}; the options are ${Object.keys(set).join(", ")}`)
+    throw new RangeError(`unknown option ${whole}${hint(key, Object.keys(set))}`)
   }
+}
+
+/** The end of an error about an unknown name: the known name that it may stand for, and all of them. */
+export const hint = (name: string, known: ReadonlyArray<string>, what = "options"): string => {
+  const [nearest] = known
+    .map((other) => ({ other, distance: differingLetters(name, other) }))
+    .filter(({ distance, other }) => distance <= Math.min(2, other.length / 2))
+    .sort((one, other) => one.distance - other.distance)
+  return `${nearest === undefined ? "" : ` (did you mean ${nearest.other}?)`}; the ${what} are ${known.join(", ")}`
+}
+
+// How many letters only one of them has, in any order and case: 0 for transposed letters, 1 for a missing one, 2 for a
+// wrong one.
+const differingLetters = (one: string, other: string): number => {
+  const rest = [...other.toLowerCase()]
+  const surplus = [...one.toLowerCase()].filter((letter) => {
+    const at = rest.indexOf(letter)
+    if (at >= 0) rest.splice(at, 1)
+    return at < 0
+  })
+  return surplus.length + rest.length
 }
 
 export const isRecord = (given: unknown): given is Record<string, unknown> =>
