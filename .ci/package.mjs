@@ -6,8 +6,8 @@
  * out, or fails with REQUIRE_SERVICES=1.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -79,6 +79,20 @@ const freePort = () =>
       server.close(() => resolve(port))
     })
   })
+
+/** Resolves when a server accepts connections on the port. */
+const listening = async (port) => {
+  const until = Date.now() + minutes
+  const isOpen = () =>
+    new Promise((resolve) => {
+      const socket = connect({ port, host: "127.0.0.1" }, () => resolve(true)).on("error", () => resolve(false))
+      socket.on("connect", () => socket.destroy())
+    })
+  while (!(await isOpen())) {
+    if (Date.now() > until) throw new Error(`nothing listens on port ${port}`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
 
 /** A development agent of Consul, and its address. */
 const consulAgent = async (use) => {
@@ -213,6 +227,81 @@ const parts = {
       run(path, [...command, "build", "application.mjs", "--target=bun", "--outdir=bun"])
       works("bun", "application.js", command)
     }
+  },
+
+  /** The two starts of the README, as printed, in an empty folder, with free ports. */
+  readme: async () => {
+    const text = readFileSync(join(root, "README.md"), "utf8")
+    const [ports, starts] = [await Promise.all([freePort(), freePort()]), ["Start with Effect", "Start with promises"]]
+    const adapted = (code) =>
+      code
+        .replaceAll("3000", ports[0])
+        .replaceAll("9464", ports[1])
+        .replace("npm install effect-prometheus", `npm install --no-fund --no-audit ${packed}`)
+    const sections = starts.map((heading) => {
+      const [, section] = new RegExp(`^## ${heading}$(.*?)^## `, "ms").exec(text)
+      const blocks = [...section.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language, code]) => [
+        language,
+        adapted(code)
+      ])
+      return { file: /Save this as `([\w.]+)`/.exec(section)[1], blocks }
+    })
+    for (const [index, { file, blocks }] of sections.entries()) {
+      const path = join(work, `readme-${index}`)
+      mkdirSync(path)
+      const [[, install], [, code], ...others] = blocks
+      run(path, ["bash", "-ec", install])
+      writeFileSync(join(path, file), code)
+      const commands = others.flatMap(([language, code]) => (language === "sh" ? code.trim().split("\n") : []))
+      const printed = others
+        .find(([language]) => language === "")[1]
+        .trim()
+        .split("\n")
+      for (const { name, command } of [thisNode, ...runtimes(["NODE24_BIN", "BUN_BIN"])]) {
+        const [given, ...requests] = commands
+        const start = given === undefined || name.startsWith("Bun") ? `exec ${command[0]} ${file}` : given
+        const environment = { ...process.env, PATH: `${dirname(command[0])}:${process.env.PATH}` }
+        const program = spawn("bash", ["-ec", start], {
+          cwd: path,
+          env: environment,
+          detached: true,
+          stdio: ["ignore", "pipe", "inherit"]
+        })
+        let output = ""
+        program.stdout.on("data", (part) => {
+          output += part
+        })
+        const curl = requests.length === 0 ? [`curl http://localhost:${ports[1]}/metrics`] : requests
+        const used = ports.filter((port) => code.includes(port))
+        try {
+          await Promise.all(used.map((port) => listening(port)))
+          const { stdout } = spawnSync("bash", ["-ec", curl.join("\n")], { encoding: "utf8" })
+          const lines = (output + stdout).split("\n")
+          const missing = printed.filter((line) => !lines.includes(line))
+          if (missing.length > 0 || !stdout.includes("_seconds_count ")) {
+            throw new Error(`${file} on ${name} did not print ${missing.join(", ")}, but: ${output}${stdout}`)
+          }
+        } finally {
+          process.kill(-program.pid, "SIGTERM")
+          await new Promise((resolve) =>
+            program.exitCode === null && program.signalCode === null ? program.once("exit", resolve) : resolve()
+          )
+        }
+        console.log(`readme: ${file} on ${name} prints what the README says`)
+      }
+    }
+  },
+
+  /** An application of Next.js, built with each of its bundlers. */
+  next: () => {
+    const path = folder("next", "next", [
+      "next@16",
+      "react@19",
+      "react-dom@19",
+      "@types/react@19",
+      ...specs("effect", "prom-client", "typescript", "@types/node")
+    ])
+    for (const bundler of ["turbopack", "webpack"]) run(path, ["node", "check.mjs", bundler])
   },
 
   /** Other package managers than npm. */

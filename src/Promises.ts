@@ -28,6 +28,7 @@ export { honoMetrics } from "./promises/honoMetrics.js"
 export type { HttpMetricsOptions } from "./promises/http.js"
 export { httpMetrics, nodeListener, webHandler } from "./promises/http.js"
 export { koaRoute } from "./promises/koaRoute.js"
+export { counter, gauge, histogram, summary } from "./promises/metrics.js"
 export type { Options } from "./promises/registry.js"
 export type { RunningServer, ServerOptions, ThreadOptions } from "./promises/runningServer.js"
 export {

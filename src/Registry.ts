@@ -30,10 +30,11 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type { Registry as ClientRegistry, Counter, Gauge, Histogram, Summary } from "./core/client/clientTypes.js"
 import { newMetric, newRegistry } from "./core/client/promClient.js"
-import { checkSampleNames, getOrCreate } from "./core/registry/getOrCreate.js"
+import { commonOptions, declare, familyOf } from "./core/registry/declare.js"
+import { checkSampleNames } from "./core/registry/getOrCreate.js"
 import { ClashError, checkFamily, type Family, markReadAtScrape } from "./core/registry/metricDefinition.js"
 import type { MetricRegistry } from "./core/registry/metricRegistry.js"
-import { checkNames, duration, ownOptions } from "./core/util/options.js"
+import { checkNames, duration } from "./core/util/options.js"
 import { loggable, messageOf, shown } from "./core/util/text.js"
 import { type ScrapeValue, ScrapeValues } from "./effect/gaugeEffect.js"
 import { Registry } from "./effect/registry.js"
@@ -245,7 +246,7 @@ export type GaugeValue<Names extends string> = [Names] extends [never]
 export const counter = <const Names extends string = never>(
   options: CounterOptions<Names>
 ): Effect.Effect<Counter<Names>, RegistryError> =>
-  declared("counter", options, { enableExemplars: true }) as Effect.Effect<Counter<Names>, RegistryError>
+  declared("counter", options) as Effect.Effect<Counter<Names>, RegistryError>
 
 /**
  * Returns the gauge of that name on the registry in context, or creates it, as `counter` does.
@@ -256,7 +257,7 @@ export const counter = <const Names extends string = never>(
 export const gauge = <const Names extends string = never>(
   options: GaugeOptions<Names>
 ): Effect.Effect<Gauge<Names>, RegistryError> =>
-  declared("gauge", options, {}) as Effect.Effect<Gauge<Names>, RegistryError>
+  declared("gauge", options) as Effect.Effect<Gauge<Names>, RegistryError>
 
 /**
  * Returns the histogram of that name on the registry in context, or creates it, as `counter` does. The label `le` is
@@ -268,10 +269,7 @@ export const gauge = <const Names extends string = never>(
 export const histogram = <const Names extends string = never>(
   options: HistogramOptions<Names>
 ): Effect.Effect<Histogram<Names>, RegistryError> =>
-  declared("histogram", options, { buckets: true, enableExemplars: true }) as Effect.Effect<
-    Histogram<Names>,
-    RegistryError
-  >
+  declared("histogram", options) as Effect.Effect<Histogram<Names>, RegistryError>
 
 /**
  * Returns the summary of that name on the registry in context, or creates it, as `counter` does. The label `quantile` is
@@ -283,10 +281,7 @@ export const histogram = <const Names extends string = never>(
 export const summary = <const Names extends string = never>(
   options: SummaryOptions<Names>
 ): Effect.Effect<Summary<Names>, RegistryError> =>
-  declared("summary", options, { percentiles: true, maxAgeSeconds: true, ageBuckets: true }) as Effect.Effect<
-    Summary<Names>,
-    RegistryError
-  >
+  declared("summary", options) as Effect.Effect<Summary<Names>, RegistryError>
 
 /**
  * Registers a gauge whose value is an effect, on the registry in context. Each scrape runs the effect with the services
@@ -322,31 +317,16 @@ export const gaugeEffect = <const Names extends string = never, E = never, R = n
     )
   )
 
-const ofEvery = { name: true, help: true, labelNames: true } as const
-
-const declared = (
-  type: Family["type"],
-  options: MetricOptions<string>,
-  own: Readonly<Record<string, true>>
-): Effect.Effect<object, RegistryError> =>
+const declared = (type: Family["type"], options: MetricOptions<string>): Effect.Effect<object, RegistryError> =>
   Effect.flatMap(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) =>
     attempted(options, () => {
-      checkNames({ ...ofEvery, series: true, maxSeries: true, ...own }, options)
       const warn = (message: string): unknown => Runtime.runFork(runtime)(Effect.logWarning(message))
-      return getOrCreate(registry, familyOf(type, options), warn)
+      return declare(registry, type, options, warn)
     })
   )
 
 const attempted = <A>(options: unknown, attempt: () => A): Effect.Effect<A, RegistryError> =>
   Effect.try({ try: attempt, catch: (error) => registryError(options, error) })
-
-type AnyOptions = MetricOptions<string> &
-  Pick<Family, "ageBuckets" | "buckets" | "enableExemplars" | "maxAgeSeconds" | "percentiles">
-
-const familyOf = (type: Family["type"], options: AnyOptions): Family => {
-  const { labelNames = [], ...own } = ownOptions(options)
-  return { ...own, type, labelNames }
-}
 
 const registryError = (options: unknown, thrown: unknown): RegistryError => {
   const cause = loggable(thrown)
@@ -363,10 +343,10 @@ const newGaugeEffect = <Names extends string, E, R>(
   options: GaugeEffectOptions<Names, E, R>,
   runtime: Runtime.Runtime<R>
 ): Effect.Effect<void> => {
-  checkNames({ ...ofEvery, value: true, timeout: true }, options)
-  const family = familyOf("gauge", options)
+  checkNames({ ...commonOptions, value: true, timeout: true }, options)
+  const { name, help, labelNames } = options
+  const family = familyOf("gauge", { name, help, labelNames })
   checkFamily(family)
-  const { name } = options
   if (!Effect.isEffect(options.value)) throw new RangeError(`value must be an effect, not ${shown(options.value)}`)
   const milliseconds = duration.check(options.timeout ?? "1 second", "timeout")
   if (registry.getSingleMetric(name) !== undefined) throw new ClashError(`the metric ${name} is already registered`)

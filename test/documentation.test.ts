@@ -158,7 +158,7 @@ describe("Every link in the documentation", () => {
 
 describe("Every snippet of the README and the guides", () => {
   const snippets = pages.flatMap((page) => fencedBlocks(page, "ts"))
-  const titles = ["A complete example", "With plain promises"].concat(
+  const titles = ["Start with Effect", "With plain promises"].concat(
     // Of the guides, those that serve or run to an end by themselves.
     ["With labels", "Get or create a metric", "Streams", "Node.js and Effect metrics", "TLS", "Authentication"],
     ["In an existing server", "@effect/platform", "Node.js frameworks"]
@@ -170,6 +170,18 @@ describe("Every snippet of the README and the guides", () => {
 
   it("compiles", () => {
     assert.deepEqual(diagnostics(writeSnippets("readme", snippets)), [])
+  })
+
+  it("is a file of an application that `npm run package` runs, if it needs other packages", () => {
+    const consumers = join(root, ".ci", "consumers")
+    const files = pages.flatMap((page) => fencedBlocks(page, "typescript"))
+    assert.isAbove(files.length, 1)
+    for (const { code } of files) {
+      const [, name = "", text = ""] = /^\/\/ (\S+)\n(.*)$/s.exec(code) ?? []
+      const found = readdirSync(consumers).map((folder) => join(consumers, folder, name))
+      const contents = found.filter((file) => existsSync(file)).map((file) => readFileSync(file, "utf8").trimEnd())
+      assert.include(contents, text, name)
+    }
   })
 
   /** Runs the snippet under that heading, with free ports in place of the printed ones. */
@@ -219,8 +231,8 @@ describe("Every snippet of the README and the guides", () => {
     }
   })
 
-  it("A complete example: measures its requests", async () => {
-    const program = await running("A complete example")
+  it("Start with Effect: measures its requests", async () => {
+    const program = await running("Start with Effect")
     const body = await eventually(`${program.application}/checkout`, program)
     assert.strictEqual(body, "thank you\n")
     assert.include(await eventually(`http://${program.metrics}/metrics`, program), "checkout_seconds_count 1\n")

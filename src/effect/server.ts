@@ -73,11 +73,15 @@ export const inWorker =
 
 const workerUrl = (given: string | undefined, entry: () => URL): URL => {
   try {
-    if (given === undefined) return entry()
-    return /^[a-z][a-z\d+.-]+:/i.test(given) ? new URL(given) : pathToFileURL(given)
+    if (given !== undefined) return /^[a-z][a-z\d+.-]+:/i.test(given) ? new URL(given) : pathToFileURL(given)
+    const url = entry()
+    if (url.protocol === "file:") return url
+    // A bundler may replace it by an object that is no URL.
+    throw new TypeError(`${url.href} is not the URL of a file`)
   } catch (cause) {
     throw new WorkerStartError(
-      "the worker file cannot be located, which is normal in a bundled program: set workerUrl",
+      "the worker file cannot be located, which is normal in a bundled program: set workerUrl, or keep " +
+        "effect-prometheus outside of the bundle (in Next.js: serverExternalPackages)",
       { cause }
     )
   }

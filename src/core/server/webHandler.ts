@@ -15,13 +15,17 @@ export const webHandler =
       method: request.method,
       target: request.url,
       accept: request.headers.get("accept") ?? undefined,
-      acceptEncoding: request.headers.get("accept-encoding") ?? undefined,
+      acceptEncoding: isOfNext(request) ? undefined : (request.headers.get("accept-encoding") ?? undefined),
       scrapeTimeout: request.headers.get("x-prometheus-scrape-timeout-seconds") ?? undefined
     })
     const copy = request.method === "HEAD" ? null : await withBytes(body, () => new Uint8Array(body))
     done?.()
     return new Response(copy, { status, headers })
   }
+
+// Next.js removes the `Content-Encoding` of a route handler's response and compresses the body itself: it would be
+// compressed twice. Its requests have this property (tested with Next.js 15 and 16).
+const isOfNext = (request: Request): boolean => "nextUrl" in request
 
 const incomingOf = (bindings: unknown): object | undefined => {
   const { incoming } = (bindings ?? {}) as { readonly incoming?: unknown }

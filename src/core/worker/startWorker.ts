@@ -109,7 +109,9 @@ const isMissing = (error: unknown): boolean =>
   (error as NodeJS.ErrnoException | null | undefined)?.code === "ERR_MODULE_NOT_FOUND" ||
   /^Cannot find module/.test(messageOf(error))
 
-const ifBundled = "; if the application is bundled, set workerUrl or copy dist/esm/worker.mjs beside the bundle"
+const ifBundled =
+  "; if the application is bundled, set workerUrl or copy dist/esm/worker.mjs beside the bundle " +
+  "(in Next.js: outputFileTracingIncludes)"
 
 const newWorker = (url: URL, options: ConstructorParameters<typeof Worker>[1]): Worker => {
   try {
