@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createRequire } from "node:module"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Newer from "@prometheus-io/client"
 import { Effect } from "effect"
@@ -10,6 +12,9 @@ import { fixture, runFixture } from "./support/childProcess.js"
 import { overOneClient } from "./support/clientMatrix.js"
 import { ask, eventually } from "./support/httpClient.js"
 import { root, run } from "./support/snippets.js"
+
+const evaluated = async (code: string) =>
+  promisify(execFile)(process.execPath, ["--input-type=module", "-e", code], { cwd: root })
 
 /** Which of the two `npm test` has put there for this run, as the configuration says. */
 const expected = process.env["CLIENT_OF_TESTS"]
@@ -39,6 +44,33 @@ describe("The client of these tests", () => {
       assert.deepStrictEqual(JSON.parse(compiled.output()), { client, inThread: client })
     })
   )
+})
+
+describe("A metric of another copy of the client", () => {
+  // The notice comes once per process, so each row has a process of its own. Under `swapClients.mjs` the names are swapped.
+  for (const { how, options, isNoticed } of [
+    { how: "is named at a scrape if its registry is not served", options: "{}", isNoticed: true },
+    { how: "is not named if its registry is served", options: "{ registry: Other.register }", isNoticed: false }
+  ]) {
+    it.effect(how, () =>
+      Effect.gen(function* () {
+        const code = `
+          import { timed, webHandler } from "effect-prometheus/Promises"
+          const Other = await import("@prometheus-io/client")
+          const seconds = new Other.Histogram({ name: "lost_seconds", help: "Of another copy." })
+          const lines = []
+          console.warn = (line) => lines.push(line)
+          const handlers = [webHandler(${options}), webHandler()]
+          await timed(seconds)(async () => {})()
+          for (const handle of [...handlers, ...handlers]) await handle(new Request("http://localhost/metrics"))
+          console.log(JSON.stringify(lines))`
+        const { stdout, stderr } = yield* Effect.promise(() => evaluated(code))
+        const lines = JSON.parse(stdout === "" ? stderr : stdout) as ReadonlyArray<string>
+        assert.strictEqual(lines.length, isNoticed ? 1 : 0, String(lines))
+        if (isNoticed) assert.include(lines[0], "the metric lost_seconds is not in this exposition")
+      })
+    )
+  }
 })
 
 describe("An example", () => {

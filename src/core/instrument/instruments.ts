@@ -1,4 +1,5 @@
 /** Records one run on the instruments. Each side has its own clock, exits and reports of failed metrics. */
+import { noticeMetric } from "../client/foreignMetrics.js"
 import { checkNames as checkOptionNames, hint, isRecord } from "../util/options.js"
 import { isThenable } from "../util/thenable.js"
 import { gaugeOfRuns } from "./inProgress.js"
@@ -79,6 +80,7 @@ export const planned = <X, Only>(
   const duration = entry(instruments.duration)
   const exceptions = entry(instruments.exceptions)
   const inProgress = entry(instruments.inProgress)
+  for (const given of [duration, exceptions, inProgress]) if (given !== undefined) noticeMetric(given.metric)
   return {
     duration: duration && {
       metric: duration.metric,

@@ -1,5 +1,6 @@
 /** Scrapes of a registry: each is rendered, checked for failures, logged, and counted in the library's metrics about itself. */
 import { checkDirectReads, registryReader } from "../client/directReadCheck.js"
+import { foreignNotice, noticeServed } from "../client/foreignMetrics.js"
 import { LateError } from "../exposition/collect.js"
 import { formats } from "../exposition/formats.js"
 import type { Cancellation, Rendered, TimedOut } from "../exposition/renderRequest.js"
@@ -49,11 +50,13 @@ export const newEndpoint = (
   }
 }
 
-export const newScrape =
-  (registry: MetricRegistry, policy: ErrorPolicy, log: Log): Scrape =>
-  async (request, { cancellation, onProgress, owner }) => {
+export const newScrape = (registry: MetricRegistry, policy: ErrorPolicy, log: Log): Scrape => {
+  noticeServed(registry)
+  return async (request, { cancellation, onProgress, owner }) => {
     try {
       void checkDirectReads()
+      const notice = foreignNotice(registry)
+      if (notice !== undefined) log("warn", notice)
       const { format, names } = request
       const renderRequest = { names, deadline: deadlineOf(request, policy), cancellation }
       const mode = { onProgress, isServed: true }
@@ -68,6 +71,7 @@ export const newScrape =
       return notScraped(failure)
     }
   }
+}
 
 const statuses = {
   Collect: { status: 500, cause: "collect" },
