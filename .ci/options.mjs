@@ -163,7 +163,7 @@ const rowsOf = async ([layer, path, names, see = {}]) => {
 
 /** The text of docs/options.md with its table as the declarations are now. */
 export const current = async () => {
-  const head = ["| layer | option | default | unit | |", "| --- | --- | --- | --- | --- |"]
+  const head = ["| layer | option | default | type | |", "| --- | --- | --- | --- | --- |"]
   const rows = []
   for (const each of declarations) rows.push(...(await rowsOf(each)))
   const [before, rest = ""] = readFileSync(file, "utf8").split(begin)

@@ -164,8 +164,8 @@ const measureSet = {
   ...httpOptions,
   registry: checkedLater<MetricRegistry>("registry"),
   labels: checkedLater<Labelling>("function"),
-  exclude: checkedLater<NonNullable<HttpMetricsOptions["exclude"]>>("texts"),
-  longLived: checkedLater<NonNullable<HttpMetricsOptions["longLived"]>>("texts")
+  exclude: checkedLater<NonNullable<HttpMetricsOptions["exclude"]>>("strings"),
+  longLived: checkedLater<NonNullable<HttpMetricsOptions["longLived"]>>("strings")
 }
 
 export { httpMetrics }

@@ -57,7 +57,7 @@ const page = kind<string, string>((given, name) => {
   if (isPage(given)) return given
   // It may hold a password.
   throw new RangeError(`${name} must be an absolute http or https URL, but it is ${described(given)}`)
-}, "text")
+}, "string")
 
 type Fields = ReadonlyArray<readonly [name: string, value: string]>
 

@@ -64,7 +64,7 @@ const address = kind<string, AgentAddress>((given, name) => {
   const isUsable = /^https?:$/.test(url?.protocol ?? "") && isUrlHost(url?.hostname ?? "")
   if (url === undefined || !isUsable) throw refused()
   return { text, origin: `${url.origin}${url.pathname.replace(/\/$/, "")}`, socketPath }
-}, "text")
+}, "string")
 
 const isUrlHost = (hostname: string): boolean => /^(?:\[[\da-f:.]+\]|[\w.-]{1,255})$/i.test(hostname)
 
@@ -76,7 +76,7 @@ const shownAddress = (given: unknown): string =>
   typeof given === "string" && passwordless.test(given) ? shown(given) : described(given)
 
 // The type is checked where the file is read.
-const pem = kind<string, unknown>((given) => given, "text, path")
+const pem = kind<string, unknown>((given) => given, "PEM, path")
 
 export const tlsOptions = {
   /** The authority that signed the agent's certificate. Default: those that Node.js trusts. */
@@ -84,7 +84,7 @@ export const tlsOptions = {
   /** The client certificate for the agent; it needs `key`. Default: none. */
   cert: unlessBlank(optional(pem)),
   /** The private key of the client certificate, redacted or not. Default: none. */
-  key: unlessBlank(optional(kind<Secret, unknown>((given) => given, "text, path, secret"))),
+  key: unlessBlank(optional(kind<Secret, unknown>((given) => given, "PEM, path, secret"))),
   /** The name that the agent's certificate must be for. Default: the host of the address. */
   serverName: unlessBlank(optional(text)),
   /** Whether the agent's certificate is verified. Default: `true`. */
@@ -101,7 +101,7 @@ export const connectionOptions = {
   auth: unlessBlank(optional(secret)),
   /** The namespace of Consul Enterprise to register in. Default: none. */
   namespace: unlessBlank(
-    optional(kind<string, string>((given, name) => headerValue(name, "x-consul-namespace", given), "text"))
+    optional(kind<string, string>((given, name) => headerValue(name, "x-consul-namespace", given), "string"))
   ),
   /** HTTPS to the agent: the authority to trust, and the client certificate. Default: none. */
   tls: optional(group(tlsOptions))
@@ -110,11 +110,11 @@ export const connectionOptions = {
 const serviceName = kind<string, string>((given, name) => {
   if (typeof given === "string" && !isBlank(given)) return given
   throw new RangeError(`${name} must be a non-empty string`)
-}, "text")
+}, "string")
 
 // With . or .. or half of a surrogate pair in its path, the service could be registered and never be removed.
 export const serviceId = valid<string>(
-  "text",
+  "string",
   "be a non-empty string that is valid in a URL path",
   (given) => typeof given === "string" && !isBlank(given) && !/^\.{1,2}$|\p{Surrogate}/u.test(given)
 )
@@ -125,7 +125,7 @@ const tags = kind<ReadonlyArray<string>, ReadonlyArray<string>>((given, name) =>
   const wrong = texts.find((tag) => tag.includes(","))
   if (wrong === undefined) return texts.filter((tag) => !isBlank(tag))
   throw new RangeError(`the tag ${shown(wrong)} contains a comma, which Prometheus uses to separate tags`)
-}, "texts")
+}, "strings")
 
 export const ownMetadata = ["metrics_path", "metrics_scheme"] as const
 
@@ -146,7 +146,7 @@ const metadata = kind<Texts, Texts>((given, name) => {
   }
   for (const [key, value] of Object.entries(given)) checkPair(name, key, value)
   return given as Texts
-}, "texts by name")
+}, "strings by name")
 
 const checkPair = (name: string, key: string, value: unknown): void => {
   const refused = (why: string) => new RangeError(`${name}: ${why}`)
@@ -162,7 +162,7 @@ const checkPair = (name: string, key: string, value: unknown): void => {
 const isHost = (text: string): boolean => !/[\s/?#@*[\]%]/.test(text) && (isIPv6(text) || !text.includes(":"))
 
 const host = valid<string>(
-  "text",
+  "string",
   "be a host name or an IP address to connect to",
   (given) => typeof given === "string" && !isWildcard(given) && isHost(given)
 )

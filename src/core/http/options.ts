@@ -173,13 +173,13 @@ export const checkedLater = <A>(unit: string) => optional(kind<A, A>((given) => 
 /** The options that the middleware of `@effect/platform` and the listener of Node.js have in common. */
 export const httpOptions = {
   metrics: withDefault(ownMetrics, {}),
-  names: checkedLater<HttpNames>("texts by name"),
+  names: checkedLater<HttpNames>("strings by name"),
   /**
    * The unit of the duration: `"seconds"`, as Prometheus recommends, or `"milliseconds"`, for existing dashboards. The
    * unit is part of the metric's default name. Default: `"seconds"`.
    */
   durationUnit: withDefault(choice<HttpDurationUnit>("seconds", "milliseconds"), "seconds"),
-  labelNames: checkedLater<ReadonlyArray<string>>("texts"),
+  labelNames: checkedLater<ReadonlyArray<string>>("strings"),
   /**
    * The upper bounds of the buckets of the duration, in its unit. Default: 0.005 to 10 seconds, as OpenTelemetry's semantic
    * conventions advise.

@@ -18,7 +18,7 @@ import { generation } from "./events.js"
 type LabelValues = { readonly [name: string]: string | number }
 
 const prefix = valid<string>(
-  "text",
+  "string",
   "be a valid start of a metric name",
   (given) => given === "" || isMetricName(given)
 )
@@ -41,7 +41,7 @@ const labels = kind<LabelValues, LabelValues>((given, option) => {
     checked[name] = value
   }
   return checked
-}, "texts by name")
+}, "strings by name")
 
 const precision = refined(duration, (milliseconds, name) => {
   if (Number.isInteger(milliseconds) && milliseconds <= generation) return milliseconds

@@ -54,7 +54,7 @@ export const handlerOptions = {
 }
 
 const routerPath = valid<`/${string}`>(
-  "text",
+  "string",
   "be a path that begins with /",
   (given) => typeof given === "string" && given.startsWith("/")
 )
@@ -65,7 +65,7 @@ export const mountOptions = {
   ...handlerOptions
 }
 
-const familyNames = valid<ReadonlyArray<string>>("texts", "be an array of strings", (given) =>
+const familyNames = valid<ReadonlyArray<string>>("strings", "be an array of strings", (given) =>
   isListOf(given, (name) => typeof name === "string")
 )
 

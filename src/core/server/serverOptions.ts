@@ -30,11 +30,11 @@ const hostName = kind<string, string>((given, name) => {
   }
   if (!given.includes("%")) return given
   throw new RangeError(`${name} must not contain a zone, which URLs do not support (RFC 3986), not ${shown(given)}`)
-}, "text")
+}, "string")
 
 // A path that parsing a URL leaves as it is: without . and .. and an empty first segment.
 const urlPath = valid<string>(
-  "text",
+  "string",
   "be / followed by letters, digits, and - . _ ~ / (no . or .. between slashes)",
   (given) =>
     typeof given === "string" &&
@@ -58,7 +58,7 @@ const fileOrUrl = kind<string | URL, string>((given, name) => {
   const text = typeof given === "string" ? given : (given as Partial<URL> | null)?.href
   if (typeof text === "string" && !isBlank(text)) return text
   throw new RangeError(`${name} must be a path or a URL, not ${shown(given)}`)
-}, "text, URL")
+}, "string, URL")
 
 export const serverOptions = {
   /** The host name or IP address to listen on, without a zone; it must not be empty. Default: all interfaces. */
@@ -74,8 +74,8 @@ export const serverOptions = {
    */
   explorer: withDefault(flag, true),
   /**
-   * The host names and addresses that a request may be for, without ports; others get 421, except `host` and names of
-   * this machine. These are `localhost`, `*.localhost`, `127.0.0.0/8` and `::1`. On a loopback address without
+   * The host names and addresses that are accepted in the header `Host`, without ports, besides `host` and names of this
+   * machine; requests for others get 421. Names of this machine are `localhost`, `*.localhost`, `127.0.0.0/8` and `::1`. On a loopback address without
    * authentication only these are allowed by default, so that no website can read the metrics through a browser on this
    * machine (DNS rebinding). Default: every host unless on a loopback address without authentication.
    */

@@ -97,9 +97,9 @@ export const valid = <A>(unit: string, expected: string, isValid: (given: unknow
     throw new RangeError(`${name} must ${expected}, not ${shown(given)}`)
   }, unit)
 
-export const flag = valid<boolean>("flag", "be true or false", (given) => typeof given === "boolean")
+export const flag = valid<boolean>("boolean", "be true or false", (given) => typeof given === "boolean")
 
-export const text = valid<string>("text", "be a string", (given) => typeof given === "string")
+export const text = valid<string>("string", "be a string", (given) => typeof given === "string")
 
 const isWhole = (given: unknown, least: number): boolean => Number.isSafeInteger(given) && Number(given) >= least
 
@@ -156,7 +156,7 @@ export const durationOrFalse = kind<DurationInput | false, number | undefined>(
 )
 
 export const choice = <const A extends string>(...choices: ReadonlyArray<A>): Kind<A, A> =>
-  valid("text", `be ${choices.map(shown).join(" or ")}`, (given) => choices.includes(given as A))
+  valid("string", `be ${choices.map(shown).join(" or ")}`, (given) => choices.includes(given as A))
 
 /** A list of texts, at least one, none of them empty. `ifEmpty` says in the error what an empty list would mean. */
 export const texts = (ifEmpty: string) =>
@@ -166,7 +166,7 @@ export const texts = (ifEmpty: string) =>
     }
     if (given.length === 0) throw new RangeError(`${name} must not be empty: ${ifEmpty}`)
     return given as ReadonlyArray<string>
-  }, "texts")
+  }, "strings")
 
 /** A kind whose value is checked or converted further. */
 export const refined = <In, Value, Out>(

@@ -47,9 +47,9 @@ export const secretText = (given: unknown, name: string, expected = "a string, r
 export const secret: Kind<Secret, string> = kind((given, name) => secretText(given, name), "secret")
 
 /** PEM text or the path of a PEM file. `textOrFile` checks it. */
-export const pem: Kind<string, string> = kind((given) => given as string, "text, path")
+export const pem: Kind<string, string> = kind((given) => given as string, "PEM, path")
 
-export const secretPem: Kind<Secret, string> = kind((given) => revealed(given) as string, "text, path, secret")
+export const secretPem: Kind<Secret, string> = kind((given) => revealed(given) as string, "PEM, path, secret")
 
 /** Describes a secret in a message: the type of the value, and its length. */
 export const described = (given: unknown): string => {

@@ -19,7 +19,7 @@ export const middlewareOptions = {
    * A path is known when the request arrives. A pattern with parameters is known only after the response: until then the
    * request counts as in progress.
    */
-  exclude: checkedLater<ReadonlyArray<string> | ((request: HttpServerRequest) => boolean)>("texts"),
+  exclude: checkedLater<ReadonlyArray<string> | ((request: HttpServerRequest) => boolean)>("strings"),
   /**
    * `"currentSpan"` adds the trace of each request as an exemplar. These are `trace_id` and `span_id` of the request's
    * span, if it is sampled, on the number and the duration of requests. Exemplars appear in OpenMetrics expositions only.

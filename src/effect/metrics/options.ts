@@ -3,7 +3,7 @@ import { flag, type Given, optional, readOptions, texts, valid, withDefault } fr
 import type { Selection } from "./source.js"
 
 const prefix = valid<string>(
-  "text",
+  "string",
   "start with a letter and contain only letters, digits, _ and :",
   (given) => typeof given === "string" && /^(?:[a-zA-Z][a-zA-Z0-9_:]*)?$/.test(given)
 )

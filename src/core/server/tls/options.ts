@@ -29,9 +29,9 @@ export const tlsOptions = {
    */
   clientCertificate: optional(choice("none", "requested", "required")),
   /**
-   * The subject alternative names of which a client certificate must have one; others get 403 on every path. These are DNS
-   * names, URIs, e-mail and IP addresses, without a prefix such as `DNS:`. For a certificate that has none of them, its
-   * common name counts. They are compared literally, DNS names without regard to case. Default: every name.
+   * The names of the clients that are accepted: a certificate without any of them gets 403 on every path. They are compared
+   * with its subject alternative names: DNS names, URIs, e-mail and IP addresses, without a prefix such as `DNS:`. For a certificate that has none of them, its
+   * common name counts. The comparison is literal, for DNS names without regard to case. Not supported on Bun. Default: every name.
    */
   allowedNames: optional(certificateNames),
   /** The lowest version of TLS, `"TLSv1.2"` or `"TLSv1.3"`. Default: `"TLSv1.2"`. */
