@@ -67,7 +67,7 @@ describe("A metric of another copy of the client", () => {
         const { stdout, stderr } = yield* Effect.promise(() => evaluated(code))
         const lines = JSON.parse(stdout === "" ? stderr : stdout) as ReadonlyArray<string>
         assert.strictEqual(lines.length, isNoticed ? 1 : 0, String(lines))
-        if (isNoticed) assert.include(lines[0], "the metric lost_seconds is not in this exposition")
+        if (isNoticed) assert.include(lines[0], "the metric lost_seconds is missing in this exposition")
       })
     )
   }

@@ -158,7 +158,7 @@ describe("Every link in the documentation", () => {
 
 describe("Every snippet of the README and the guides", () => {
   const snippets = pages.flatMap((page) => fencedBlocks(page, "ts"))
-  const titles = ["Start with Effect", "With plain promises"].concat(
+  const titles = ["Start with Effect", "Functions, methods and promises"].concat(
     // Of the guides, those that serve or run to an end by themselves.
     ["With labels", "Get or create a metric", "Streams", "Node.js and Effect metrics", "TLS", "Authentication"],
     ["In an existing server", "@effect/platform", "Node.js frameworks"]
@@ -272,8 +272,8 @@ describe("Every snippet of the README and the guides", () => {
     assert.notInclude(body, 'route="/metrics"')
   })
 
-  it("With plain promises: measures a function, a method and a promise", async () => {
-    const program = await running("With plain promises")
+  it("Functions, methods and promises: measures a function, a method and a promise", async () => {
+    const program = await running("Functions, methods and promises")
     const body = await eventually(`http://${program.metrics}/metrics`, program)
     assert.include(body, "request_seconds_count")
     await said("order 7", program)

@@ -118,8 +118,8 @@ export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<D
 
 // Metrics that the application creates with the other client are on the other global registry.
 const ofWhichClient =
-  "prom-client and @prometheus-io/client are both installed: the metrics are those of prom-client; " +
-  "to serve those of the other one, provide its registry"
+  "prom-client and @prometheus-io/client are both installed; the server exposes the global registry of prom-client. " +
+  "To expose the other one, pass it: the option registry, or Registry.layer"
 
 // A failure closes everything at once, also if the outer scope stays open.
 const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>

@@ -30,6 +30,6 @@ test("after the modules were reset, the copy serves the metrics of its own clien
   const { body } = await Effect.runPromise(again.Exposition.render())
   expect(body).toContain("second_total 2")
   expect(warnings).toHaveLength(1)
-  expect(warnings[0]).toContain("another copy of prom-client")
+  expect(warnings[0]).toContain("its own copy of prom-client")
   emitWarning.mockRestore()
 })

@@ -33,7 +33,7 @@ export const noticeCopy = (client: string, registry: object): number => {
     registries.set(registry, position)
     copies.seen = position
   }
-  const copy = `${version} (${moduleFormat})`
+  const copy = `${version} ${moduleFormat}`
   const isOther = libraries.some((other) => other === copy || !other.startsWith(`${version} `))
   libraries.push(copy)
   if ((position > 1 || isOther) && !copies.isWarned) {
@@ -48,7 +48,7 @@ export const noticeCopy = (client: string, registry: object): number => {
 
 const warning = (client: string, hasOtherClient: boolean): string =>
   (hasOtherClient
-    ? `effect-prometheus is loaded again, with another copy of ${client}: metrics that are created with one copy are not in the exposition of the other one`
-    : `effect-prometheus is loaded again (${copies.libraries.join(", ")})`) +
+    ? `two copies of effect-prometheus are loaded, each with its own copy of ${client}: metrics of one copy are missing in the exposition of the other`
+    : `two copies of effect-prometheus are loaded: ${copies.libraries.join(" and ")}`) +
   `. \`npm ls effect-prometheus ${client}\` shows what is installed more than once; in Next.js, add both packages to ` +
-  'serverExternalPackages. See "Two copies" in docs/troubleshooting.md'
+  'serverExternalPackages. See "Two copies" in node_modules/effect-prometheus/docs/troubleshooting.md'

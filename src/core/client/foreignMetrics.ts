@@ -43,7 +43,8 @@ export const foreignNotice = (registry: object): string | undefined => {
   if (other === undefined || served.has(other)) return undefined
   isReported = true
   return (
-    `the metric ${foreign.name} is not in this exposition: its registry is of another copy of a client, and is not served. ` +
-    'Install one copy, or serve that registry; see "Two copies" in docs/troubleshooting.md'
+    `the metric ${foreign.name} is missing in this exposition: it was created with another copy of prom-client, or with ` +
+    "@prometheus-io/client, whose registry is not served. Install only one, or pass that registry to the server (the " +
+    'option registry, or Registry.layer); see "Two copies" in node_modules/effect-prometheus/docs/troubleshooting.md'
   )
 }

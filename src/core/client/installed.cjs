@@ -31,8 +31,8 @@ const load = () => {
     }
   }
   throw new Error(
-    `effect-prometheus cannot load a client (${cause}). Install prom-client 15 or @prometheus-io/client 0.16. ` +
-      'For a bundle, see "Bundlers" in docs/troubleshooting.md',
+    `effect-prometheus cannot load a Prometheus client (${cause}). Install one: npm install prom-client@15. ` +
+      'For a bundle, see "Bundlers" in node_modules/effect-prometheus/docs/troubleshooting.md',
     { cause }
   )
 }

@@ -40,7 +40,7 @@ const misdirected: Rejection = {
 
 /**
  * A website can point its name to this machine (DNS rebinding) and read what a browser here can read; its requests have
- * that name. So by default a loopback address without authentication responds only to names of this machine.
+ * that name. So by default a loopback address without authentication responds only to loopback names.
  */
 export const hostCheck = ({ address, allowedHosts, host, isGuarded }: BoundServer) => {
   const isOpenLoopback = !isGuarded && isLoopback(hostOf(urlHost(address)) ?? "")

@@ -74,8 +74,8 @@ export const serverOptions = {
    */
   explorer: withDefault(flag, true),
   /**
-   * The host names and addresses that are accepted in the header `Host`, without ports, besides `host` and names of this
-   * machine; requests for others get 421. Names of this machine are `localhost`, `*.localhost`, `127.0.0.0/8` and `::1`. On a loopback address without
+   * The host names and addresses that are accepted in the header `Host`, without ports, besides `host` and loopback
+   * names; requests for others get 421. Loopback names are `localhost`, `*.localhost`, `127.0.0.0/8` and `::1`. On a loopback address without
    * authentication only these are allowed by default, so that no website can read the metrics through a browser on this
    * machine (DNS rebinding). Default: every host unless on a loopback address without authentication.
    */
