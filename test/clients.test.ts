@@ -73,6 +73,30 @@ describe("A metric of another copy of the client", () => {
   }
 })
 
+describe("A server, if both clients are installed,", () => {
+  for (const { how, options, isNamed } of [
+    { how: "says whose global registry it exposes", options: "{}", isNamed: true },
+    { how: "says nothing of it if a registry is given", options: "{ registry: new Registry() }", isNamed: false }
+  ]) {
+    it.effect(how, () =>
+      Effect.gen(function* () {
+        const code = `
+          import { startHttpServer } from "effect-prometheus/Promises"
+          import { Registry } from "prom-client"
+          const lines = []
+          const log = (_, line) => lines.push(line)
+          const server = await startHttpServer({ host: "127.0.0.1", log, ...${options} })
+          await server.close()
+          console.log(JSON.stringify(lines))`
+        const { stdout, stderr } = yield* Effect.promise(() => evaluated(code))
+        const lines = JSON.parse(stdout === "" ? stderr : stdout) as ReadonlyArray<string>
+        assert.strictEqual(lines.length, isNamed ? 2 : 1, String(lines))
+        if (isNamed) assert.include(lines[0], "the server exposes the global registry of prom-client")
+      })
+    )
+  }
+})
+
 describe("An example", () => {
   it.scopedLive("measures over this client", () =>
     Effect.gen(function* () {
