@@ -66,6 +66,40 @@ const leaf = (make: Express, options?: express.RouterOptions): express.Router =>
 
 const cases: ReadonlyArray<Case> = [
   {
+    title: "of no mount, if an error comes before them",
+    declare: (application, make) => {
+      application.use((request, _, next) => next(request.url.includes("bad") ? new Error("it failed") : undefined))
+      application.use("/users", leaf(make))
+      application.use("/:tenant", leaf(make))
+      application.use("/:tenant", pass)
+    },
+    asked: {
+      "/users/bad": "undefined 500",
+      "/bad": "undefined 500",
+      "/acme/bad/posts": "undefined 500",
+      "/users/posts": "/users/posts 200"
+    }
+  },
+  {
+    title: "of no mount, if an error comes later than the request",
+    declare: (application, make) => {
+      application.use(failLater)
+      application.use("/:tenant", leaf(make))
+    },
+    asked: { "/users/7": "undefined 500", "/": "undefined 500" }
+  },
+  {
+    title: "of the mount that an error comes from, and of no later one",
+    declare: (application, make) => {
+      application.use("/users", (request, response, next) =>
+        request.url === "/fail" ? fail() : failLater(request, response, next)
+      )
+      application.use("/:tenant", leaf(make))
+      application.use("/:tenant/:more", pass)
+    },
+    asked: { "/users/fail": "/users 500", "/users/later": "/users 500", "/acme/7": "/:tenant/:id 200" }
+  },
+  {
     title: "of a router that is mounted under a parameter, whose value is also elsewhere in the path",
     declare: (application, make) => application.use("/api/v1/users/:userId", leaf(make)),
     asked: {

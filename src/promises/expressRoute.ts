@@ -158,7 +158,7 @@ class Routing {
       const { before, left, outer, pattern } = this.mount
       // The pattern of a route stays.
       if (!this.found.isRoute) this.find(before)
-      if (outer !== undefined) outer.left = left ?? pattern
+      if (outer !== undefined && !wasPassedOver()) outer.left = left ?? pattern
       this.mount = outer ?? this.begin(url)
     }
   }
@@ -210,6 +210,24 @@ class Routing {
 
 /** The pattern of unknown mounts. */
 const unknown = "/*"
+
+/**
+ * Whether Express enters and leaves a mount because of an earlier error, without running its handler: the router goes on
+ * directly from `handleError` of its layer (Express 5) or `handle_error` (4). With other names, as in a minified bundle,
+ * an earlier error has the pattern of the last mount that fits.
+ */
+const wasPassedOver = (): boolean => {
+  const { stackTraceLimit } = Error
+  try {
+    Error.stackTraceLimit = 12
+    const { stack } = new Error()
+    Error.stackTraceLimit = stackTraceLimit
+    return /\n +at next .*\n +at (?:\S+\.)?handle_?error\b/i.test(String(stack))
+  } catch {
+    // Frozen intrinsics, or a hook of the application that throws.
+    return false
+  }
+}
 
 // `router` 2.3 sets the path that it matched under this symbol. Each copy of `router` has its own symbol.
 const matchedDescription = "router.tracing.matchedRoute"
