@@ -9,14 +9,16 @@ import { certificate } from "../support/certificates.js"
 import { consul, freePorts, prometheus, until } from "../support/services.js"
 import { fencedBlocks, run, writeSnippets } from "../support/snippets.js"
 
+/** The heading of the snippets. */
+const guide = "Consul and Prometheus"
+
 describeWith(["consul", "prometheus"], "The guide's way through Consul to Prometheus", () => {
   it.scopedLive(
     "works as printed, but for the ports",
     () =>
       Effect.gen(function* () {
-        const title = "Consul and Prometheus"
-        const snippet = fencedBlocks("docs/discover.md", "ts").find((candidate) => candidate.title === title)
-        const [scrapeConfigs] = fencedBlocks("docs/discover.md", "yaml")
+        const snippet = fencedBlocks("docs/discover.md", "ts").find(({ title }) => title === guide)
+        const scrapeConfigs = fencedBlocks("docs/discover.md", "yaml").find(({ title }) => title === guide)
         assert.isDefined(snippet)
         assert.isDefined(scrapeConfigs)
 
@@ -25,7 +27,7 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
         const code = snippet.code
           .replace("9464", String(port))
           .replace("ConsulAgent.layer({", `ConsulAgent.layer({ address: "${agent.address}",`)
-        const [file = ""] = writeSnippets("readme-consul", [{ title, code }])
+        const [file = ""] = writeSnippets("readme-consul", [{ title: guide, code }])
         const program = yield* Effect.acquireRelease(
           Effect.sync(() => run(file)),
           ({ child }) => Effect.sync(() => child.exitCode ?? child.kill("SIGKILL"))
@@ -47,7 +49,7 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
     "leads Prometheus to metrics at another path and behind TLS, as the service says itself",
     () =>
       Effect.gen(function* () {
-        const [scrapeConfigs] = fencedBlocks("docs/discover.md", "yaml")
+        const scrapeConfigs = fencedBlocks("docs/discover.md", "yaml").find(({ title }) => title === guide)
         assert.isDefined(scrapeConfigs)
         const agent = yield* consul()
         const host = agent.address.replace("http://", "")
