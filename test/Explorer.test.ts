@@ -189,16 +189,19 @@ describe("The explorer", () => {
   )
 
   it("is loaded at the first request, and not with the package", () => {
-    const folder = join(root, "dist")
-    const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js"))
-    const holding = files.filter((file) => readFileSync(join(folder, file), "utf8").includes("Metrics explorer"))
-    assert.deepStrictEqual(holding, [join("explorer", "built.js")])
-    const importing = (name: string) =>
-      files.filter((file) => {
-        const text = readFileSync(join(folder, file), "utf8")
-        return [...text.matchAll(/^(?:import|export)[^"]*"([^"]+)"/gm)].some(([, from]) => from?.endsWith(`/${name}`))
-      })
-    assert.deepStrictEqual(importing("built.js"), [join("core", "server", "explorerPage.js")])
-    assert.deepStrictEqual(importing("explorerPage.js"), [])
+    for (const format of ["esm", "cjs"]) {
+      const folder = join(root, "dist", format)
+      const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js"))
+      const holding = files.filter((file) => readFileSync(join(folder, file), "utf8").includes("Metrics explorer"))
+      assert.deepStrictEqual(holding, [join("explorer", "built.js")])
+      const importing = (name: string) =>
+        files.filter((file) => {
+          const text = readFileSync(join(folder, file), "utf8")
+          const imports = text.matchAll(/^(?:import|export)[^"]*"([^"]+)"|^const .*= require\("([^"]+)"\)/gm)
+          return [...imports].some(([, from, required]) => (from ?? required)?.endsWith(`/${name}`))
+        })
+      assert.deepStrictEqual(importing("built.js"), [join("core", "server", "explorerPage.js")])
+      assert.deepStrictEqual(importing("explorerPage.js"), [])
+    }
   })
 })
