@@ -50,7 +50,13 @@ const folder = (name, consumer, packages) => {
   const manifest = join(path, "package.json")
   if (!existsSync(manifest))
     writeFileSync(manifest, JSON.stringify({ name: "consumer", private: true, type: "module" }))
-  run(path, ["npm", "install", "--loglevel=error", "--no-fund", "--no-audit", "--ignore-scripts", packed, ...packages])
+  const install = ["npm", "install", "--loglevel=error", "--no-fund", "--no-audit", "--ignore-scripts"]
+  try {
+    run(path, [...install, packed, ...packages])
+  } catch {
+    // A download can fail.
+    run(path, [...install, packed, ...packages])
+  }
   return path
 }
 
