@@ -91,7 +91,7 @@ describe("A server, if both clients are installed,", () => {
         const { stdout, stderr } = yield* Effect.promise(() => evaluated(code))
         const lines = JSON.parse(stdout === "" ? stderr : stdout) as ReadonlyArray<string>
         assert.strictEqual(lines.length, isNamed ? 2 : 1, String(lines))
-        if (isNamed) assert.include(lines[0], "the server exposes the global registry of prom-client")
+        if (isNamed) assert.include(lines[1], "the server exposes the global registry of prom-client")
       })
     )
   }

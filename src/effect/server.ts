@@ -101,14 +101,14 @@ export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<D
       const serving = Effect.gen(function* () {
         if (server.supervise !== undefined) yield* Effect.forkScoped(server.supervise)
         if (tls !== undefined && sources?.reloadInterval !== undefined) {
-          yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, server.renew))
+          yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, settings.unref, server.renew))
         }
         const found = Option.getOrUndefined(yield* discovery)
         const { summary, isRegistered } =
           found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
         if (selfMetrics) yield* recordRegistered(isRegistered)
-        if (hasBothClients() && (yield* Registry) === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
         yield* Effect.logInfo(`metrics at ${described.url}${yield* summary}`)
+        if (hasBothClients() && (yield* Registry) === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
         return { ...described, isRegistered }
       })
       // Loggers that store fields can tell the lines of several servers apart. The messages are complete without them.

@@ -4,6 +4,7 @@ import { checkTls, readTls, type TlsTexts, validUntil } from "../core/server/tls
 import type { TlsSources } from "../core/server/tls/options.js"
 import type { TlsMaterial } from "../core/server/tls/secureContext.js"
 import { originOf } from "../core/util/pem.js"
+import { clearTimeout, setTimeout } from "../core/util/realTimers.js"
 import { messageOf } from "../core/util/text.js"
 import { harmless } from "./log.js"
 
@@ -15,6 +16,7 @@ export const reloadTls = (
   sources: TlsSources,
   { ca, cert, key }: TlsTexts,
   interval: number,
+  unref: boolean,
   renew: (tls: TlsMaterial) => void
 ): Effect.Effect<never> => {
   // The last contents, or the last error.
@@ -41,8 +43,17 @@ export const reloadTls = (
     onFailure: (why) => Effect.logError(`cannot reload the TLS files, the previous ones stay in use: ${why}`),
     onSuccess: (tls) => (tls === undefined ? Effect.void : Effect.logInfo(reloaded(sources, tls)))
   })
-  return Effect.forever(Effect.zipRight(Effect.sleep(interval), harmless(reloadAndLog)))
+  const pause = unref ? unreferenced(interval) : Effect.sleep(interval)
+  return Effect.forever(Effect.zipRight(pause, harmless(reloadAndLog)))
 }
+
+// The timer of `Effect.sleep` keeps the process alive.
+const unreferenced = (milliseconds: number): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), milliseconds)
+    timer.unref()
+    return Effect.sync(() => clearTimeout(timer))
+  })
 
 const reloaded = (sources: TlsSources, texts: TlsTexts): string =>
   `reloaded the changed TLS files; the certificate${originOf(sources.cert)} is valid until ${validUntil(texts).toISOString()}`

@@ -5,6 +5,7 @@
  * Client internals: the property `registers` of a metric (prom-client 15.1, @prometheus-io/client 0.16). Without it, nothing
  * is noticed.
  */
+import { oncePerProcess } from "../util/oncePerProcess.js"
 import { defaultRegistry } from "./promClient.js"
 
 interface Foreign {
@@ -13,7 +14,7 @@ interface Foreign {
 }
 
 let foreign: Foreign | undefined
-const served = new WeakSet<object>()
+const served = oncePerProcess("served registries", () => new WeakSet<object>())
 
 /** Called for each metric that is measured. */
 export const noticeMetric = (metric: object): void => {
