@@ -220,9 +220,11 @@ const wasPassedOver = (): boolean => {
   const { stackTraceLimit } = Error
   try {
     Error.stackTraceLimit = 12
-    const { stack } = new Error()
-    Error.stackTraceLimit = stackTraceLimit
-    return /\n +at next .*\n +at (?:\S+\.)?handle_?error\b/i.test(String(stack))
+    try {
+      return /\n +at next .*\n +at (?:\S+\.)?handle_?error\b/i.test(String(new Error().stack))
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
   } catch {
     // Frozen intrinsics, or a hook of the application that throws.
     return false
