@@ -16,12 +16,16 @@ const { values, positionals } = parseArgs({
   allowPositionals: true
 })
 
-const unknown = positionals.filter((id) => !rows.some((row) => row.id === id))
+// `http-requests` stands for all rows below it.
+const isAsked = (asked: string, id: string): boolean => id === asked || id.startsWith(`${asked}/`)
+
+const unknown = positionals.filter((asked) => !rows.some(({ id }) => isAsked(asked, id)))
 if (unknown.length > 0) {
   console.error(`unknown row ${unknown.join(", ")}; the rows are ${rows.map(({ id }) => id).join(", ")}`)
   process.exit(2)
 }
-const chosen = positionals.length === 0 ? rows : rows.filter(({ id }) => positionals.includes(id))
+const chosen =
+  positionals.length === 0 ? rows : rows.filter(({ id }) => positionals.some((asked) => isAsked(asked, id)))
 
 if (values.list) {
   for (const { id, title } of chosen) console.log(`${id.padEnd(24)}  ${title}`)

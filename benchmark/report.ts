@@ -58,6 +58,8 @@ export const compare = (
   asked: Asked & {
     /** A part of both figures that is subtracted before the comparison. */
     readonly without?: Rounds<number> | undefined
+    /** Compares the medians of both figures, where a part that is subtracted makes the ratio of a round too noisy. */
+    readonly ofMedians?: boolean | undefined
   } = {}
 ): Comparison => {
   const { without = [] } = asked
@@ -65,8 +67,11 @@ export const compare = (
   const theirs = less(peer.rounds, without)
   const kind = asked.bar !== undefined && "atMost" in asked.bar ? "share" : "times"
   const rate = ours.unit.endsWith("/s")
-  const ratios = perRound(mine, theirs, (a, b) => ((kind === "times") === rate ? a / b : b / a))
-  return judged(asked, kind, spread(ratios), figure(ours, mine), figure(peer, theirs))
+  const ratio = (a: number, b: number): number => ((kind === "times") === rate ? a / b : b / a)
+  const [own, other] = [figure(ours, mine), figure(peer, theirs)]
+  const ratios = spread(perRound(mine, theirs, ratio))
+  const result = asked.ofMedians === true ? { ...ratios, median: ratio(own.median, other.median) } : ratios
+  return judged(asked, kind, result, own, other)
 }
 
 /** Compares a contender with a fixed limit. */

@@ -1,141 +1,143 @@
 /**
- * The cost of measuring requests. First, a router of `@effect/platform` with twenty routes, without and with
- * `HttpMetrics.middleware`: the time of 200 sequential requests to a web handler without a socket. Second, the requests per
- * second of a `node:http` server with `httpMetrics`, without metrics, and with the same five prom-client metrics recorded
- * by hand.
+ * What measuring adds to an HTTP request: the CPU time and the allocated bytes of the server's own process. Each contender
+ * is one process; they take turns of 3,000 requests, over eight connections from another process. A server without metrics
+ * is subtracted from each, and the ratio is that of the medians. The web handler of `@effect/platform` has no socket: its
+ * process answers requests that it has created before.
  */
-import type { IncomingMessage, ServerResponse } from "node:http"
-import { HttpApp, HttpRouter, HttpServerResponse } from "@effect/platform"
-import { Context } from "effect"
-import { HttpMetrics, Registry } from "effect-prometheus"
-import { httpMetrics } from "effect-prometheus/Promises"
-import * as promClient from "prom-client"
-import { perSecond, plainServer } from "../load.js"
-import { compare, type Row } from "../report.js"
-import { alternate, type Measure, mapRounds, timing } from "../rounds.js"
+import { type ChildProcess, fork } from "node:child_process"
+import { once } from "node:events"
+import { fileURLToPath } from "node:url"
+import type { Cost, Order } from "../fresh/server.js"
+import { type Bar, type Comparison, compare, type Row } from "../report.js"
+import { exchanges, large, ordinary, sender } from "../requests/exchanges.js"
+import type { ServerName } from "../requests/servers/index.js"
+import { alternate, type Measure, mapRounds, namesOf, type Rounds } from "../rounds.js"
 
-const requests = 200
-const routes = Array.from({ length: 20 }, (_, index) => `/things${index}/:id` as const)
-const paths = routes.map((route) => route.replace(":id", "7"))
+const requests = 3_000
+const rounds = 9
 
-const webHandler = (middleware?: HttpMetrics.Middleware): Measure<number> => {
-  const router = routes.reduce(
-    (all, route) => HttpRouter.get(all, route, HttpServerResponse.text("ok")),
-    HttpRouter.empty as HttpRouter.HttpRouter
-  )
-  const context = Context.make(Registry.Registry, new promClient.Registry())
-  const handler = HttpApp.toWebHandler(router, middleware)
-  let asked: ReadonlyArray<Request> = []
-  const before = () => {
-    asked = Array.from({ length: requests }, (_, at) => new Request(`http://localhost${paths[at % paths.length]}`))
-  }
-  const run = async () => {
-    for (const request of asked) {
-      const { status } = await handler(request, context)
-      if (status !== 200) throw new Error(`a request got ${status}`)
+interface Peer {
+  readonly name: string
+  readonly ours?: string
+  readonly bar: number
+  readonly bytes?: number
+}
+
+interface Asked {
+  readonly title: string
+  readonly peers: { readonly [contender: string]: Peer }
+}
+
+const byHand: Peer = { name: "by hand", bar: 1.1, bytes: 1.5 }
+
+const asked: { readonly [Name in ServerName]: Asked } = {
+  effect: {
+    title: "Effect",
+    peers: {
+      byHand: { ...byHand, bar: 1.5 },
+      byHandTwo: { name: "two by hand", ours: "oursTwo", bar: 1.2 }
     }
+  },
+  web: { title: "Effect, web handler", peers: { byHand: { ...byHand, bar: 1.5 } } },
+  express: {
+    title: "Express 5",
+    peers: { promBundle: { name: "express-prom-bundle", bar: 1 }, promster: { name: "promster", bar: 1 } }
+  },
+  fastify: { title: "Fastify 5", peers: { fastifyMetrics: { name: "fastify-metrics", bar: 0.8 } } },
+  koa: { title: "Koa", peers: { byHand } },
+  hono: { title: "Hono", peers: { byHand } },
+  node: { title: "node:http", peers: { byHand } }
+}
+
+type SizeName = "ordinary" | "large"
+
+const contending = async (server: ServerName, contender: string, size: SizeName) => {
+  const child = fork(fileURLToPath(new URL("../fresh/server.ts", import.meta.url)), [server, contender, size], {
+    execArgv: ["--import", "tsx"],
+    env: { ...process.env, NODE_ENV: "production" },
+    stdio: ["ignore", 2, 2, "ipc"]
+  })
+  child.setMaxListeners(0)
+  const { port } = (await heard(child)) as { readonly port?: number }
+  const order = async (what: Order) => {
+    child.send(what)
+    return heard(child)
   }
-  return timing(run, { iterations: 30, async: true, before })
-}
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
-
-const answer: Handler = (_request, response) => {
-  response.setHeader("content-type", "text/plain")
-  response.end("ok")
-}
-
-const route = () => "/things/:id"
-
-const measured = (): Handler => {
-  const measure = httpMetrics({ registry: new promClient.Registry() })
-  return (request, response) => {
-    measure(request, response, route)
-    answer(request, response)
+  const send = port === undefined ? undefined : sender(port, exchanges(size === "large" ? large : ordinary))
+  const measure: Measure<Cost> = async () => {
+    if (send === undefined) return (await order({ answer: requests })) as Cost
+    await order("begin")
+    await send(requests)
+    return (await order("end")) as Cost
   }
+  return { measure, stop: () => child.disconnect() }
 }
 
-const byHand = (): Handler => {
-  const registers = [new promClient.Registry()]
-  const labelNames = ["method", "route", "status"]
-  const sizes = { labelNames, registers, buckets: [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8] }
-  const buckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
-  const total = new promClient.Counter({ name: "requests_total", help: "Requests.", labelNames, registers })
-  const seconds = new promClient.Histogram({ name: "request_seconds", help: "Time.", labelNames, registers, buckets })
-  const received = new promClient.Histogram({ name: "request_bytes", help: "Size.", ...sizes })
-  const sent = new promClient.Histogram({ name: "response_bytes", help: "Size.", ...sizes })
-  const running = new promClient.Gauge({ name: "in_progress", help: "Running.", labelNames: ["method"], registers })
-  return (request, response) => {
-    const start = performance.now()
-    const method = request.method ?? ""
-    running.inc({ method })
-    let bytes = 0
-    const { end, write } = response
-    const count = (chunk: unknown) => {
-      if (typeof chunk === "string") bytes += Buffer.byteLength(chunk)
-      else if (chunk instanceof Uint8Array) bytes += chunk.byteLength
-    }
-    response.write = function (this: ServerResponse, ...args: ReadonlyArray<unknown>) {
-      count(args[0])
-      return Reflect.apply(write, this, args)
-    }
-    response.end = function (this: ServerResponse, ...args: ReadonlyArray<unknown>) {
-      count(args[0])
-      return Reflect.apply(end, this, args)
-    }
-    response.once("close", () => {
-      const labels = { method, route: route(), status: response.statusCode }
-      running.dec({ method })
-      total.inc(labels)
-      seconds.observe(labels, (performance.now() - start) / 1e3)
-      received.observe(labels, Number(request.headers["content-length"] ?? 0))
-      sent.observe(labels, bytes)
-    })
-    answer(request, response)
-  }
+const heard = async (child: ChildProcess): Promise<unknown> => {
+  const failed = once(child, "exit").then(([code]) => {
+    throw new Error(`a server ended with ${code}`)
+  })
+  failed.catch(() => {})
+  const [message] = await Promise.race([once(child, "message"), failed])
+  return message
 }
 
-const connections = 16
-
-const overSockets = async () => {
-  const servers = {
-    ours: await plainServer(measured()),
-    bare: await plainServer(answer),
-    byHand: await plainServer(byHand())
-  }
-  const rates = await alternate(
-    {
-      ours: () => perSecond(servers.ours.url, connections),
-      bare: () => perSecond(servers.bare.url, connections),
-      byHand: () => perSecond(servers.byHand.url, connections)
-    },
-    { rounds: 7 }
-  )
-  for (const server of Object.values(servers)) server.close()
-  return rates
+const costs = async (server: ServerName, size: SizeName) => {
+  const peers = namesOf(asked[server].peers)
+  const ours = new Set(["ours", ...peers.flatMap((peer) => asked[server].peers[peer]?.ours ?? [])])
+  const names = ["bare", ...peers, ...ours]
+  const running = new Map<string, Awaited<ReturnType<typeof contending>>>()
+  for (const name of names) running.set(name, await contending(server, name, size))
+  const measures = Object.fromEntries([...running].map(([name, { measure }]) => [name, measure]))
+  // The warm-up compiles the code, and creates all series.
+  const found = await alternate(measures, { rounds, warmup: 5 })
+  for (const { stop } of running.values()) stop()
+  return found
 }
 
-export const httpRequests: Row = {
-  id: "http-requests",
-  title: "cost of measuring the requests of a server",
+const measured = (name: string, all: Rounds<Cost> | undefined, what: keyof Cost) => ({
+  name,
+  unit: what === "cpu" ? ("µs" as const) : ("bytes" as const),
+  rounds: mapRounds(all ?? [], (cost) => cost[what] / requests)
+})
+
+const compared = (server: ServerName, found: Record<string, Rounds<Cost>>, size: string): Array<Comparison> =>
+  namesOf(asked[server].peers).flatMap((contender) => {
+    const { name, bar, bytes, ours = "ours" } = asked[server].peers[contender] as Peer
+    const one = (what: keyof Cost, atMost: number) =>
+      compare(measured("ours", found[ours], what), measured(name, found[contender], what), {
+        what: `${asked[server].title}${size}`,
+        without: measured("bare", found["bare"], what).rounds,
+        ofMedians: true,
+        bar: { atMost } satisfies Bar
+      })
+    return [one("cpu", bar), ...(bytes === undefined ? [] : [one("bytes", bytes)])]
+  })
+
+const row = (server: ServerName): Row => ({
+  id: `http-requests/${server}`,
+  title: `what measuring adds to a request: ${asked[server].title}`,
   run: async () => {
-    const times = await alternate(
-      { bare: webHandler(), ours: webHandler(HttpMetrics.middleware()) },
-      { rounds: 25, warmup: 3 }
-    )
-    const microseconds = (name: "bare" | "ours") => mapRounds(times[name], (time) => (time / requests) * 1e3)
-    const rates = await overSockets()
-    const node = { name: "httpMetrics", unit: "requests/s", rounds: rates.ours } as const
+    const few = await costs(server, "ordinary")
+    const many = await costs(server, "large")
+    const overhead = (found: typeof few) => {
+      const bare = measured("bare", found["bare"], "cpu").rounds
+      return measured("ours", found["ours"], "cpu").rounds.map((value, round) =>
+        value === undefined ? undefined : value - (bare[round] ?? 0)
+      )
+    }
     return {
       comparisons: [
+        ...compared(server, few, ""),
+        ...compared(server, many, ", 10,000 series"),
         compare(
-          { name: "HttpMetrics", unit: "µs", rounds: microseconds("ours") },
-          { name: "bare", unit: "µs", rounds: microseconds("bare") },
-          { what: "a router" }
-        ),
-        compare(node, { name: "bare", unit: "requests/s", rounds: rates.bare }, { what: "node:http" }),
-        compare(node, { name: "by hand", unit: "requests/s", rounds: rates.byHand }, { what: "node:http" })
+          { name: "10,000 series", unit: "µs", rounds: overhead(many) },
+          { name: "20 series", unit: "µs", rounds: overhead(few) },
+          { what: `${asked[server].title}, 100 routes`, ofMedians: true, bar: { atMost: 1.1 } }
+        )
       ]
     }
   }
-}
+})
+
+export const httpRequests: ReadonlyArray<Row> = namesOf(asked).map(row)

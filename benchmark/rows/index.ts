@@ -28,6 +28,6 @@ export const rows: ReadonlyArray<Row> = [
   timed,
   instrumented,
   promises,
-  httpRequests,
+  ...httpRequests,
   loading
 ]

@@ -1,0 +1,73 @@
+/**
+ * Serves one contender of the row `http-requests` until its parent disconnects. Between two messages it reports the CPU
+ * time and the bytes that its heap has allocated.
+ */
+import { GCProfiler, getHeapStatistics } from "node:v8"
+import { type Exchange, exchanges, large, ordinary } from "../requests/exchanges.js"
+import { type ServerName, servers } from "../requests/servers/index.js"
+
+/** What this program is asked to do. `answer`: to answer that many requests of its own. */
+export type Order = { readonly answer: number } | "begin" | "end"
+
+export interface Cost {
+  /** In microseconds. */
+  readonly cpu: number
+  readonly bytes: number
+}
+
+const [server, contender, size] = process.argv.slice(2)
+const chosen = size === "large" ? large : ordinary
+const start = (await servers[server as ServerName]())[contender as "bare"]
+if (start === undefined) throw new TypeError(`unknown contender ${contender}`)
+const running = await start(chosen)
+const all = exchanges(chosen)
+const isLoaded = "port" in running
+
+/**
+ * Since the call: what was allocated until each garbage collection, and after the last one. No collection is forced: the
+ * engine would discard the compiled code of objects that have all been collected.
+ */
+const measuring = (): (() => Cost) => {
+  const profiler = new GCProfiler()
+  profiler.start()
+  let used = getHeapStatistics().used_heap_size
+  const cpu = process.cpuUsage()
+  return () => {
+    const { user, system } = process.cpuUsage(cpu)
+    const last = getHeapStatistics().used_heap_size
+    let bytes = 0
+    for (const { afterGC, beforeGC } of profiler.stop()?.statistics ?? []) {
+      bytes += beforeGC.heapStatistics.usedHeapSize - used
+      used = afterGC.heapStatistics.usedHeapSize
+    }
+    return { cpu: user + system, bytes: bytes + last - used }
+  }
+}
+
+let next = 0
+const answering = async (count: number): Promise<Cost> => {
+  if (isLoaded) throw new TypeError("the server answers requests over sockets")
+  const asked: ReadonlyArray<{ readonly exchange: Exchange; readonly request: Request }> = Array.from(
+    { length: count },
+    () => {
+      const exchange = all[next++ % all.length] as Exchange
+      return { exchange, request: new Request(`http://localhost${exchange.path}`, { method: exchange.method }) }
+    }
+  )
+  const end = measuring()
+  for (const { exchange, request } of asked) {
+    const { status } = await running.answer(request)
+    if (status !== exchange.status) throw new Error(`${exchange.method} ${exchange.path} got ${status}`)
+  }
+  return end()
+}
+
+let end: (() => Cost) | undefined
+process.on("message", async (order: Order) => {
+  if (order === "begin") {
+    end = measuring()
+    process.send?.("begun")
+  } else process.send?.(order === "end" ? (end?.() ?? "not begun") : await answering(order.answer))
+})
+process.once("disconnect", () => process.exit())
+process.send?.(isLoaded ? { port: running.port } : {})
