@@ -1,7 +1,9 @@
 /** Writes one observation to a metric, for the Effect and the Promise side. */
+import { type DirectMetric, directMetric } from "../client/directMetric.js"
 import { isBrokenChild, takesExemplars } from "../client/recording.js"
 import { atOnce, isThenable } from "../util/thenable.js"
 import type { Counter, Gauge, Labels, LabelsFrom, Observer, SomeLabels } from "./labels.js"
+import { LabelTree } from "./labelTree.js"
 
 /** Throws what the metric or the label function throws, and returns what the metric returns; so do the next two. */
 export type Observe<X> = (seconds: number, exit: X, exemplar: Labels | undefined) => unknown
@@ -26,16 +28,14 @@ const requires = (metric: unknown, method: "observe" | "inc" | "dec", expected: 
   throw new TypeError(`expected ${expected}, got a value without ${method}()${name}`)
 }
 
-/** In seconds. Static labels are looked up once. */
+/** In seconds. The series of labels are looked up once. */
 export const observing = <X>(metric: Observer, labels: LabelsFrom<X> | undefined): Observe<X> => {
   requires(metric, "observe", "a histogram or a summary")
   if (takesExemplars(metric)) {
     const labelsOf = resolving(labels)
     return (value, exit, exemplarLabels) => metric.observe({ value, labels: labelsOf(exit), exemplarLabels })
   }
-  if (labels === undefined) return (seconds) => metric.observe(seconds)
-  const target = targeting<X, Observer>(metric, labels)
-  return (seconds, exit) => target(exit).observe(seconds)
+  return recording<X, Observer>(metric, labels, observe, (child, seconds) => child.observe(seconds))
 }
 
 export const incrementing = <X>(metric: Counter, labels: LabelsFrom<X> | undefined): Increment<X> => {
@@ -45,8 +45,8 @@ export const incrementing = <X>(metric: Counter, labels: LabelsFrom<X> | undefin
     return (exit, exemplarLabels) => metric.inc({ value: 1, labels: labelsOf(exit), exemplarLabels })
   }
   if (isBrokenChild(metric)) return refusing
-  const target = targeting<X, Counter>(metric, labels)
-  return (exit) => target(exit).inc()
+  const record = recording<X, Counter>(metric, labels, increment, (child) => child.inc())
+  return (exit) => record(1, exit)
 }
 
 export const adding = (metric: Adder, labels: SomeLabels | undefined): Add => {
@@ -84,16 +84,102 @@ export const tracking = (metric: Gauge, labels: SomeLabels | undefined): (() => 
   return () => target(undefined)
 }
 
+/** Undefined for a gauge that cannot be set. */
+export const setting = (metric: Gauge, labels: SomeLabels): ((value: number) => unknown) | undefined => {
+  if (typeof (metric as Partial<Settable>).set !== "function") return undefined
+  const record = recording<undefined, Settable>(metric as Settable, labels, set, (child, value) => child.set(value))
+  return (value) => record(value, undefined)
+}
+
+interface Settable extends Gauge {
+  set(value: number): void
+}
+
+/** Records on a series of the metric, where the client stores it. */
+type Directly = (metric: DirectMetric, series: DirectSeries, value: number) => unknown
+
+interface DirectSeries {
+  readonly key: string
+  readonly labels: Labels | undefined
+}
+
+const observe: Directly = (metric, { key, labels }, value) => metric.observe(key, labels, value)
+
+const increment: Directly = (metric, { key, labels }) => metric.inc(key, labels)
+
+const set: Directly = (metric, { key, labels }, value) => metric.set(key, labels, value)
+
+/** Records by the method of a child, if the metric cannot be recorded directly or the labels are not those of the metric. */
+const recording = <X, M extends object>(
+  metric: M,
+  labels: LabelsFrom<X> | undefined,
+  directly: Directly,
+  onChild: (child: M, value: number) => unknown
+): ((value: number, exit: X) => unknown) => {
+  const direct = directMetric(metric)
+  if (isFunction(labels)) {
+    const known = direct && new KnownSeries(direct)
+    const childOf = children(metric)
+    return (value, exit) => {
+      const own = atOnce(labels(exit), "labels") as Labels
+      const series = known?.of(own)
+      if (direct === undefined || series === undefined) return onChild(childOf({ ...own }), value)
+      return directly(direct, series, value)
+    }
+  }
+  const own = copied(labels)
+  const key = direct?.keyOf(own)
+  if (direct === undefined || key === undefined) {
+    const target = targeting<X, M>(metric, own)
+    return (value, exit) => onChild(target(exit), value)
+  }
+  const series: DirectSeries = { key, labels: own }
+  return (value) => directly(direct, series, value)
+}
+
+/** The series of one metric, by labels that are computed for each run. */
+class KnownSeries {
+  private readonly all = new LabelTree<DirectSeries>()
+
+  constructor(private readonly metric: DirectMetric) {}
+
+  /** Undefined unless the labels are exactly those of the metric. */
+  of(labels: Labels): DirectSeries | undefined {
+    const { labelNames } = this.metric
+    if (typeof labels !== "object" || labels === null) return undefined
+    let count = 0
+    for (const name in labels) count += labelNames.includes(name) ? 1 : Number.NaN
+    if (count !== labelNames.length) return undefined
+    const values = labelNames.map((name) => labels[name] as string | number)
+    return this.all.get(values) ?? this.found(values, labels)
+  }
+
+  private found(values: ReadonlyArray<string | number>, labels: Labels): DirectSeries | undefined {
+    const own = copied(labels)
+    const key = this.metric.keyOf(own)
+    if (key === undefined) return undefined
+    const series = { key, labels: own }
+    if (values.length > 0) this.all.set(values, series)
+    return series
+  }
+}
+
 const isFunction = <X>(labels: LabelsFrom<X> | undefined): labels is (exit: X) => object => typeof labels === "function"
+
+// The client keeps the object, and the caller may change theirs.
+const copied = (labels: SomeLabels | undefined): Labels | undefined => labels && Object.freeze({ ...labels })
+
+const children = <M>(metric: M): ((labels: Labels) => M) => {
+  const labelled = metric as { labels(labels: Labels): M }
+  return (own) => atOnce(labelled.labels(own), "labels() of the metric")
+}
 
 const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: X) => M) => {
   if (labels === undefined) return () => metric
-  const labelled = metric as { labels(labels: Labels): M }
-  const childOf = (own: Labels) => atOnce(labelled.labels(own), "labels() of the metric")
+  const childOf = children(metric)
   if (isFunction(labels)) return (exit) => childOf({ ...atOnce(labels(exit), "labels") })
-  // Looked up at the first use: a look-up can throw, and the error belongs to the observation that fails. The labels
-  // are copied: a client keeps the object, and the caller may change theirs.
-  const own = Object.freeze({ ...labels })
+  // Looked up at the first use: a look-up can throw, and the error belongs to the observation that fails.
+  const own = copied(labels) as Labels
   let child: M | undefined
   return () => {
     child ??= childOf(own)
@@ -103,6 +189,6 @@ const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: 
 
 const resolving = <X>(labels: LabelsFrom<X> | undefined): ((exit: X) => Labels | undefined) => {
   if (isFunction(labels)) return (exit) => ({ ...atOnce(labels(exit), "labels") })
-  const own = labels && Object.freeze({ ...labels })
+  const own = copied(labels)
   return () => own
 }
