@@ -34,15 +34,16 @@ import type { MetricRegistry } from "./core/registry/metricRegistry.js"
 import type { Given as GivenOptions } from "./core/util/options.js"
 import { messageOf } from "./core/util/text.js"
 import { type FromConfig, unwrapped } from "./effect/config.js"
+import type { Exchange, Measuring } from "./effect/http/measuring.js"
 import type { Given, MiddlewareSettings, middlewareOptions } from "./effect/http/meters.js"
 import { meters, readMiddlewareOptions } from "./effect/http/meters.js"
-import { type Exchange, type Measuring, measured, measuredRouter } from "./effect/http/middleware.js"
+import { measured, measuredRouter } from "./effect/http/middleware.js"
 import { measuredRpcs, type RpcGroup } from "./effect/http/rpc.js"
 import { Registry } from "./effect/registry.js"
 import { TaggedError } from "./effect/taggedError.js"
 
 export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
-export type { Exchange } from "./effect/http/middleware.js"
+export type { Exchange } from "./effect/http/measuring.js"
 export type { RpcGroup } from "./effect/http/rpc.js"
 
 /**

@@ -158,7 +158,7 @@ describe("What runs after a measured app in the same fiber", () => {
             Effect.zipRight(FiberRef.set(setting, "set"), app)
           )
           yield* Effect.exit(middleware(asked))
-          assert.notStrictEqual(within, before)
+          assert.strictEqual(within, before)
           assert.strictEqual(yield* Effect.context<HttpServerRequest.HttpServerRequest>(), before)
           assert.strictEqual(yield* FiberRef.get(setting), "set")
         }).pipe(

@@ -315,11 +315,12 @@ const longLivedEntry = /^(\/.*|[\w.+-]+\/[\w.+-]+)$/
 
 /** Selects the requests that are left out: by their path on arrival, and by their route when it is known. */
 export interface Excluding<Request> {
-  readonly excludes: (request: Request, path: string) => boolean
+  /** `url` is that of the request, with its query. Undefined if no request is left out. */
+  readonly excludes: ((request: Request, url: string) => boolean) | undefined
   readonly excludesRoute: (route: string) => boolean
 }
 
-export const pathOf = (url: string): string => {
+const pathOf = (url: string): string => {
   const query = url.indexOf("?")
   return query === -1 ? url : url.slice(0, query)
 }
@@ -336,9 +337,13 @@ export const excludeOption = <Request>(
     throw new RangeError("exclude must be a function, or an array of paths and patterns that start with /")
   }
   const exact = new Set<string>(list)
+  if (exact.size === 0) return { excludes: undefined, excludesRoute: () => false }
   const above = list.filter((entry) => entry.endsWith("/*")).map((entry) => entry.slice(0, -1))
   return {
-    excludes: (_, path) => exact.has(path) || above.some((prefix) => path.startsWith(prefix)),
+    excludes: (_, url) => {
+      const path = pathOf(url)
+      return exact.has(path) || above.some((prefix) => path.startsWith(prefix))
+    },
     excludesRoute: (route) => exact.has(route)
   }
 }

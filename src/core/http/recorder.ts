@@ -25,18 +25,47 @@ export interface HttpEnd extends HttpEndValues {
   readonly exemplar?: Labels | undefined
 }
 
-/** Calls after its end do nothing. */
-export interface HttpRun {
-  end(how: HttpEnd): void
-  /** Ends the request without recording it. */
-  leaveOut(): void
-}
-
 /** Records requests, and never throws. */
 export interface HttpRecorder {
-  begin(method: string): HttpRun
+  /** Counts a request in progress. Pass the result to `ended`. */
+  begun(method: string): MethodInProgress | undefined
+  ended(held: MethodInProgress): void
+  /** Records a request that has ended. */
+  record(method: string, how: HttpEnd): void
   /** Reports an error in the caller's decisions about a request, as a failure of the metric of requests. */
   failed(error: unknown): void
+}
+
+/** A request. Each side extends it by what it knows of a request, so that a request has one object. */
+export class HttpRun {
+  private readonly methodLabel: string
+  private readonly held: MethodInProgress | undefined
+  private isRecorded = false
+
+  constructor(
+    protected readonly recorder: HttpRecorder,
+    method: string
+  ) {
+    this.methodLabel = methodLabel(method)
+    this.held = recorder.begun(this.methodLabel)
+  }
+
+  /** Records it, unless it has ended already. */
+  protected end(how: HttpEnd): void {
+    if (this.stop()) this.recorder.record(this.methodLabel, how)
+  }
+
+  /** Ends the request without recording it, unless it has ended already. */
+  leaveOut(): void {
+    this.stop()
+  }
+
+  private stop(): boolean {
+    if (this.isRecorded) return false
+    this.isRecorded = true
+    if (this.held !== undefined) this.recorder.ended(this.held)
+    return true
+  }
 }
 
 /** What the caller's code decides about a request. If it throws, the error is reported and the result is `otherwise`. */
@@ -54,7 +83,7 @@ export const httpRecorder = (source: HttpSource, shape: HttpShape, reporter: Rep
 
 class Recorder implements HttpRecorder {
   private readonly all: AllSeries
-  readonly inProgress: InProgress
+  private readonly inProgress: InProgress
   private readonly labelNames: ReadonlyArray<string>
   private readonly perSecond: number
   // An object per recorder: errors in one caller's decisions are reported independently of other callers.
@@ -72,8 +101,12 @@ class Recorder implements HttpRecorder {
     this.asked = { ...shape.families.requests }
   }
 
-  begin(method: string): HttpRun {
-    return new Run(this, methodLabel(method))
+  begun(method: string): MethodInProgress | undefined {
+    return this.inProgress.start(method)
+  }
+
+  ended(held: MethodInProgress): void {
+    this.inProgress.end(held)
   }
 
   failed(error: unknown): void {
@@ -106,30 +139,3 @@ class Recorder implements HttpRecorder {
 }
 
 const none: ReadonlyArray<string> = []
-
-class Run implements HttpRun {
-  private readonly held: MethodInProgress | undefined
-  private isOver = false
-
-  constructor(
-    private readonly recorder: Recorder,
-    private readonly method: string
-  ) {
-    this.held = recorder.inProgress.start(method)
-  }
-
-  end(how: HttpEnd): void {
-    if (this.over()) this.recorder.record(this.method, how)
-  }
-
-  leaveOut(): void {
-    this.over()
-  }
-
-  private over(): boolean {
-    if (this.isOver) return false
-    this.isOver = true
-    if (this.held !== undefined) this.recorder.inProgress.end(this.held)
-    return true
-  }
-}

@@ -5,7 +5,7 @@ const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
   /** True if it is left out; otherwise the recorders that would leave it out. */
-  [key]?: true | Array<Leaving>
+  [key]?: true | Leaving | Array<Leaving>
 }
 
 export interface Leaving {
@@ -18,7 +18,8 @@ export const leaveOut = (request: object): void => {
   const waiting = marked[key]
   if (waiting === true || !Object.isExtensible(request)) return
   marked[key] = true
-  for (const each of waiting ?? []) each.leaveOut()
+  if (Array.isArray(waiting)) for (const each of waiting) each.leaveOut()
+  else waiting?.leaveOut()
 }
 
 /** Calls `leaveOut` of the recorder when the request is marked, or at once if it already is. */
@@ -26,6 +27,7 @@ export const onLeftOut = (request: object, leaving: Leaving): void => {
   const marked: Marked = request
   const waiting = marked[key]
   if (waiting === true) leaving.leaveOut()
-  else if (waiting !== undefined) waiting.push(leaving)
-  else if (Object.isExtensible(request)) marked[key] = [leaving]
+  else if (Array.isArray(waiting)) waiting.push(leaving)
+  else if (waiting !== undefined) marked[key] = [waiting, leaving]
+  else if (Object.isExtensible(request)) marked[key] = leaving
 }

@@ -1,39 +1,40 @@
 /** The series on which requests are recorded. Each is looked up in its metric once, and then found by its labels. */
+import { type DirectMetric, directMetric, keyOf } from "../client/directMetric.js"
 import { gaugeOfRuns } from "../instrument/inProgress.js"
 import { type Reporter, reportRejection } from "../instrument/instruments.js"
 import type { Counter, Gauge, Labels, Observer } from "../instrument/labels.js"
-import { incrementing, observing, tracking } from "../instrument/record.js"
+import { LabelTree } from "../instrument/labelTree.js"
+import { incrementing, observing, setting, tracking } from "../instrument/record.js"
 import { getOrInsert } from "../util/getOrInsert.js"
 import { oncePerProcess } from "../util/oncePerProcess.js"
-import { type HttpEndValues, type HttpMetricName, type HttpShape, type HttpSource, httpEndLabels } from "./metrics.js"
+import {
+  type HttpEndValues,
+  type HttpMetricName,
+  type HttpShape,
+  type HttpSource,
+  httpEndLabels,
+  httpLabelKeys
+} from "./metrics.js"
 
 /** The metrics that have all labels. */
 export type Recorded = Exclude<HttpMetricName, "inProgress">
 
-/** Returns what the metric returns. */
-type Write = (value: number, exemplar: Labels | undefined) => unknown
-
-/** The series of one label set, in each of the metrics that were written so far. */
+/** The series of one label set, in all metrics. */
 export interface Series {
   readonly labels: Labels
-  readonly written: Record<Recorded, { readonly metric: object; readonly write: Write } | undefined>
+  /** Of a metric whose series can be recorded directly. */
+  readonly key: string
+  /** For other metrics: how to record on its series. */
+  written: Partial<Record<Recorded, Writer>> | undefined
 }
 
-class Level {
-  readonly next = new Map<string | number, Level>()
-  series: Series | undefined
-
-  at(value: string | number): Level {
-    const known = this.next.get(value)
-    if (known !== undefined) return known
-    const made = new Level()
-    this.next.set(value, made)
-    return made
-  }
+interface Writer {
+  readonly metric: object
+  readonly write: Write
 }
 
-// The limit of cached series. Most applications have fewer, unless a label has unlimited values.
-const mostKept = 1_000
+/** Returns what the metric returns. */
+type Write = (value: number, exemplar: Labels | undefined) => unknown
 
 const writer = (name: Recorded, metric: object, labels: Labels): Write => {
   if (name !== "requests") {
@@ -44,71 +45,98 @@ const writer = (name: Recorded, metric: object, labels: Labels): Write => {
   return (_, exemplar) => increment(undefined, exemplar)
 }
 
+/** A metric, as it was when it was last written. */
+interface Known {
+  readonly metric: object
+  readonly direct: DirectMetric | undefined
+}
+
 /** Writes to the metrics of a source, and caches their series as long as the metrics are the same. */
 export class AllSeries {
-  // A tree of the label values: a look-up builds no string.
-  private root = new Level()
-  private count = 0
+  private readonly all = new LabelTree<Series>()
+  private readonly known: Partial<Record<Recorded, Known>> = {}
+  private readonly sortedNames: ReadonlyArray<string>
 
   constructor(
     private readonly source: HttpSource,
     private readonly shape: HttpShape,
     private readonly reporter: Reporter
-  ) {}
+  ) {
+    const { labelNames, names } = shape
+    this.sortedNames = [...httpLabelKeys.map((key) => names[key]), ...labelNames].sort()
+  }
 
   /** `further` has the values of the additional labels, in the order of their names. */
   of(method: string, route: string, end: HttpEndValues, further: ReadonlyArray<string>): Series {
-    let level = this.root.at(route).at(method)
-    for (const key of httpEndLabels) level = level.at(end[key])
-    for (const value of further) level = level.at(value)
-    level.series ??= this.made(method, route, end, further)
-    return level.series
+    const values: Array<string | number> = [route, method]
+    for (const key of httpEndLabels) values.push(end[key])
+    for (const value of further) values.push(value)
+    return this.all.get(values) ?? this.made(values, method, route, end, further)
   }
 
   /** A failure goes to the reporter. */
-  write(name: Recorded, { labels, written }: Series, value: number, exemplar: Labels | undefined): void {
+  write(name: Recorded, series: Series, value: number, exemplar: Labels | undefined): void {
     const operation = name === "requests" ? "inc" : "observe"
     let metric: object | undefined
     try {
       metric = this.source.metric(name)
       if (metric === undefined) return
-      let known = written[name]
-      if (known?.metric !== metric) {
-        // The metric was replaced. Cached series must not keep the old one in memory.
-        if (known !== undefined) this.forget()
-        known = { metric, write: writer(name, metric, labels) }
-        written[name] = known
-      }
-      reportRejection(known.write(value, exemplar), operation, metric, this.reporter)
+      const known = this.known[name]
+      const direct = known?.metric === metric ? known.direct : this.knows(name, metric)
+      if (direct === undefined) {
+        const result = this.writerOf(name, metric, series)(value, exemplar)
+        reportRejection(result, operation, metric, this.reporter)
+      } else if (name === "requests") direct.inc(series.key, series.labels)
+      else direct.observe(series.key, series.labels, value)
     } catch (error) {
       this.reporter.failed(operation, metric ?? this.shape.families[name], error)
     }
   }
 
-  private made(method: string, route: string, end: HttpEndValues, further: ReadonlyArray<string>): Series {
-    if (this.count >= mostKept) this.forget()
-    this.count += 1
-    const { labelNames, names } = this.shape
-    const own: Record<string, string> = { [names.method]: method, [names.route]: route }
-    for (const key of httpEndLabels) own[names[key]] = String(end[key])
-    for (const [index, name] of labelNames.entries()) own[name] = further[index] ?? ""
-    const written = { requests: undefined, duration: undefined, requestSize: undefined, responseSize: undefined }
-    return { labels: own, written }
+  private knows(name: Recorded, metric: object): DirectMetric | undefined {
+    // The metric was replaced. Cached series must not keep the old one in memory.
+    if (this.known[name] !== undefined) this.all.clear()
+    const found = directMetric(metric)
+    const direct = found?.hasNames(this.sortedNames) === true ? found : undefined
+    this.known[name] = { metric, direct }
+    return direct
   }
 
-  private forget(): void {
-    this.root = new Level()
-    this.count = 0
+  private writerOf(name: Recorded, metric: object, series: Series): Write {
+    series.written ??= {}
+    const known = series.written[name]
+    if (known?.metric === metric) return known.write
+    const write = writer(name, metric, series.labels)
+    series.written[name] = { metric, write }
+    return write
+  }
+
+  private made(
+    values: ReadonlyArray<string | number>,
+    method: string,
+    route: string,
+    end: HttpEndValues,
+    further: ReadonlyArray<string>
+  ): Series {
+    const { labelNames, names } = this.shape
+    const labels: Record<string, string> = { [names.method]: method, [names.route]: route }
+    for (const key of httpEndLabels) labels[names[key]] = String(end[key])
+    for (const [index, name] of labelNames.entries()) labels[name] = further[index] ?? ""
+    const series: Series = { labels, key: keyOf(this.sortedNames, labels), written: undefined }
+    this.all.set(values, series)
+    return series
   }
 }
 
 /** The requests of one method in progress on one gauge, from all recorders of that gauge. */
 export interface MethodInProgress {
   readonly metric: object
-  readonly gauge: Gauge & { readonly set?: (value: number) => void }
+  readonly gauge: Gauge
   running: number
   /** The gauge on which a request that begins now is counted. */
   readonly current: () => Gauge
+  /** Undefined for a gauge that cannot be set, or that the application may change as well. */
+  readonly set: ((value: number) => unknown) | undefined
 }
 
 type Methods = Map<string, MethodInProgress>
@@ -153,8 +181,8 @@ export class InProgress {
     }
   }
 
-  private write({ gauge, metric }: MethodInProgress, running: number, by: 1 | -1): void {
-    if (this.source.ownsGauge && gauge.set !== undefined) gauge.set(running)
+  private write({ gauge, metric, set }: MethodInProgress, running: number, by: 1 | -1): void {
+    if (set !== undefined) set(running)
     else if (by === 1) reportRejection(gauge.inc(), "inc", metric, this.reporter)
     else reportRejection(gauge.dec(), "dec", metric, this.reporter)
   }
@@ -163,16 +191,16 @@ export class InProgress {
     if (this.methods === undefined || this.metric !== metric) this.methods = getOrInsert(all, metric, () => new Map())
     this.metric = metric
     const known = this.methods.get(method)
-    const current = known?.current ?? this.gaugeOf(metric, { [this.shape.names.method]: method })
-    const gauge = current()
     // The gauge differs if the caller's gauge was reset.
-    if (known?.gauge === gauge) return known
-    const made = { metric, gauge, current, running: 0 }
+    if (known !== undefined && (known.set !== undefined || known.current() === known.gauge)) return known
+    const { current, set } = known ?? this.gaugeOf(metric, { [this.shape.names.method]: method })
+    const made = { metric, gauge: current(), current, set, running: 0 }
     this.methods.set(method, made)
     return made
   }
 
-  private gaugeOf(metric: object, labels: Labels): () => Gauge {
-    return (this.source.ownsGauge ? tracking : gaugeOfRuns)(metric as Gauge, labels)
+  private gaugeOf(metric: object, labels: Labels): Pick<MethodInProgress, "current" | "set"> {
+    if (!this.source.ownsGauge) return { current: gaugeOfRuns(metric as Gauge, labels), set: undefined }
+    return { current: tracking(metric as Gauge, labels), set: setting(metric as Gauge, labels) }
   }
 }

@@ -1,10 +1,13 @@
 /** One request of `@effect/platform` and its response, measured until the response is complete or cut. */
+import { currentPreResponseHandlers } from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -12,24 +15,69 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { contentLength, cutStatus, isLost, onCut, onSent, writtenStatus } from "./request.js"
+import { unmatched } from "../../core/http/metrics.js"
+import type { Closing, RequestSize } from "../../core/http/node/messages.js"
+import { decided, HttpRun } from "../../core/http/recorder.js"
+import { onLeftOut } from "../../core/http/scrapeMarker.js"
+import type { Labels } from "../../core/instrument/labels.js"
+import { currentSpan } from "../run.js"
+import type { Measuring, Meter } from "./measuring.js"
+import {
+  arrivedBytes,
+  arrivingSize,
+  awaitClose,
+  contentLength,
+  cutStatus,
+  isHandled,
+  isLost,
+  isUnfinished,
+  onSent,
+  writtenStatus
+} from "./request.js"
+import { type MatchedRoute, release, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
-type AnyExit = Exit.Exit<HttpServerResponse.HttpServerResponse, unknown>
 
-export interface Outcome {
-  readonly status: number
-  readonly response: HttpServerResponse.HttpServerResponse
-  readonly responseBytes: number | undefined
-  readonly exit: AnyExit
+type AnyResponse = HttpServerResponse.HttpServerResponse
+
+type AnyExit = Exit.Exit<AnyResponse, unknown>
+
+/**
+ * Counts the start of a request, for the metrics that no other middleware records for it. Undefined: the request is not
+ * measured here.
+ */
+export const begun = (
+  request: HttpServerRequest,
+  fiber: AnyFiber,
+  measuring: Measuring,
+  isMeasured: (request: HttpServerRequest, meter: Meter) => boolean
+): RequestRun | undefined => {
+  const own = measuring.meterIn(fiber.currentContext)
+  const { excludes } = measuring
+  if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
+  const { matched, view } = trackRoute<Meter>(request)
+  const meter = isMeasured(request, own) ? undefined : own.beside(matched.by)
+  if (meter === undefined) {
+    matched.also.push(own)
+    return undefined
+  }
+  matched.by.push(own)
+  matched.startsIn(view, fiber)
+  track(fiber, matched)
+  return new RequestRun(request, fiber, matched, measuring, own, meter)
 }
 
-/** From the app that creates it to its last byte. */
-export class FollowedResponse {
+/** From the app that creates the response to its last byte. The constructor counts the start. */
+export class RequestRun extends HttpRun implements Closing {
+  private readonly clock: Clock.Clock
+  private readonly start: bigint
+  private readonly exemplar: Labels | undefined
+  private readonly requestSize: RequestSize
   private exit: AnyExit | undefined
   // The last known version of the response before it is sent.
-  private response: HttpServerResponse.HttpServerResponse | undefined
+  private response: AnyResponse | undefined
   // A second response is written only if the first one failed.
   private written = 0
   private streamed: { readonly status: number | undefined } | undefined
@@ -37,97 +85,140 @@ export class FollowedResponse {
   private broke: Cause.Cause<unknown> | undefined
   // Returned by a web handler. Known before the scope of the request closes.
   private sent: number | undefined
-  private scopeIsOpen = false
+  private scope: Scope.Scope | undefined
+  private open: Set<Closing> | undefined
+  private isUnread = false
+  private isReleased = false
   private isOver = false
-  private isGone = false
   private isCut = false
-  private readonly forget: () => void
 
   constructor(
     private readonly request: HttpServerRequest,
     private readonly fiber: AnyFiber,
-    private readonly isUpgraded: () => boolean,
-    private readonly ended: (outcome: Outcome) => void,
-    private readonly released: () => void
+    private readonly matched: MatchedRoute<Meter>,
+    private readonly measuring: Measuring,
+    /** All metrics of the middleware. */
+    private readonly own: Meter,
+    /** Those of them that are recorded here. */
+    private readonly meter: Meter
   ) {
-    this.forget = onCut(request, () => {
-      this.isGone = true
-      if (this.written > 0) this.cut()
-    })
+    super(meter.recorder, request.method)
+    const { source } = request
+    if (typeof source === "object" && source !== null) onLeftOut(source, this)
+    this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    this.start = this.clock.unsafeCurrentTimeNanos()
+    this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
+    this.requestSize = arrivingSize(request)
+    this.scope = fiber.currentContext.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
     onSent(request, ({ status }) => {
       this.sent = status
     })
   }
 
-  /** For a request with a scope: `scopeClosed` then ends the measurement. */
-  opened(): void {
-    this.scopeIsOpen = true
+  /** Adds it to those of the fiber, as `HttpApp.appendPreResponseHandler` does. */
+  awaitResponse(): Effect.Effect<void> {
+    return FiberRef.update(currentPreResponseHandlers, (handlers) => {
+      if (Option.isNone(handlers)) return Option.some(this.writing)
+      const before = handlers.value
+      return Option.some((request: HttpServerRequest, response: AnyResponse) =>
+        Effect.flatMap(before(request, response), (response) => this.writing(request, response))
+      )
+    })
   }
 
-  /** Right before the response is written. */
-  readonly writing = (
-    request: HttpServerRequest,
-    response: HttpServerResponse.HttpServerResponse
-  ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-    Effect.suspend(() => {
-      // The call can be for an earlier request, or for one that is answered within this one: if an app runs in the
-      // fiber of another app, the handlers of both are called.
-      if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
-      this.written += 1
-      this.response = response
-      if (this.isGone) this.cut()
-      const { body } = response
-      const isStream = body._tag === "Stream"
-      // The scope of a web handler waits for the end of a body that is never read: the body of a response to HEAD, or of
-      // a response that could not be created.
-      const isUnread = this.written === 1 ? isStream && request.method === "HEAD" : request.source instanceof Request
-      if (isUnread) return Effect.as(this.scopeClosed() ?? Effect.void, response)
-      if (!isStream || this.written > 1) return Effect.succeed(response)
-      const { contentLength, contentType } = body
-      const counted = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
-      return Effect.succeed(HttpServerResponse.setBody(response, counted))
-    })
+  // Right before the response is written.
+  private readonly writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> => {
+    // The call can be for an earlier request, or for one that is answered within this one: if an app runs in the fiber of
+    // another app, the handlers of both are called.
+    if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
+    this.written += 1
+    this.response = response
+    const { body } = response
+    const isStream = body._tag === "Stream"
+    if (this.written === 1) this.open = awaitClose(request, isStream, this)
+    // The scope of a web handler waits for the end of a body that is never read: the body of a response to HEAD, or of a
+    // response that could not be created.
+    this.isUnread = this.written === 1 ? isStream && request.method === "HEAD" : request.source instanceof Request
+    if (this.isUnread || !isStream || this.written > 1) return Effect.succeed(response)
+    const { contentLength, contentType } = body
+    const counted = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
+    return Effect.succeed(HttpServerResponse.setBody(response, counted))
+  }
 
-  /** The app has ended. Returns the effect that is still to be run. */
-  done(exit: AnyExit): Effect.Effect<void> | undefined {
+  readonly onFailure = (cause: Cause.Cause<never>): Effect.Effect<AnyResponse> => this.done(Exit.failCause(cause))
+
+  readonly onSuccess = (response: AnyResponse): Effect.Effect<AnyResponse> => this.done(Exit.succeed(response))
+
+  // The app has ended. Failures of metrics are logged before its exit continues.
+  private done<E>(exit: Exit.Exit<AnyResponse, E>): Effect.Effect<AnyResponse, E> {
     this.exit = exit
     if (Exit.isSuccess(exit)) this.response = exit.value
-    return this.scopeIsOpen ? undefined : this.over(exit)
+    if (this.scope === undefined || this.isWritten()) return this.finish(exit, exit)
+    const closed = Effect.suspend(() => this.finish(exit, Effect.void))
+    return Effect.zipRight(Scope.addFinalizer(this.scope, closed), this.meter.afterWarnings(exit))
   }
 
-  /** Ends the measurement, unless the app is still running: then it was not the scope of its request. */
-  scopeClosed(): Effect.Effect<void> | undefined {
-    this.scopeIsOpen = false
-    return this.exit === undefined ? undefined : this.over(this.exit)
+  private isWritten(): boolean {
+    if (this.isUnread || this.isOver) return true
+    const isHandedOver = this.streamed === undefined && this.request.source instanceof Request
+    return isHandled(this.request) && !(isHandedOver && this.response?.body._tag === "Stream")
   }
 
-  private over(exit: AnyExit): Effect.Effect<void> | undefined {
-    this.released()
+  private finish<A, E>(exit: AnyExit, next: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    this.release()
     const { response } = this
     if (response === undefined && Exit.isFailure(exit)) {
       // Code further out has answered the failure of the app.
-      return Effect.map(HttpServerError.causeResponse(exit.cause), ([sent]) => this.end(exit, sent, this.status(sent)))
+      return Effect.flatMap(HttpServerError.causeResponse(exit.cause), ([sent]) => {
+        this.ends(exit, sent, this.status(sent))
+        return this.meter.afterWarnings(next)
+      })
     }
     const sent = response ?? Exit.getOrElse(exit, () => HttpServerResponse.empty())
-    this.end(exit, sent, this.status(sent))
-    return undefined
+    this.ends(exit, sent, this.status(sent))
+    return this.meter.afterWarnings(next)
   }
 
-  // The code that writes may never notice: `end` of Node.js reports no error, and does not call its callback.
-  private cut(): void {
+  private release(): void {
+    if (this.isReleased) return
+    this.isReleased = true
+    const { by } = this.matched
+    by.splice(by.indexOf(this.own), 1)
+    if (by.length === 0) release(this.fiber, this.matched)
+  }
+
+  /** The code that writes may never notice: `end` of Node.js reports no error, and does not call its callback. */
+  closed(): void {
     // Bun aborts the request of a websocket when it closes.
-    if (this.isUpgraded()) return
+    if (this.isOver || this.matched.upgraded || !isUnfinished(this.request)) return
     const exit = this.exit ?? Exit.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
     const status = cutStatus(this.request)
     this.isCut = true
-    this.end(exit, this.response ?? HttpServerResponse.empty({ status }), status)
+    this.ends(exit, this.response ?? HttpServerResponse.empty({ status }), status)
   }
 
-  private end(exit: AnyExit, response: HttpServerResponse.HttpServerResponse, status: number): void {
+  private ends(exit: AnyExit, response: AnyResponse, status: number): void {
     if (this.isOver) return
     this.isOver = true
-    this.forget()
-    this.ended({ status, response, responseBytes: this.size(response, status), exit })
+    this.open?.delete(this)
+    const { matched, measuring, request } = this
+    const { upgraded } = matched
+    const route = matched.pattern(isNotFound(exit)) ?? unmatched
+    if (this.own.excludesRoute(route) && !isCountedFor(route, matched, this.own)) {
+      this.leaveOut()
+      return
+    }
+    const { labels } = measuring
+    this.end({
+      route,
+      status,
+      // The lifetime of an upgraded connection says nothing about response times.
+      seconds: upgraded ? undefined : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9,
+      requestBytes: upgraded ? undefined : arrivedBytes(this.requestSize, request, status),
+      responseBytes: this.size(response, status),
+      labels: labels && decided(this.recorder, () => labels({ request, response, exit, route, status }), undefined),
+      exemplar: this.exemplar
+    })
   }
 
   private counted<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
@@ -159,8 +250,8 @@ export class FollowedResponse {
     this.streamed = { status: Cause.isInterruptedOnly(cause) ? (isGone ? 499 : 503) : 500 }
   }
 
-  private status(response: HttpServerResponse.HttpServerResponse): number {
-    if (this.isUpgraded()) return 101
+  private status(response: AnyResponse): number {
+    if (this.matched.upgraded) return 101
     // The platform treats every closed connection as closed by the client.
     if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause)) || isLost(this.request)) {
       this.isCut = true
@@ -171,8 +262,8 @@ export class FollowedResponse {
     return this.written > 1 ? Math.max(status, 500) : status
   }
 
-  private size(response: HttpServerResponse.HttpServerResponse, status: number): number | undefined {
-    if (this.isUpgraded()) return undefined
+  private size(response: AnyResponse, status: number): number | undefined {
+    if (this.matched.upgraded) return undefined
     // The size of a response that was cut is unknown.
     if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.written > 1) return undefined
     if (this.bytes !== undefined) return this.bytes
@@ -180,6 +271,17 @@ export class FollowedResponse {
     return bodyBytes(response)
   }
 }
+
+// If one meter excludes a request, another one counts it, whichever of them is further out.
+const isCountedFor = (route: string, { also, by }: MatchedRoute<Meter>, own: Meter): boolean =>
+  [...by, ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
+
+const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) &&
+  Chunk.some(
+    Cause.failures(exit.cause),
+    (error) => HttpServerError.isServerError(error) && error._tag === "RouteNotFound"
+  )
 
 const isByClient = (cause: Cause.Cause<unknown>): boolean =>
   HashSet.has(Cause.interruptors(cause), HttpServerError.clientAbortFiberId)

@@ -8,7 +8,7 @@ import { getOrCreate } from "../../core/registry/getOrCreate.js"
 import type { MetricRegistry } from "../../core/registry/metricRegistry.js"
 import { choice, type Given as GivenOptions, optional, readOptions } from "../../core/util/options.js"
 import { FailureReporting } from "../failureReporting.js"
-import type { Measuring, Meter } from "./middleware.js"
+import type { Measuring, Meter } from "./measuring.js"
 
 export const middlewareOptions = {
   /**
@@ -51,7 +51,7 @@ export const readMiddlewareOptions = (given: Given) => {
 
 /** By the registry in context. If it cannot hold the metrics, that is reported like a metric that fails. */
 export const meters = (
-  { metrics, ...shape }: MiddlewareSettings,
+  { excludesRoute, metrics, ...shape }: MiddlewareSettings,
   registryIn: (context: Context.Context<never>) => MetricRegistry
 ): ((context: Context.Context<never>) => Meter) => {
   const all = new WeakMap<MetricRegistry, Meter>()
@@ -60,12 +60,13 @@ export const meters = (
     const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
       const source = httpSource(metrics, registry, shape.families, (family) => getOrCreate(registry, family))
-      const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), afterWarnings)
+      const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), { excludesRoute, afterWarnings })
       all.set(registry, meter)
       return meter
     } catch (error) {
       reporting.failed("inc", shape.families.requests, error)
-      const meter: Meter = { recorder: noRecorder, target: () => undefined, beside: () => meter, afterWarnings }
+      const target = () => undefined
+      const meter: Meter = { recorder: noRecorder, target, beside: () => meter, excludesRoute, afterWarnings }
       return meter
     }
   }
@@ -78,7 +79,7 @@ export const meters = (
 const meterOf = (
   source: HttpSource,
   recorderOf: (source: HttpSource) => HttpRecorder,
-  afterWarnings: Meter["afterWarnings"]
+  common: Pick<Meter, "excludesRoute" | "afterWarnings">
 ): Meter => {
   const target: Meter["target"] = (name) => {
     try {
@@ -93,10 +94,10 @@ const meterOf = (
   const meter: Meter = {
     recorder: recorderOf(source),
     target,
-    afterWarnings,
+    ...common,
     beside: (others) => {
       if (others.length === 0) return meter
-      const left = names.filter((name) => !others.some((other) => other.meter.target(name) === target(name)))
+      const left = names.filter((name) => !others.some((other) => other.target(name) === target(name)))
       if (left.length === names.length) return meter
       if (left.length === 0) return undefined
       const known = parts.get(left.join())
@@ -110,10 +111,7 @@ const meterOf = (
   return meter
 }
 
-const noRecorder: HttpRecorder = {
-  begin: () => ({ end: () => {}, leaveOut: () => {} }),
-  failed: () => {}
-}
+const noRecorder: HttpRecorder = { begun: () => undefined, ended: () => {}, record: () => {}, failed: () => {} }
 
 class MeterReporting extends FailureReporting {
   constructor(private readonly own: MetricRegistry) {

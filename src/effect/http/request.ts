@@ -2,14 +2,16 @@
  * What a request of `@effect/platform` shows of the request and the response behind it: of Node.js, or of the web.
  *
  * This file depends on internals of Effect, and was tested with @effect/platform 0.97 and @effect/platform-node 0.108:
- * the property `response` of a request of Node.js, and the function by which a web handler returns its response. Without
- * the former, a closed connection is noticed when the app is interrupted, and always has the status 499. Without the
- * latter, the status is that of the response from which the web response is made.
+ * the property `response` of a request of Node.js, the function by which a web handler returns its response, and the
+ * mark of a request whose response was written. Without the first, a closed connection is noticed when the app is
+ * interrupted, and always has the status 499. Without the second, the status is that of the response from which the web
+ * response is made. Without the third, a request ends when its scope is closed.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import { bytesOfRequest, openOn, streamOf, whyCut } from "../../core/http/node/messages.js"
+import type { Closing, RequestSize } from "../../core/http/node/messages.js"
+import { openOn, receivedBytes, requestSize, streamOf, whyCut } from "../../core/http/node/messages.js"
 
 // If the client requests an upgrade, the response is created when it is needed.
 interface NodeRequest {
@@ -23,18 +25,28 @@ export const writtenStatus = (request: HttpServerRequest): number | undefined =>
   return typeof response === "object" && response?.headersSent ? response.statusCode : undefined
 }
 
-/** The size of the request body in bytes at the end of the exchange, if it is known. */
-export const requestBytes = (request: HttpServerRequest): ((status: number) => number | undefined) => {
-  const { response, source } = request as Partial<NodeRequest>
-  if (typeof source?.push === "function" && typeof source.headers === "object") {
-    const bytes = bytesOfRequest(source, typeof response === "object" ? response : undefined)
-    return (status) => bytes(status !== 499)
-  }
-  const { headers } = request
-  const declared = headers["content-length"]
-  if (declared !== undefined) return () => contentLength(declared)
-  const isNone = request.source instanceof Request && request.source.body === null
-  return () => (isNone ? 0 : undefined)
+/** The size of the request body, as far as it is known when the request arrives. */
+export const arrivingSize = (request: HttpServerRequest): RequestSize => {
+  const { source } = request as Partial<NodeRequest>
+  if (isOfNode(source)) return requestSize(source, streamIn(request))
+  const declared = request.headers["content-length"]
+  if (declared !== undefined) return contentLength(declared)
+  return request.source instanceof Request && request.source.body === null ? 0 : undefined
+}
+
+/** In bytes at the end of the exchange, if it is known. */
+export const arrivedBytes = (size: RequestSize, request: HttpServerRequest, status: number): number | undefined => {
+  const { source } = request as Partial<NodeRequest>
+  if (isOfNode(source)) return receivedBytes(size, source, streamIn(request), status !== 499)
+  return typeof size === "number" ? size : undefined
+}
+
+const isOfNode = (source: IncomingMessage | undefined): source is IncomingMessage =>
+  typeof source?.push === "function" && typeof source.headers === "object"
+
+const streamIn = (request: HttpServerRequest): ReturnType<typeof streamOf> => {
+  const { response } = request as Partial<NodeRequest>
+  return typeof response === "object" ? streamOf(response) : undefined
 }
 
 /** The server itself may have closed the connection. */
@@ -74,30 +86,48 @@ export const isLost = (request: HttpServerRequest): boolean => {
   return Boolean(source.socket?.errored) || (source.socket?.destroyed === true && !response.writableFinished)
 }
 
-/** The connection or the signal of a request aborts it before its response is complete. */
-export const onCut = (request: HttpServerRequest, cut: () => void): (() => void) => {
+/**
+ * Awaits that the connection or the signal of a request is closed. `closing.closed` is called then, also after a complete
+ * response, or at once if it has already closed. Returns the set from which `closing` is to be removed at its end.
+ */
+export const awaitClose = (
+  request: HttpServerRequest,
+  isStream: boolean,
+  closing: Closing
+): Set<Closing> | undefined => {
   if (request.source instanceof Request) {
+    // Whatever is not streamed is handed over at once.
+    if (!isStream) return undefined
     const { signal } = request.source
-    signal.addEventListener("abort", cut, { once: true })
-    return () => signal.removeEventListener("abort", cut)
+    if (signal.aborted) closing.closed()
+    else signal.addEventListener("abort", () => closing.closed(), { once: true })
+    return undefined
   }
   const { response, source } = request as Partial<NodeRequest>
-  if (typeof response !== "object" || response === null) return () => {}
-  const closed = (): void => {
-    if (response.writableFinished === false) cut()
-  }
-  // Node.js also emits `finish` for a response that could not be written.
-  response.once?.("finish", () => {
-    if (source?.socket?.errored) cut()
-  })
+  if (typeof response !== "object" || response === null) return undefined
   // An HTTP/2 stream closes separately from its connection, and its socket is not that of the connection.
-  const closing = source?.httpVersionMajor === 1 ? source.socket : response
-  if (typeof closing?.on !== "function") return () => {}
-  const open = openOn(closing)
-  const own = { closed }
-  open.add(own)
-  return () => void open.delete(own)
+  const connection = source?.httpVersionMajor === 1 ? source.socket : response
+  if (typeof connection?.on !== "function") return undefined
+  if (connection.closed === true) {
+    closing.closed()
+    return undefined
+  }
+  const open = openOn(connection)
+  open.add(closing)
+  return open
 }
+
+/** Whether the response was not completely handed to the operating system. A web response is cut by its signal alone. */
+export const isUnfinished = (request: HttpServerRequest): boolean => {
+  const { response } = request as Partial<NodeRequest>
+  return typeof response !== "object" || response.writableFinished === false
+}
+
+const handledKey = Symbol.for("@effect/platform/HttpApp/handled")
+
+/** Whether the server has written a response. It hands over the body of a web response that is a stream earlier. */
+export const isHandled = (request: HttpServerRequest): boolean =>
+  (request as { readonly [handledKey]?: unknown })[handledKey] === true
 
 export const contentLength = (text: string | undefined): number | undefined =>
   text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined

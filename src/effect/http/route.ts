@@ -1,33 +1,34 @@
 /**
  * Finds the pattern with which a router of `@effect/platform` matches a request, from outside of the router.
  *
- * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, and restore the
- * previous context afterwards. So the context around a router is replaced by one that notices when it is restored: at
- * that moment the replaced context still holds the route. A router reads the `url` of its request before it matches. The
- * request reports this, and the fiber gets such a context wherever it has none yet, for example behind a middleware that
- * provides a service.
+ * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, which calls
+ * `setFiberRef` of the fiber. So this method is replaced on the fiber that answers the request, by one that reads the
+ * route of each new context. A router may run in another fiber, for example behind a timeout. It reads the `method` of the
+ * request, or replaces the request by `modify`, before it matches: there the request finds that fiber.
  *
  * Handlers see the same request, services and spans as without this.
  *
  * This file depends on internals of Effect, and was tested with effect 3.22 and @effect/platform 0.97. It requires that
- * `FiberRefs.updateAs` compares values by `Equal`, which reads their hash, and that fibers have `setFiberRef`. If either
- * changes, routes are `unmatched`.
+ * fibers have `setFiberRef`, and that a request has no properties `method` and `modify` of its own. If either changes,
+ * routes are `unmatched`.
  */
 import type { RouteContext } from "@effect/platform/HttpRouter"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import type { Socket } from "@effect/platform/Socket"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
-import * as Hash from "effect/Hash"
 import * as Option from "effect/Option"
 
 const requestKey = "@effect/platform/HttpServerRequest"
 const routeKey = "@effect/platform/HttpRouter/RouteContext"
 const viewKey = Symbol("effect-prometheus/view")
+const trackedKey = Symbol("effect-prometheus/tracked")
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+type AnyContext = Context.Context<never>
 
 interface Watched extends HttpServerRequest {
   [viewKey]?: View
@@ -42,49 +43,29 @@ export class MatchedRoute<By> {
   upgraded = false
   private route: string | undefined
   private isMount = false
-  // Of the matched routes, the one whose router was reached last counts.
-  private order = 0
-  private matchedAt = 0
-  private last: { readonly fiber: AnyFiber; readonly outside: Outside } | undefined
 
   /** With the prefixes under which the route is mounted. */
   pattern(isNotFound: boolean): string | undefined {
-    // A handler can continue after its request was answered, for example behind a timeout.
-    if (this.last !== undefined) this.left(this.last.outside, this.last.fiber)
     return this.isMount && isNotFound ? undefined : this.route
   }
 
-  around(view: View, { currentContext }: AnyFiber): Context.Context<never> {
-    if (isOutside(currentContext, view)) return currentContext
+  /** The measured app may itself be below a router. */
+  startsIn(view: View, { currentContext }: AnyFiber): void {
     const route = routeIn(currentContext)
-    if (route !== undefined && this.order === 0) this.record("", route)
-    return new Outside(currentContext.unsafeMap, view, route) as AroundRouter
+    view.prefixIn(route)
+    if (route !== undefined && this.route === undefined) this.record("", route)
   }
 
-  /** A router may be about to match the URL. */
-  looked(view: View, fiber: AnyFiber): void {
-    const { currentContext } = fiber
-    if (!isOutside(currentContext, view)) {
-      if (viewOf(currentContext) !== view) return
-      // The context around the router may not be restored before the request is answered.
-      if (this.last !== undefined) this.left(this.last.outside, fiber)
-      const { setFiberRef } = fiber as { readonly setFiberRef?: (ref: object, value: object) => void }
-      setFiberRef?.call(fiber, FiberRef.currentContext, this.around(view, fiber))
-    }
-    if (!isOutside(fiber.currentContext, view)) return
-    this.order += 1
-    fiber.currentContext.order = this.order
-    this.last = { fiber, outside: fiber.currentContext }
-  }
-
-  /** The code within `outside` has ended, or is still running after the request was answered. */
-  left(outside: Outside, { currentContext }: AnyFiber): void {
-    const route = routeIn(currentContext)
-    if (route === undefined || route === outside.route || outside.order < this.matchedAt) return
-    const view = viewOf(currentContext)
-    if (view !== undefined && view.matched !== this) return
-    this.matchedAt = outside.order
-    this.record(outside.view.prefixIn(outside.route), route)
+  /** Returns whether a router has matched a route of this request. Of several routes, the last one counts. */
+  enters(before: AnyContext, after: AnyContext): boolean {
+    const route = routeIn(after)
+    if (route === undefined) return false
+    const outer = routeIn(before)
+    if (route === outer) return false
+    const view = viewOf(before)
+    if (view === undefined || view.matched !== this) return false
+    this.record(view.prefixIn(outer), route)
+    return true
   }
 
   private record(prefix: string, { params, route }: RouteContext): void {
@@ -93,6 +74,50 @@ export class MatchedRoute<By> {
     const own = this.isMount && route.path === "/*" ? prefixOf(route) : ""
     this.route = prefix + own + route.path
   }
+}
+
+/** The request that a fiber answers, and the contexts to which the fiber returns after the routes in which it is. */
+class Tracked {
+  private readonly outside: Array<AnyContext> = []
+
+  constructor(
+    readonly matched: MatchedRoute<unknown>,
+    readonly outer: Tracked | undefined
+  ) {}
+
+  changes(before: AnyContext, after: AnyContext): void {
+    const returned = this.outside.lastIndexOf(after)
+    if (returned !== -1) this.outside.length = returned
+    else if (this.matched.enters(before, after)) this.outside.push(before)
+  }
+}
+
+interface TrackedFiber extends AnyFiber {
+  [trackedKey]?: Tracked | undefined
+  setFiberRef(ref: unknown, value: unknown): void
+}
+
+/** From now on, the routes that the fiber enters are those of the request, until it is released. */
+export const track = (fiber: AnyFiber, matched: MatchedRoute<unknown>): void => {
+  const tracked = fiber as TrackedFiber
+  const known = tracked[trackedKey]
+  if (known?.matched === matched || typeof tracked.setFiberRef !== "function") return
+  const isNew = known === undefined && !Object.hasOwn(tracked, trackedKey)
+  tracked[trackedKey] = new Tracked(matched, known)
+  if (isNew) tracked.setFiberRef = setFiberRef
+}
+
+/** The request was answered. */
+export const release = (fiber: AnyFiber, matched: MatchedRoute<unknown>): void => {
+  const tracked = fiber as TrackedFiber
+  const known = tracked[trackedKey]
+  if (known?.matched === matched) tracked[trackedKey] = known.outer
+}
+
+function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
+  if (ref === FiberRef.currentContext) this[trackedKey]?.changes(this.currentContext, value as AnyContext)
+  const { setFiberRef } = Object.getPrototypeOf(this) as TrackedFiber
+  setFiberRef.call(this, ref, value)
 }
 
 /** All measurers of the request share the same state until none of them measures it any more. */
@@ -108,28 +133,32 @@ export const trackRoute = <By>(
 
 const watch = (request: Watched, matched: MatchedRoute<unknown>, outer: View | undefined): View => {
   const known = request[viewKey]
-  const view = new View(matched, outer, request.url, known?.modify ?? request.modify)
+  const view = new View(matched, outer)
   if (!Object.isExtensible(request)) return view
   request[viewKey] = view
   if (known === undefined) {
-    Reflect.defineProperty(request, "url", url)
+    Reflect.defineProperty(request, "method", method)
     Reflect.defineProperty(request, "modify", modify)
     if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
   }
   return view
 }
 
-const url: PropertyDescriptor & ThisType<Required<Watched>> = {
+/** A router may be about to match the request in the current fiber. */
+const looked = ({ matched }: View): void => {
+  const fiber = currentFiber()
+  if (fiber !== undefined && matched.by.length > 0) track(fiber, matched)
+}
+
+const inherited = <K extends "method" | "modify">(request: Watched, key: K): HttpServerRequest[K] =>
+  Reflect.get(Object.getPrototypeOf(request), key, request)
+
+// All requests share these: a property with a function of its own would make the engine store each request as a table.
+const method: PropertyDescriptor & ThisType<Required<Watched>> = {
   configurable: true,
-  enumerable: true,
   get() {
-    const fiber = currentFiber()
-    const view = this[viewKey]
-    if (fiber !== undefined) view.matched.looked(view, fiber)
-    return view.url
-  },
-  set(url: string) {
-    this[viewKey].url = url
+    looked(this[viewKey])
+    return inherited(this, "method")
   }
 }
 
@@ -138,7 +167,8 @@ const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
   writable: true,
   value(options: Parameters<HttpServerRequest["modify"]>[0]) {
     const view = this[viewKey]
-    const modified = view.modify.call(this, options)
+    looked(view)
+    const modified = inherited(this, "modify").call(this, options)
     watch(modified, view.matched, view)
     return modified
   }
@@ -182,9 +212,7 @@ class View {
 
   constructor(
     readonly matched: MatchedRoute<unknown>,
-    private readonly outer: View | undefined,
-    public url: string,
-    readonly modify: HttpServerRequest["modify"]
+    private readonly outer: View | undefined
   ) {}
 
   /** The prefixes under which a router is mounted that is reached in that route. */
@@ -200,35 +228,9 @@ class View {
   }
 }
 
-type AroundRouter = Outside & Context.Context<never>
+const routeIn = ({ unsafeMap }: AnyContext): RouteContext | undefined => unsafeMap.get(routeKey)
 
-/** Not equal to any other context: Effect would not replace an equal one. */
-class Outside {
-  order = 0
-
-  constructor(
-    readonly unsafeMap: Context.Context<never>["unsafeMap"],
-    readonly view: View,
-    readonly route: RouteContext | undefined
-  ) {
-    view.prefixIn(route)
-  }
-
-  [Hash.symbol](): number {
-    const fiber = currentFiber()
-    if (fiber !== undefined) this.view.matched.left(this, fiber)
-    return -1
-  }
-}
-
-Object.setPrototypeOf(Outside.prototype, Object.getPrototypeOf(Context.empty()))
-
-const isOutside = (context: object, view: View): context is AroundRouter =>
-  context instanceof Outside && context.view === view
-
-const routeIn = ({ unsafeMap }: Context.Context<never>): RouteContext | undefined => unsafeMap.get(routeKey)
-
-const viewOf = ({ unsafeMap }: Context.Context<never>): View | undefined => {
+const viewOf = ({ unsafeMap }: AnyContext): View | undefined => {
   const request: Watched | undefined = unsafeMap.get(requestKey)
   return request?.[viewKey]
 }

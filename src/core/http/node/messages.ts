@@ -68,35 +68,56 @@ export const whyCut = (response: ServerResponse, connection: Connection): number
   return answered(code) ?? 500
 }
 
-/** In bytes, declared or received, if the body was received whole: a client can declare any length and not send it. */
-export const bytesOfRequest = (
-  request: IncomingMessage,
-  response: ServerResponse | undefined
-): ((isWhole: boolean) => number | undefined) => {
-  const { complete, headers, push }: Partial<IncomingMessage> = request
-  if (headers === undefined) return unknown
-  const { "content-length": length, "transfer-encoding": encoding } = headers
-  const stream = streamOf(response)
-  const isOfNode = typeof complete === "boolean"
-  if (length !== undefined) {
-    const said = Number(length)
-    if (!(said >= 0)) return unknown
-    // An HTTP/2 request is marked as complete even if it was cut.
-    return (isWhole) => ((stream === undefined && isOfNode ? request.complete : isWhole) ? said : undefined)
-  }
-  if (stream === undefined ? isOfNode && encoding === undefined : stream.endAfterHeaders) return () => 0
-  // Express gives the methods of a stream to requests of test tools as well.
-  if (!("_readableState" in request) || request.readableDidRead || typeof push !== "function") return unknown
-  let bytes = request.readableLength
-  // Node.js passes received data to `push`. Observing it there does not change how the body is read.
-  request.push = function (chunk: unknown, ...rest) {
-    bytes += sizeOf(chunk, rest[0])
-    return push.call(this, chunk, ...rest)
-  }
-  return (isWhole) => ((isOfNode ? request.complete : isWhole) ? bytes : undefined)
+/** What was received of a body without a declared length. */
+interface Received {
+  bytes: number
 }
 
-const unknown = () => undefined
+/** The size of a request's body in bytes: declared, or counted while it arrives. Undefined if it is not known. */
+export type RequestSize = number | Received | undefined
+
+/** Called when the request arrives. `stream` is that of HTTP/2. */
+export const requestSize = (request: IncomingMessage, stream: ServerHttp2Stream | undefined): RequestSize => {
+  const { headers }: Partial<IncomingMessage> = request
+  if (headers === undefined) return undefined
+  const length = headers["content-length"]
+  if (length !== undefined) {
+    const said = Number(length)
+    return said >= 0 ? said : undefined
+  }
+  const isBodiless =
+    stream === undefined ? isOfNode(request) && headers["transfer-encoding"] === undefined : stream.endAfterHeaders
+  return isBodiless ? 0 : counted(request)
+}
+
+const isOfNode = ({ complete }: Partial<IncomingMessage>): boolean => typeof complete === "boolean"
+
+// Node.js passes received data to `push`. Observing it there does not change how the body is read.
+const counted = (request: IncomingMessage): Received | undefined => {
+  const { push }: Partial<IncomingMessage> = request
+  // Express gives the methods of a stream to requests of test tools as well.
+  if (!("_readableState" in request) || request.readableDidRead || typeof push !== "function") return undefined
+  const received = { bytes: request.readableLength }
+  request.push = function (chunk: unknown, ...rest) {
+    received.bytes += sizeOf(chunk, rest[0])
+    return push.call(this, chunk, ...rest)
+  }
+  return received
+}
+
+/** If the body was received whole: a client can declare any length and not send it. */
+export const receivedBytes = (
+  size: RequestSize,
+  request: IncomingMessage,
+  stream: ServerHttp2Stream | undefined,
+  isWhole: boolean
+): number | undefined => {
+  if (size === undefined || size === 0) return size
+  // An HTTP/2 request with a declared length is marked as complete even if it was cut.
+  const isMarked = isOfNode(request) && (stream === undefined || typeof size === "object")
+  if (!(isMarked ? request.complete : isWhole)) return undefined
+  return typeof size === "object" ? size.bytes : size
+}
 
 /** The number of bytes that are written for a chunk. */
 export const sizeOf = (chunk: unknown, encoding: unknown): number => {

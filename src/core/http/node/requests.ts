@@ -1,23 +1,24 @@
 /** Watches the requests of a Node.js server: when and how each has ended, and how large it was. */
-import type { IncomingMessage, ServerResponse } from "node:http"
+import { type IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
 import { getOrInsert } from "../../util/getOrInsert.js"
 import { oncePerProcess } from "../../util/oncePerProcess.js"
 import { atOnce } from "../../util/thenable.js"
 import { unmatched } from "../metrics.js"
-import { type Excluding, type LongLived, pathOf } from "../options.js"
-import { decided, type HttpRecorder, type HttpRun } from "../recorder.js"
+import type { Excluding, LongLived } from "../options.js"
+import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
 import { onLeftOut } from "../scrapeMarker.js"
 import { keptContext, newContext } from "./asyncContext.js"
-import type { Closing, Connection, Emitting } from "./messages.js"
+import type { Closing, Connection, Emitting, RequestSize } from "./messages.js"
 import {
-  bytesOfRequest,
   contentTypeOf,
   emitsItsEnd,
   headerOf,
   isConnected,
   openOn,
+  receivedBytes,
+  requestSize,
   sizeOf,
   streamOf,
   whyCut
@@ -75,8 +76,8 @@ export const watching = (recorder: HttpRecorder, options: RequestOptions, target
   return (request, response, route) => {
     let watched: Watched | undefined
     try {
-      const isExcluded = decided(recorder, () => options.excludes(request, pathOf(urlOf(request))), false)
-      if (isExcluded || marks.has(request)) return
+      if (options.excludes !== undefined && isExcluded(recorder, options.excludes, request)) return
+      if (marks.has(request)) return
       marks.add(request)
       watched = new Watched(request, response, route, recorder, options)
       watched.begin()
@@ -86,6 +87,12 @@ export const watching = (recorder: HttpRecorder, options: RequestOptions, target
     }
   }
 }
+
+const isExcluded = (
+  recorder: HttpRecorder,
+  excludes: NonNullable<RequestOptions["excludes"]>,
+  request: IncomingMessage
+): boolean => decided(recorder, () => excludes(request, urlOf(request)), false)
 
 interface Marked {
   [seen: symbol]: unknown
@@ -126,15 +133,22 @@ const upgraded = 101
 // The code with which a client closes an HTTP/2 stream whose response it no longer wants.
 const cancelled = 8
 
-// One object per request: separate functions would be created anew for every request.
-class Watched {
+const watchedKey = Symbol("effect-prometheus/watched")
+
+/** A response of Node.js with the request that is watched on it. */
+interface WatchedResponse extends ServerResponse {
+  [watchedKey]?: Watched
+}
+
+// One object per request, and functions that all requests share: functions of its own would be created for each request,
+// and would keep the engine from compiling the calls of the response's methods.
+class Watched extends HttpRun {
   private readonly start = performance.now()
-  private readonly stream: ServerHttp2Stream | undefined
+  private stream: ServerHttp2Stream | undefined
   // A response releases its connection when it is finished.
-  private readonly connection: Connection
-  private run: HttpRun | undefined
+  private connection: Connection
   private context = newContext()
-  private requestBytes: ((isWhole: boolean) => number | undefined) | undefined
+  private requestSize: RequestSize
   private open: Set<Closing> | undefined
   // The status and the `writeHead` arguments of the response, and the number of bytes written, where known.
   private status: number | undefined
@@ -154,21 +168,21 @@ class Watched {
     private readonly request: IncomingMessage,
     private readonly response: ServerResponse,
     private readonly route: (() => string | undefined) | undefined,
-    private readonly recorder: HttpRecorder,
+    recorder: HttpRecorder,
     private readonly options: RequestOptions
   ) {
-    this.stream = streamOf(response)
-    this.connection = request.socket
+    super(recorder, request.method ?? "")
   }
 
   begin(): void {
-    const { request, response } = this
-    this.run = this.recorder.begin(request.method ?? "")
+    const { request } = this
+    this.stream = streamOf(this.response)
+    this.connection = request.socket
     // The measurement may begin after the end.
     if (this.isClosed()) this.closed()
     else {
       this.awaitEnd()
-      this.requestBytes = bytesOfRequest(request, response)
+      this.requestSize = requestSize(request, this.stream)
     }
     onLeftOut(request, this)
   }
@@ -178,13 +192,13 @@ class Watched {
     if (!this.isAwaited) this.leaveOut()
   }
 
-  leaveOut(): void {
-    if (this.over()) this.run?.leaveOut()
+  override leaveOut(): void {
+    if (this.settle()) super.leaveOut()
   }
 
   /** The response is closed, or can no longer be closed. */
   closed(): void {
-    if (!this.over()) return
+    if (!this.settle()) return
     try {
       // The latest known context: where the head was sent, where the route was found, or where the request arrived.
       const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
@@ -194,33 +208,49 @@ class Watched {
       this.recorder.failed(error)
     } finally {
       // Does nothing if the end was recorded.
-      this.run?.leaveOut()
+      super.leaveOut()
     }
   }
 
   private record(seconds: number): void {
-    const { head, options, recorder, request, response, stream } = this
-    const route = decided(recorder, () => textOf(atOnce(this.route?.(), "route")), undefined)
+    const { options, recorder, request, response } = this
+    const route = this.routeOf()
     if (route !== undefined && options.excludesRoute(route)) return
     const isWhole = this.isWhole()
-    const typeOf = (): string | undefined => contentTypeOf(response, stream, head)
-    const isLongLived = decided(recorder, () => options.isLongLived?.(route, typeOf, request, response), false) ?? false
+    const isLongLived = options.isLongLived !== undefined && this.isLongLived(route)
     const why = isWhole ? undefined : this.whyCut()
     const status = this.statusOf(why, isLongLived)
+    const { labels } = options
     const cut = why === undefined ? undefined : why === 500 ? "server" : "client"
-    const outcome: HttpOutcome = { route: route ?? unmatched, status, cut }
-    this.run?.end({
+    this.end({
       route,
       status,
-      labels: decided(recorder, () => options.labels?.(request, response, outcome), undefined),
+      labels:
+        labels &&
+        decided(recorder, () => labels(request, response, { route: route ?? unmatched, status, cut }), undefined),
       // The time that two ends exchange data after an upgrade is not the time of a request.
       seconds: status === upgraded || isLongLived ? undefined : seconds,
-      requestBytes: status === upgraded ? undefined : this.requestBytes?.(isWhole),
+      requestBytes: status === upgraded ? undefined : receivedBytes(this.requestSize, request, this.stream, isWhole),
       responseBytes: isWhole ? (this.hasNoBody(status) ? 0 : this.bytes) : undefined
     })
   }
 
-  private over(): boolean {
+  private routeOf(): string | undefined {
+    try {
+      return textOf(atOnce(this.route?.(), "route"))
+    } catch (error) {
+      this.recorder.failed(error)
+      return undefined
+    }
+  }
+
+  private isLongLived(route: string | undefined): boolean {
+    const { head, options, recorder, request, response, stream } = this
+    const typeOf = (): string | undefined => contentTypeOf(response, stream, head)
+    return decided(recorder, () => options.isLongLived?.(route, typeOf, request, response), false) ?? false
+  }
+
+  private settle(): boolean {
     if (this.isOver) return false
     this.isOver = true
     this.open?.delete(this)
@@ -289,24 +319,33 @@ class Watched {
 
   private awaitEnd(): void {
     const { connection, request, response, stream } = this
-    if (typeof response.on === "function") {
-      // A response that is not made by a Node.js server may miss any of these.
-      response.on("finish", () => this.finished())
-      response.on("close", () => this.closed())
-      this.isAwaited = true
-    }
+    const isConnection = isConnected(connection)
     if (stream === undefined && typeof connection?.on === "function") {
       this.open = openOn(connection as Emitting)
       this.open.add(this)
     }
     // If no connection can close, a client that disconnects closes its request before that was read.
-    if (stream === undefined && !isConnected(connection) && typeof request.on === "function") {
+    if (stream === undefined && !isConnection && typeof request.on === "function") {
       request.on("close", () => {
         if (request.readableEnded === false) this.aborted()
       })
     }
-    this.watchAnswer()
+    // The size of parts that were written before is unknown.
+    if (!response.headersSent) this.bytes = 0
+    if (isConnection && isOfNode(response)) this.watchNode(response)
+    else this.watchOther()
     if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
+  }
+
+  // A response with the methods of Node.js, and with a connection. It reports its end.
+  private watchNode(response: WatchedResponse): void {
+    response[watchedKey] = this
+    response.on("finish", onFinish)
+    response.on("close", onClose)
+    response.end = ending as ServerResponse["end"]
+    response.writeHead = heading as ServerResponse["writeHead"]
+    response.write = writing as ServerResponse["write"]
+    this.isAwaited = true
   }
 
   // Only some responses emit an event when they are destroyed.
@@ -320,7 +359,7 @@ class Watched {
     }
   }
 
-  private finished(): void {
+  finished(): void {
     this.isFinished = true
     this.closed()
   }
@@ -330,52 +369,67 @@ class Watched {
     this.closed()
   }
 
-  private watchAnswer(): void {
+  // A response that is not made by a Node.js server may miss any of these.
+  private watchOther(): void {
     const { connection, response } = this
-    const { destroy, end, write, writeHead }: Partial<ServerResponse> = response
-    const watched = this
-    const heading = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
-      const result = Reflect.apply(writeHead as never, this, args)
-      watched.begun(args)
-      return result
-    }
-    const destroying = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
-      const result = Reflect.apply(destroy as never, this, args)
-      watched.destroyed()
-      return result
-    }
-    const writing = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
-      watched.add(args[0], args[1])
-      const result = Reflect.apply(write as never, this, args)
-      watched.written()
-      return result
-    }
-    // In HTTP/2, `end` of a response writes the last part by `write`.
-    const ending = function (this: ServerResponse, ...args: ReadonlyArray<unknown>): unknown {
-      watched.add(args[0], args[1])
-      const wasEnding = watched.isEnding
-      watched.isEnding = true
-      let result: unknown
-      try {
-        result = Reflect.apply(end as never, this, args)
-      } finally {
-        watched.isEnding = wasEnding
-      }
-      watched.ended()
-      return result
-    }
-    const isBegun = response.headersSent
-    if (typeof end === "function") {
-      response.end = ending as typeof end
+    if (typeof response.on === "function") {
+      response.on("finish", () => this.finished())
+      response.on("close", () => this.closed())
       this.isAwaited = true
     }
-    if (typeof writeHead === "function") response.writeHead = heading as typeof writeHead
-    if (typeof write === "function") response.write = writing as typeof write
-    if (typeof destroy === "function" && !emitsItsEnd(response, connection)) {
-      response.destroy = destroying as typeof destroy
+    const { destroy, end, write, writeHead }: Partial<ServerResponse> = response
+    const watched = this
+    if (typeof end === "function") {
+      // In HTTP/2, `end` of a response writes the last part by `write`.
+      response.end = function (this: ServerResponse, ...args: ReadonlyArray<unknown>) {
+        return watched.ends(end, this, args)
+      } as typeof end
+      this.isAwaited = true
     }
-    // The size of parts that were written before is unknown.
-    if (!isBegun) this.bytes = 0
+    if (typeof writeHead === "function") {
+      response.writeHead = function (this: ServerResponse, ...args: ReadonlyArray<unknown>) {
+        return watched.writesHead(writeHead, this, args)
+      } as typeof writeHead
+    }
+    if (typeof write === "function") {
+      response.write = function (this: ServerResponse, ...args: ReadonlyArray<unknown>) {
+        return watched.writes(write, this, args)
+      } as typeof write
+    }
+    if (typeof destroy === "function" && !emitsItsEnd(response, connection)) {
+      response.destroy = function (this: ServerResponse, ...args: ReadonlyArray<unknown>) {
+        const result = Reflect.apply(destroy, this, args as Parameters<typeof destroy>)
+        watched.destroyed()
+        return result
+      }
+    }
+  }
+
+  ends(end: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
+    this.add(args[0], args[1])
+    const wasEnding = this.isEnding
+    this.isEnding = true
+    let result: unknown
+    try {
+      result = Reflect.apply(end, response, args)
+    } finally {
+      this.isEnding = wasEnding
+    }
+    this.ended()
+    return result
+  }
+
+  writes(write: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
+    this.add(args[0], args[1])
+    const result = Reflect.apply(write, response, args)
+    this.written()
+    return result
+  }
+
+  writesHead(writeHead: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
+    const result = Reflect.apply(writeHead, response, args)
+    this.begun(args)
+    return result
   }
 
   // The following methods are called within calls of the application, so they never throw.
@@ -384,7 +438,8 @@ class Watched {
     try {
       this.status = numberOf(this.response.statusCode)
       this.head = head
-      this.sentBefore = this.connection?.bytesWritten
+      // The last part of the response follows at once. Reading it takes longer than all other work here.
+      if (!this.isEnding) this.sentBefore = this.connection?.bytesWritten
       this.context = newContext()
     } catch (error) {
       this.recorder.failed(error)
@@ -416,6 +471,48 @@ class Watched {
       this.recorder.failed(error)
     }
   }
+}
+
+type Method = (...args: never) => unknown
+
+const native = ServerResponse.prototype
+
+// Not one that is watched already, nor one whose methods were replaced.
+const isOfNode = (response: WatchedResponse): boolean =>
+  response instanceof ServerResponse &&
+  response[watchedKey] === undefined &&
+  response.end === native.end &&
+  response.write === native.write &&
+  response.writeHead === native.writeHead &&
+  Object.isExtensible(response)
+
+// A method may be called on an object that is not watched, as if it were the method of Node.js.
+
+function ending(this: WatchedResponse, ...args: ReadonlyArray<unknown>): unknown {
+  const watched = this[watchedKey]
+  return watched === undefined ? Reflect.apply(native.end, this, args as never) : watched.ends(native.end, this, args)
+}
+
+function writing(this: WatchedResponse, ...args: ReadonlyArray<unknown>): unknown {
+  const watched = this[watchedKey]
+  return watched === undefined
+    ? Reflect.apply(native.write, this, args as never)
+    : watched.writes(native.write, this, args)
+}
+
+function heading(this: WatchedResponse, ...args: ReadonlyArray<unknown>): unknown {
+  const watched = this[watchedKey]
+  return watched === undefined
+    ? Reflect.apply(native.writeHead, this, args as never)
+    : watched.writesHead(native.writeHead, this, args)
+}
+
+function onFinish(this: WatchedResponse): void {
+  this[watchedKey]?.finished()
+}
+
+function onClose(this: WatchedResponse): void {
+  this[watchedKey]?.closed()
 }
 
 const isEnded = ({ finished, writableEnded }: Partial<ServerResponse>): boolean | undefined => writableEnded ?? finished

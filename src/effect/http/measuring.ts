@@ -1,0 +1,48 @@
+/** What a middleware measures, and on which metrics. */
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
+import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type { HttpMetricName } from "../../core/http/metrics.js"
+import type { Excluding } from "../../core/http/options.js"
+import type { HttpRecorder } from "../../core/http/recorder.js"
+import type { Labels } from "../../core/instrument/labels.js"
+
+/**
+ * A completed exchange of request and response, from which labels are computed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Exchange {
+  /** The request as it arrived. */
+  readonly request: HttpServerRequest
+  /** The last known version of the response before it is sent. */
+  readonly response: HttpServerResponse
+  /** The exit of the application. */
+  readonly exit: Exit.Exit<HttpServerResponse, unknown>
+  /** The value of the label `route`: a pattern, or `unmatched`. */
+  readonly route: string
+  /** The value of the label `status`: the status that was sent, or 499 or 503 if the response was cut. */
+  readonly status: number
+}
+
+/** The metrics of one middleware on one registry. */
+export interface Meter {
+  readonly recorder: HttpRecorder
+  readonly excludesRoute: (route: string) => boolean
+  /** Undefined: the meter does not record it. */
+  readonly target: (name: HttpMetricName) => object | undefined
+  /** A meter for the metrics that other meters of the same request do not record; `undefined` if there are none. */
+  readonly beside: (others: ReadonlyArray<Meter>) => Meter | undefined
+  /** Logs the failures since the last call first. */
+  readonly afterWarnings: <A, E, R>(next: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/** The registry is found in the context of each request. */
+export interface Measuring extends Excluding<HttpServerRequest> {
+  readonly meterIn: (context: Context.Context<never>) => Meter
+  readonly labels: ((exchange: Exchange) => Labels) | undefined
+  readonly exemplar: boolean
+}
