@@ -5,7 +5,7 @@ const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
   /** True if it is left out; otherwise the recorders that would leave it out. */
-  [key]?: true | Leaving | Array<Leaving>
+  [key]?: true | Leaving | Array<Leaving> | undefined
 }
 
 export interface Leaving {
@@ -30,4 +30,15 @@ export const onLeftOut = (request: object, leaving: Leaving): void => {
   else if (Array.isArray(waiting)) waiting.push(leaving)
   else if (waiting !== undefined) marked[key] = [waiting, leaving]
   else if (Object.isExtensible(request)) marked[key] = leaving
+}
+
+/**
+ * The recorder has recorded the request. Connections that are kept open refer to their last request, which would keep
+ * everything in memory that the recorder refers to.
+ */
+export const onRecorded = (request: object, leaving: Leaving): void => {
+  const marked: Marked = request
+  const waiting = marked[key]
+  if (waiting === leaving) marked[key] = undefined
+  else if (Array.isArray(waiting)) marked[key] = waiting.filter((other) => other !== leaving)
 }

@@ -20,7 +20,7 @@ import * as Stream from "effect/Stream"
 import { unmatched } from "../../core/http/metrics.js"
 import type { Closing, RequestSize } from "../../core/http/node/messages.js"
 import { decided, HttpRun } from "../../core/http/recorder.js"
-import { onLeftOut } from "../../core/http/scrapeMarker.js"
+import { onLeftOut, onRecorded } from "../../core/http/scrapeMarker.js"
 import type { Labels } from "../../core/instrument/labels.js"
 import { currentSpan } from "../run.js"
 import type { Measuring, Meter } from "./measuring.js"
@@ -36,7 +36,7 @@ import {
   onSent,
   writtenStatus
 } from "./request.js"
-import { type MatchedRoute, release, track, trackRoute } from "./route.js"
+import { type MatchedRoute, release, runsOf, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -57,17 +57,37 @@ export const begun = (
   const own = measuring.meterIn(fiber.currentContext)
   const { excludes } = measuring
   if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
-  const { matched, view } = trackRoute<Meter>(request)
-  const meter = isMeasured(request, own) ? undefined : own.beside(matched.by)
+  const { matched, view } = trackRoute<RequestRun, Meter>(request)
+  const meter = isMeasured(request, own) ? undefined : own.beside(matched.by.map((run) => run.own))
   if (meter === undefined) {
     matched.also.push(own)
     return undefined
   }
-  matched.by.push(own)
+  const run = new RequestRun(request, fiber, matched, measuring, own, meter)
+  matched.by.push(run)
   matched.startsIn(view, fiber)
   track(fiber, matched)
-  return new RequestRun(request, fiber, matched, measuring, own, meter)
+  return run
 }
+
+/**
+ * The handler that is called right before a response is written. It is the same function for all requests: Effect compares
+ * handlers by a hash, and would keep the hash of each function in a table.
+ */
+const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> =>
+  Effect.succeed(runsOf<RequestRun>(request).reduce((written, run) => run.writes(request, written), response))
+
+const onlyWriting = Option.some(writing)
+
+/** As `HttpApp.appendPreResponseHandler` does it. */
+export const awaitResponse: Effect.Effect<void> = FiberRef.update(currentPreResponseHandlers, (handlers) => {
+  if (Option.isNone(handlers)) return onlyWriting
+  const before = handlers.value
+  if (before === writing) return handlers
+  return Option.some((request: HttpServerRequest, response: AnyResponse) =>
+    Effect.flatMap(before(request, response), (response) => writing(request, response))
+  )
+})
 
 /** From the app that creates the response to its last byte. The constructor counts the start. */
 export class RequestRun extends HttpRun implements Closing {
@@ -78,8 +98,9 @@ export class RequestRun extends HttpRun implements Closing {
   private exit: AnyExit | undefined
   // The last known version of the response before it is sent.
   private response: AnyResponse | undefined
-  // A second response is written only if the first one failed.
-  private written = 0
+  // Written because the first one failed.
+  private isSecond = false
+  private countedBody: HttpBody.Stream | undefined
   private streamed: { readonly status: number | undefined } | undefined
   private bytes: number | undefined
   private broke: Cause.Cause<unknown> | undefined
@@ -95,10 +116,10 @@ export class RequestRun extends HttpRun implements Closing {
   constructor(
     private readonly request: HttpServerRequest,
     private readonly fiber: AnyFiber,
-    private readonly matched: MatchedRoute<Meter>,
+    private readonly matched: MatchedRoute<RequestRun, Meter>,
     private readonly measuring: Measuring,
     /** All metrics of the middleware. */
-    private readonly own: Meter,
+    readonly own: Meter,
     /** Those of them that are recorded here. */
     private readonly meter: Meter
   ) {
@@ -115,34 +136,26 @@ export class RequestRun extends HttpRun implements Closing {
     })
   }
 
-  /** Adds it to those of the fiber, as `HttpApp.appendPreResponseHandler` does. */
-  awaitResponse(): Effect.Effect<void> {
-    return FiberRef.update(currentPreResponseHandlers, (handlers) => {
-      if (Option.isNone(handlers)) return Option.some(this.writing)
-      const before = handlers.value
-      return Option.some((request: HttpServerRequest, response: AnyResponse) =>
-        Effect.flatMap(before(request, response), (response) => this.writing(request, response))
-      )
-    })
-  }
-
-  // Right before the response is written.
-  private readonly writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> => {
-    // The call can be for an earlier request, or for one that is answered within this one: if an app runs in the fiber of
-    // another app, the handlers of both are called.
-    if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
-    this.written += 1
+  /** Right before the response is written. Returns the response that is written instead. */
+  writes(request: HttpServerRequest, response: AnyResponse): AnyResponse {
+    // The call can be for an earlier request, or for one that is answered within this one.
+    if (this.isOver || request.source !== this.request.source) return response
     this.response = response
     const { body } = response
     const isStream = body._tag === "Stream"
-    if (this.written === 1) this.open = awaitClose(request, isStream, this)
-    // The scope of a web handler waits for the end of a body that is never read: the body of a response to HEAD, or of a
-    // response that could not be created.
-    this.isUnread = this.written === 1 ? isStream && request.method === "HEAD" : request.source instanceof Request
-    if (this.isUnread || !isStream || this.written > 1) return Effect.succeed(response)
+    // The body of a response to HEAD is never read, nor is that of a response that could not be created. The scope of a web
+    // handler waits for its end.
+    this.isUnread = isHandled(request) ? request.source instanceof Request : isStream && request.method === "HEAD"
+    if (isHandled(request)) {
+      this.isSecond = true
+      return response
+    }
+    this.open ??= awaitClose(request, isStream, this)
+    // The handler may be called again for the same body, if others were added to it.
+    if (this.isUnread || !isStream || body === this.countedBody) return response
     const { contentLength, contentType } = body
-    const counted = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
-    return Effect.succeed(HttpServerResponse.setBody(response, counted))
+    this.countedBody = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
+    return HttpServerResponse.setBody(response, this.countedBody)
   }
 
   readonly onFailure = (cause: Cause.Cause<never>): Effect.Effect<AnyResponse> => this.done(Exit.failCause(cause))
@@ -183,7 +196,7 @@ export class RequestRun extends HttpRun implements Closing {
     if (this.isReleased) return
     this.isReleased = true
     const { by } = this.matched
-    by.splice(by.indexOf(this.own), 1)
+    by.splice(by.indexOf(this), 1)
     if (by.length === 0) release(this.fiber, this.matched)
   }
 
@@ -202,6 +215,7 @@ export class RequestRun extends HttpRun implements Closing {
     this.isOver = true
     this.open?.delete(this)
     const { matched, measuring, request } = this
+    if (typeof request.source === "object" && request.source !== null) onRecorded(request.source, this)
     const { upgraded } = matched
     const route = matched.pattern(isNotFound(exit)) ?? unmatched
     if (this.own.excludesRoute(route) && !isCountedFor(route, matched, this.own)) {
@@ -259,13 +273,13 @@ export class RequestRun extends HttpRun implements Closing {
     }
     if (this.streamed?.status !== undefined) return this.streamed.status
     const status = writtenStatus(this.request) ?? this.sent ?? response.status
-    return this.written > 1 ? Math.max(status, 500) : status
+    return this.isSecond ? Math.max(status, 500) : status
   }
 
   private size(response: AnyResponse, status: number): number | undefined {
     if (this.matched.upgraded) return undefined
     // The size of a response that was cut is unknown.
-    if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.written > 1) return undefined
+    if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.isSecond) return undefined
     if (this.bytes !== undefined) return this.bytes
     if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
     return bodyBytes(response)
@@ -273,8 +287,8 @@ export class RequestRun extends HttpRun implements Closing {
 }
 
 // If one meter excludes a request, another one counts it, whichever of them is further out.
-const isCountedFor = (route: string, { also, by }: MatchedRoute<Meter>, own: Meter): boolean =>
-  [...by, ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
+const isCountedFor = (route: string, { also, by }: MatchedRoute<RequestRun, Meter>, own: Meter): boolean =>
+  [...by.map((run) => run.own), ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
 
 const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) &&

@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { targetOf } from "../../core/http/metrics.js"
 import { isRecorded } from "../../core/http/node/requests.js"
-import { begun } from "./exchange.js"
+import { awaitResponse, begun } from "./exchange.js"
 import type { Measuring, Meter } from "./measuring.js"
 
 // As in `Metrics`, the +1 is inside the mask, and the end is recorded where no interruption can skip it.
@@ -23,7 +23,7 @@ export const measured =
       const run = begun(request, fiber, measuring, isRecordedOutside)
       if (run === undefined) return body
       const answered = Effect.matchCauseEffect(body as HttpApp.Default<never, R>, run)
-      return Effect.zipRight(run.awaitResponse(), answered)
+      return Effect.zipRight(awaitResponse, answered)
     })
   }
 

@@ -30,16 +30,18 @@ type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 type AnyContext = Context.Context<never>
 
+type AnyMatched = MatchedRoute<unknown, unknown>
+
 interface Watched extends HttpServerRequest {
   [viewKey]?: View
 }
 
 /** While the request is answered. */
-export class MatchedRoute<By> {
+export class MatchedRoute<Run, Meter> {
   /** Each metric counts the request once. */
-  readonly by: Array<By> = []
+  readonly by: Array<Run> = []
   /** They do not record, because others already do. */
-  readonly also: Array<By> = []
+  readonly also: Array<Meter> = []
   upgraded = false
   private route: string | undefined
   private isMount = false
@@ -81,7 +83,7 @@ class Tracked {
   private readonly outside: Array<AnyContext> = []
 
   constructor(
-    readonly matched: MatchedRoute<unknown>,
+    readonly matched: AnyMatched,
     readonly outer: Tracked | undefined
   ) {}
 
@@ -98,7 +100,7 @@ interface TrackedFiber extends AnyFiber {
 }
 
 /** From now on, the routes that the fiber enters are those of the request, until it is released. */
-export const track = (fiber: AnyFiber, matched: MatchedRoute<unknown>): void => {
+export const track = (fiber: AnyFiber, matched: AnyMatched): void => {
   const tracked = fiber as TrackedFiber
   const known = tracked[trackedKey]
   if (known?.matched === matched || typeof tracked.setFiberRef !== "function") return
@@ -108,7 +110,7 @@ export const track = (fiber: AnyFiber, matched: MatchedRoute<unknown>): void => 
 }
 
 /** The request was answered. */
-export const release = (fiber: AnyFiber, matched: MatchedRoute<unknown>): void => {
+export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
   const tracked = fiber as TrackedFiber
   const known = tracked[trackedKey]
   if (known?.matched === matched) tracked[trackedKey] = known.outer
@@ -120,18 +122,22 @@ function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
   setFiberRef.call(this, ref, value)
 }
 
-/** All measurers of the request share the same state until none of them measures it any more. */
-export const trackRoute = <By>(
+/** All runs of the request share the same state until none of them measures it any more. */
+export const trackRoute = <Run, Meter>(
   request: HttpServerRequest
-): { readonly matched: MatchedRoute<By>; readonly view: View } => {
+): { readonly matched: MatchedRoute<Run, Meter>; readonly view: View } => {
   const known = (request as Watched)[viewKey]
   if (known !== undefined && known.matched.by.length > 0)
-    return { matched: known.matched as MatchedRoute<By>, view: known }
-  const matched = new MatchedRoute<By>()
+    return { matched: known.matched as MatchedRoute<Run, Meter>, view: known }
+  const matched = new MatchedRoute<Run, Meter>()
   return { matched, view: watch(request, matched, undefined) }
 }
 
-const watch = (request: Watched, matched: MatchedRoute<unknown>, outer: View | undefined): View => {
+/** Those that measure the request now. */
+export const runsOf = <Run>(request: HttpServerRequest): ReadonlyArray<Run> =>
+  ((request as Watched)[viewKey]?.matched.by as ReadonlyArray<Run> | undefined) ?? []
+
+const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): View => {
   const known = request[viewKey]
   const view = new View(matched, outer)
   if (!Object.isExtensible(request)) return view
@@ -187,7 +193,7 @@ const canUpgrade = (request: HttpServerRequest): boolean => {
   return typeof response === "function" || (response === undefined && request.headers["upgrade"] !== undefined)
 }
 
-const opening = (socket: Socket, matched: MatchedRoute<unknown>): Socket => {
+const opening = (socket: Socket, matched: AnyMatched): Socket => {
   const opened = Effect.sync(() => {
     matched.upgraded = true
   })
@@ -211,7 +217,7 @@ class View {
   private prefix: string | undefined
 
   constructor(
-    readonly matched: MatchedRoute<unknown>,
+    readonly matched: AnyMatched,
     private readonly outer: View | undefined
   ) {}
 

@@ -8,7 +8,7 @@ import { atOnce } from "../../util/thenable.js"
 import { unmatched } from "../metrics.js"
 import type { Excluding, LongLived } from "../options.js"
 import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
-import { onLeftOut } from "../scrapeMarker.js"
+import { onLeftOut, onRecorded } from "../scrapeMarker.js"
 import { keptContext, newContext } from "./asyncContext.js"
 import type { Closing, Connection, Emitting, RequestSize } from "./messages.js"
 import {
@@ -254,6 +254,7 @@ class Watched extends HttpRun {
     if (this.isOver) return false
     this.isOver = true
     this.open?.delete(this)
+    onRecorded(this.request, this)
     return true
   }
 
