@@ -1,5 +1,5 @@
 /** One request of `@effect/platform` and its response, measured until the response is complete or cut. */
-import { currentPreResponseHandlers } from "@effect/platform/HttpApp"
+import { appendPreResponseHandler, currentPreResponseHandlers } from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -36,7 +36,7 @@ import {
   onSent,
   writtenStatus
 } from "./request.js"
-import { type MatchedRoute, release, runsOf, track, trackRoute } from "./route.js"
+import { type MatchedRoute, release, runsOf, setRef, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -79,15 +79,13 @@ const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effe
 
 const onlyWriting = Option.some(writing)
 
-/** As `HttpApp.appendPreResponseHandler` does it. */
-export const awaitResponse: Effect.Effect<void> = FiberRef.update(currentPreResponseHandlers, (handlers) => {
-  if (Option.isNone(handlers)) return onlyWriting
-  const before = handlers.value
-  if (before === writing) return handlers
-  return Option.some((request: HttpServerRequest, response: AnyResponse) =>
-    Effect.flatMap(before(request, response), (response) => writing(request, response))
-  )
-})
+/** Adds the handler to those of the fiber, as `HttpApp.appendPreResponseHandler` does, and then runs `app`. */
+export const awaitingResponse = <A, E, R>(fiber: AnyFiber, app: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const before = Option.getOrUndefined(fiber.getFiberRef(currentPreResponseHandlers))
+  if (before === writing) return app
+  if (before === undefined && setRef(fiber, currentPreResponseHandlers, onlyWriting)) return app
+  return Effect.zipRight(appendPreResponseHandler(writing), app)
+}
 
 /** From the app that creates the response to its last byte. The constructor counts the start. */
 export class RequestRun extends HttpRun implements Closing {

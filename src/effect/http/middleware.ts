@@ -4,27 +4,30 @@ import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
+import type * as Fiber from "effect/Fiber"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import { targetOf } from "../../core/http/metrics.js"
 import { isRecorded } from "../../core/http/node/requests.js"
-import { awaitResponse, begun } from "./exchange.js"
+import { awaitingResponse, begun } from "./exchange.js"
 import type { Measuring, Meter } from "./measuring.js"
 
-// As in `Metrics`, the +1 is inside the mask, and the end is recorded where no interruption can skip it.
+// As in `Metrics`, the +1 and the handler of the end are in one uninterruptible region. A server starts in one.
 export const measured =
   (measuring: Measuring) =>
   <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> => {
-    const interruptible = Effect.interruptible(app)
-    return Effect.uninterruptibleMask((restore) => {
-      const body = restore === Effect.interruptible ? interruptible : app
-      const fiber = Option.getOrThrow(Fiber.getCurrentFiber())
-      const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
-      const run = begun(request, fiber, measuring, isRecordedOutside)
-      if (run === undefined) return body
-      const answered = Effect.matchCauseEffect(body as HttpApp.Default<never, R>, run)
-      return Effect.zipRight(awaitResponse, answered)
-    })
+    const around =
+      (body: HttpApp.Default<E, R>) =>
+      (fiber: Fiber.RuntimeFiber<unknown, unknown>): HttpApp.Default<E, R> => {
+        const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
+        const run = begun(request, fiber, measuring, isRecordedOutside)
+        if (run === undefined) return body
+        return awaitingResponse(fiber, Effect.matchCauseEffect(body as HttpApp.Default<never, R>, run))
+      }
+    const protectedBody = around(app)
+    const masked = Effect.uninterruptible(Effect.withFiberRuntime(around(Effect.interruptible(app))))
+    return Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
+      RuntimeFlags.interruption(runtimeFlags) ? masked : protectedBody(fiber)
+    )
   }
 
 /**

@@ -109,6 +109,14 @@ export const track = (fiber: AnyFiber, matched: AnyMatched): void => {
   if (isNew) tracked.setFiberRef = setFiberRef
 }
 
+/** Whether the reference was set at once, instead of by an effect. */
+export const setRef = <A>(fiber: AnyFiber, ref: FiberRef.FiberRef<A>, value: A): boolean => {
+  const { setFiberRef } = fiber as TrackedFiber
+  if (typeof setFiberRef !== "function") return false
+  setFiberRef.call(fiber, ref, value)
+  return true
+}
+
 /** The request was answered. */
 export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
   const tracked = fiber as TrackedFiber
@@ -118,8 +126,7 @@ export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
 
 function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
   if (ref === FiberRef.currentContext) this[trackedKey]?.changes(this.currentContext, value as AnyContext)
-  const { setFiberRef } = Object.getPrototypeOf(this) as TrackedFiber
-  setFiberRef.call(this, ref, value)
+  ;(Object.getPrototypeOf(this) as TrackedFiber).setFiberRef.call(this, ref, value)
 }
 
 /** All runs of the request share the same state until none of them measures it any more. */
@@ -156,15 +163,26 @@ const looked = ({ matched }: View): void => {
   if (fiber !== undefined && matched.by.length > 0) track(fiber, matched)
 }
 
-const inherited = <K extends "method" | "modify">(request: Watched, key: K): HttpServerRequest[K] =>
-  Reflect.get(Object.getPrototypeOf(request), key, request)
+/** The requests of one platform have one class, whose getter is looked up once. */
+let platform:
+  | { readonly prototype: object; readonly method: (() => HttpServerRequest["method"]) | undefined }
+  | undefined
+
+const methodOf = (request: Watched): HttpServerRequest["method"] => {
+  const prototype: object = Object.getPrototypeOf(request)
+  if (platform?.prototype !== prototype) {
+    platform = { prototype, method: Object.getOwnPropertyDescriptor(prototype, "method")?.get }
+  }
+  const { method } = platform
+  return method === undefined ? Reflect.get(prototype, "method", request) : method.call(request)
+}
 
 // All requests share these: a property with a function of its own would make the engine store each request as a table.
 const method: PropertyDescriptor & ThisType<Required<Watched>> = {
   configurable: true,
   get() {
     looked(this[viewKey])
-    return inherited(this, "method")
+    return methodOf(this)
   }
 }
 
@@ -174,7 +192,7 @@ const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
   value(options: Parameters<HttpServerRequest["modify"]>[0]) {
     const view = this[viewKey]
     looked(view)
-    const modified = inherited(this, "modify").call(this, options)
+    const modified = (Object.getPrototypeOf(this) as HttpServerRequest).modify.call(this, options)
     watch(modified, view.matched, view)
     return modified
   }

@@ -3,7 +3,6 @@ import { type IncomingMessage, OutgoingMessage, type ServerResponse } from "node
 import type { Http2ServerResponse, ServerHttp2Stream } from "node:http2"
 import type { Socket } from "node:net"
 import { Writable } from "node:stream"
-import { getOrInsert } from "../../util/getOrInsert.js"
 import { oncePerProcess } from "../../util/oncePerProcess.js"
 
 /** The stream of an HTTP/2 response. Such a response looks like one of HTTP/1, but ends differently. */
@@ -36,17 +35,18 @@ export interface Closing {
   closed(): void
 }
 
-const open = oncePerProcess("open requests", () => new WeakMap<Emitting, Set<Closing>>())
+const openKey = oncePerProcess("open requests", () => Symbol("effect-prometheus/open"))
 
 /** Pipelined requests, and those after a switch of protocols: Node.js closes only the response whose turn it is. */
 export const openOn = (connection: Emitting): Set<Closing> => {
-  return getOrInsert(open, connection, () => {
-    const all = new Set<Closing>()
-    connection.on("close", () => {
-      for (const each of all) each.closed()
-    })
-    return all
+  const known = (connection as unknown as Readonly<Record<symbol, Set<Closing> | undefined>>)[openKey]
+  if (known !== undefined) return known
+  const all = new Set<Closing>()
+  Reflect.defineProperty(connection, openKey, { value: all })
+  connection.on("close", () => {
+    for (const each of all) each.closed()
   })
+  return all
 }
 
 // The error codes of a connection whose other end is gone.
