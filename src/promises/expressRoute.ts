@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { keepContext } from "../core/http/node/asyncContext.js"
 import { oncePerProcess } from "../core/util/oncePerProcess.js"
 import { percentDecoded } from "../core/util/text.js"
-import { watchProperty } from "./watchProperty.js"
+import { Watching, watchingOf, watchProperty } from "./watchProperty.js"
 
 /**
  * Reads the route pattern of an Express request (5, and 4), for `httpMetrics`. Returns a function that returns the
@@ -50,11 +50,9 @@ import { watchProperty } from "./watchProperty.js"
  * @category constructors
  */
 export const expressRoute = (request: IncomingMessage): (() => string | undefined) => {
-  const express: Express = request
-  return express[patternOf] ?? new Routing(express).pattern
+  const known = watchingOf(request)
+  return known instanceof Routing ? known.pattern : new Routing(request).pattern
 }
-
-const patternOf = Symbol("effect-prometheus/expressRoute")
 
 type Params = Readonly<Record<string, unknown>>
 
@@ -65,7 +63,6 @@ interface Express extends IncomingMessage {
   readonly params?: Params | undefined
   readonly route?: unknown
   readonly res?: Pick<ServerResponse, "headersSent" | "statusCode"> | undefined
-  readonly [patternOf]?: (() => string | undefined) | undefined
 }
 
 interface Found {
@@ -88,7 +85,7 @@ interface Mount {
 const nothing: Found = { pattern: undefined, isRoute: false }
 
 /** Follows one request by the properties that the routers set on it. */
-class Routing {
+class Routing extends Watching {
   private mount: Mount
   private found = nothing
   /** The paths of the current route. The router sets the matched one of them next. */
@@ -99,23 +96,27 @@ class Routing {
   private params: Params | undefined
 
   constructor(private readonly request: Express) {
+    super()
     this.mount = this.begin(request.baseUrl ?? "")
     this.routed(request.route)
-    Reflect.defineProperty(request, patternOf, { configurable: true, value: this.pattern })
-    watchProperty(request, "baseUrl", (to) => this.moved(typeof to === "string" ? to : ""))
-    watchProperty(request, "route", (to, before) => {
-      // Express sets it again when it calls the handlers of the route.
-      if (to !== before || !this.found.isRoute) this.routed(to)
-    })
+    watchProperty(request, "baseUrl", this)
+    watchProperty(request, "route", this)
     this.watchNew()
     const isDeclared = this.watched.size > 0
     for (const key of matchedKeys) this.watch(key)
     // Discards a path that was matched before this call.
     this.matched = undefined
     if (isDeclared) return
-    watchProperty(request, "params", (to) => {
-      this.params = { ...(to as Params) }
-    })
+    watchProperty(request, "params", this)
+  }
+
+  override assigned(key: PropertyKey, to: unknown, before: unknown): void {
+    if (key === "baseUrl") this.moved(typeof to === "string" ? to : "")
+    // Express sets it again when it calls the handlers of the route.
+    else if (key === "route") {
+      if (to !== before || !this.found.isRoute) this.routed(to)
+    } else if (key === "params") this.params = { ...(to as Params) }
+    else this.match(to)
   }
 
   readonly pattern = (): string | undefined => {
@@ -204,7 +205,7 @@ class Routing {
     if (this.watched.has(key)) return
     this.watched.add(key)
     this.match(Reflect.get(this.request, key))
-    watchProperty(this.request, key, (to) => this.match(to))
+    watchProperty(this.request, key, this)
   }
 }
 

@@ -1,5 +1,5 @@
 /** The route pattern that `@koa/router` matched for a request. */
-import { watchProperty } from "./watchProperty.js"
+import { Watching, watchProperty } from "./watchProperty.js"
 
 /** `koa-mount` and `@koa/router` set the last three. */
 interface KoaContext {
@@ -44,24 +44,35 @@ interface KoaContext {
  * @since 0.1.0
  * @category constructors
  */
-export const koaRoute = (context: KoaContext): (() => string | undefined) => {
-  let route: string | undefined
-  let mount: string | undefined
+export const koaRoute = (context: KoaContext): (() => string | undefined) => new Routing(context).pattern
+
+class Routing extends Watching {
+  private route: string | undefined
+  private mount: string | undefined
   // Mounted code gets only the rest of the path.
-  const prefixes = new Map<string, string>()
-  const prefix = (): string => prefixes.get(context.path) ?? ""
-  const below = (path: string): string => (path === "/" ? prefix() || path : `${prefix()}${path}`)
-  watchProperty(context, "mountPath", (to) => {
-    const text = String(to)
-    mount = `${prefix()}${text.replace(/\/+$/, "")}`
-    prefixes.set(context.path.slice(text.length) || "/", mount)
-  })
-  watchProperty(context, "_matchedRoute", (to) => {
-    if (isMiddleware(context.matched, to)) return
-    route = below(String(to ?? ""))
-    mount = undefined
-  })
-  return () => (mount !== undefined && context.status !== 404 ? mount : route)
+  private readonly prefixes = new Map<string, string>()
+
+  constructor(private readonly context: KoaContext) {
+    super()
+    watchProperty(context, "mountPath", this)
+    watchProperty(context, "_matchedRoute", this)
+  }
+
+  readonly pattern = (): string | undefined =>
+    this.mount !== undefined && this.context.status !== 404 ? this.mount : this.route
+
+  override assigned(key: PropertyKey, to: unknown): void {
+    const { context, prefixes } = this
+    const prefix = prefixes.get(context.path) ?? ""
+    const text = String(to ?? "")
+    if (key === "mountPath") {
+      this.mount = `${prefix}${text.replace(/\/+$/, "")}`
+      prefixes.set(context.path.slice(text.length) || "/", this.mount)
+    } else if (!isMiddleware(context.matched, to)) {
+      this.route = text === "/" ? prefix || text : `${prefix}${text}`
+      this.mount = undefined
+    }
+  }
 }
 
 // A router also sets the paths that its middlewares match. The layer of a middleware has no methods, and a route can have

@@ -1,21 +1,73 @@
 /**
- * For frameworks without an event: accessors store the value, return it unchanged, and report each assignment. Accessors
- * that are there already, of another observer, stay in use.
+ * For frameworks without an event: accessors store the value, return it unchanged, and report each assignment. All objects
+ * share the functions of an accessor, because functions of its own would be created for each request.
  */
-export const watchProperty = (
-  target: object,
-  key: PropertyKey,
-  assigned: (value: unknown, before: unknown) => void
-): void => {
-  const own = Object.getOwnPropertyDescriptor(target, key)
-  let current: unknown = Reflect.get(target, key)
-  const get = (): unknown => (own?.get === undefined ? current : Reflect.apply(own.get, target, []))
-  const set = (value: unknown): void => {
-    const before = get()
-    current = value
-    if (own?.set !== undefined) Reflect.apply(own.set, target, [value])
-    assigned(value, before)
-  }
-  // If it cannot be defined, nothing is reported.
-  Reflect.defineProperty(target, key, { configurable: true, enumerable: true, get, set })
+import { getOrInsert } from "../core/util/getOrInsert.js"
+
+/** Is told of the assignments of one object, and holds the values. */
+export abstract class Watching {
+  readonly values = new Map<PropertyKey, unknown>()
+
+  abstract assigned(key: PropertyKey, to: unknown, before: unknown): void
 }
+
+const watchingKey = Symbol("effect-prometheus/watching")
+
+interface Watched {
+  readonly [watchingKey]?: Watching
+}
+
+export const watchingOf = (target: object): Watching | undefined => (target as Watched)[watchingKey]
+
+/** Accessors that are there already, of another observer, stay in use. If one cannot be defined, nothing is reported. */
+export const watchProperty = (target: object, key: PropertyKey, watching: Watching): void => {
+  const own = Object.getOwnPropertyDescriptor(target, key)
+  const known = watchingOf(target)
+  if (known === undefined) Reflect.defineProperty(target, watchingKey, { value: watching })
+  watching.values.set(key, Reflect.get(target, key))
+  const isShared = own?.get === undefined && watchingOf(target) === watching
+  Reflect.defineProperty(
+    target,
+    key,
+    isShared ? getOrInsert(shared, key, sharedAccessor(key)) : accessor(key, watching, own)
+  )
+}
+
+const shared = new Map<PropertyKey, PropertyDescriptor>()
+
+// An accessor that is copied to an object without its observer is a plain property there.
+const sharedAccessor = (key: PropertyKey) => (): PropertyDescriptor & ThisType<Watched> => ({
+  configurable: true,
+  enumerable: true,
+  get() {
+    return this[watchingKey]?.values.get(key)
+  },
+  set(value: unknown) {
+    const watching = this[watchingKey]
+    if (watching !== undefined) assign(watching, key, value)
+    else Reflect.defineProperty(this, key, { value, configurable: true, enumerable: true, writable: true })
+  }
+})
+
+const assign = (watching: Watching, key: PropertyKey, value: unknown): void => {
+  const before = watching.values.get(key)
+  watching.values.set(key, value)
+  watching.assigned(key, value, before)
+}
+
+// For an object that is watched by several observers.
+const accessor = (key: PropertyKey, watching: Watching, own: PropertyDescriptor | undefined): PropertyDescriptor => ({
+  configurable: true,
+  enumerable: true,
+  get(this: object) {
+    return own?.get === undefined ? watching.values.get(key) : Reflect.apply(own.get, this, [])
+  },
+  set(this: object, value: unknown) {
+    if (own?.set === undefined) assign(watching, key, value)
+    else {
+      const before: unknown = own.get === undefined ? undefined : Reflect.apply(own.get, this, [])
+      Reflect.apply(own.set, this, [value])
+      watching.assigned(key, value, before)
+    }
+  }
+})

@@ -163,13 +163,20 @@ const looked = ({ matched }: View): void => {
   if (fiber !== undefined && matched.by.length > 0) track(fiber, matched)
 }
 
+/** The class of a request. An object that was derived from the request inherits its properties. */
+const classOf = (request: Watched): object => {
+  let own: object = request
+  while (!Object.hasOwn(own, viewKey)) own = Object.getPrototypeOf(own)
+  return Object.getPrototypeOf(own)
+}
+
 /** The requests of one platform have one class, whose getter is looked up once. */
 let platform:
   | { readonly prototype: object; readonly method: (() => HttpServerRequest["method"]) | undefined }
   | undefined
 
 const methodOf = (request: Watched): HttpServerRequest["method"] => {
-  const prototype: object = Object.getPrototypeOf(request)
+  const prototype = classOf(request)
   if (platform?.prototype !== prototype) {
     platform = { prototype, method: Object.getOwnPropertyDescriptor(prototype, "method")?.get }
   }
@@ -192,7 +199,7 @@ const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
   value(options: Parameters<HttpServerRequest["modify"]>[0]) {
     const view = this[viewKey]
     looked(view)
-    const modified = (Object.getPrototypeOf(this) as HttpServerRequest).modify.call(this, options)
+    const modified = (classOf(this) as HttpServerRequest).modify.call(this, options)
     watch(modified, view.matched, view)
     return modified
   }

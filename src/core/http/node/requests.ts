@@ -135,8 +135,8 @@ const cancelled = 8
 
 const watchedKey = Symbol("effect-prometheus/watched")
 
-/** A response of Node.js with the request that is watched on it. */
-interface WatchedResponse extends ServerResponse {
+/** A response of Node.js, with the request that is watched on it. */
+interface NodeResponse extends ServerResponse {
   [watchedKey]?: Watched
 }
 
@@ -339,13 +339,13 @@ class Watched extends HttpRun {
   }
 
   // A response with the methods of Node.js, and with a connection. It reports its end.
-  private watchNode(response: WatchedResponse): void {
+  private watchNode(response: NodeResponse): void {
     response[watchedKey] = this
     response.on("finish", onFinish)
     response.on("close", onClose)
     response.end = ending as ServerResponse["end"]
-    response.writeHead = heading as ServerResponse["writeHead"]
     response.write = writing as ServerResponse["write"]
+    response.writeHead = heading as ServerResponse["writeHead"]
     this.isAwaited = true
   }
 
@@ -479,7 +479,7 @@ type Method = (...args: never) => unknown
 const native = ServerResponse.prototype
 
 // Not one that is watched already, nor one whose methods were replaced.
-const isOfNode = (response: WatchedResponse): boolean =>
+const isOfNode = (response: NodeResponse): boolean =>
   response instanceof ServerResponse &&
   response[watchedKey] === undefined &&
   response.end === native.end &&
@@ -489,30 +489,30 @@ const isOfNode = (response: WatchedResponse): boolean =>
 
 // A method may be called on an object that is not watched, as if it were the method of Node.js.
 
-function ending(this: WatchedResponse, ...args: ReadonlyArray<unknown>): unknown {
+function ending(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
   const watched = this[watchedKey]
   return watched === undefined ? Reflect.apply(native.end, this, args as never) : watched.ends(native.end, this, args)
 }
 
-function writing(this: WatchedResponse, ...args: ReadonlyArray<unknown>): unknown {
+function writing(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
   const watched = this[watchedKey]
   return watched === undefined
     ? Reflect.apply(native.write, this, args as never)
     : watched.writes(native.write, this, args)
 }
 
-function heading(this: WatchedResponse, ...args: ReadonlyArray<unknown>): unknown {
+function heading(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
   const watched = this[watchedKey]
   return watched === undefined
     ? Reflect.apply(native.writeHead, this, args as never)
     : watched.writesHead(native.writeHead, this, args)
 }
 
-function onFinish(this: WatchedResponse): void {
+function onFinish(this: NodeResponse): void {
   this[watchedKey]?.finished()
 }
 
-function onClose(this: WatchedResponse): void {
+function onClose(this: NodeResponse): void {
   this[watchedKey]?.closed()
 }
 
