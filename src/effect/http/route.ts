@@ -3,14 +3,14 @@
  *
  * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, which calls
  * `setFiberRef` of the fiber. So this method is replaced on the fiber that answers the request, by one that reads the
- * route of each new context. A router may run in another fiber, for example behind a timeout. It reads the `method` of the
- * request, or replaces the request by `modify`, before it matches: there the request finds that fiber.
+ * route of each new context. A router may run in another fiber, for example behind a timeout. Where a fiber is forked,
+ * `getFiberRefs` of its parent is called: from then on, the request finds the fiber in which its `url` is read, or in
+ * which it is modified. A router does one of these before it matches.
  *
  * Handlers see the same request, services and spans as without this.
  *
- * This file depends on internals of Effect, and was tested with effect 3.22 and @effect/platform 0.97. It requires that
- * fibers have `setFiberRef`, and that a request has no properties `method` and `modify` of its own. If either changes,
- * routes are `unmatched`.
+ * This file depends on internals of Effect, and was tested with effect 3.22 and @effect/platform 0.97: `setFiberRef` and
+ * `getFiberRefs` of fibers. Without the first, routes are `unmatched`; without the second, those of forked fibers are.
  */
 import type { RouteContext } from "@effect/platform/HttpRouter"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -19,6 +19,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
+import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 
 const requestKey = "@effect/platform/HttpServerRequest"
@@ -97,6 +98,7 @@ class Tracked {
 interface TrackedFiber extends AnyFiber {
   [trackedKey]?: Tracked | undefined
   setFiberRef(ref: unknown, value: unknown): void
+  getFiberRefs(): FiberRefs.FiberRefs
 }
 
 /** From now on, the routes that the fiber enters are those of the request, until it is released. */
@@ -106,7 +108,19 @@ export const track = (fiber: AnyFiber, matched: AnyMatched): void => {
   if (known?.matched === matched || typeof tracked.setFiberRef !== "function") return
   const isNew = known === undefined && !Object.hasOwn(tracked, trackedKey)
   tracked[trackedKey] = new Tracked(matched, known)
-  if (isNew) tracked.setFiberRef = setFiberRef
+  if (!isNew) return
+  tracked.setFiberRef = setFiberRef
+  tracked.getFiberRefs = getFiberRefs
+}
+
+// A fiber may be forked now.
+function getFiberRefs(this: TrackedFiber): FiberRefs.FiberRefs {
+  if (this[trackedKey] !== undefined) {
+    const request: Watched | undefined = this.currentContext.unsafeMap.get(requestKey)
+    const view = request?.[viewKey]
+    if (request !== undefined && view !== undefined && view.url === undefined) watchUrl(request, view)
+  }
+  return (Object.getPrototypeOf(this) as TrackedFiber).getFiberRefs.call(this)
 }
 
 /** Whether the reference was set at once, instead of by an effect. */
@@ -150,10 +164,9 @@ const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): 
   if (!Object.isExtensible(request)) return view
   request[viewKey] = view
   if (known === undefined) {
-    Reflect.defineProperty(request, "method", method)
     Reflect.defineProperty(request, "modify", modify)
     if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
-  }
+  } else view.url = known.url
   return view
 }
 
@@ -163,6 +176,25 @@ const looked = ({ matched }: View): void => {
   if (fiber !== undefined && matched.by.length > 0) track(fiber, matched)
 }
 
+const watchUrl = (request: Watched, view: View): void => {
+  if (!Object.hasOwn(request, "url")) return
+  view.url = request.url
+  Reflect.defineProperty(request, "url", url)
+}
+
+const url: PropertyDescriptor & ThisType<Required<Watched>> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    const view = this[viewKey]
+    looked(view)
+    return view.url
+  },
+  set(url: string) {
+    this[viewKey].url = url
+  }
+}
+
 /** The class of a request. An object that was derived from the request inherits its properties. */
 const classOf = (request: Watched): object => {
   let own: object = request
@@ -170,29 +202,7 @@ const classOf = (request: Watched): object => {
   return Object.getPrototypeOf(own)
 }
 
-/** The requests of one platform have one class, whose getter is looked up once. */
-let platform:
-  | { readonly prototype: object; readonly method: (() => HttpServerRequest["method"]) | undefined }
-  | undefined
-
-const methodOf = (request: Watched): HttpServerRequest["method"] => {
-  const prototype = classOf(request)
-  if (platform?.prototype !== prototype) {
-    platform = { prototype, method: Object.getOwnPropertyDescriptor(prototype, "method")?.get }
-  }
-  const { method } = platform
-  return method === undefined ? Reflect.get(prototype, "method", request) : method.call(request)
-}
-
-// All requests share these: a property with a function of its own would make the engine store each request as a table.
-const method: PropertyDescriptor & ThisType<Required<Watched>> = {
-  configurable: true,
-  get() {
-    looked(this[viewKey])
-    return methodOf(this)
-  }
-}
-
+// All requests share this: a function of its own would be created for each request.
 const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
   configurable: true,
   writable: true,
@@ -237,6 +247,8 @@ const opening = (socket: Socket, matched: AnyMatched): Socket => {
 
 /** A request below the prefixes that were removed from its URL. */
 class View {
+  /** Of a request that may be read in several fibers. */
+  url: string | undefined
   // The route for which `prefixIn` was first called.
   private route: RouteContext | undefined
   private prefix: string | undefined
