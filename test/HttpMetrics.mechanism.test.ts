@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http"
 import {
   HttpApp,
+  HttpBody,
   HttpMiddleware,
   HttpRouter,
   HttpServer,
@@ -9,7 +10,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, FiberRef, Layer, Runtime, Stream } from "effect"
+import { type Context, Deferred, Effect, FiberRef, Layer, Queue, Runtime, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -141,6 +142,203 @@ describe("A route is found", () => {
       })
     )
   }
+})
+
+const twenty = HttpServerResponse.stream(Stream.make(new Uint8Array(8), new Uint8Array(12)))
+
+const failing = HttpServerResponse.stream(Stream.concat(Stream.make(new Uint8Array(8)), Stream.die("x")))
+
+const mounted = (path: `/${string}`, app: AnyApp): AnyApp =>
+  HttpRouter.empty.pipe(HttpRouter.mountApp(path, app as HttpApp.Default<never>))
+
+const at = (path: `/${string}`, app: AnyApp): AnyApp => HttpRouter.empty.pipe(HttpRouter.get(path, app))
+
+describe("A measured app that is below others", () => {
+  type Around = (measured: (app: AnyApp) => AnyApp) => AnyApp
+
+  const rows: ReadonlyArray<readonly [string, Around, RequestInit & { readonly path: string }, string, string?]> = [
+    ["has no stream to send for HEAD", (m) => m(twenty), { path: "/", method: "HEAD" }, "HEAD unmatched 200", "0"],
+    [
+      "has no stream to send for HEAD, below a mount",
+      (m) => mounted("/a", m(twenty)),
+      { path: "/a/b", method: "HEAD" },
+      "HEAD /a/* 200",
+      "0"
+    ],
+    [
+      "has a status that allows no body",
+      (m) => m(HttpServerResponse.setStatus(HttpServerResponse.stream(Stream.never), 304)),
+      { path: "/" },
+      "GET unmatched 500"
+    ],
+    ["is mounted", (m) => mounted("/a", m(twenty)), { path: "/a/b" }, "GET /a/* 200", "20"],
+    ["is mounted, with a body that fails", (m) => mounted("/a", m(failing)), { path: "/a/b" }, "GET /a/* 500"],
+    ["is in a router", (m) => mounted("/a", at("/y/:id", m(text))), { path: "/a/y/1" }, "GET /y/:id 200", "2"],
+    [
+      "is a router in a router",
+      (m) => mounted("/a", at("/y/:id", m(at("/y/:other", text)))),
+      { path: "/a/y/1" },
+      "GET /y/:other 200",
+      "2"
+    ],
+    [
+      "is a router in two mounts",
+      (m) => mounted("/a", mounted("/b", m(at("/:id", text)))),
+      { path: "/a/b/1" },
+      "GET /b/:id 200",
+      "2"
+    ],
+    [
+      "gets a modified request",
+      (m) => withRequest((request) => request.modify({ url: "/y/1" }))(m(at("/y/:id", twenty))),
+      { path: "/x" },
+      "GET /y/:id 200",
+      "20"
+    ],
+    [
+      "gets an object that is derived from the request",
+      (m) => withRequest((request) => Object.create(request))(m(at("/y/:id", twenty))),
+      { path: "/y/1" },
+      "GET /y/:id 200",
+      "20"
+    ],
+    [
+      "gets a frozen request",
+      (m) => withRequest((request) => Object.freeze(request.modify({})))(m(at("/y/:id", twenty))),
+      { path: "/y/1" },
+      "GET /y/:id 200",
+      "20"
+    ],
+    [
+      "gets a request with a modify of its own",
+      (m) =>
+        withRequest(({ headers, source, url }) => {
+          const own = { url, method: "GET", source, headers, cookies: {}, originalUrl: url }
+          const modify = (options: object) => ({ ...own, ...options })
+          return { ...own, modify } as never
+        })(m(mounted("/x", text))),
+      { path: "/x/1" },
+      "GET /x/* 200",
+      "2"
+    ],
+    [
+      "gets a request that was derived from a measured one",
+      (m) =>
+        Effect.catchAll(Effect.scoped(m(at("/no", text))), () =>
+          withRequest((request) => Object.create(request))(m(mounted("/x", at("/:id", text))))
+        ),
+      { path: "/x/1" },
+      "GET /x/:id 200",
+      "2"
+    ],
+    [
+      "has a handler that provides the context of an outer route again",
+      (m) => {
+        const outer = Effect.context<never>()
+        const asks = (context: Context.Context<never>) =>
+          at("/u/:id", Effect.zipRight(Effect.provide(HttpServerRequest.HttpServerRequest, context as never), text))
+        return m(mounted("/api", Effect.flatMap(outer, asks)))
+      },
+      { path: "/api/u/1" },
+      "GET /api/u/:id 200",
+      "2"
+    ],
+    [
+      "has a handler with a route of its own making",
+      (m) => {
+        const params = Effect.provideService(HttpRouter.RouteContext, HttpRouter.RouteContext, { params: {} } as never)
+        return m(at("/u/:id", Effect.zipRight(params, text)))
+      },
+      { path: "/u/1" },
+      "GET /u/:id 200",
+      "2"
+    ],
+    [
+      "forks a router that gets a proxy of the request with another URL",
+      (m) =>
+        m(
+          withRequest(
+            (request) =>
+              new Proxy(request, {
+                get: (target, key) => (key === "url" ? `/v2${target.url}` : Reflect.get(target, key, target))
+              })
+          )(inFiber(Effect.orElse(at("/v2/x/:id", text), () => at("/v2/v2/x/:id", text))))
+        ),
+      { path: "/x/1" },
+      "GET /v2/x/:id 200",
+      "2"
+    ]
+  ]
+  for (const [name, around, { path, ...init }, expected, size] of rows) {
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const middleware = (yield* made(registry)) as unknown as (app: AnyApp) => AnyApp
+        const handler = HttpApp.toWebHandler(around(middleware) as HttpApp.Default)
+        const read = handler(new Request(`http://localhost${path}`, init)).then((response) => response.text())
+        yield* Effect.promise(() => read.catch(() => ""))
+        yield* awaitIdle(registry)
+        // One of them asks two apps.
+        const others = [...(yield* samplesOf(registry, requests))].filter((sample) => !sample.includes("unmatched 404"))
+        assert.deepStrictEqual(others, [`${expected}: 1`])
+        const sizes = [...(yield* samplesOf(registry, responseSize, "_sum"))].filter((sample) =>
+          sample.includes(expected)
+        )
+        assert.deepStrictEqual(sizes, size === undefined ? [] : [`${expected}: ${size}`])
+      })
+    )
+  }
+
+  it.effect("cannot answer a client that has gone, also at once", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const client = new AbortController()
+      const app = Effect.zipRight(
+        Effect.sync(() => client.abort()),
+        text
+      )
+      const handler = HttpApp.toWebHandler(app, (yield* made(registry)) as never)
+      yield* Effect.promise(() => handler(new Request("http://localhost/", { signal: client.signal })))
+      yield* awaitIdle(registry)
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET unmatched 499: 1"])
+    })
+  )
+
+  it.effect("counts each part of a body once, if another handler replaces the body in between", () =>
+    Effect.gen(function* () {
+      const [outer, inner] = [new PromRegistry(), new PromRegistry()]
+      const [around, within] = [yield* made(outer), yield* made(inner)]
+      const forty = HttpApp.appendPreResponseHandler((_, response) =>
+        Effect.succeed(HttpServerResponse.setBody(response, HttpBody.stream(Stream.make(new Uint8Array(40)))))
+      )
+      const handler = HttpApp.toWebHandler(around(Effect.zipRight(forty, within(twenty))))
+      yield* Effect.promise(() => handler(new Request("http://localhost/")).then((response) => response.arrayBuffer()))
+      yield* awaitIdle(inner)
+      assert.deepStrictEqual(yield* samplesOf(outer, responseSize, "_sum"), [])
+      assert.deepStrictEqual(yield* samplesOf(inner, responseSize, "_sum"), ["GET unmatched 200: 40"])
+    })
+  )
+
+  it.scoped("leaves nothing in a fiber that reads its requests", () =>
+    Effect.gen(function* () {
+      const middleware = yield* made(new PromRegistry())
+      const asked = yield* Queue.unbounded<readonly [HttpServerRequest.HttpServerRequest, Deferred.Deferred<string>]>()
+      const worker = yield* Effect.forkScoped(
+        Effect.forever(Effect.flatMap(Queue.take(asked), ([request, answer]) => Deferred.succeed(answer, request.url)))
+      )
+      const app = Effect.gen(function* () {
+        const answer = yield* Deferred.make<string>()
+        yield* Effect.fork(Effect.void)
+        yield* Queue.offer(asked, [yield* HttpServerRequest.HttpServerRequest, answer])
+        return HttpServerResponse.text(yield* Deferred.await(answer))
+      })
+      for (let count = 0; count < 20; count += 1) yield* asking(middleware(app), "/")
+      const key = Object.getOwnPropertySymbols(worker).find((symbol) => symbol.description?.endsWith("tracked"))
+      let links = 0
+      for (let link = Reflect.get(worker, key ?? ""); link !== undefined; link = link.outer) links += 1
+      assert.isAtMost(links, 1)
+    })
+  )
 })
 
 /** An app as the server runs it, in the fiber of the test. */

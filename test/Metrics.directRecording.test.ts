@@ -1,6 +1,7 @@
 /** A value is recorded as the public method of the metric records it, whichever way it takes. */
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
+import type * as PromClient from "prom-client"
 import { incrementing, observing, setting } from "../src/core/instrument/record.js"
 import { type Client, clients } from "./support/metrics.js"
 
@@ -17,17 +18,24 @@ interface Recorder {
 const labelNames = ["b", "a"]
 const buckets = [-3, -0.5, 0, 0.25, 1, 10, 2 ** 33, Number.POSITIVE_INFINITY]
 
-type Kind = "counter" | "gauge" | "histogram" | "histogram with a bucket of -1" | "histogram with exemplars"
+const oddBuckets: Readonly<Record<string, ReadonlyArray<unknown>>> = {
+  "histogram with a bucket of -1": [-2, -1, 0, 1],
+  "histogram with a bucket of NaN": [0.1, Number.NaN, 1],
+  "histogram with a last bucket of NaN": [0.1, 1, Number.NaN],
+  "histogram with buckets that are texts": ["0.1", "1", "-1"],
+  "histogram with a bucket that is no number": ["x", 1],
+  "histogram with buckets in no order": [1, 0.1, 10]
+}
 
-const kinds: ReadonlyArray<Kind> = [
+const kinds: ReadonlyArray<string> = [
   "counter",
   "gauge",
   "histogram",
-  "histogram with a bucket of -1",
-  "histogram with exemplars"
+  "histogram with exemplars",
+  ...Object.keys(oddBuckets)
 ]
 
-const recorder = (client: Client, kind: Kind): Recorder => {
+const recorder = (client: Client, kind: string): Recorder => {
   const config = { name: "x", help: "h", labelNames, registers: [] }
   if (kind === "counter") {
     const [mine, other] = [new client.Counter(config), new client.Counter(config)]
@@ -45,7 +53,7 @@ const recorder = (client: Client, kind: Kind): Recorder => {
     }
   }
   const enableExemplars = kind === "histogram with exemplars"
-  const all = kind === "histogram with a bucket of -1" ? [-2, -1, 0, 1] : buckets
+  const all = (oddBuckets[kind] ?? buckets) as Array<number>
   const made = () => new client.Histogram({ ...config, buckets: all, enableExemplars })
   const [mine, other] = [made(), made()]
   const record = observing<object>(mine, (labels: object) => labels)
@@ -77,7 +85,8 @@ const labels = fc.oneof(
   { weight: 6, arbitrary: fc.record<LabelsGiven>({ a: labelValue, b: labelValue }) },
   fc.record<LabelsGiven>({ a: labelValue }),
   fc.constantFrom<LabelsGiven>({}, { a: "x", b: "y", c: "z" }, { a: "x", c: "z" }),
-  fc.constant<LabelsGiven>(Object.create({ a: "inherited", b: "inherited" }))
+  fc.constant<LabelsGiven>(Object.create({ a: "inherited", b: "inherited" })),
+  fc.constant<LabelsGiven>(Object.assign(Object.create({ b: "x" }), { a: "x" }))
 )
 const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ kind: fc.constant("record" as const), labels, value }) },
@@ -119,6 +128,76 @@ for (const { client, name } of clients) {
       Object.assign(histogram, { observe: (...args: ReadonlyArray<unknown>) => replaced.push(...args) })
       record(7, undefined, undefined)
       assert.deepEqual(replaced, [7])
+    })
+
+    it("a method `labels` that is replaced is asked for each child", () => {
+      const histogram = new client.Histogram({ name: "x", help: "h", labelNames: ["a"], registers: [] })
+      const byFunction = observing<undefined>(histogram, () => ({ a: "1" }))
+      const byObject = observing<undefined>(histogram, { a: "1" } as object)
+      byFunction(1, undefined, undefined)
+      const asked: Array<unknown> = []
+      const { labels } = histogram
+      Object.assign(histogram, {
+        labels: (...args: ReadonlyArray<unknown>) => {
+          asked.push(...args)
+          return Reflect.apply(labels, histogram, args)
+        }
+      })
+      byFunction(1, undefined, undefined)
+      byFunction(1, undefined, undefined)
+      byObject(1, undefined, undefined)
+      assert.deepEqual(asked, [{ a: "1" }, { a: "1" }, { a: "1" }])
+    })
+
+    it("a wrapper around a method of the class sees all values", async () => {
+      const { set } = client.Gauge.prototype
+      let calls = 0
+      client.Gauge.prototype.set = function (this: unknown, ...args: ReadonlyArray<unknown>) {
+        calls += 1
+        return Reflect.apply(set, this, args)
+      }
+      try {
+        const gauge = new client.Gauge({ name: "x", help: "h", labelNames: ["a"], registers: [] })
+        const record = setting(gauge, { a: "1" } as object)
+        for (let value = 0; value < 3; value += 1) record?.(value)
+        assert.isAtLeast(calls, 3)
+      } finally {
+        client.Gauge.prototype.set = set
+      }
+    })
+
+    it("what was read of a gauge changes as much as with its own method", async () => {
+      const [mine, other] = ["mine", "other"].map(
+        (name) => new client.Gauge({ name, help: "h", labelNames: ["a"], registers: [] })
+      ) as [PromClient.Gauge<"a">, PromClient.Gauge<"a">]
+      const record = setting(mine, { a: "1" } as object)
+      const child = other.labels({ a: "1" })
+      record?.(1)
+      child.set(1)
+      const [read, expected] = [await mine.get(), await other.get()]
+      record?.(2)
+      child.set(2)
+      assert.deepEqual(read.values, expected.values)
+    })
+
+    it("labels are null, or a metric shows nothing but its methods", async () => {
+      const histogram = new client.Histogram({ name: "x", help: "h", registers: [], buckets: [1] })
+      observing<undefined>(histogram, null as never)(0.5, undefined, undefined)
+      const { values } = await histogram.get()
+      assert.strictEqual(values.find(({ metricName }) => metricName === "x_count")?.value, 1)
+      const seen: Array<number> = []
+      const strict = new Proxy(
+        { observe: (value: number) => void seen.push(value) },
+        {
+          get: (target, key) => {
+            if (key !== "observe" && key !== "type" && key !== "enableExemplars")
+              throw new Error(`unexpected ${String(key)}`)
+            return Reflect.get(target, key)
+          }
+        }
+      )
+      observing<undefined>(strict, undefined)(3, undefined, undefined)
+      assert.deepEqual(seen, [3])
     })
 
     it("the labels of a series are those of its first value, and stay so if the function changes its object", async () => {

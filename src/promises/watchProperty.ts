@@ -11,19 +11,23 @@ export abstract class Watching {
   abstract assigned(key: PropertyKey, to: unknown, before: unknown): void
 }
 
-const watchingKey = Symbol("effect-prometheus/watching")
+// Not a symbol: a proxy of the object may hide symbols, and a copy of it may leave them out.
+const watchingKey = "effect-prometheus/watching"
 
+/** The property is a function, because a proxy of the object may wrap each object that it shows. */
 interface Watched {
-  readonly [watchingKey]?: Watching
+  readonly [watchingKey]?: () => Watching
 }
 
-export const watchingOf = (target: object): Watching | undefined => (target as Watched)[watchingKey]
+export const watchingOf = (target: object): Watching | undefined => (target as Watched)[watchingKey]?.()
 
 /** Accessors that are there already, of another observer, stay in use. If one cannot be defined, nothing is reported. */
 export const watchProperty = (target: object, key: PropertyKey, watching: Watching): void => {
   const own = Object.getOwnPropertyDescriptor(target, key)
   const known = watchingOf(target)
-  if (known === undefined) Reflect.defineProperty(target, watchingKey, { value: watching })
+  if (known === undefined) {
+    Reflect.defineProperty(target, watchingKey, { value: () => watching, configurable: true, writable: true })
+  }
   watching.values.set(key, Reflect.get(target, key))
   const isShared = own?.get === undefined && watchingOf(target) === watching
   Reflect.defineProperty(
@@ -36,14 +40,14 @@ export const watchProperty = (target: object, key: PropertyKey, watching: Watchi
 const shared = new Map<PropertyKey, PropertyDescriptor>()
 
 // An accessor that is copied to an object without its observer is a plain property there.
-const sharedAccessor = (key: PropertyKey) => (): PropertyDescriptor & ThisType<Watched> => ({
+const sharedAccessor = (key: PropertyKey) => (): PropertyDescriptor & ThisType<object> => ({
   configurable: true,
   enumerable: true,
   get() {
-    return this[watchingKey]?.values.get(key)
+    return watchingOf(this)?.values.get(key)
   },
   set(value: unknown) {
-    const watching = this[watchingKey]
+    const watching = watchingOf(this)
     if (watching !== undefined) assign(watching, key, value)
     else Reflect.defineProperty(this, key, { value, configurable: true, enumerable: true, writable: true })
   }
@@ -66,6 +70,7 @@ const accessor = (key: PropertyKey, watching: Watching, own: PropertyDescriptor 
     if (own?.set === undefined) assign(watching, key, value)
     else {
       const before: unknown = own.get === undefined ? undefined : Reflect.apply(own.get, this, [])
+      watching.values.set(key, value)
       Reflect.apply(own.set, this, [value])
       watching.assigned(key, value, before)
     }

@@ -17,8 +17,12 @@ import { takesExemplars } from "./recording.js"
 
 type Labels = Readonly<Record<string, string | number>>
 
-interface Stored {
+interface StoredValue {
   value: number
+  readonly labels: Labels
+}
+
+interface StoredHistogram {
   sum: number
   count: number
   readonly bucketValues: Record<string | number, number>
@@ -32,7 +36,7 @@ interface ClientMetric {
   readonly labelNames: ReadonlyArray<string>
   readonly sortedLabelNames: ReadonlyArray<string>
   readonly upperBounds: ReadonlyArray<number>
-  readonly hashMap: Readonly<Record<string, Stored | undefined>>
+  readonly hashMap: Record<string, StoredValue | StoredHistogram | undefined>
   readonly inc?: (labels?: Labels) => void
   readonly observe?: (...labelsAndValue: readonly [number] | readonly [Labels, number]) => void
   readonly set?: (...labelsAndValue: readonly [number] | readonly [Labels, number]) => void
@@ -42,8 +46,14 @@ interface ClientMetric {
 const methods: Readonly<Record<ClientMetric["type"], Method>> = { counter: "inc", gauge: "set", histogram: "observe" }
 
 /** Undefined if the series of the metric cannot be recorded directly. */
-export const directMetric = (metric: object): DirectMetric | undefined =>
-  isDirect(metric) ? new DirectMetric(metric) : undefined
+export const directMetric = (metric: object): DirectMetric | undefined => {
+  try {
+    return isDirect(metric) ? new DirectMetric(metric) : undefined
+  } catch {
+    // A metric can be any object.
+    return undefined
+  }
+}
 
 /**
  * Records on a series, by its key and its labels. The labels are undefined for a metric without labels. The methods throw
@@ -55,6 +65,7 @@ export class DirectMetric {
   private readonly bounds: ReadonlyArray<number>
   private readonly buckets: ReadonlyArray<string | number>
   private readonly method: unknown
+  private readonly lookUp: unknown
 
   constructor(private readonly metric: ClientMetric) {
     this.labelNames = metric.labelNames
@@ -63,6 +74,12 @@ export class DirectMetric {
     // The engine finds a property fastest by a whole number, and otherwise by a text.
     this.buckets = this.bounds.map((bound) => (Number.isSafeInteger(bound) && bound >= 0 ? bound : String(bound)))
     this.method = metric[methods[metric.type]]
+    this.lookUp = metric.labels
+  }
+
+  /** False if the method `labels` was replaced: then it is to be called for each child. */
+  hasOwnLabels(): boolean {
+    return this.metric.labels === this.lookUp
   }
 
   hasNames(sorted: ReadonlyArray<string>): boolean {
@@ -81,9 +98,9 @@ export class DirectMetric {
   /** For a histogram. */
   observe(key: string, labels: Labels | undefined, value: number): unknown {
     const { bounds, metric } = this
-    const stored = metric.hashMap[key]
+    const stored = metric.hashMap[key] as StoredHistogram | undefined
     if (stored === undefined || metric.observe !== this.method || !Number.isFinite(value)) {
-      return labels === undefined ? metric.observe?.(value) : metric.observe?.(labels, value)
+      return labels === undefined ? metric.observe?.(value) : metric.observe?.(copyOf(labels), value)
     }
     stored.sum += value
     stored.count += 1
@@ -100,9 +117,9 @@ export class DirectMetric {
   /** Adds one, for a counter. */
   inc(key: string, labels: Labels | undefined): unknown {
     const { metric } = this
-    const stored = metric.hashMap[key]
+    const stored = metric.hashMap[key] as StoredValue | undefined
     if (stored === undefined || metric.inc !== this.method) {
-      return labels === undefined ? metric.inc?.() : metric.inc?.(labels)
+      return labels === undefined ? metric.inc?.() : metric.inc?.(copyOf(labels))
     }
     stored.value += 1
     return undefined
@@ -111,14 +128,17 @@ export class DirectMetric {
   /** For a gauge. */
   set(key: string, labels: Labels | undefined, value: number): unknown {
     const { metric } = this
-    const stored = metric.hashMap[key]
-    if (stored === undefined || metric.set !== this.method) {
-      return labels === undefined ? metric.set?.(value) : metric.set?.(labels, value)
+    if (metric.hashMap[key] === undefined || metric.set !== this.method) {
+      return labels === undefined ? metric.set?.(value) : metric.set?.(copyOf(labels), value)
     }
-    stored.value = value
+    // As the client does it: others may hold the stored object, or have added labels to it.
+    metric.hashMap[key] = { value, labels: copyOf(labels ?? {}) }
     return undefined
   }
 }
+
+// The client keeps the object, so each of its metrics gets its own.
+const copyOf = (labels: Labels): Labels => (Object.isFrozen(labels) ? labels : { ...labels })
 
 /** The key of the series with those labels. */
 export const keyOf = (sortedNames: ReadonlyArray<string>, labels: Readonly<Record<string, unknown>>): string =>
@@ -133,10 +153,23 @@ const isDirect = (metric: object): metric is ClientMetric => {
   const known = own(type)
   const method = methods[type]
   if (known === undefined || labels !== known.labels || (metric as ClientMetric)[method] !== known[method]) return false
-  // prom-client counts a value above all bounds in a bucket with the bound -1, if there is one.
-  const hasOddBound = type === "histogram" && (!Array.isArray(upperBounds) || upperBounds.includes(-1))
+  if (!isUnchanged(known[method], clientNames[type]) || !isUnchanged(known.labels, "labels")) return false
+  const hasOddBound = type === "histogram" && !(Array.isArray(upperBounds) && upperBounds.every(isUsualBound))
   return Array.isArray(labelNames) && Array.isArray(sortedLabelNames) && !hasOddBound
 }
+
+// prom-client counts a value above all bounds in a bucket with the bound -1, if there is one.
+const isUsualBound = (bound: unknown): boolean => typeof bound === "number" && !Number.isNaN(bound) && bound !== -1
+
+const clientNames: Readonly<Record<ClientMetric["type"], string>> = {
+  counter: "incWithoutExemplar",
+  gauge: "set",
+  histogram: "observeWithoutExemplar"
+}
+
+// A wrapper around a method of the class, which wants to see all values, has another name or is a plain function.
+const isUnchanged = (method: unknown, name: string): boolean =>
+  typeof method === "function" && method.name === name && !Object.hasOwn(method, "prototype")
 
 const all = new Map<ClientMetric["type"], ClientMetric | undefined>()
 

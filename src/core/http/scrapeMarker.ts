@@ -5,7 +5,7 @@ const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
   /** True if it is left out; otherwise the recorders that would leave it out. */
-  [key]?: true | Leaving | Array<Leaving> | undefined
+  [key]?: true | Array<Leaving>
 }
 
 export interface Leaving {
@@ -18,18 +18,30 @@ export const leaveOut = (request: object): void => {
   const waiting = marked[key]
   if (waiting === true || !Object.isExtensible(request)) return
   marked[key] = true
-  if (Array.isArray(waiting)) for (const each of waiting) each.leaveOut()
-  else waiting?.leaveOut()
+  for (const each of waiting ?? []) each.leaveOut()
 }
 
-/** Calls `leaveOut` of the recorder when the request is marked, or at once if it already is. */
-export const onLeftOut = (request: object, leaving: Leaving): void => {
+/**
+ * Calls `leaveOut` of the recorder when the request is marked, or at once if it already is. Returns whether the recorder is
+ * found by `recordersOf` from now on.
+ */
+export const onLeftOut = (request: object, leaving: Leaving): boolean => {
   const marked: Marked = request
   const waiting = marked[key]
-  if (waiting === true) leaving.leaveOut()
-  else if (Array.isArray(waiting)) waiting.push(leaving)
-  else if (waiting !== undefined) marked[key] = [waiting, leaving]
-  else if (Object.isExtensible(request)) marked[key] = leaving
+  if (waiting === true) {
+    leaving.leaveOut()
+    return false
+  }
+  if (waiting !== undefined) waiting.push(leaving)
+  else if (Object.isExtensible(request)) marked[key] = [leaving]
+  else return false
+  return true
+}
+
+/** Those that have not recorded the request yet. */
+export const recordersOf = (request: object): ReadonlyArray<Leaving> => {
+  const waiting = (request as Marked)[key]
+  return waiting === undefined || waiting === true ? [] : waiting
 }
 
 /**
@@ -37,8 +49,8 @@ export const onLeftOut = (request: object, leaving: Leaving): void => {
  * everything in memory that the recorder refers to.
  */
 export const onRecorded = (request: object, leaving: Leaving): void => {
-  const marked: Marked = request
-  const waiting = marked[key]
-  if (waiting === leaving) marked[key] = undefined
-  else if (Array.isArray(waiting)) marked[key] = waiting.filter((other) => other !== leaving)
+  const waiting = (request as Marked)[key]
+  if (waiting === undefined || waiting === true) return
+  const at = waiting.indexOf(leaving)
+  if (at !== -1) waiting.splice(at, 1)
 }

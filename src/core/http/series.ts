@@ -51,9 +51,12 @@ interface Known {
   readonly direct: DirectMetric | undefined
 }
 
+// Of method, route, status and additional labels.
+const mostRoutes = 15_000
+
 /** Writes to the metrics of a source, and caches their series as long as the metrics are the same. */
 export class AllSeries {
-  private readonly all = new LabelTree<Series>()
+  private readonly all = new LabelTree<Series>(mostRoutes)
   private readonly known: Partial<Record<Recorded, Known>> = {}
   private readonly sortedNames: ReadonlyArray<string>
 
@@ -83,11 +86,11 @@ export class AllSeries {
       if (metric === undefined) return
       const known = this.known[name]
       const direct = known?.metric === metric ? known.direct : this.knows(name, metric)
-      if (direct === undefined) {
-        const result = this.writerOf(name, metric, series)(value, exemplar)
-        reportRejection(result, operation, metric, this.reporter)
-      } else if (name === "requests") direct.inc(series.key, series.labels)
-      else direct.observe(series.key, series.labels, value)
+      let result: unknown
+      if (direct === undefined) result = this.writerOf(name, metric, series)(value, exemplar)
+      else if (name === "requests") result = direct.inc(series.key, series.labels)
+      else result = direct.observe(series.key, series.labels, value)
+      reportRejection(result, operation, metric, this.reporter)
     } catch (error) {
       this.reporter.failed(operation, metric ?? this.shape.families[name], error)
     }
@@ -182,9 +185,9 @@ export class InProgress {
   }
 
   private write({ gauge, metric, set }: MethodInProgress, running: number, by: 1 | -1): void {
-    if (set !== undefined) set(running)
-    else if (by === 1) reportRejection(gauge.inc(), "inc", metric, this.reporter)
-    else reportRejection(gauge.dec(), "dec", metric, this.reporter)
+    const operation = by === 1 ? "inc" : "dec"
+    const result: unknown = set === undefined ? gauge[operation]() : set(running)
+    reportRejection(result, operation, metric, this.reporter)
   }
 
   private held(metric: object, method: string): MethodInProgress {

@@ -1,12 +1,14 @@
-/** The limit of cached series. Most applications have fewer, unless a label has unlimited values. */
-const mostKept = 15_000
-
 type Level<A> = Map<string | number, Level<A> | A>
 
-/** Caches what belongs to a list of label values. It is found without building a text. All lists have the same length. */
+/**
+ * Caches what belongs to a list of label values. It is found without building a text. All lists have the same length, which
+ * is not 0. When `most` are cached, it begins anew: a label may have unlimited values.
+ */
 export class LabelTree<A extends object> {
   private root: Level<A> = new Map()
   private count = 0
+
+  constructor(private readonly most: number) {}
 
   get(values: ReadonlyArray<string | number>): A | undefined {
     let level: Level<A> | A | undefined = this.root
@@ -18,7 +20,7 @@ export class LabelTree<A extends object> {
   }
 
   set(values: ReadonlyArray<string | number>, found: A): void {
-    if (this.count >= mostKept) this.clear()
+    if (this.count >= this.most) this.clear()
     this.count += 1
     let level = this.root
     for (const value of values.slice(0, -1)) {

@@ -121,9 +121,9 @@ const recording = <X, M extends object>(
     const known = direct && new KnownSeries(direct)
     const childOf = children(metric)
     return (value, exit) => {
-      const own = atOnce(labels(exit), "labels") as Labels
-      const series = known?.of(own)
-      if (direct === undefined || series === undefined) return onChild(childOf({ ...own }), value)
+      const own: Labels = { ...atOnce(labels(exit), "labels") }
+      const series = direct?.hasOwnLabels() === true ? known?.of(own) : undefined
+      if (direct === undefined || series === undefined) return onChild(childOf(own), value)
       return directly(direct, series, value)
     }
   }
@@ -134,31 +134,37 @@ const recording = <X, M extends object>(
     return (value, exit) => onChild(target(exit), value)
   }
   const series: DirectSeries = { key, labels: own }
-  return (value) => directly(direct, series, value)
+  const target = targeting<X, M>(metric, own)
+  return (value, exit) => (direct.hasOwnLabels() ? directly(direct, series, value) : onChild(target(exit), value))
 }
+
+// Their labels may be long texts, and of series that were removed.
+const mostSeries = 2_000
 
 /** The series of one metric, by labels that are computed for each run. */
 class KnownSeries {
-  private readonly all = new LabelTree<DirectSeries>()
+  private readonly all = new LabelTree<DirectSeries>(mostSeries)
 
   constructor(private readonly metric: DirectMetric) {}
 
-  /** Undefined unless the labels are exactly those of the metric. */
+  /** Undefined unless the labels are exactly those of the metric. The labels belong to the series from now on. */
   of(labels: Labels): DirectSeries | undefined {
     const { labelNames } = this.metric
-    if (typeof labels !== "object" || labels === null) return undefined
-    let count = 0
-    for (const name in labels) count += labelNames.includes(name) ? 1 : Number.NaN
-    if (count !== labelNames.length) return undefined
-    const values = labelNames.map((name) => labels[name] as string | number)
+    if (labelNames.length === 0) return this.found([], labels)
+    const values: Array<string | number> = []
+    for (const name of labelNames) {
+      const value: unknown = Object.hasOwn(labels, name) ? labels[name] : undefined
+      if (typeof value !== "string" && typeof value !== "number") return undefined
+      values.push(value)
+    }
+    if (Object.keys(labels).length !== values.length) return undefined
     return this.all.get(values) ?? this.found(values, labels)
   }
 
   private found(values: ReadonlyArray<string | number>, labels: Labels): DirectSeries | undefined {
-    const own = copied(labels)
-    const key = this.metric.keyOf(own)
+    const key = this.metric.keyOf(labels)
     if (key === undefined) return undefined
-    const series = { key, labels: own }
+    const series = { key, labels }
     if (values.length > 0) this.all.set(values, series)
     return series
   }
@@ -167,7 +173,8 @@ class KnownSeries {
 const isFunction = <X>(labels: LabelsFrom<X> | undefined): labels is (exit: X) => object => typeof labels === "function"
 
 // The client keeps the object, and the caller may change theirs.
-const copied = (labels: SomeLabels | undefined): Labels | undefined => labels && Object.freeze({ ...labels })
+const copied = (labels: SomeLabels | undefined): Labels | undefined =>
+  labels === undefined ? undefined : Object.freeze({ ...labels })
 
 const children = <M>(metric: M): ((labels: Labels) => M) => {
   const labelled = metric as { labels(labels: Labels): M }

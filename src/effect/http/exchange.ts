@@ -20,7 +20,7 @@ import * as Stream from "effect/Stream"
 import { unmatched } from "../../core/http/metrics.js"
 import type { Closing, RequestSize } from "../../core/http/node/messages.js"
 import { decided, HttpRun } from "../../core/http/recorder.js"
-import { onLeftOut, onRecorded } from "../../core/http/scrapeMarker.js"
+import { onLeftOut, onRecorded, recordersOf } from "../../core/http/scrapeMarker.js"
 import type { Labels } from "../../core/instrument/labels.js"
 import { currentSpan } from "../run.js"
 import type { Measuring, Meter } from "./measuring.js"
@@ -36,7 +36,7 @@ import {
   onSent,
   writtenStatus
 } from "./request.js"
-import { type MatchedRoute, release, runsOf, setRef, track, trackRoute } from "./route.js"
+import { type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -65,8 +65,9 @@ export const begun = (
   }
   const run = new RequestRun(request, fiber, matched, measuring, own, meter)
   matched.by.push(run)
+  matched.running += 1
   matched.startsIn(view, fiber)
-  track(fiber, matched)
+  track(fiber, view)
   return run
 }
 
@@ -74,17 +75,33 @@ export const begun = (
  * The handler that is called right before a response is written. It is the same function for all requests: Effect compares
  * handlers by a hash, and would keep the hash of each function in a table.
  */
-const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> =>
-  Effect.succeed(runsOf<RequestRun>(request).reduce((written, run) => run.writes(request, written), response))
+const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> => {
+  const { source } = request
+  let written = Effect.succeed(response)
+  if (typeof source !== "object" || source === null) return written
+  for (const run of [...recordersOf(source)]) {
+    if (run instanceof RequestRun && run.isAwaitedWithAll) written = Effect.flatMap(written, run.writing(request))
+  }
+  return written
+}
 
 const onlyWriting = Option.some(writing)
 
 /** Adds the handler to those of the fiber, as `HttpApp.appendPreResponseHandler` does, and then runs `app`. */
-export const awaitingResponse = <A, E, R>(fiber: AnyFiber, app: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+export const awaitingResponse = <A, E, R>(
+  fiber: AnyFiber,
+  run: RequestRun,
+  app: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
   const before = Option.getOrUndefined(fiber.getFiberRef(currentPreResponseHandlers))
-  if (before === writing) return app
-  if (before === undefined && setRef(fiber, currentPreResponseHandlers, onlyWriting)) return app
-  return Effect.zipRight(appendPreResponseHandler(writing), app)
+  const isAlone = before === undefined || before === writing
+  if (isAlone && run.isFound && (before === writing || setRef(fiber, currentPreResponseHandlers, onlyWriting))) {
+    run.isAwaitedWithAll = true
+    return app
+  }
+  // After the handlers of others, it is called once for each of ours.
+  const own = (request: HttpServerRequest, response: AnyResponse) => run.writing(request)(response)
+  return Effect.zipRight(appendPreResponseHandler(own), app)
 }
 
 /** From the app that creates the response to its last byte. The constructor counts the start. */
@@ -98,7 +115,6 @@ export class RequestRun extends HttpRun implements Closing {
   private response: AnyResponse | undefined
   // Written because the first one failed.
   private isSecond = false
-  private countedBody: HttpBody.Stream | undefined
   private streamed: { readonly status: number | undefined } | undefined
   private bytes: number | undefined
   private broke: Cause.Cause<unknown> | undefined
@@ -106,6 +122,10 @@ export class RequestRun extends HttpRun implements Closing {
   private sent: number | undefined
   private scope: Scope.Scope | undefined
   private open: Set<Closing> | undefined
+  /** Whether the handler of all requests calls it. */
+  isAwaitedWithAll = false
+  /** Whether it is found by the object that the server knows. */
+  readonly isFound: boolean
   private isUnread = false
   private isReleased = false
   private isOver = false
@@ -123,7 +143,7 @@ export class RequestRun extends HttpRun implements Closing {
   ) {
     super(meter.recorder, request.method)
     const { source } = request
-    if (typeof source === "object" && source !== null) onLeftOut(source, this)
+    this.isFound = typeof source === "object" && source !== null && onLeftOut(source, this)
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.start = this.clock.unsafeCurrentTimeNanos()
     this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
@@ -134,26 +154,29 @@ export class RequestRun extends HttpRun implements Closing {
     })
   }
 
-  /** Right before the response is written. Returns the response that is written instead. */
-  writes(request: HttpServerRequest, response: AnyResponse): AnyResponse {
-    // The call can be for an earlier request, or for one that is answered within this one.
-    if (this.isOver || request.source !== this.request.source) return response
+  /** Right before the response is written. Gives the response that is written instead. */
+  writing(request: HttpServerRequest): (response: AnyResponse) => Effect.Effect<AnyResponse> {
+    return (response) => {
+      // The call can be for an earlier request, or for one that is answered within this one.
+      if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
+      const written = this.writes(request, response)
+      // The scope of a web handler waits for the end of a body, also of one that is never read.
+      const { exit, isUnread } = this
+      return isUnread && exit !== undefined ? this.finish(exit, Effect.succeed(written)) : Effect.succeed(written)
+    }
+  }
+
+  private writes(request: HttpServerRequest, response: AnyResponse): AnyResponse {
     this.response = response
     const { body } = response
     const isStream = body._tag === "Stream"
-    // The body of a response to HEAD is never read, nor is that of a response that could not be created. The scope of a web
-    // handler waits for its end.
-    this.isUnread = isHandled(request) ? request.source instanceof Request : isStream && request.method === "HEAD"
-    if (isHandled(request)) {
-      this.isSecond = true
-      return response
-    }
-    this.open ??= awaitClose(request, isStream, this)
-    // The handler may be called again for the same body, if others were added to it.
-    if (this.isUnread || !isStream || body === this.countedBody) return response
+    this.isSecond = isHandled(request)
+    // The body of a response to HEAD is never read, nor is that of a response that could not be created.
+    this.isUnread = this.isSecond ? request.source instanceof Request : isStream && request.method === "HEAD"
+    if (!this.isSecond) this.open ??= awaitClose(request, isStream, this)
+    if (this.isSecond || this.isUnread || !isStream) return response
     const { contentLength, contentType } = body
-    this.countedBody = HttpBody.stream(this.counted(body.stream), contentType, contentLength)
-    return HttpServerResponse.setBody(response, this.countedBody)
+    return HttpServerResponse.setBody(response, HttpBody.stream(this.counted(body.stream), contentType, contentLength))
   }
 
   readonly onFailure = (cause: Cause.Cause<never>): Effect.Effect<AnyResponse> => this.done(Exit.failCause(cause))
@@ -163,6 +186,9 @@ export class RequestRun extends HttpRun implements Closing {
   // The app has ended. Failures of metrics are logged before its exit continues.
   private done<E>(exit: Exit.Exit<AnyResponse, E>): Effect.Effect<AnyResponse, E> {
     this.exit = exit
+    const { matched } = this
+    matched.running -= 1
+    if (matched.running === 0) release(this.fiber, matched)
     if (Exit.isSuccess(exit)) this.response = exit.value
     if (this.scope === undefined || this.isWritten()) return this.finish(exit, exit)
     const closed = Effect.suspend(() => this.finish(exit, Effect.void))
@@ -195,7 +221,6 @@ export class RequestRun extends HttpRun implements Closing {
     this.isReleased = true
     const { by } = this.matched
     by.splice(by.indexOf(this), 1)
-    if (by.length === 0) release(this.fiber, this.matched)
   }
 
   /** The code that writes may never notice: `end` of Node.js reports no error, and does not call its callback. */

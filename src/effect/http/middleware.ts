@@ -21,7 +21,7 @@ export const measured =
         const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
         const run = begun(request, fiber, measuring, isRecordedOutside)
         if (run === undefined) return body
-        return awaitingResponse(fiber, Effect.matchCauseEffect(body as HttpApp.Default<never, R>, run))
+        return awaitingResponse(fiber, run, Effect.matchCauseEffect(body as HttpApp.Default<never, R>, run))
       }
     const protectedBody = around(app)
     const masked = Effect.uninterruptible(Effect.withFiberRuntime(around(Effect.interruptible(app))))

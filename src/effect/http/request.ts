@@ -31,13 +31,14 @@ export const arrivingSize = (request: HttpServerRequest): RequestSize => {
   if (isOfNode(source)) return requestSize(source, streamIn(request))
   const declared = request.headers["content-length"]
   if (declared !== undefined) return contentLength(declared)
-  return request.source instanceof Request && request.source.body === null ? 0 : undefined
+  return request.source instanceof Request && request.source.body === null ? null : undefined
 }
 
 /** In bytes at the end of the exchange, if it is known. */
 export const arrivedBytes = (size: RequestSize, request: HttpServerRequest, status: number): number | undefined => {
   const { source } = request as Partial<NodeRequest>
   if (isOfNode(source)) return receivedBytes(size, source, streamIn(request), status !== 499)
+  if (size === null) return 0
   return typeof size === "number" ? size : undefined
 }
 
@@ -96,11 +97,10 @@ export const awaitClose = (
   closing: Closing
 ): Set<Closing> | undefined => {
   if (request.source instanceof Request) {
-    // Whatever is not streamed is handed over at once.
-    if (!isStream) return undefined
     const { signal } = request.source
     if (signal.aborted) closing.closed()
-    else signal.addEventListener("abort", () => closing.closed(), { once: true })
+    // Whatever is not streamed is handed over at once.
+    else if (isStream) signal.addEventListener("abort", () => closing.closed(), { once: true })
     return undefined
   }
   const { response, source } = request as Partial<NodeRequest>

@@ -21,11 +21,13 @@ import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
+import { version } from "../../core/util/build.js"
 
 const requestKey = "@effect/platform/HttpServerRequest"
 const routeKey = "@effect/platform/HttpRouter/RouteContext"
-const viewKey = Symbol("effect-prometheus/view")
-const trackedKey = Symbol("effect-prometheus/tracked")
+// All copies of this version, as its ES modules and its CommonJS files, track the same requests.
+const viewKey: unique symbol = Symbol.for(`effect-prometheus/${version}/view`)
+const trackedKey: unique symbol = Symbol.for(`effect-prometheus/${version}/tracked`)
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -44,8 +46,14 @@ export class MatchedRoute<Run, Meter> {
   /** They do not record, because others already do. */
   readonly also: Array<Meter> = []
   upgraded = false
+  /** How many measured apps have not ended. */
+  running = 0
   private route: string | undefined
   private isMount = false
+  // A route that was entered is in the contexts below it, to which a fiber may return, or which it may provide again.
+  private readonly entered: Array<RouteContext> = []
+
+  constructor(private readonly request: HttpServerRequest) {}
 
   /** With the prefixes under which the route is mounted. */
   pattern(isNotFound: boolean): string | undefined {
@@ -56,22 +64,26 @@ export class MatchedRoute<Run, Meter> {
   startsIn(view: View, { currentContext }: AnyFiber): void {
     const route = routeIn(currentContext)
     view.prefixIn(route)
-    if (route !== undefined && this.route === undefined) this.record("", route)
+    if (route === undefined) return
+    if (this.route === undefined) this.record("", route)
+    if (!this.entered.includes(route)) this.entered.push(route)
   }
 
-  /** Returns whether a router has matched a route of this request. Of several routes, the last one counts. */
-  enters(before: AnyContext, after: AnyContext): boolean {
+  /** The context of a fiber changes. Of several routes that a router matches, the last one counts. */
+  changes(before: AnyContext, after: AnyContext, own: View): void {
     const route = routeIn(after)
-    if (route === undefined) return false
-    const outer = routeIn(before)
-    if (route === outer) return false
-    const view = viewOf(before)
-    if (view === undefined || view.matched !== this) return false
-    this.record(view.prefixIn(outer), route)
-    return true
+    if (this.running === 0 || route === undefined || this.entered.includes(route)) return
+    const request: Watched | undefined = before.unsafeMap.get(requestKey)
+    // A request that cannot be changed has no view of its own.
+    const view = request?.[viewKey] ?? (request === this.request ? own : undefined)
+    if (view?.matched !== this) return
+    this.entered.push(route)
+    this.record(view.prefixIn(routeIn(before)), route)
   }
 
   private record(prefix: string, { params, route }: RouteContext): void {
+    // The application may provide a context of its own making.
+    if (typeof route?.path !== "string" || typeof params !== "object") return
     // A mounted app has a route without parameters, not even the rest of the path.
     this.isMount = route.path.endsWith("/*") && !("*" in params)
     const own = this.isMount && route.path === "/*" ? prefixOf(route) : ""
@@ -79,20 +91,11 @@ export class MatchedRoute<Run, Meter> {
   }
 }
 
-/** The request that a fiber answers, and the contexts to which the fiber returns after the routes in which it is. */
-class Tracked {
-  private readonly outside: Array<AnyContext> = []
-
-  constructor(
-    readonly matched: AnyMatched,
-    readonly outer: Tracked | undefined
-  ) {}
-
-  changes(before: AnyContext, after: AnyContext): void {
-    const returned = this.outside.lastIndexOf(after)
-    if (returned !== -1) this.outside.length = returned
-    else if (this.matched.enters(before, after)) this.outside.push(before)
-  }
+/** The request that a fiber answers. */
+interface Tracked {
+  readonly matched: AnyMatched
+  readonly view: View
+  readonly outer: Tracked | undefined
 }
 
 interface TrackedFiber extends AnyFiber {
@@ -102,15 +105,33 @@ interface TrackedFiber extends AnyFiber {
 }
 
 /** From now on, the routes that the fiber enters are those of the request, until it is released. */
-export const track = (fiber: AnyFiber, matched: AnyMatched): void => {
+export const track = (fiber: AnyFiber, view: View): void => {
   const tracked = fiber as TrackedFiber
-  const known = tracked[trackedKey]
+  const { matched } = view
+  let known = tracked[trackedKey]
   if (known?.matched === matched || typeof tracked.setFiberRef !== "function") return
-  const isNew = known === undefined && !Object.hasOwn(tracked, trackedKey)
-  tracked[trackedKey] = new Tracked(matched, known)
+  // A fiber that answers no request by itself is never released.
+  while (known !== undefined && known.matched.running === 0) known = known.outer
+  const isNew = !Object.hasOwn(tracked, trackedKey)
+  tracked[trackedKey] = { matched, view, outer: known }
   if (!isNew) return
   tracked.setFiberRef = setFiberRef
   tracked.getFiberRefs = getFiberRefs
+}
+
+/** The app has ended. */
+export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
+  const tracked = fiber as TrackedFiber
+  const known = tracked[trackedKey]
+  if (known?.matched === matched) tracked[trackedKey] = known.outer
+}
+
+function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
+  if (ref === FiberRef.currentContext) {
+    const tracked = this[trackedKey]
+    tracked?.matched.changes(this.currentContext, value as AnyContext, tracked.view)
+  }
+  ;(Object.getPrototypeOf(this) as TrackedFiber).setFiberRef.call(this, ref, value)
 }
 
 // A fiber may be forked now.
@@ -118,7 +139,7 @@ function getFiberRefs(this: TrackedFiber): FiberRefs.FiberRefs {
   if (this[trackedKey] !== undefined) {
     const request: Watched | undefined = this.currentContext.unsafeMap.get(requestKey)
     const view = request?.[viewKey]
-    if (request !== undefined && view !== undefined && view.url === undefined) watchUrl(request, view)
+    if (view !== undefined && view.url === undefined) watchUrl(view)
   }
   return (Object.getPrototypeOf(this) as TrackedFiber).getFiberRefs.call(this)
 }
@@ -131,18 +152,6 @@ export const setRef = <A>(fiber: AnyFiber, ref: FiberRef.FiberRef<A>, value: A):
   return true
 }
 
-/** The request was answered. */
-export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
-  const tracked = fiber as TrackedFiber
-  const known = tracked[trackedKey]
-  if (known?.matched === matched) tracked[trackedKey] = known.outer
-}
-
-function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
-  if (ref === FiberRef.currentContext) this[trackedKey]?.changes(this.currentContext, value as AnyContext)
-  ;(Object.getPrototypeOf(this) as TrackedFiber).setFiberRef.call(this, ref, value)
-}
-
 /** All runs of the request share the same state until none of them measures it any more. */
 export const trackRoute = <Run, Meter>(
   request: HttpServerRequest
@@ -150,17 +159,13 @@ export const trackRoute = <Run, Meter>(
   const known = (request as Watched)[viewKey]
   if (known !== undefined && known.matched.by.length > 0)
     return { matched: known.matched as MatchedRoute<Run, Meter>, view: known }
-  const matched = new MatchedRoute<Run, Meter>()
+  const matched = new MatchedRoute<Run, Meter>(request)
   return { matched, view: watch(request, matched, undefined) }
 }
 
-/** Those that measure the request now. */
-export const runsOf = <Run>(request: HttpServerRequest): ReadonlyArray<Run> =>
-  ((request as Watched)[viewKey]?.matched.by as ReadonlyArray<Run> | undefined) ?? []
-
 const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): View => {
   const known = request[viewKey]
-  const view = new View(matched, outer)
+  const view = new View(matched, outer, request, known?.modify ?? request.modify)
   if (!Object.isExtensible(request)) return view
   request[viewKey] = view
   if (known === undefined) {
@@ -171,17 +176,20 @@ const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): 
 }
 
 /** A router may be about to match the request in the current fiber. */
-const looked = ({ matched }: View): void => {
+const looked = (view: View): void => {
   const fiber = currentFiber()
-  if (fiber !== undefined && matched.by.length > 0) track(fiber, matched)
+  if (fiber !== undefined && view.matched.running > 0) track(fiber, view)
 }
 
-const watchUrl = (request: Watched, view: View): void => {
+// Of the request itself, because the application may have put a proxy in its place.
+const watchUrl = (view: View): void => {
+  const { request } = view
   if (!Object.hasOwn(request, "url")) return
   view.url = request.url
   Reflect.defineProperty(request, "url", url)
 }
 
+// All requests share these: functions of its own would be created for each request.
 const url: PropertyDescriptor & ThisType<Required<Watched>> = {
   configurable: true,
   enumerable: true,
@@ -195,21 +203,13 @@ const url: PropertyDescriptor & ThisType<Required<Watched>> = {
   }
 }
 
-/** The class of a request. An object that was derived from the request inherits its properties. */
-const classOf = (request: Watched): object => {
-  let own: object = request
-  while (!Object.hasOwn(own, viewKey)) own = Object.getPrototypeOf(own)
-  return Object.getPrototypeOf(own)
-}
-
-// All requests share this: a function of its own would be created for each request.
 const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
   configurable: true,
   writable: true,
   value(options: Parameters<HttpServerRequest["modify"]>[0]) {
     const view = this[viewKey]
     looked(view)
-    const modified = (classOf(this) as HttpServerRequest).modify.call(this, options)
+    const modified = view.modify.call(this, options)
     watch(modified, view.matched, view)
     return modified
   }
@@ -255,7 +255,9 @@ class View {
 
   constructor(
     readonly matched: AnyMatched,
-    private readonly outer: View | undefined
+    private readonly outer: View | undefined,
+    readonly request: HttpServerRequest,
+    readonly modify: HttpServerRequest["modify"]
   ) {}
 
   /** The prefixes under which a router is mounted that is reached in that route. */
@@ -272,11 +274,6 @@ class View {
 }
 
 const routeIn = ({ unsafeMap }: AnyContext): RouteContext | undefined => unsafeMap.get(routeKey)
-
-const viewOf = ({ unsafeMap }: AnyContext): View | undefined => {
-  const request: Watched | undefined = unsafeMap.get(requestKey)
-  return request?.[viewKey]
-}
 
 const prefixOf = ({ prefix }: RouteContext["route"]): string => Option.getOrElse(prefix, () => "")
 

@@ -39,10 +39,11 @@ const openKey = oncePerProcess("open requests", () => Symbol("effect-prometheus/
 
 /** Pipelined requests, and those after a switch of protocols: Node.js closes only the response whose turn it is. */
 export const openOn = (connection: Emitting): Set<Closing> => {
-  const known = (connection as unknown as Readonly<Record<symbol, Set<Closing> | undefined>>)[openKey]
-  if (known !== undefined) return known
+  const known = (connection as unknown as Readonly<Record<symbol, (() => Set<Closing>) | undefined>>)[openKey]
+  if (known !== undefined) return known()
   const all = new Set<Closing>()
-  Reflect.defineProperty(connection, openKey, { value: all })
+  // A function, because a proxy of the connection may wrap each object that it shows.
+  Reflect.defineProperty(connection, openKey, { value: () => all, configurable: true, writable: true })
   connection.on("close", () => {
     for (const each of all) each.closed()
   })
@@ -73,8 +74,11 @@ interface Received {
   bytes: number
 }
 
-/** The size of a request's body in bytes: declared, or counted while it arrives. Undefined if it is not known. */
-export type RequestSize = number | Received | undefined
+/**
+ * The size of a request's body in bytes: declared, or counted while it arrives. Null if it has no body, and undefined if
+ * its size is not known.
+ */
+export type RequestSize = number | Received | null | undefined
 
 /** Called when the request arrives. `stream` is that of HTTP/2. */
 export const requestSize = (request: IncomingMessage, stream: ServerHttp2Stream | undefined): RequestSize => {
@@ -87,7 +91,7 @@ export const requestSize = (request: IncomingMessage, stream: ServerHttp2Stream 
   }
   const isBodiless =
     stream === undefined ? isOfNode(request) && headers["transfer-encoding"] === undefined : stream.endAfterHeaders
-  return isBodiless ? 0 : counted(request)
+  return isBodiless ? null : counted(request)
 }
 
 const isOfNode = ({ complete }: Partial<IncomingMessage>): boolean => typeof complete === "boolean"
@@ -112,7 +116,8 @@ export const receivedBytes = (
   stream: ServerHttp2Stream | undefined,
   isWhole: boolean
 ): number | undefined => {
-  if (size === undefined || size === 0) return size
+  if (size === undefined) return undefined
+  if (size === null) return 0
   // An HTTP/2 request with a declared length is marked as complete even if it was cut.
   const isMarked = isOfNode(request) && (stream === undefined || typeof size === "object")
   if (!(isMarked ? request.complete : isWhole)) return undefined

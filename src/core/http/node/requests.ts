@@ -79,7 +79,7 @@ export const watching = (recorder: HttpRecorder, options: RequestOptions, target
       if (options.excludes !== undefined && isExcluded(recorder, options.excludes, request)) return
       if (marks.has(request)) return
       marks.add(request)
-      watched = new Watched(request, response, route, recorder, options)
+      watched = new Watched(request, response, streamOf(response), request.socket, route, recorder, options)
       watched.begin()
     } catch (error) {
       recorder.failed(error)
@@ -144,9 +144,6 @@ interface NodeResponse extends ServerResponse {
 // and would keep the engine from compiling the calls of the response's methods.
 class Watched extends HttpRun {
   private readonly start = performance.now()
-  private stream: ServerHttp2Stream | undefined
-  // A response releases its connection when it is finished.
-  private connection: Connection
   private context = newContext()
   private requestSize: RequestSize
   private open: Set<Closing> | undefined
@@ -167,6 +164,9 @@ class Watched extends HttpRun {
   constructor(
     private readonly request: IncomingMessage,
     private readonly response: ServerResponse,
+    private readonly stream: ServerHttp2Stream | undefined,
+    // A response releases its connection when it is finished.
+    private readonly connection: Connection,
     private readonly route: (() => string | undefined) | undefined,
     recorder: HttpRecorder,
     private readonly options: RequestOptions
@@ -176,8 +176,6 @@ class Watched extends HttpRun {
 
   begin(): void {
     const { request } = this
-    this.stream = streamOf(this.response)
-    this.connection = request.socket
     // The measurement may begin after the end.
     if (this.isClosed()) this.closed()
     else {
@@ -320,33 +318,35 @@ class Watched extends HttpRun {
 
   private awaitEnd(): void {
     const { connection, request, response, stream } = this
-    const isConnection = isConnected(connection)
+    // The size of parts that were written before is unknown.
+    if (!response.headersSent) this.bytes = 0
+    if (typeof response.on === "function") {
+      // A response that is not made by a Node.js server may miss any of these.
+      response.on("finish", () => this.finished())
+      response.on("close", () => this.closed())
+      this.isAwaited = true
+    }
+    if (isOfNode(response) && isConnected(response.socket ?? connection)) this.watchNode(response)
+    else this.watchOther()
     if (stream === undefined && typeof connection?.on === "function") {
       this.open = openOn(connection as Emitting)
       this.open.add(this)
     }
     // If no connection can close, a client that disconnects closes its request before that was read.
-    if (stream === undefined && !isConnection && typeof request.on === "function") {
+    if (stream === undefined && !isConnected(connection) && typeof request.on === "function") {
       request.on("close", () => {
         if (request.readableEnded === false) this.aborted()
       })
     }
-    // The size of parts that were written before is unknown.
-    if (!response.headersSent) this.bytes = 0
-    if (isConnection && isOfNode(response)) this.watchNode(response)
-    else this.watchOther()
     if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
   }
 
-  // A response with the methods of Node.js, and with a connection. It reports its end.
+  // A response with the methods of Node.js, and with a connection.
   private watchNode(response: NodeResponse): void {
     response[watchedKey] = this
-    response.on("finish", onFinish)
-    response.on("close", onClose)
     response.end = ending as ServerResponse["end"]
     response.write = writing as ServerResponse["write"]
     response.writeHead = heading as ServerResponse["writeHead"]
-    this.isAwaited = true
   }
 
   // Only some responses emit an event when they are destroyed.
@@ -370,14 +370,8 @@ class Watched extends HttpRun {
     this.closed()
   }
 
-  // A response that is not made by a Node.js server may miss any of these.
   private watchOther(): void {
     const { connection, response } = this
-    if (typeof response.on === "function") {
-      response.on("finish", () => this.finished())
-      response.on("close", () => this.closed())
-      this.isAwaited = true
-    }
     const { destroy, end, write, writeHead }: Partial<ServerResponse> = response
     const watched = this
     if (typeof end === "function") {
@@ -439,8 +433,7 @@ class Watched extends HttpRun {
     try {
       this.status = numberOf(this.response.statusCode)
       this.head = head
-      // The last part of the response follows at once. Reading it takes longer than all other work here.
-      if (!this.isEnding) this.sentBefore = this.connection?.bytesWritten
+      this.sentBefore = this.connection?.bytesWritten
       this.context = newContext()
     } catch (error) {
       this.recorder.failed(error)
@@ -506,14 +499,6 @@ function heading(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
   return watched === undefined
     ? Reflect.apply(native.writeHead, this, args as never)
     : watched.writesHead(native.writeHead, this, args)
-}
-
-function onFinish(this: NodeResponse): void {
-  this[watchedKey]?.finished()
-}
-
-function onClose(this: NodeResponse): void {
-  this[watchedKey]?.closed()
 }
 
 const isEnded = ({ finished, writableEnded }: Partial<ServerResponse>): boolean | undefined => writableEnded ?? finished
