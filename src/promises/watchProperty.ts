@@ -4,7 +4,7 @@
  */
 import { getOrInsert } from "../core/util/getOrInsert.js"
 
-/** Is told of the assignments of one object, and holds the values. */
+/** Receives the assignments of one object, and holds the values. */
 export abstract class Watching {
   readonly values = new Map<PropertyKey, unknown>()
 
