@@ -56,9 +56,9 @@ export const adding = (metric: Adder, labels: SomeLabels | undefined): Add => {
     return (value) => metric.inc({ value, labels: labelsOf(undefined), exemplarLabels: undefined })
   }
   if (isBrokenChild(metric)) return refusing
-  const target = targeting<undefined, Adder>(metric, labels)
+  const target = targeting(metric, labels)
   return (count) => {
-    const counter = target(undefined)
+    const counter = target()
     // `inc` of both clients and of their children has parameters. An `inc` without parameters would add only one.
     if (counter.inc.length > 0) return counter.inc(count)
     const pending: Array<unknown> = []
@@ -80,8 +80,7 @@ const refusing = (): never => {
 export const tracking = (metric: Gauge, labels: SomeLabels | undefined): (() => Gauge) => {
   requires(metric, "inc", "a gauge")
   requires(metric, "dec", "a gauge")
-  const target = targeting<undefined, Gauge>(metric, labels)
-  return () => target(undefined)
+  return targeting(metric, labels)
 }
 
 /** Undefined for a gauge that cannot be set. */
@@ -129,13 +128,10 @@ const recording = <X, M extends object>(
   }
   const own = copied(labels)
   const key = direct?.keyOf(own)
-  if (direct === undefined || key === undefined) {
-    const target = targeting<X, M>(metric, own)
-    return (value, exit) => onChild(target(exit), value)
-  }
+  const child = targeting(metric, own)
+  if (direct === undefined || key === undefined) return (value) => onChild(child(), value)
   const series: DirectSeries = { key, labels: own }
-  const target = targeting<X, M>(metric, own)
-  return (value, exit) => (direct.hasOwnLabels() ? directly(direct, series, value) : onChild(target(exit), value))
+  return (value) => (direct.hasOwnLabels() ? directly(direct, series, value) : onChild(child(), value))
 }
 
 // Their labels may be long texts, and of series that were removed.
@@ -181,10 +177,9 @@ const children = <M>(metric: M): ((labels: Labels) => M) => {
   return (own) => atOnce(labelled.labels(own), "labels() of the metric")
 }
 
-const targeting = <X, M>(metric: M, labels: LabelsFrom<X> | undefined): ((exit: X) => M) => {
+const targeting = <M>(metric: M, labels: SomeLabels | undefined): (() => M) => {
   if (labels === undefined) return () => metric
   const childOf = children(metric)
-  if (isFunction(labels)) return (exit) => childOf({ ...atOnce(labels(exit), "labels") })
   // Looked up at the first use: a look-up can throw, and the error belongs to the observation that fails.
   const own = copied(labels) as Labels
   let child: M | undefined
