@@ -10,6 +10,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -96,7 +97,7 @@ const listening = async (port) => {
     })
   while (!(await isOpen())) {
     if (Date.now() > until) throw new Error(`nothing listens on port ${port}`)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await setTimeout(100)
   }
 }
 
@@ -282,10 +283,14 @@ const parts = {
         try {
           await Promise.all(used.map((port) => listening(port)))
           const { stdout } = spawnSync("bash", ["-ec", curl.join("\n")], { encoding: "utf8" })
-          const lines = (output + stdout).split("\n")
-          const missing = printed.filter((line) => !lines.includes(line))
-          if (missing.length > 0 || !stdout.includes("_seconds_count ")) {
-            throw new Error(`${file} on ${name} did not print ${missing.join(", ")}, but: ${output}${stdout}`)
+          const missing = () => {
+            const lines = (output + stdout).split("\n")
+            return printed.filter((line) => !lines.includes(line))
+          }
+          // What the program prints may arrive after the answer of its server.
+          for (let waited = 0; missing().length > 0 && waited < 5000; waited += 50) await setTimeout(50)
+          if (missing().length > 0 || !stdout.includes("_seconds_count ")) {
+            throw new Error(`${file} on ${name} did not print ${missing().join(", ")}, but: ${output}${stdout}`)
           }
         } finally {
           process.kill(-program.pid, "SIGTERM")
