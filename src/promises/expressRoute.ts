@@ -91,7 +91,6 @@ class Routing extends Watching {
   /** The paths of the current route. The router sets the matched one of them next. */
   private paths: ReadonlyArray<unknown> = []
   private matched: unknown
-  private readonly watched = new Set<symbol>()
   /** A copy, because the application can change them. */
   private params: Params | undefined
 
@@ -101,8 +100,10 @@ class Routing extends Watching {
     this.routed(request.route)
     watchProperty(request, "baseUrl", this)
     watchProperty(request, "route", this)
-    this.watchNew()
-    const isDeclared = this.watched.size > 0
+    // Looking for new symbols takes long. A router that is inside another one may have a new one nevertheless.
+    let isDeclared = false
+    for (const key of matchedKeys) isDeclared ||= key in request
+    if (!isDeclared) isDeclared = this.watchNew()
     for (const key of matchedKeys) this.watch(key)
     // Discards a path that was matched before this call.
     this.matched = undefined
@@ -175,7 +176,10 @@ class Routing extends Watching {
   private routed(route: unknown): void {
     const path: unknown = Reflect.get(Object(route), "path")
     const text = textOf(path)
-    this.paths = [path].flat(Number.POSITIVE_INFINITY)
+    const paths: ReadonlyArray<unknown> = Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY) : [path]
+    // What a new symbol has now is the path of the mount.
+    if (paths.length > 1 && this.watchNew()) this.matched = undefined
+    this.paths = paths
     this.find(text === undefined ? nothing : { pattern: this.below(text), isRoute: true })
   }
 
@@ -193,17 +197,20 @@ class Routing extends Watching {
     this.paths = []
   }
 
-  private watchNew(): void {
+  /** Whether there are any. */
+  private watchNew(): boolean {
+    let isAny = false
     for (const key of Object.getOwnPropertySymbols(this.request)) {
       if (key.description !== matchedDescription) continue
+      isAny = true
       matchedKeys.add(key)
       this.watch(key)
     }
+    return isAny
   }
 
   private watch(key: symbol): void {
-    if (this.watched.has(key)) return
-    this.watched.add(key)
+    if (this.values.has(key)) return
     this.match(Reflect.get(this.request, key))
     watchProperty(this.request, key, this)
   }

@@ -26,6 +26,13 @@ export const isConnected = (connection: Connection): boolean =>
   typeof connection.writableLength === "number" &&
   (connection.pending !== true || connection.destroyed === true)
 
+/** Whether a response has neither ended nor lost its connection. False: it may have. */
+export const isOpen = (response: ServerResponse, connection: Connection): boolean =>
+  response.socket === connection &&
+  connection?.destroyed === false &&
+  response.finished === false &&
+  response.destroyed === false
+
 export interface Emitting {
   on(event: "close", listener: () => void): unknown
 }

@@ -1,5 +1,5 @@
 /** Watches the requests of a Node.js server: when and how each has ended, and how large it was. */
-import { type IncomingMessage, ServerResponse } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
 import { getOrInsert } from "../../util/getOrInsert.js"
@@ -16,6 +16,7 @@ import {
   emitsItsEnd,
   headerOf,
   isConnected,
+  isOpen,
   openOn,
   receivedBytes,
   requestSize,
@@ -23,6 +24,7 @@ import {
   streamOf,
   whyCut
 } from "./messages.js"
+import { type Method, observe, release, type Writing } from "./responseMethods.js"
 
 /**
  * How a request has ended.
@@ -133,16 +135,8 @@ const upgraded = 101
 // The code with which a client closes an HTTP/2 stream whose response it no longer wants.
 const cancelled = 8
 
-const watchedKey = Symbol("effect-prometheus/watched")
-
-/** A response of Node.js, with the request that is watched on it. */
-interface NodeResponse extends ServerResponse {
-  [watchedKey]?: Watched
-}
-
-// One object per request, and functions that all requests share: functions of its own would be created for each request,
-// and would keep the engine from compiling the calls of the response's methods.
-class Watched extends HttpRun {
+/** One object per request. */
+class Watched extends HttpRun implements Writing {
   private readonly start = performance.now()
   private context = newContext()
   private requestSize: RequestSize
@@ -163,7 +157,7 @@ class Watched extends HttpRun {
 
   constructor(
     private readonly request: IncomingMessage,
-    private readonly response: ServerResponse,
+    readonly response: ServerResponse,
     private readonly stream: ServerHttp2Stream | undefined,
     // A response releases its connection when it is finished.
     private readonly connection: Connection,
@@ -229,7 +223,7 @@ class Watched extends HttpRun {
       // The time that two ends exchange data after an upgrade is not the time of a request.
       seconds: status === upgraded || isLongLived ? undefined : seconds,
       requestBytes: status === upgraded ? undefined : receivedBytes(this.requestSize, request, this.stream, isWhole),
-      responseBytes: isWhole ? (this.hasNoBody(status) ? 0 : this.bytes) : undefined
+      responseBytes: isWhole ? this.sentBytes(status) : undefined
     })
   }
 
@@ -253,12 +247,15 @@ class Watched extends HttpRun {
     this.isOver = true
     this.open?.delete(this)
     onRecorded(this.request, this)
+    release(this.request, this)
     return true
   }
 
   private isClosed(): boolean {
     const { connection, response, stream } = this
     if (stream !== undefined) return stream.destroyed
+    // The usual case, for which a few properties are enough.
+    if (isOpen(response, connection)) return false
     if (response.closed || response.destroyed || response.writableFinished || connection?.closed === true) return true
     return isEnded(response) === true && !emitsItsEnd(response, connection)
   }
@@ -311,9 +308,11 @@ class Watched extends HttpRun {
     return status ?? (response.headersSent === true ? numberOf(response.statusCode) : undefined)
   }
 
-  // Node.js discards the body of these responses.
-  private hasNoBody(status: number): boolean {
-    return this.request.method === "HEAD" || status === 204 || status === 304
+  private sentBytes(status: number): number | undefined {
+    // Node.js discards the body of these responses.
+    if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
+    // Unknown if the methods were called in a way that is not observed.
+    return this.status === undefined && !this.isEnding ? undefined : this.bytes
   }
 
   private awaitEnd(): void {
@@ -326,8 +325,7 @@ class Watched extends HttpRun {
       response.on("close", () => this.closed())
       this.isAwaited = true
     }
-    if (isOfNode(response) && isConnected(response.socket ?? connection)) this.watchNode(response)
-    else this.watchOther()
+    if (!isConnected(response.socket ?? connection) || !observe(request, this)) this.watchOther()
     if (stream === undefined && typeof connection?.on === "function") {
       this.open = openOn(connection as Emitting)
       this.open.add(this)
@@ -339,14 +337,6 @@ class Watched extends HttpRun {
       })
     }
     if (!this.isAwaited) throw new TypeError("expected a response, got a value without on() and end()")
-  }
-
-  // A response with the methods of Node.js, and with a connection.
-  private watchNode(response: NodeResponse): void {
-    response[watchedKey] = this
-    response.end = ending as ServerResponse["end"]
-    response.write = writing as ServerResponse["write"]
-    response.writeHead = heading as ServerResponse["writeHead"]
   }
 
   // Only some responses emit an event when they are destroyed.
@@ -465,40 +455,6 @@ class Watched extends HttpRun {
       this.recorder.failed(error)
     }
   }
-}
-
-type Method = (...args: never) => unknown
-
-const native = ServerResponse.prototype
-
-// Not one that is watched already, nor one whose methods were replaced.
-const isOfNode = (response: NodeResponse): boolean =>
-  response instanceof ServerResponse &&
-  response[watchedKey] === undefined &&
-  response.end === native.end &&
-  response.write === native.write &&
-  response.writeHead === native.writeHead &&
-  Object.isExtensible(response)
-
-// A method may be called on an object that is not watched, as if it were the method of Node.js.
-
-function ending(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
-  const watched = this[watchedKey]
-  return watched === undefined ? Reflect.apply(native.end, this, args as never) : watched.ends(native.end, this, args)
-}
-
-function writing(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
-  const watched = this[watchedKey]
-  return watched === undefined
-    ? Reflect.apply(native.write, this, args as never)
-    : watched.writes(native.write, this, args)
-}
-
-function heading(this: NodeResponse, ...args: ReadonlyArray<unknown>): unknown {
-  const watched = this[watchedKey]
-  return watched === undefined
-    ? Reflect.apply(native.writeHead, this, args as never)
-    : watched.writesHead(native.writeHead, this, args)
 }
 
 const isEnded = ({ finished, writableEnded }: Partial<ServerResponse>): boolean | undefined => writableEnded ?? finished
