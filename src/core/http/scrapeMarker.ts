@@ -4,12 +4,32 @@
 const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
-  /** True if it is left out; otherwise the recorders that would leave it out. */
-  [key]?: true | Array<Leaving>
+  /** True if it is left out. The recorders are in an object of their own, which code can change if the request is frozen. */
+  [key]?: true | Waiting
 }
 
 export interface Leaving {
   leaveOut(): void
+}
+
+/** The recorders that have not recorded the request yet. Usually there is one. */
+class Waiting {
+  private others: ReadonlyArray<Leaving> = []
+
+  constructor(private first: Leaving | undefined) {}
+
+  all(): ReadonlyArray<Leaving> {
+    return this.first === undefined ? this.others : [this.first, ...this.others]
+  }
+
+  add(leaving: Leaving): void {
+    this.others = [...this.others, leaving]
+  }
+
+  remove(leaving: Leaving): void {
+    if (this.first === leaving) this.first = undefined
+    else this.others = this.others.filter((each) => each !== leaving)
+  }
 }
 
 /** `request` must be the object that its server knows. */
@@ -18,7 +38,7 @@ export const leaveOut = (request: object): void => {
   const waiting = marked[key]
   if (waiting === true || !Object.isExtensible(request)) return
   marked[key] = true
-  for (const each of waiting ?? []) each.leaveOut()
+  for (const each of waiting?.all() ?? []) each.leaveOut()
 }
 
 /**
@@ -32,8 +52,8 @@ export const onLeftOut = (request: object, leaving: Leaving): boolean => {
     leaving.leaveOut()
     return false
   }
-  if (waiting !== undefined) waiting.push(leaving)
-  else if (Object.isExtensible(request)) marked[key] = [leaving]
+  if (waiting !== undefined) waiting.add(leaving)
+  else if (Object.isExtensible(request)) marked[key] = new Waiting(leaving)
   else return false
   return true
 }
@@ -41,7 +61,7 @@ export const onLeftOut = (request: object, leaving: Leaving): boolean => {
 /** Those that have not recorded the request yet. */
 export const recordersOf = (request: object): ReadonlyArray<Leaving> => {
   const waiting = (request as Marked)[key]
-  return waiting === undefined || waiting === true ? [] : waiting
+  return waiting === undefined || waiting === true ? [] : waiting.all()
 }
 
 /**
@@ -50,7 +70,5 @@ export const recordersOf = (request: object): ReadonlyArray<Leaving> => {
  */
 export const onRecorded = (request: object, leaving: Leaving): void => {
   const waiting = (request as Marked)[key]
-  if (waiting === undefined || waiting === true) return
-  const at = waiting.indexOf(leaving)
-  if (at !== -1) waiting.splice(at, 1)
+  if (waiting !== undefined && waiting !== true) waiting.remove(leaving)
 }

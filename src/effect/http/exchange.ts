@@ -18,7 +18,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { unmatched } from "../../core/http/metrics.js"
-import type { Closing, RequestSize } from "../../core/http/node/messages.js"
+import type { Closing, RequestSize, Waiting } from "../../core/http/node/messages.js"
 import { decided, HttpRun } from "../../core/http/recorder.js"
 import { onLeftOut, onRecorded, recordersOf } from "../../core/http/scrapeMarker.js"
 import type { Labels } from "../../core/instrument/labels.js"
@@ -79,7 +79,7 @@ const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effe
   const { source } = request
   let written = Effect.succeed(response)
   if (typeof source !== "object" || source === null) return written
-  for (const run of [...recordersOf(source)]) {
+  for (const run of recordersOf(source)) {
     if (run instanceof RequestRun && run.isAwaitedWithAll) written = Effect.flatMap(written, run.writing(request))
   }
   return written
@@ -121,7 +121,7 @@ export class RequestRun extends HttpRun implements Closing {
   // Returned by a web handler. Known before the scope of the request closes.
   private sent: number | undefined
   private scope: Scope.Scope | undefined
-  private open: Set<Closing> | undefined
+  private waiting: Waiting | undefined
   /** Whether the handler of all requests calls it. */
   isAwaitedWithAll = false
   /** Whether it is found by the object that the server knows. */
@@ -173,7 +173,7 @@ export class RequestRun extends HttpRun implements Closing {
     this.isSecond = isHandled(request)
     // The body of a response to HEAD is never read, nor is that of a response that could not be created.
     this.isUnread = this.isSecond ? request.source instanceof Request : isStream && request.method === "HEAD"
-    if (!this.isSecond) this.open ??= awaitClose(request, isStream, this)
+    if (!this.isSecond) this.waiting ??= awaitClose(request, isStream, this)
     if (this.isSecond || this.isUnread || !isStream) return response
     const { contentLength, contentType } = body
     return HttpServerResponse.setBody(response, HttpBody.stream(this.counted(body.stream), contentType, contentLength))
@@ -236,7 +236,7 @@ export class RequestRun extends HttpRun implements Closing {
   private ends(exit: AnyExit, response: AnyResponse, status: number): void {
     if (this.isOver) return
     this.isOver = true
-    this.open?.delete(this)
+    this.waiting?.remove(this)
     const { matched, measuring, request } = this
     if (typeof request.source === "object" && request.source !== null) onRecorded(request.source, this)
     const { upgraded } = matched

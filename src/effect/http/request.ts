@@ -10,8 +10,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import type { Closing, RequestSize } from "../../core/http/node/messages.js"
-import { openOn, receivedBytes, requestSize, streamOf, whyCut } from "../../core/http/node/messages.js"
+import type { Closing, RequestSize, Waiting } from "../../core/http/node/messages.js"
+import { receivedBytes, requestSize, streamOf, waitingOn, whyCut } from "../../core/http/node/messages.js"
 
 // If the client requests an upgrade, the response is created when it is needed.
 interface NodeRequest {
@@ -89,13 +89,9 @@ export const isLost = (request: HttpServerRequest): boolean => {
 
 /**
  * Awaits that the connection or the signal of a request is closed. `closing.closed` is called then, also after a complete
- * response, or at once if it has already closed. Returns the set from which `closing` is to be removed at its end.
+ * response, or at once if it has already closed. Returns that from which `closing` is to be removed at its end.
  */
-export const awaitClose = (
-  request: HttpServerRequest,
-  isStream: boolean,
-  closing: Closing
-): Set<Closing> | undefined => {
+export const awaitClose = (request: HttpServerRequest, isStream: boolean, closing: Closing): Waiting | undefined => {
   if (request.source instanceof Request) {
     const { signal } = request.source
     if (signal.aborted) closing.closed()
@@ -112,9 +108,9 @@ export const awaitClose = (
     closing.closed()
     return undefined
   }
-  const open = openOn(connection)
-  open.add(closing)
-  return open
+  const waiting = waitingOn(connection)
+  waiting.add(closing)
+  return waiting
 }
 
 /** Whether the response was not completely handed to the operating system. A web response is cut by its signal alone. */

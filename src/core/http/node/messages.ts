@@ -42,18 +42,37 @@ export interface Closing {
   closed(): void
 }
 
-const openKey = oncePerProcess("open requests", () => Symbol("effect-prometheus/open"))
+/**
+ * What waits for the close of one connection. Not a Set: a connection lives long, and each table that a Set has replaced
+ * refers to the next one, which keeps every fourth request of the connection from being collected with the young objects.
+ */
+export class Waiting {
+  private readonly all: Array<Closing> = []
+
+  add(closing: Closing): void {
+    this.all.push(closing)
+  }
+
+  remove(closing: Closing): void {
+    const at = this.all.indexOf(closing)
+    if (at >= 0) this.all.splice(at, 1)
+  }
+
+  readonly closed = (): void => {
+    for (const each of [...this.all]) each.closed()
+  }
+}
+
+const waitingKey = oncePerProcess("open requests", () => Symbol("effect-prometheus/open"))
 
 /** Pipelined requests, and those after a switch of protocols: Node.js closes only the response whose turn it is. */
-export const openOn = (connection: Emitting): Set<Closing> => {
-  const known = (connection as unknown as Readonly<Record<symbol, (() => Set<Closing>) | undefined>>)[openKey]
+export const waitingOn = (connection: Emitting): Waiting => {
+  const known = (connection as unknown as Readonly<Record<symbol, (() => Waiting) | undefined>>)[waitingKey]
   if (known !== undefined) return known()
-  const all = new Set<Closing>()
+  const all = new Waiting()
   // A function, because a proxy of the connection may wrap each object that it shows.
-  Reflect.defineProperty(connection, openKey, { value: () => all, configurable: true, writable: true })
-  connection.on("close", () => {
-    for (const each of all) each.closed()
-  })
+  Reflect.defineProperty(connection, waitingKey, { value: () => all, configurable: true, writable: true })
+  connection.on("close", all.closed)
   return all
 }
 

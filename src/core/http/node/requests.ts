@@ -10,18 +10,18 @@ import type { Excluding, LongLived } from "../options.js"
 import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
 import { onLeftOut, onRecorded } from "../scrapeMarker.js"
 import { keptContext, newContext } from "./asyncContext.js"
-import type { Closing, Connection, Emitting, RequestSize } from "./messages.js"
+import type { Connection, Emitting, RequestSize, Waiting } from "./messages.js"
 import {
   contentTypeOf,
   emitsItsEnd,
   headerOf,
   isConnected,
   isOpen,
-  openOn,
   receivedBytes,
   requestSize,
   sizeOf,
   streamOf,
+  waitingOn,
   whyCut
 } from "./messages.js"
 import { type Method, observe, release, type Writing } from "./responseMethods.js"
@@ -140,7 +140,7 @@ class Watched extends HttpRun implements Writing {
   private readonly start = performance.now()
   private context = newContext()
   private requestSize: RequestSize
-  private open: Set<Closing> | undefined
+  private waiting: Waiting | undefined
   // The status and the `writeHead` arguments of the response, and the number of bytes written, where known.
   private status: number | undefined
   private head: ReadonlyArray<unknown> | undefined
@@ -245,7 +245,7 @@ class Watched extends HttpRun implements Writing {
   private settle(): boolean {
     if (this.isOver) return false
     this.isOver = true
-    this.open?.delete(this)
+    this.waiting?.remove(this)
     onRecorded(this.request, this)
     release(this.request, this)
     return true
@@ -327,8 +327,8 @@ class Watched extends HttpRun implements Writing {
     }
     if (!isConnected(response.socket ?? connection) || !observe(request, this)) this.watchOther()
     if (stream === undefined && typeof connection?.on === "function") {
-      this.open = openOn(connection as Emitting)
-      this.open.add(this)
+      this.waiting = waitingOn(connection as Emitting)
+      this.waiting.add(this)
     }
     // If no connection can close, a client that disconnects closes its request before that was read.
     if (stream === undefined && !isConnected(connection) && typeof request.on === "function") {
