@@ -60,7 +60,7 @@ export const begun = (
   const { matched, view } = trackRoute<RequestRun, Meter>(request)
   const meter = isMeasured(request, own) ? undefined : own.beside(matched.by.map((run) => run.own))
   if (meter === undefined) {
-    matched.also.push(own)
+    matched.also = [...matched.also, own]
     return undefined
   }
   const run = new RequestRun(request, fiber, matched, measuring, own, meter)
@@ -77,12 +77,13 @@ export const begun = (
  */
 const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> => {
   const { source } = request
-  let written = Effect.succeed(response)
-  if (typeof source !== "object" || source === null) return written
-  for (const run of recordersOf(source)) {
-    if (run instanceof RequestRun && run.isAwaitedWithAll) written = Effect.flatMap(written, run.writing(request))
+  let written: Effect.Effect<AnyResponse> | undefined
+  for (const run of typeof source === "object" && source !== null ? recordersOf(source) : []) {
+    if (!(run instanceof RequestRun && run.isAwaitedWithAll)) continue
+    written =
+      written === undefined ? run.writing(request, response) : Effect.flatMap(written, (r) => run.writing(request, r))
   }
-  return written
+  return written ?? Effect.succeed(response)
 }
 
 const onlyWriting = Option.some(writing)
@@ -100,7 +101,7 @@ export const awaitingResponse = <A, E, R>(
     return app
   }
   // After the handlers of others, it is called once for each of ours.
-  const own = (request: HttpServerRequest, response: AnyResponse) => run.writing(request)(response)
+  const own = (request: HttpServerRequest, response: AnyResponse) => run.writing(request, response)
   return Effect.zipRight(appendPreResponseHandler(own), app)
 }
 
@@ -155,15 +156,13 @@ export class RequestRun extends HttpRun implements Closing {
   }
 
   /** Right before the response is written. Gives the response that is written instead. */
-  writing(request: HttpServerRequest): (response: AnyResponse) => Effect.Effect<AnyResponse> {
-    return (response) => {
-      // The call can be for an earlier request, or for one that is answered within this one.
-      if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
-      const written = this.writes(request, response)
-      // The scope of a web handler waits for the end of a body, also of one that is never read.
-      const { exit, isUnread } = this
-      return isUnread && exit !== undefined ? this.finish(exit, Effect.succeed(written)) : Effect.succeed(written)
-    }
+  writing(request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> {
+    // The call can be for an earlier request, or for one that is answered within this one.
+    if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
+    const written = this.writes(request, response)
+    // The scope of a web handler waits for the end of a body, also of one that is never read.
+    const { exit, isUnread } = this
+    return isUnread && exit !== undefined ? this.finish(exit, Effect.succeed(written)) : Effect.succeed(written)
   }
 
   private writes(request: HttpServerRequest, response: AnyResponse): AnyResponse {

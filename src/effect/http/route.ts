@@ -44,7 +44,7 @@ export class MatchedRoute<Run, Meter> {
   /** Each metric counts the request once. */
   readonly by: Array<Run> = []
   /** They do not record, because others already do. */
-  readonly also: Array<Meter> = []
+  also: ReadonlyArray<Meter> = []
   upgraded = false
   /** How many measured apps have not ended. */
   running = 0
@@ -71,12 +71,19 @@ export class MatchedRoute<Run, Meter> {
 
   /** The context of a fiber changes. Of several routes that a router matches, the last one counts. */
   changes(before: AnyContext, after: AnyContext, own: View): void {
+    if (this.running === 0) return
+    const request = requestIn(after)
     const route = routeIn(after)
-    if (this.running === 0 || route === undefined || this.entered.includes(route)) return
-    const request: Watched | undefined = before.unsafeMap.get(requestKey)
+    const isReplaced = request !== undefined && request !== this.request && request[viewKey] === undefined
+    const isEntered = route !== undefined && !this.entered.includes(route)
+    if (!isReplaced && !isEntered) return
+    const replaced = requestIn(before)
     // A request that cannot be changed has no view of its own.
-    const view = request?.[viewKey] ?? (request === this.request ? own : undefined)
+    const view = replaced?.[viewKey] ?? (replaced === this.request ? own : undefined)
     if (view?.matched !== this) return
+    // A router that removes a prefix from the URL provides a modified request.
+    if (isReplaced && request.source === this.request.source) watch(request, this, view)
+    if (!isEntered) return
     this.entered.push(route)
     this.record(view.prefixIn(routeIn(before)), route)
   }
@@ -137,9 +144,8 @@ function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
 // A fiber may be forked now.
 function getFiberRefs(this: TrackedFiber): FiberRefs.FiberRefs {
   if (this[trackedKey] !== undefined) {
-    const request: Watched | undefined = this.currentContext.unsafeMap.get(requestKey)
-    const view = request?.[viewKey]
-    if (view !== undefined && view.url === undefined) watchUrl(view)
+    const view = requestIn(this.currentContext)?.[viewKey]
+    if (view !== undefined && view.modify === undefined) follow(view)
   }
   return (Object.getPrototypeOf(this) as TrackedFiber).getFiberRefs.call(this)
 }
@@ -165,13 +171,14 @@ export const trackRoute = <Run, Meter>(
 
 const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): View => {
   const known = request[viewKey]
-  const view = new View(matched, outer, request, known?.modify ?? request.modify)
+  const view = new View(matched, outer, request)
   if (!Object.isExtensible(request)) return view
   request[viewKey] = view
-  if (known === undefined) {
-    Reflect.defineProperty(request, "modify", modify)
-    if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
-  } else view.url = known.url
+  view.modify = known?.modify
+  view.url = known?.url
+  if (known === undefined && canUpgrade(request)) {
+    Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
+  }
   return view
 }
 
@@ -181,16 +188,23 @@ const looked = (view: View): void => {
   if (fiber !== undefined && view.matched.running > 0) track(fiber, view)
 }
 
-// Of the request itself, because the application may have put a proxy in its place.
-const watchUrl = (view: View): void => {
+// The request may be used in several fibers from now on. It is that of the view, because the application may have put a
+// proxy in its place.
+const follow = (view: View): void => {
   const { request } = view
+  view.modify = request.modify
+  Reflect.defineProperty(request, "modify", modify)
   if (!Object.hasOwn(request, "url")) return
   view.url = request.url
   Reflect.defineProperty(request, "url", url)
 }
 
+interface Followed {
+  readonly [viewKey]: View & { readonly modify: HttpServerRequest["modify"]; url: string }
+}
+
 // All requests share these: functions of its own would be created for each request.
-const url: PropertyDescriptor & ThisType<Required<Watched>> = {
+const url: PropertyDescriptor & ThisType<Followed> = {
   configurable: true,
   enumerable: true,
   get() {
@@ -203,7 +217,7 @@ const url: PropertyDescriptor & ThisType<Required<Watched>> = {
   }
 }
 
-const modify: PropertyDescriptor & ThisType<Required<Watched>> = {
+const modify: PropertyDescriptor & ThisType<Followed & HttpServerRequest> = {
   configurable: true,
   writable: true,
   value(options: Parameters<HttpServerRequest["modify"]>[0]) {
@@ -247,8 +261,9 @@ const opening = (socket: Socket, matched: AnyMatched): Socket => {
 
 /** A request below the prefixes that were removed from its URL. */
 class View {
-  /** Of a request that may be read in several fibers. */
-  url: string | undefined
+  /** Of a request that is followed. */
+  modify?: HttpServerRequest["modify"] | undefined
+  url?: string | undefined
   // The route for which `prefixIn` was first called.
   private route: RouteContext | undefined
   private prefix: string | undefined
@@ -256,8 +271,7 @@ class View {
   constructor(
     readonly matched: AnyMatched,
     private readonly outer: View | undefined,
-    readonly request: HttpServerRequest,
-    readonly modify: HttpServerRequest["modify"]
+    readonly request: HttpServerRequest
   ) {}
 
   /** The prefixes under which a router is mounted that is reached in that route. */
@@ -272,6 +286,8 @@ class View {
     return this.prefix
   }
 }
+
+const requestIn = ({ unsafeMap }: AnyContext): Watched | undefined => unsafeMap.get(requestKey)
 
 const routeIn = ({ unsafeMap }: AnyContext): RouteContext | undefined => unsafeMap.get(routeKey)
 
