@@ -297,12 +297,16 @@ describe("Sizes", () => {
           )
         )
       )
+      const lengths: Record<string, number> = {}
       for (const path of ["text", "raw", "bytes", "form", "stream"]) {
-        assert.strictEqual((yield* get(`${url}/${path}`)).status, 200)
+        const { body, status } = yield* get(`${url}/${path}`)
+        assert.strictEqual(status, 200)
+        lengths[path] = Buffer.byteLength(body)
       }
       yield* awaitIdle(registry)
       assert.deepStrictEqual(yield* samplesOf(registry, responseSize, "_sum"), [
         "GET /bytes 200: 7",
+        `GET /form 200: ${lengths["form"]}`,
         "GET /raw 200: 6",
         "GET /stream 200: 7",
         "GET /text 200: 6"

@@ -24,6 +24,7 @@ import { onLeftOut, onRecorded, recordersOf } from "../../core/http/scrapeMarker
 import type { Labels } from "../../core/instrument/labels.js"
 import { currentSpan } from "../run.js"
 import type { Measuring, Meter } from "./measuring.js"
+import { type NodeWriting, nodeWriting } from "./nodeWriting.js"
 import {
   arrivedBytes,
   arrivingSize,
@@ -36,7 +37,7 @@ import {
   onSent,
   writtenStatus
 } from "./request.js"
-import { type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
+import { followWriting, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -68,6 +69,7 @@ export const begun = (
   matched.running += 1
   matched.startsIn(view, fiber)
   track(fiber, view)
+  run.isDirect &&= followWriting(view)
   return run
 }
 
@@ -88,12 +90,13 @@ const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effe
 
 const onlyWriting = Option.some(writing)
 
-/** Adds the handler to those of the fiber, as `HttpApp.appendPreResponseHandler` does, and then runs `app`. */
+/** Adds the handler to those of the fiber, as `HttpApp.appendPreResponseHandler` does, unless the run needs none. */
 export const awaitingResponse = <A, E, R>(
   fiber: AnyFiber,
   run: RequestRun,
   app: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
+  if (run.isDirect) return app
   const before = Option.getOrUndefined(fiber.getFiberRef(currentPreResponseHandlers))
   const isAlone = before === undefined || before === writing
   if (isAlone && run.isFound && (before === writing || setRef(fiber, currentPreResponseHandlers, onlyWriting))) {
@@ -113,7 +116,7 @@ export class RequestRun extends HttpRun implements Closing {
   private readonly requestSize: RequestSize
   private exit: AnyExit | undefined
   // The last known version of the response before it is sent.
-  private response: AnyResponse | undefined
+  private latest: AnyResponse | undefined
   // Written because the first one failed.
   private isSecond = false
   private streamed: { readonly status: number | undefined } | undefined
@@ -123,6 +126,13 @@ export class RequestRun extends HttpRun implements Closing {
   private sent: number | undefined
   private scope: Scope.Scope | undefined
   private waiting: Waiting | undefined
+  private readonly node: NodeWriting | undefined
+  /**
+   * Whether the run observes the response of Node.js instead of adding a handler. A handler is a change of the fiber's
+   * references and more steps of the effect, a third of what measuring a request costs.
+   */
+  isDirect = false
+  private isBegun = false
   /** Whether the handler of all requests calls it. */
   isAwaitedWithAll = false
   /** Whether it is found by the object that the server knows. */
@@ -149,24 +159,36 @@ export class RequestRun extends HttpRun implements Closing {
     this.start = this.clock.unsafeCurrentTimeNanos()
     this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
     this.requestSize = arrivingSize(request)
+    this.node = matched.by[0]?.node ?? nodeWriting(request)
+    // Labels are computed from the response that a handler is called with.
+    const isAlone = measuring.labels === undefined && Option.isNone(fiber.getFiberRef(currentPreResponseHandlers))
+    this.isDirect = isAlone && this.node !== undefined
     this.scope = fiber.currentContext.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
     onSent(request, ({ status }) => {
       this.sent = status
     })
   }
 
+  /** The server begins to write the response of Node.js. */
+  written(request: HttpServerRequest): void {
+    if (!this.isDirect || this.isOver || !isHandled(request)) return
+    this.isSecond = this.isBegun
+    this.isBegun = true
+    if (!this.isSecond) this.waiting ??= awaitClose(this.request, false, this)
+  }
+
   /** Right before the response is written. Gives the response that is written instead. */
   writing(request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> {
     // The call can be for an earlier request, or for one that is answered within this one.
     if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
-    const written = this.writes(request, response)
+    const written = this.replaces(request, response)
     // The scope of a web handler waits for the end of a body, also of one that is never read.
     const { exit, isUnread } = this
     return isUnread && exit !== undefined ? this.finish(exit, Effect.succeed(written)) : Effect.succeed(written)
   }
 
-  private writes(request: HttpServerRequest, response: AnyResponse): AnyResponse {
-    this.response = response
+  private replaces(request: HttpServerRequest, response: AnyResponse): AnyResponse {
+    this.latest = response
     const { body } = response
     const isStream = body._tag === "Stream"
     this.isSecond = isHandled(request)
@@ -188,29 +210,33 @@ export class RequestRun extends HttpRun implements Closing {
     const { matched } = this
     matched.running -= 1
     if (matched.running === 0) release(this.fiber, matched)
-    if (Exit.isSuccess(exit)) this.response = exit.value
+    if (Exit.isSuccess(exit)) this.latest = exit.value
     if (this.scope === undefined || this.isWritten()) return this.finish(exit, exit)
     const closed = Effect.suspend(() => this.finish(exit, Effect.void))
-    return Effect.zipRight(Scope.addFinalizer(this.scope, closed), this.meter.afterWarnings(exit))
+    const next = Effect.zipRight(Scope.addFinalizer(this.scope, closed), this.meter.afterWarnings(exit))
+    if (!this.isDirect) return next
+    // The response is written by code around the app, to which another request may be known.
+    this.isDirect = false
+    return awaitingResponse(this.fiber, this, next)
   }
 
   private isWritten(): boolean {
-    if (this.isUnread || this.isOver) return true
+    if (this.isUnread || this.isOver || this.isBegun) return true
     const isHandedOver = this.streamed === undefined && this.request.source instanceof Request
-    return isHandled(this.request) && !(isHandedOver && this.response?.body._tag === "Stream")
+    return isHandled(this.request) && !(isHandedOver && this.latest?.body._tag === "Stream")
   }
 
   private finish<A, E>(exit: AnyExit, next: Effect.Effect<A, E>): Effect.Effect<A, E> {
     this.release()
-    const { response } = this
-    if (response === undefined && Exit.isFailure(exit)) {
+    const { latest } = this
+    if (latest === undefined && Exit.isFailure(exit)) {
       // Code further out has answered the failure of the app.
       return Effect.flatMap(HttpServerError.causeResponse(exit.cause), ([sent]) => {
         this.ends(exit, sent, this.status(sent))
         return this.meter.afterWarnings(next)
       })
     }
-    const sent = response ?? Exit.getOrElse(exit, () => HttpServerResponse.empty())
+    const sent = latest ?? Exit.getOrElse(exit, () => HttpServerResponse.empty())
     this.ends(exit, sent, this.status(sent))
     return this.meter.afterWarnings(next)
   }
@@ -229,7 +255,7 @@ export class RequestRun extends HttpRun implements Closing {
     const exit = this.exit ?? Exit.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
     const status = cutStatus(this.request)
     this.isCut = true
-    this.ends(exit, this.response ?? HttpServerResponse.empty({ status }), status)
+    this.ends(exit, this.latest ?? HttpServerResponse.empty({ status }), status)
   }
 
   private ends(exit: AnyExit, response: AnyResponse, status: number): void {
@@ -237,6 +263,7 @@ export class RequestRun extends HttpRun implements Closing {
     this.isOver = true
     this.waiting?.remove(this)
     const { matched, measuring, request } = this
+    if (matched.by.every((run) => run.isOver)) this.node?.over()
     if (typeof request.source === "object" && request.source !== null) onRecorded(request.source, this)
     const { upgraded } = matched
     const route = matched.pattern(isNotFound(exit)) ?? unmatched
@@ -294,6 +321,7 @@ export class RequestRun extends HttpRun implements Closing {
       return cutStatus(this.request)
     }
     if (this.streamed?.status !== undefined) return this.streamed.status
+    if (this.isBegun && this.isSecond) return brokenStatus(this.exit)
     const status = writtenStatus(this.request) ?? this.sent ?? response.status
     return this.isSecond ? Math.max(status, 500) : status
   }
@@ -302,15 +330,22 @@ export class RequestRun extends HttpRun implements Closing {
     if (this.matched.upgraded) return undefined
     // The size of a response that was cut is unknown.
     if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.isSecond) return undefined
-    if (this.bytes !== undefined) return this.bytes
     if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
-    return bodyBytes(response)
+    return this.node?.bytes ?? this.bytes ?? bodyBytes(response)
   }
 }
 
 // If one meter excludes a request, another one counts it, whichever of them is further out.
 const isCountedFor = (route: string, { also, by }: MatchedRoute<RequestRun, Meter>, own: Meter): boolean =>
   [...by.map((run) => run.own), ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
+
+// The first response could not be written, or its body failed.
+const brokenStatus = (exit: AnyExit | undefined): number => {
+  if (exit === undefined || Exit.isSuccess(exit)) return 500
+  const [response, cause] = HttpServerError.causeResponseStripped(exit.cause)
+  if (Option.exists(cause, Cause.isInterruptedOnly)) return isByClient(exit.cause) ? 499 : 503
+  return Math.max(response.status, 500)
+}
 
 const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) &&

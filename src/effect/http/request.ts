@@ -19,6 +19,12 @@ interface NodeRequest {
   readonly response: ServerResponse | (() => ServerResponse)
 }
 
+/** Of HTTP/1, unless it is created only when it is needed. */
+export const nodeResponseOf = (request: HttpServerRequest): ServerResponse | undefined => {
+  const { response, source } = request as Partial<NodeRequest>
+  return typeof response === "object" && source?.httpVersionMajor === 1 ? response : undefined
+}
+
 // The status that Node.js has sent, including later changes.
 export const writtenStatus = (request: HttpServerRequest): number | undefined => {
   const { response } = request as Partial<NodeRequest>

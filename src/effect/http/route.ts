@@ -33,14 +33,20 @@ type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 type AnyContext = Context.Context<never>
 
-type AnyMatched = MatchedRoute<unknown, unknown>
+/** What measures a request. */
+interface Measures {
+  /** The server begins to write the response to the request. */
+  written(request: HttpServerRequest): void
+}
+
+type AnyMatched = MatchedRoute<Measures, unknown>
 
 interface Watched extends HttpServerRequest {
   [viewKey]?: View
 }
 
 /** While the request is answered. */
-export class MatchedRoute<Run, Meter> {
+export class MatchedRoute<Run extends Measures, Meter> {
   /** Each metric counts the request once. */
   readonly by: Array<Run> = []
   /** They do not record, because others already do. */
@@ -159,12 +165,12 @@ export const setRef = <A>(fiber: AnyFiber, ref: FiberRef.FiberRef<A>, value: A):
 }
 
 /** All runs of the request share the same state until none of them measures it any more. */
-export const trackRoute = <Run, Meter>(
+export const trackRoute = <Run extends Measures, Meter>(
   request: HttpServerRequest
 ): { readonly matched: MatchedRoute<Run, Meter>; readonly view: View } => {
   const known = (request as Watched)[viewKey]
   if (known !== undefined && known.matched.by.length > 0)
-    return { matched: known.matched as MatchedRoute<Run, Meter>, view: known }
+    return { matched: known.matched as unknown as MatchedRoute<Run, Meter>, view: known }
   const matched = new MatchedRoute<Run, Meter>(request)
   return { matched, view: watch(request, matched, undefined) }
 }
@@ -176,11 +182,31 @@ const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): 
   request[viewKey] = view
   view.modify = known?.modify
   view.url = known?.url
+  view.resolved = known?.resolved
+  if (outer?.resolved !== undefined) followWriting(view)
   if (known === undefined && canUpgrade(request)) {
     Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
   }
   return view
 }
+
+/** Calls `written` of what measures the request when a server of Node.js writes its response. Returns whether it does. */
+export const followWriting = (view: View): boolean => {
+  const { request } = view
+  if (view.resolved !== undefined) return true
+  const prototype: unknown = Object.getPrototypeOf(request)
+  if (prototype !== lastPrototype) {
+    lastPrototype = prototype
+    lastResolved = Reflect.getOwnPropertyDescriptor(Object(prototype), "resolvedResponse")?.get
+  }
+  if (lastResolved === undefined || !Reflect.defineProperty(request, "resolvedResponse", resolvedResponse)) return false
+  view.resolved = lastResolved
+  return true
+}
+
+// A server has one class of requests.
+let lastPrototype: unknown
+let lastResolved: (() => unknown) | undefined
 
 /** A router may be about to match the request in the current fiber. */
 const looked = (view: View): void => {
@@ -200,7 +226,11 @@ const follow = (view: View): void => {
 }
 
 interface Followed {
-  readonly [viewKey]: View & { readonly modify: HttpServerRequest["modify"]; url: string }
+  readonly [viewKey]: View & {
+    readonly modify: HttpServerRequest["modify"]
+    readonly resolved: () => unknown
+    url: string
+  }
 }
 
 // All requests share these: functions of its own would be created for each request.
@@ -214,6 +244,15 @@ const url: PropertyDescriptor & ThisType<Followed> = {
   },
   set(url: string) {
     this[viewKey].url = url
+  }
+}
+
+const resolvedResponse: PropertyDescriptor & ThisType<Followed & HttpServerRequest> = {
+  configurable: true,
+  get() {
+    const { matched, resolved } = this[viewKey]
+    for (const each of matched.by) each.written(this)
+    return Reflect.apply(resolved, this, [])
   }
 }
 
@@ -264,6 +303,8 @@ class View {
   /** Of a request that is followed. */
   modify?: HttpServerRequest["modify"] | undefined
   url?: string | undefined
+  /** Of a request of Node.js: how the server gets its response. */
+  resolved?: (() => unknown) | undefined
   // The route for which `prefixIn` was first called.
   private route: RouteContext | undefined
   private prefix: string | undefined

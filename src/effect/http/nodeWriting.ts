@@ -1,0 +1,52 @@
+/** Counts what is written of a response of Node.js. */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import { sizeOf } from "../../core/http/node/messages.js"
+import { type Method, observe, release, type Writing } from "../../core/http/node/responseMethods.js"
+import { nodeResponseOf } from "./request.js"
+
+/** Undefined if the response is not one of Node.js and HTTP/1, or is observed already. */
+export const nodeWriting = (request: HttpServerRequest): NodeWriting | undefined => {
+  const response = nodeResponseOf(request)
+  if (response === undefined) return undefined
+  const writing = new NodeWriting(response)
+  return observe(request.source as IncomingMessage, writing) ? writing : undefined
+}
+
+export class NodeWriting implements Writing {
+  /** Undefined if it is not known. */
+  bytes: number | undefined
+  // `end` may call `write`.
+  private isEnding = false
+
+  constructor(readonly response: ServerResponse) {}
+
+  ends(end: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
+    this.add(args)
+    const wasEnding = this.isEnding
+    this.isEnding = true
+    try {
+      return Reflect.apply(end, response, args)
+    } finally {
+      this.isEnding = wasEnding
+    }
+  }
+
+  writes(write: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
+    this.add(args)
+    return Reflect.apply(write, response, args)
+  }
+
+  writesHead(writeHead: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
+    return Reflect.apply(writeHead, response, args)
+  }
+
+  /** Nothing is written any more. */
+  over(): void {
+    release(this.response.req, this)
+  }
+
+  private add([chunk, encoding]: ReadonlyArray<unknown>): void {
+    if (!this.isEnding && !this.response.writableEnded) this.bytes = (this.bytes ?? 0) + sizeOf(chunk, encoding)
+  }
+}
