@@ -1,5 +1,11 @@
 /** Applications that handle the request and the response in ways that the measurement must not notice. */
-import { createServer, type IncomingMessage, request as nodeRequest, type ServerResponse } from "node:http"
+import {
+  createServer,
+  type IncomingMessage,
+  ServerResponse as NodeResponse,
+  request as nodeRequest,
+  type ServerResponse
+} from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Router } from "@koa/router"
@@ -233,6 +239,158 @@ describe("A request is counted once, and is not in progress afterwards", () => {
       ["/"]
     )
     assert.deepEqual(await samples(registry, responseSize, "_sum"), ["GET unmatched 200: 9"])
+  })
+})
+
+describe("The methods of Express' responses", () => {
+  type Prepare = (application: express.Express, measured: express.RequestHandler) => void
+
+  const answering: express.RequestHandler = (_, response) => {
+    response.send("hello")
+  }
+
+  const rows: ReadonlyArray<readonly [name: string, prepare: Prepare, sizes: ReadonlyArray<string>]> = [
+    [
+      "are observed",
+      (application, measured) => {
+        application.use(measured).get("/a", answering)
+      },
+      ["GET /a 200: 5"]
+    ],
+    [
+      "may be replaced by a middleware that keeps the former ones",
+      (application, measured) => {
+        application.use(measured, (_, response, next) => {
+          const { end, write } = response
+          response.write = ((...args: Array<never>) => Reflect.apply(write, response, args)) as typeof write
+          response.end = ((...args: Array<never>) => Reflect.apply(end, response, args)) as typeof end
+          next()
+        })
+        application.get("/a", (_, response) => {
+          response.write("hello ")
+          response.end("world")
+        })
+      },
+      ["GET /a 200: 11"]
+    ],
+    [
+      "may be replaced on the prototype of the application, before and after the first request",
+      (application, measured) => {
+        const { end } = application.response
+        let calls = 0
+        const counting = function (this: ServerResponse, ...args: Array<never>) {
+          calls += 1
+          return Reflect.apply(end, this, args)
+        } as typeof end
+        application.use(measured).get("/a", answering)
+        application.get("/patch", (_, response) => {
+          application.response.end = counting
+          response.send("patched")
+        })
+        application.get("/calls", (_, response) => {
+          response.send(String(calls))
+        })
+      },
+      ["GET /a 200: 10", "GET /calls 200: 1", "GET /patch 200: 7"]
+    ],
+    [
+      "are those of an application around, if only a mounted one is measured",
+      (application, measured) => {
+        const mounted = express()
+        mounted.use(measured)
+        application.use("/m", mounted)
+        application.get("/m/a", answering)
+      },
+      ["GET /m/a 200: 5"]
+    ],
+    [
+      "are observed on the measured response, but not on another one for the same request",
+      (application, measured) => {
+        const inner = express()
+        inner.get("/a", (_, response) => {
+          response.write("much longer")
+          response.end("than the other")
+        })
+        application.use(measured).get("/a", (request, response) => {
+          const other = new NodeResponse(request)
+          inner(request, other as never)
+          Object.setPrototypeOf(request, application.request)
+          response.end("short")
+        })
+      },
+      ["GET /a 200: 5"]
+    ],
+    [
+      "give no size if the response has another request",
+      (application, measured) => {
+        application.use(measured).get("/a", (_, response) => {
+          response.req = {} as never
+          response.end("hello")
+        })
+      },
+      []
+    ]
+  ]
+  for (const [name, prepare, sizes] of rows) {
+    it(name, async () => {
+      const registry = new Registry()
+      const measure = httpMetrics({ registry })
+      const application = express()
+      prepare(application, (request, response, next) => {
+        measure(request, response, expressRoute(request))
+        next()
+      })
+      const paths = [
+        sizes.join().includes("/m/") ? "/m/a" : "/a",
+        ...(sizes.length > 1 ? ["/patch", "/a", "/calls"] : [])
+      ]
+      const answers = await asked(application, paths)
+      assert.deepEqual(
+        answers.map((answer) => answer.slice(0, 3)),
+        paths.map(() => "200")
+      )
+      assert.deepEqual(await samples(registry, responseSize, "_sum"), sizes)
+      assert.strictEqual(await inProgress(registry), 0)
+    })
+  }
+
+  it("answer as before in an application that is not measured, of the same copy of Express", async () => {
+    const registry = new Registry()
+    const measure = httpMetrics({ registry })
+    const measured = express()
+    measured.use((request, response, next) => {
+      measure(request, response, expressRoute(request))
+      next()
+    })
+    measured.get("/a", answering)
+    const other = express()
+    other.get("/a", answering)
+    assert.deepEqual(await asked(measured, ["/a"]), ["200 hello"])
+    assert.deepEqual(await asked(other, ["/a"]), ["200 hello"])
+    assert.deepEqual(await asked(measured, ["/a"]), ["200 hello"])
+    assert.deepEqual(await samples(registry, requests), ["GET /a 200: 2"])
+    assert.deepEqual(
+      Object.keys(express.response).filter((key) => key === "end" || key === "write"),
+      []
+    )
+  })
+
+  it("stay those of a class of the application", async () => {
+    const registry = new Registry()
+    const measure = httpMetrics({ registry })
+    class OwnResponse extends NodeResponse {}
+    const listener: Listener = (request, response) => {
+      measure(request, response)
+      response.end("hello")
+    }
+    const server = createServer({ ServerResponse: OwnResponse as never }, listener)
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const { port } = server.address() as AddressInfo
+    assert.strictEqual(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "hello")
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    assert.deepEqual(Object.getOwnPropertyNames(OwnResponse.prototype), ["constructor"])
+    assert.deepEqual(await samples(registry, responseSize, "_sum"), ["GET unmatched 200: 5"])
   })
 })
 

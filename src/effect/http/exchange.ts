@@ -307,7 +307,8 @@ export class RequestRun extends HttpRun implements Closing {
     }
     // If another fiber than that of the request reads the body, its interruption means that the body is read no further.
     const isOwn = Option.getOrUndefined(Fiber.getCurrentFiber()) === this.fiber
-    const isGone = !isOwn || isByClient(exit.cause)
+    // With Node.js, the connection shows whether the client has left.
+    const isGone = isByClient(exit.cause) || (!isOwn && this.node === undefined)
     // The body can also fail because it is read no further. Only a failure of the body itself is a fault of the body.
     const cause = isOwn ? exit.cause : (this.broke ?? Cause.interrupt(FiberId.none))
     this.streamed = { status: Cause.isInterruptedOnly(cause) ? (isGone ? 499 : 503) : 500 }
@@ -339,9 +340,11 @@ export class RequestRun extends HttpRun implements Closing {
 const isCountedFor = (route: string, { also, by }: MatchedRoute<RequestRun, Meter>, own: Meter): boolean =>
   [...by.map((run) => run.own), ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
 
-// The first response could not be written, or its body failed.
+/** The first response could not be written, or its body failed or was interrupted. */
 const brokenStatus = (exit: AnyExit | undefined): number => {
-  if (exit === undefined || Exit.isSuccess(exit)) return 500
+  if (exit === undefined) return 500
+  // The platform returns the response whose body was interrupted. A middleware that recovers returns another one.
+  if (Exit.isSuccess(exit)) return exit.value.body._tag === "Stream" ? 503 : 500
   const [response, cause] = HttpServerError.causeResponseStripped(exit.cause)
   if (Option.exists(cause, Cause.isInterruptedOnly)) return isByClient(exit.cause) ? 499 : 503
   return Math.max(response.status, 500)

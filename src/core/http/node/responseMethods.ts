@@ -54,12 +54,9 @@ const writingOf = (response: ObservedResponse): Writing | undefined => {
   const own = response[writingKey]
   if (own !== undefined) return own
   const found = response.req?.[writingKey]
-  return found !== undefined && isOf(found, response) ? found : undefined
+  // Not of another response to the same request.
+  return found?.response === response ? found : undefined
 }
-
-// Not of another response to the same request, but also of a proxy of the response.
-const isOf = ({ response }: Writing, called: ServerResponse): boolean =>
-  called === response || (Boolean(called.socket) && called.socket === response.socket)
 
 const native = ServerResponse.prototype
 

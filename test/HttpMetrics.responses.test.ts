@@ -1,0 +1,208 @@
+/**
+ * Responses that a server of Node.js writes within the measured app, with middlewares in between. A middleware without
+ * `labels` observes the response of Node.js, and one with `labels` adds a handler: both must record the same.
+ */
+import { Readable } from "node:stream"
+import { HttpApp, HttpBody, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Stream } from "effect"
+import { Registry as PromRegistry } from "prom-client"
+import * as HttpMetrics from "../src/HttpMetrics.js"
+import * as Registry from "../src/Registry.js"
+import { awaitIdle, listen, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
+import { ask, eventually } from "./support/httpClient.js"
+
+type AnyApp = HttpApp.Default<unknown>
+
+type Between = (app: AnyApp) => AnyApp
+
+const text = HttpServerResponse.text("ok")
+
+const at = (handler: AnyApp): AnyApp => HttpRouter.empty.pipe(HttpRouter.all("/:id", handler as never)) as AnyApp
+
+const streamed = (stream: Stream.Stream<Uint8Array, unknown>, status = 200) =>
+  at(Effect.succeed(HttpServerResponse.stream(stream, { status })))
+
+const parts = Stream.make(new Uint8Array(3), new Uint8Array(4))
+const failing = Stream.concat(parts, Stream.die("broken"))
+
+const nothing: Between = (app) => app
+const recovering: Between = (app) => Effect.catchAllCause(app, () => HttpServerResponse.text("sorry"))
+const modifying: Between = (app) =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    Effect.provideService(app, HttpServerRequest.HttpServerRequest, request.modify({ headers: request.headers }))
+  )
+const forking: Between = (app) => Effect.flatMap(Effect.fork(app), (fiber) => fiber)
+const proxying: Between = (app) =>
+  Effect.updateService(
+    app,
+    HttpServerRequest.HttpServerRequest,
+    (request) => new Proxy(request, { get: (target, key) => Reflect.get(target, key, target) })
+  )
+const handling =
+  (change: (response: HttpServerResponse.HttpServerResponse) => HttpServerResponse.HttpServerResponse): Between =>
+  (app) =>
+    Effect.zipRight(
+      HttpApp.appendPreResponseHandler((_, response) => Effect.succeed(change(response))),
+      app
+    )
+const first: Between = () => HttpServerResponse.text("first", { status: 403 })
+
+const ownWriting = at(
+  Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+    NodeHttpServerRequest.toServerResponse(request).writeHead(202).end("own")
+    return HttpServerResponse.text("too late", { status: 201 })
+  })
+)
+
+interface Row {
+  readonly app: AnyApp
+  readonly between?: Between
+  readonly around?: Between
+  readonly method?: string
+  readonly expected: string
+  /** In bytes. Default: not observed. */
+  readonly size?: number
+}
+
+const found = (status: number, method = "GET") => `${method} /:id ${status}`
+
+const rows: Record<string, Row> = {
+  "a text": { app: at(text), expected: found(200), size: 2 },
+  "a body that is empty": { app: streamed(Stream.empty), expected: found(200), size: 0 },
+  "a body in parts": { app: streamed(parts), expected: found(200), size: 7 },
+  "a body in parts of a response that has none": { app: streamed(parts, 204), expected: found(204), size: 0 },
+  "a body in parts for HEAD": { app: streamed(parts), method: "HEAD", expected: found(200, "HEAD"), size: 0 },
+  "a stream of Node.js": {
+    app: at(Effect.sync(() => HttpServerResponse.raw(Readable.from([Buffer.alloc(5), Buffer.alloc(6)])))),
+    expected: found(200),
+    size: 11
+  },
+  "a stream of Node.js that fails": {
+    app: at(
+      Effect.sync(() =>
+        HttpServerResponse.raw(
+          new Readable({
+            read() {
+              this.destroy(new Error("broken"))
+            }
+          })
+        )
+      )
+    ),
+    expected: found(500)
+  },
+  "a body that fails": { app: streamed(failing), expected: found(500) },
+  "a body that fails before its first part": { app: streamed(Stream.die("broken")), expected: found(500) },
+  "a body that is interrupted": {
+    app: streamed(Stream.concat(parts, Stream.fromEffect(Effect.interrupt))),
+    expected: found(503)
+  },
+  "a body that fails, and a middleware that recovers": {
+    app: streamed(failing),
+    between: recovering,
+    expected: found(500)
+  },
+  "a body that fails, and a middleware that recovers, with a modified request": {
+    app: streamed(failing),
+    between: (app) => recovering(modifying(app)),
+    expected: found(500)
+  },
+  "a body that fails, and a middleware that recovers, in another fiber": {
+    app: streamed(failing),
+    between: (app) => recovering(forking(app)),
+    expected: found(500)
+  },
+  "a handler that fails": { app: at(Effect.fail("no")), expected: found(500), size: 0 },
+  "a handler that fails, and a middleware that recovers": {
+    app: at(Effect.fail("no")),
+    between: recovering,
+    expected: found(500),
+    size: 0
+  },
+  "a handler that is interrupted": { app: at(Effect.interrupt), expected: found(503), size: 0 },
+  "no route": { app: HttpRouter.empty, expected: "GET unmatched 404", size: 0 },
+  "headers that cannot be sent": {
+    app: at(Effect.succeed(HttpServerResponse.text("ok", { headers: { "x-name": "\n" } }))),
+    expected: found(500)
+  },
+  "a modified request": { app: at(text), between: modifying, expected: found(200), size: 2 },
+  "a request that was modified twice": {
+    app: at(text),
+    between: (app) => modifying(modifying(app)),
+    expected: found(200),
+    size: 2
+  },
+  "a proxy of the request": { app: at(text), between: proxying, expected: found(200), size: 2 },
+  "a modified request around": { app: at(text), around: modifying, expected: found(200), size: 2 },
+  "an app in another fiber": { app: at(text), between: forking, expected: found(200), size: 2 },
+  "all of it in another fiber": { app: at(text), around: forking, expected: found(200), size: 2 },
+  "a middleware that answers first": { app: at(text), between: first, expected: "GET unmatched 403", size: 5 },
+  "a middleware that answers instead, too late": {
+    app: at(text),
+    between: (app) => Effect.as(app, HttpServerResponse.text("late", { status: 410 })),
+    expected: found(200),
+    size: 2
+  },
+  "a handler that another one of Effect follows": {
+    app: at(text),
+    between: handling(HttpServerResponse.setStatus(418)),
+    expected: found(418),
+    size: 2
+  },
+  "a handler of Effect around that replaces the body": {
+    app: at(text),
+    around: handling(HttpServerResponse.setBody(HttpBody.text("replaced"))),
+    expected: found(200),
+    size: 8
+  },
+  "a handler that writes by itself": { app: ownWriting, expected: found(202), size: 3 }
+}
+
+const placements = {
+  "a middleware of the server": (app: AnyApp, measured: Between, { around = nothing, between = nothing }: Row) =>
+    HttpServer.serve(app as HttpApp.Default, ((inner: AnyApp) => around(measured(between(inner)))) as never),
+  "a middleware of the app": (app: AnyApp, measured: Between, { around = nothing, between = nothing }: Row) =>
+    HttpServer.serve(around(measured(between(app))) as HttpApp.Default)
+}
+
+// The app ends before the server writes, so they do not end as they do within the server.
+const differing: Record<string, readonly [expected: string, size?: number]> = {
+  "a handler that fails, and a middleware that recovers": [found(200), 5],
+  "a middleware that answers instead, too late": [found(410), 4]
+}
+
+for (const [placement, serving] of Object.entries(placements)) {
+  for (const labelled of [false, true]) {
+    describe(`${placement}, ${labelled ? "with" : "without"} labels, records`, () => {
+      for (const [name, row] of Object.entries(rows)) {
+        it.scopedLive(name, () =>
+          Effect.gen(function* () {
+            const registry = new PromRegistry()
+            const options = labelled ? { labelNames: ["kind"] as const, labels: () => ({ kind: "x" }) } : {}
+            const middleware = yield* Effect.provideService(
+              HttpMetrics.makeMiddleware(options as HttpMetrics.Options),
+              Registry.Registry,
+              registry
+            )
+            const url = yield* listen(serving(row.app, middleware as never, row) as never)
+            for (let count = 0; count < 2; count += 1) {
+              yield* Effect.promise(() => ask(`${url}/7`, { method: row.method ?? "GET" }).catch(() => undefined))
+            }
+            yield* eventually("counted", async () => (await samples(registry, requests)).join().includes(": 2"))
+            yield* awaitIdle(registry)
+            const [expected, size] = (placement.endsWith("app") ? differing[name] : undefined) ?? [
+              row.expected,
+              row.size
+            ]
+            const simple = (sample: string) => sample.replace(" x:", ":")
+            assert.deepStrictEqual([...(yield* samplesOf(registry, requests))].map(simple), [`${expected}: 2`])
+            const sizes = [...(yield* samplesOf(registry, responseSize, "_sum"))].map(simple)
+            assert.deepStrictEqual(sizes, size === undefined ? [] : [`${expected}: ${2 * size}`])
+          })
+        )
+      }
+    })
+  }
+}
