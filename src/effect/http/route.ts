@@ -7,10 +7,15 @@
  * `getFiberRefs` of its parent is called: from then on, the request finds the fiber in which its `url` is read, or in
  * which it is modified. A router does one of these before it matches.
  *
+ * A router that removes a prefix from the URL provides a modified request, which is found in the same contexts. With
+ * Node.js, a server asks a request for its response, by the property `resolvedResponse`, before it writes.
+ *
  * Handlers see the same request, services and spans as without this.
  *
- * This file depends on internals of Effect, and was tested with effect 3.22 and @effect/platform 0.97: `setFiberRef` and
- * `getFiberRefs` of fibers. Without the first, routes are `unmatched`; without the second, those of forked fibers are.
+ * This file depends on internals of Effect, and was tested with effect 3.22, @effect/platform 0.97 and
+ * @effect/platform-node 0.108: `setFiberRef` and `getFiberRefs` of fibers, and `resolvedResponse` of requests. Without the
+ * first, routes are `unmatched`; without the second, those of forked fibers are. Without the third, each measured request
+ * adds a handler, as in other servers.
  */
 import type { RouteContext } from "@effect/platform/HttpRouter"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
