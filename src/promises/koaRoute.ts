@@ -49,8 +49,8 @@ export const koaRoute = (context: KoaContext): (() => string | undefined) => new
 class Routing extends Watching {
   private route: string | undefined
   private mount: string | undefined
-  // Mounted code gets only the rest of the path.
-  private readonly prefixes = new Map<string, string>()
+  // By the rest of the path, which is all that mounted code gets.
+  private prefixes: Map<string, string> | undefined
 
   constructor(private readonly context: KoaContext) {
     super()
@@ -62,12 +62,13 @@ class Routing extends Watching {
     this.mount !== undefined && this.context.status !== 404 ? this.mount : this.route
 
   override assigned(key: PropertyKey, to: unknown): void {
-    const { context, prefixes } = this
-    const prefix = prefixes.get(context.path) ?? ""
+    const { context } = this
+    const prefix = this.prefixes?.get(context.path) ?? ""
     const text = String(to ?? "")
     if (key === "mountPath") {
       this.mount = `${prefix}${text.replace(/\/+$/, "")}`
-      prefixes.set(context.path.slice(text.length) || "/", this.mount)
+      this.prefixes ??= new Map()
+      this.prefixes.set(context.path.slice(text.length) || "/", this.mount)
     } else if (!isMiddleware(context.matched, to)) {
       this.route = text === "/" ? prefix || text : `${prefix}${text}`
       this.mount = undefined
@@ -78,6 +79,11 @@ class Routing extends Watching {
 // A router also sets the paths that its middlewares match. The layer of a middleware has no methods, and a route can have
 // the same path.
 const isMiddleware = (layers: unknown, path: unknown): boolean => {
-  const ofPath = Array.isArray(layers) ? layers.filter((layer) => layer?.path === path) : []
-  return ofPath.length > 0 && ofPath.every(({ methods }) => methods?.length === 0)
+  let isAny = false
+  for (const layer of Array.isArray(layers) ? layers : []) {
+    if (layer?.path !== path) continue
+    if (layer.methods?.length !== 0) return false
+    isAny = true
+  }
+  return isAny
 }
