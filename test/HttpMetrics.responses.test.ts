@@ -62,6 +62,8 @@ interface Row {
   readonly around?: Between
   readonly method?: string
   readonly expected: string
+  /** The server does not answer, and the client leaves. */
+  readonly isLeft?: boolean
   /** In bytes. Default: not observed. */
   readonly size?: number
 }
@@ -114,6 +116,54 @@ const rows: Record<string, Row> = {
     between: (app) => recovering(forking(app)),
     expected: found(500)
   },
+  "a body that a timeout cuts": {
+    app: streamed(Stream.concat(parts, Stream.never)),
+    between: (app) => Effect.interruptible(Effect.timeout(app, "40 millis")),
+    expected: found(503),
+    isLeft: true
+  },
+  "a body of the response of an error that fails": {
+    app: at(Effect.fail(HttpServerResponse.stream(failing, { status: 409 }))),
+    expected: found(500)
+  },
+  "a body of the response of an error": {
+    app: at(Effect.fail(HttpServerResponse.stream(parts, { status: 409 }))),
+    expected: found(409),
+    size: 7
+  },
+  "a failure that becomes a defect": {
+    app: HttpRouter.empty,
+    between: (app) => Effect.orDie(app),
+    expected: "GET unmatched 404",
+    size: 0
+  },
+  "a failure that becomes another one, too late": {
+    app: HttpRouter.empty,
+    between: (app) => Effect.mapError(app, () => "other"),
+    expected: "GET unmatched 404",
+    size: 0
+  },
+  "a handler of Effect that fails": {
+    app: at(
+      Effect.zipRight(
+        HttpApp.appendPreResponseHandler(() => Effect.die("no")),
+        text
+      )
+    ),
+    expected: found(500),
+    size: 0,
+    isLeft: true
+  },
+  "a handler of Effect that never ends": {
+    app: at(
+      Effect.zipRight(
+        HttpApp.appendPreResponseHandler(() => Effect.never),
+        text
+      )
+    ),
+    expected: found(499),
+    isLeft: true
+  },
   "a handler that fails": { app: at(Effect.fail("no")), expected: found(500), size: 0 },
   "a handler that fails, and a middleware that recovers": {
     app: at(Effect.fail("no")),
@@ -133,6 +183,23 @@ const rows: Record<string, Row> = {
     between: (app) => modifying(modifying(app)),
     expected: found(200),
     size: 2
+  },
+  "a request that was modified before the fiber was forked": {
+    app: at(text),
+    between: (app) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+        const modified = request.modify({ url: request.url })
+        return forking(Effect.provideService(app, HttpServerRequest.HttpServerRequest, modified))
+      }),
+    expected: found(200),
+    size: 2
+  },
+  "a request that was modified and frozen": {
+    app: at(text),
+    between: (app) =>
+      Effect.updateService(app, HttpServerRequest.HttpServerRequest, (request) => Object.freeze(request.modify({}))),
+    expected: found(500),
+    size: 0
   },
   "a proxy of the request": { app: at(text), between: proxying, expected: found(200), size: 2 },
   "a modified request around": { app: at(text), around: modifying, expected: found(200), size: 2 },
@@ -167,10 +234,19 @@ const placements = {
     HttpServer.serve(around(measured(between(app))) as HttpApp.Default)
 }
 
+const asked = ({ isLeft = false, method = "GET" }: Row, url: string): Promise<unknown> =>
+  isLeft
+    ? fetch(url, { method, signal: AbortSignal.timeout(200) }).then((response) => response.text())
+    : ask(url, { method })
+
 // The app ends before the server writes, so they do not end as they do within the server.
 const differing: Record<string, readonly [expected: string, size?: number]> = {
   "a handler that fails, and a middleware that recovers": [found(200), 5],
-  "a middleware that answers instead, too late": [found(410), 4]
+  "a middleware that answers instead, too late": [found(410), 4],
+  "a body that a timeout cuts": [found(499)],
+  "a failure that becomes another one, too late": ["GET unmatched 500", 0],
+  // A server cannot mark a frozen request as answered.
+  "a request that was modified and frozen": [found(200), 2]
 }
 
 for (const [placement, serving] of Object.entries(placements)) {
@@ -188,7 +264,7 @@ for (const [placement, serving] of Object.entries(placements)) {
             )
             const url = yield* listen(serving(row.app, middleware as never, row) as never)
             for (let count = 0; count < 2; count += 1) {
-              yield* Effect.promise(() => ask(`${url}/7`, { method: row.method ?? "GET" }).catch(() => undefined))
+              yield* Effect.promise(() => asked(row, `${url}/7`).catch(() => undefined))
             }
             yield* eventually("counted", async () => (await samples(registry, requests)).join().includes(": 2"))
             yield* awaitIdle(registry)

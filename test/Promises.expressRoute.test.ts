@@ -424,7 +424,9 @@ describe("where expressRoute is called", () => {
         const inner = (versions[make === express ? 1 : 0]?.[1] ?? make)().use("/in/:y", leaf(make))
         const application = make()
         application.get("/users/:id", called, answer)
+        application.get(["/one", "/two/:id"], called, answer)
         application.use("/shop/:shop", make.Router().get("/orders/:order", called, answer))
+        application.use("/mall/:mall", make.Router().get(["/a", "/b/:x"], called, answer))
         application.use("/other/:x", (request, response, next) => {
           called(request, response, () => inner(request, response, next))
         })
@@ -432,9 +434,13 @@ describe("where expressRoute is called", () => {
       },
       asked: {
         "/users/7": "/users/:id",
+        "/one": "/one",
+        "/two/7": "/two/:id",
         "/shop/1/orders/2": "/*/orders/:order",
+        "/mall/1/b/2": "/*/b/:x",
         "/other/1/in/2/posts": "/*/in/:y/posts"
-      }
+      },
+      in4: { "/one": "/one,/two/:id", "/two/7": "/one,/two/:id", "/mall/1/b/2": "/*/a,/b/:x" }
     }
   ]
   for (const [version, make] of versions) {

@@ -6,6 +6,7 @@ import {
   request as nodeRequest,
   type ServerResponse
 } from "node:http"
+import { createRequire } from "node:module"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Router } from "@koa/router"
@@ -14,6 +15,8 @@ import Koa from "koa"
 import { Registry } from "prom-client"
 import { expressRoute, httpMetrics, koaRoute, nodeListener } from "../src/Promises.js"
 import { inProgress, requests, responseSize, samples } from "./support/httpApps.js"
+
+const oldExpress: typeof express = createRequire(import.meta.url)("express4")
 
 type Measure = ReturnType<typeof httpMetrics>
 
@@ -329,6 +332,31 @@ describe("The methods of Express' responses", () => {
         })
       },
       []
+    ],
+    [
+      "give the declared size after another copy of Express has set its own prototype",
+      (application, measured) => {
+        const inner = oldExpress()
+        inner.get("/a", (_, response) => {
+          response.send("hello")
+        })
+        application.use(measured).use((request, response, next) => inner(request, response, next))
+      },
+      ["GET /a 200: 5"]
+    ],
+    [
+      "may be called on a response whose request cannot be read",
+      (application, measured) => {
+        application.use(measured).get("/a", (_, response) => {
+          response.req = new Proxy({} as never, {
+            get: () => {
+              throw new Error("unexpected")
+            }
+          })
+          response.end("hello")
+        })
+      },
+      []
     ]
   ]
   for (const [name, prepare, sizes] of rows) {
@@ -353,6 +381,30 @@ describe("The methods of Express' responses", () => {
       assert.strictEqual(await inProgress(registry), 0)
     })
   }
+
+  it("may be called when the application has frozen the request", async () => {
+    const registry = new Registry()
+    const measure = httpMetrics({ registry })
+    const application = express()
+    application.use((request, response, next) => {
+      measure(request, response, expressRoute(request))
+      next()
+    })
+    application.post("/a", express.json(), (request, response) => {
+      Object.freeze(request)
+      response.send("hello")
+    })
+    const server = createServer(application)
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const { port } = server.address() as AddressInfo
+    const headers = { "content-type": "application/json" }
+    const answer = await fetch(`http://127.0.0.1:${port}/a`, { method: "POST", headers, body: "{}" })
+    assert.strictEqual(await answer.text(), "hello")
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    assert.deepEqual(await samples(registry, responseSize, "_sum"), ["POST /a 200: 5"])
+    assert.strictEqual(await inProgress(registry), 0)
+  })
 
   it("answer as before in an application that is not measured, of the same copy of Express", async () => {
     const registry = new Registry()

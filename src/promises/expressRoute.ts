@@ -103,7 +103,7 @@ class Routing extends Watching {
     // Looking for new symbols takes long. A router that is inside another one may have a new one nevertheless.
     let isDeclared = false
     for (const key of matchedKeys) isDeclared ||= key in request
-    if (!isDeclared) isDeclared = this.watchNew()
+    if (!isDeclared || this.paths.length > 1) isDeclared = this.watchNew() || isDeclared
     for (const key of matchedKeys) this.watch(key)
     // Discards a path that was matched before this call.
     this.matched = undefined
@@ -115,7 +115,10 @@ class Routing extends Watching {
     if (key === "baseUrl") this.moved(typeof to === "string" ? to : "")
     // Express sets it again when it calls the handlers of the route.
     else if (key === "route") {
-      if (to !== before || !this.found.isRoute) this.routed(to)
+      if (to === before && this.found.isRoute) return
+      // What a new symbol has now is the path of the mount.
+      if (Array.isArray(Reflect.get(Object(to), "path")) && this.watchNew()) this.matched = undefined
+      this.routed(to)
     } else if (key === "params") this.params = { ...(to as Params) }
     else this.match(to)
   }
@@ -176,10 +179,7 @@ class Routing extends Watching {
   private routed(route: unknown): void {
     const path: unknown = Reflect.get(Object(route), "path")
     const text = textOf(path)
-    const paths: ReadonlyArray<unknown> = Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY) : [path]
-    // What a new symbol has now is the path of the mount.
-    if (paths.length > 1 && this.watchNew()) this.matched = undefined
-    this.paths = paths
+    this.paths = Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY) : [path]
     this.find(text === undefined ? nothing : { pattern: this.below(text), isRoute: true })
   }
 

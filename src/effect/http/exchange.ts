@@ -1,5 +1,5 @@
 /** One request of `@effect/platform` and its response, measured until the response is complete or cut. */
-import { appendPreResponseHandler, currentPreResponseHandlers } from "@effect/platform/HttpApp"
+import { appendPreResponseHandler, currentPreResponseHandlers, type PreResponseHandler } from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
@@ -133,6 +133,7 @@ export class RequestRun extends HttpRun implements Closing {
    */
   isDirect = false
   private isBegun = false
+  private isBodyBroken = false
   /** Whether the handler of all requests calls it. */
   isAwaitedWithAll = false
   /** Whether it is found by the object that the server knows. */
@@ -177,6 +178,17 @@ export class RequestRun extends HttpRun implements Closing {
     if (!this.isSecond) this.waiting ??= awaitClose(this.request, false, this)
   }
 
+  /** The application adds a handler. It may replace the response, fail or never end, so that ours is to be called first. */
+  precedes(handlers: Option.Option<PreResponseHandler>): Option.Option<PreResponseHandler> {
+    if (!this.isDirect || this.isBegun || handlers === onlyWriting) return handlers
+    this.isDirect = false
+    return Option.map(
+      handlers,
+      (others) => (request, response) =>
+        Effect.flatMap(this.writing(request, response), (written) => others(request, written))
+    )
+  }
+
   /** Right before the response is written. Gives the response that is written instead. */
   writing(request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> {
     // The call can be for an earlier request, or for one that is answered within this one.
@@ -216,6 +228,10 @@ export class RequestRun extends HttpRun implements Closing {
     const next = Effect.zipRight(Scope.addFinalizer(this.scope, closed), this.meter.afterWarnings(exit))
     if (!this.isDirect) return next
     // The response is written by code around the app, to which another request may be known.
+    const handlers = this.fiber.getFiberRef(currentPreResponseHandlers)
+    if (Option.isSome(handlers)) {
+      return Effect.zipRight(FiberRef.set(currentPreResponseHandlers, this.precedes(handlers)), next)
+    }
     this.isDirect = false
     return awaitingResponse(this.fiber, this, next)
   }
@@ -231,7 +247,8 @@ export class RequestRun extends HttpRun implements Closing {
     const { latest } = this
     if (latest === undefined && Exit.isFailure(exit)) {
       // Code further out has answered the failure of the app.
-      return Effect.flatMap(HttpServerError.causeResponse(exit.cause), ([sent]) => {
+      return Effect.flatMap(answers(exit.cause), ({ isOfBody, sent }) => {
+        this.isBodyBroken = isOfBody
         this.ends(exit, sent, this.status(sent))
         return this.meter.afterWarnings(next)
       })
@@ -322,15 +339,23 @@ export class RequestRun extends HttpRun implements Closing {
       return cutStatus(this.request)
     }
     if (this.streamed?.status !== undefined) return this.streamed.status
-    if (this.isBegun && this.isSecond) return brokenStatus(this.exit)
+    // A body that fails ends the response. One that is interrupted may not.
+    if (this.isBroken()) return this.node?.response.writableEnded ? brokenStatus(this.exit) : 503
     const status = writtenStatus(this.request) ?? this.sent ?? response.status
     return this.isSecond ? Math.max(status, 500) : status
+  }
+
+  // Of a response that the run observes.
+  private isBroken(): boolean {
+    if (!this.isBegun || this.node === undefined) return false
+    return this.isSecond || this.isBodyBroken || !this.node.response.writableEnded
   }
 
   private size(response: AnyResponse, status: number): number | undefined {
     if (this.matched.upgraded) return undefined
     // The size of a response that was cut is unknown.
     if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.isSecond) return undefined
+    if (this.isBroken()) return undefined
     if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
     return this.node?.bytes ?? this.bytes ?? bodyBytes(response)
   }
@@ -349,6 +374,24 @@ const brokenStatus = (exit: AnyExit | undefined): number => {
   if (Option.exists(cause, Cause.isInterruptedOnly)) return isByClient(exit.cause) ? 499 : 503
   return Math.max(response.status, 500)
 }
+
+/**
+ * The response to a failure, and whether it was another failure, that of the body of this response. No second response is
+ * written if the first one is already that of an error.
+ */
+const answers = (
+  cause: Cause.Cause<unknown>
+): Effect.Effect<{ readonly sent: AnyResponse; readonly isOfBody: boolean }> => {
+  const [, own] = HttpServerError.causeResponseStripped(cause)
+  return Effect.zipWith(
+    HttpServerError.causeResponse(cause),
+    HttpServerError.causeResponse(Option.getOrElse(own, () => cause)),
+    ([sent], [expected]) => ({ sent, isOfBody: expected.status !== sent.status && Option.exists(own, canBeOfBody) })
+  )
+}
+
+const canBeOfBody = (cause: Cause.Cause<unknown>): boolean =>
+  Chunk.every(Cause.failures(cause), (error) => HttpServerError.isServerError(error) && error._tag === "ResponseError")
 
 const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) &&

@@ -7,8 +7,7 @@
  * `getFiberRefs` of its parent is called: from then on, the request finds the fiber in which its `url` is read, or in
  * which it is modified. A router does one of these before it matches.
  *
- * A router that removes a prefix from the URL provides a modified request, which is found in the same contexts. With
- * Node.js, a server asks a request for its response, by the property `resolvedResponse`, before it writes.
+ * With Node.js, a server asks a request for its response, by the property `resolvedResponse`, before it writes.
  *
  * Handlers see the same request, services and spans as without this.
  *
@@ -17,6 +16,7 @@
  * first, routes are `unmatched`; without the second, those of forked fibers are. Without the third, each measured request
  * adds a handler, as in other servers.
  */
+import { currentPreResponseHandlers, type PreResponseHandler } from "@effect/platform/HttpApp"
 import type { RouteContext } from "@effect/platform/HttpRouter"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import type { Socket } from "@effect/platform/Socket"
@@ -42,6 +42,8 @@ type AnyContext = Context.Context<never>
 interface Measures {
   /** The server begins to write the response to the request. */
   written(request: HttpServerRequest): void
+  /** The application adds a handler. Gives the handlers that are called instead. */
+  precedes(handlers: Option.Option<PreResponseHandler>): Option.Option<PreResponseHandler>
 }
 
 type AnyMatched = MatchedRoute<Measures, unknown>
@@ -82,19 +84,12 @@ export class MatchedRoute<Run extends Measures, Meter> {
 
   /** The context of a fiber changes. Of several routes that a router matches, the last one counts. */
   changes(before: AnyContext, after: AnyContext, own: View): void {
-    if (this.running === 0) return
-    const request = requestIn(after)
     const route = routeIn(after)
-    const isReplaced = request !== undefined && request !== this.request && request[viewKey] === undefined
-    const isEntered = route !== undefined && !this.entered.includes(route)
-    if (!isReplaced && !isEntered) return
-    const replaced = requestIn(before)
+    if (this.running === 0 || route === undefined || this.entered.includes(route)) return
+    const request = requestIn(before)
     // A request that cannot be changed has no view of its own.
-    const view = replaced?.[viewKey] ?? (replaced === this.request ? own : undefined)
+    const view = request?.[viewKey] ?? (request === this.request ? own : undefined)
     if (view?.matched !== this) return
-    // A router that removes a prefix from the URL provides a modified request.
-    if (isReplaced && request.source === this.request.source) watch(request, this, view)
-    if (!isEntered) return
     this.entered.push(route)
     this.record(view.prefixIn(routeIn(before)), route)
   }
@@ -145,18 +140,21 @@ export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
 }
 
 function setFiberRef(this: TrackedFiber, ref: unknown, value: unknown): void {
+  const tracked = this[trackedKey]
+  let set = value
   if (ref === FiberRef.currentContext) {
-    const tracked = this[trackedKey]
     tracked?.matched.changes(this.currentContext, value as AnyContext, tracked.view)
+  } else if (ref === currentPreResponseHandlers) {
+    for (const each of tracked?.matched.by ?? []) set = each.precedes(set as Option.Option<PreResponseHandler>)
   }
-  ;(Object.getPrototypeOf(this) as TrackedFiber).setFiberRef.call(this, ref, value)
+  ;(Object.getPrototypeOf(this) as TrackedFiber).setFiberRef.call(this, ref, set)
 }
 
 // A fiber may be forked now.
 function getFiberRefs(this: TrackedFiber): FiberRefs.FiberRefs {
   if (this[trackedKey] !== undefined) {
     const view = requestIn(this.currentContext)?.[viewKey]
-    if (view !== undefined && view.modify === undefined) follow(view)
+    if (view !== undefined && view.url === undefined) watchUrl(view)
   }
   return (Object.getPrototypeOf(this) as TrackedFiber).getFiberRefs.call(this)
 }
@@ -182,16 +180,17 @@ export const trackRoute = <Run extends Measures, Meter>(
 
 const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): View => {
   const known = request[viewKey]
-  const view = new View(matched, outer, request)
+  const view = new View(matched, outer, request, known?.modify ?? request.modify)
   if (!Object.isExtensible(request)) return view
   request[viewKey] = view
-  view.modify = known?.modify
-  view.url = known?.url
-  view.resolved = known?.resolved
-  if (outer?.resolved !== undefined) followWriting(view)
-  if (known === undefined && canUpgrade(request)) {
-    Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
+  if (known === undefined) {
+    Reflect.defineProperty(request, "modify", modify)
+    if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
+  } else {
+    view.url = known.url
+    view.resolved = known.resolved
   }
+  if (outer?.resolved !== undefined) followWriting(view)
   return view
 }
 
@@ -219,12 +218,9 @@ const looked = (view: View): void => {
   if (fiber !== undefined && view.matched.running > 0) track(fiber, view)
 }
 
-// The request may be used in several fibers from now on. It is that of the view, because the application may have put a
-// proxy in its place.
-const follow = (view: View): void => {
+// Of the request itself, because the application may have put a proxy in its place.
+const watchUrl = (view: View): void => {
   const { request } = view
-  view.modify = request.modify
-  Reflect.defineProperty(request, "modify", modify)
   if (!Object.hasOwn(request, "url")) return
   view.url = request.url
   Reflect.defineProperty(request, "url", url)
@@ -268,7 +264,8 @@ const modify: PropertyDescriptor & ThisType<Followed & HttpServerRequest> = {
     const view = this[viewKey]
     looked(view)
     const modified = view.modify.call(this, options)
-    watch(modified, view.matched, view)
+    // It may be provided in a fiber that is forked before.
+    watchUrl(watch(modified, view.matched, view))
     return modified
   }
 }
@@ -305,8 +302,7 @@ const opening = (socket: Socket, matched: AnyMatched): Socket => {
 
 /** A request below the prefixes that were removed from its URL. */
 class View {
-  /** Of a request that is followed. */
-  modify?: HttpServerRequest["modify"] | undefined
+  /** Of a request that may be read in several fibers. */
   url?: string | undefined
   /** Of a request of Node.js: how the server gets its response. */
   resolved?: (() => unknown) | undefined
@@ -317,7 +313,8 @@ class View {
   constructor(
     readonly matched: AnyMatched,
     private readonly outer: View | undefined,
-    readonly request: HttpServerRequest
+    readonly request: HttpServerRequest,
+    readonly modify: HttpServerRequest["modify"]
   ) {}
 
   /** The prefixes under which a router is mounted that is reached in that route. */

@@ -95,6 +95,13 @@ export const whyCut = (response: ServerResponse, connection: Connection): number
   return answered(code) ?? 500
 }
 
+/** The status in the head that was sent, which Node.js keeps as text. */
+export const headStatus = (response: ServerResponse): number | undefined => {
+  const { _header: head } = response as { readonly _header?: unknown }
+  const [, status] = (typeof head === "string" ? /^HTTP\/1\.\d (\d{3}) /.exec(head) : null) ?? []
+  return status === undefined ? undefined : Number(status)
+}
+
 /** What was received of a body without a declared length. */
 interface Received {
   bytes: number

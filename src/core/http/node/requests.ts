@@ -15,6 +15,7 @@ import {
   contentTypeOf,
   emitsItsEnd,
   headerOf,
+  headStatus,
   isConnected,
   isOpen,
   receivedBytes,
@@ -305,14 +306,19 @@ class Watched extends HttpRun implements Writing {
   private sentStatus(): number | undefined {
     const { response, status, stream } = this
     if (stream !== undefined) return stream.sentHeaders && numberOf(stream.sentHeaders[":status"])
-    return status ?? (response.headersSent === true ? numberOf(response.statusCode) : undefined)
+    return (
+      status ?? (response.headersSent === true ? (headStatus(response) ?? numberOf(response.statusCode)) : undefined)
+    )
   }
 
   private sentBytes(status: number): number | undefined {
     // Node.js discards the body of these responses.
     if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
-    // Unknown if the methods were called in a way that is not observed.
-    return this.status === undefined && !this.isEnding ? undefined : this.bytes
+    if (!this.isFinished || this.isEnded || this.isEnding) return this.bytes
+    // The methods were called in a way that is not observed, for example after Express of another version has set another
+    // prototype on the response.
+    const declared = headerOf("content-length", this.response, this.stream, this.head)
+    return declared === undefined ? undefined : Number(declared)
   }
 
   private awaitEnd(): void {

@@ -47,16 +47,25 @@ export const observe = (request: IncomingMessage, writing: Writing): boolean => 
 
 /** A connection that is kept open refers to its last request, which from now on refers to `writing` no longer. */
 export const release = (request: IncomingMessage & Observed, writing: Writing): void => {
-  if (request[writingKey] === writing) request[writingKey] = undefined
+  // The application may have frozen it.
+  if (request[writingKey] === writing) Reflect.set(request, writingKey, undefined)
 }
 
 const writingOf = (response: ObservedResponse): Writing | undefined => {
   const own = response[writingKey]
   if (own !== undefined) return own
-  const found = response.req?.[writingKey]
-  // Not of another response to the same request.
-  return found?.response === response ? found : undefined
+  try {
+    const found = response.req?.[writingKey]
+    return found !== undefined && isOf(found, response) ? found : undefined
+  } catch {
+    // The request of a test tool may throw when it is read.
+    return undefined
+  }
 }
+
+// Not of another response to the same request.
+const isOf = ({ response }: Writing, called: object): boolean =>
+  called === response || Object.getPrototypeOf(called) === response
 
 const native = ServerResponse.prototype
 
