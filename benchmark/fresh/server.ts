@@ -1,8 +1,9 @@
 /**
  * Serves one contender of the row `http-requests` until its parent disconnects. Between two messages it reports the CPU
- * time and the bytes that its heap has allocated.
+ * time and the bytes that its heap has allocated. All contenders record on the global registry.
  */
 import { GCProfiler, getHeapStatistics } from "node:v8"
+import * as promClient from "prom-client"
 import { type Exchange, exchanges, large, ordinary } from "../requests/exchanges.js"
 import { type ServerName, servers } from "../requests/servers/index.js"
 
@@ -62,12 +63,27 @@ const answering = async (count: number): Promise<Cost> => {
   return end()
 }
 
+// A contender that does not record would only seem to be fast.
+const checkRecorded = async (): Promise<void> => {
+  const all = await promClient.register.getMetricsAsJSON()
+  const isRecorded = all.some(({ values }) =>
+    values.some(({ labels, value }) => ("route" in labels || "path" in labels) && Number(value) > 0)
+  )
+  if (isRecorded !== (contender !== "bare")) throw new Error(`${contender} records${isRecorded ? "" : " nothing"}`)
+}
+
 let end: (() => Cost) | undefined
+let isChecked = false
 process.on("message", async (order: Order) => {
   if (order === "begin") {
     end = measuring()
     process.send?.("begun")
-  } else process.send?.(order === "end" ? (end?.() ?? "not begun") : await answering(order.answer))
+    return
+  }
+  const cost = order === "end" ? (end?.() ?? "not begun") : await answering(order.answer)
+  if (!isChecked) await checkRecorded()
+  isChecked = true
+  process.send?.(cost)
 })
 process.once("disconnect", () => process.exit())
 process.send?.(isLoaded ? { port: running.port } : {})

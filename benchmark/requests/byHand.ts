@@ -22,14 +22,13 @@ export interface HandMetrics {
 
 /** All five, or the number and the duration of requests alone. */
 export const handMetrics = (all = true): HandMetrics => {
-  const registers = [new promClient.Registry()]
   const histogram = (name: string, buckets: ReadonlyArray<number>) =>
-    new promClient.Histogram({ name, help: name, labelNames, registers, buckets: [...buckets] })
-  const total = new promClient.Counter({ name: "requests_total", help: "Requests.", labelNames, registers })
+    new promClient.Histogram({ name, help: name, labelNames, buckets: [...buckets] })
+  const total = new promClient.Counter({ name: "requests_total", help: "Requests.", labelNames })
   const seconds = histogram("request_seconds", durationBuckets)
   const received = histogram("request_bytes", sizeBuckets)
   const sent = histogram("response_bytes", sizeBuckets)
-  const running = new promClient.Gauge({ name: "in_progress", help: "Running.", labelNames: ["method"], registers })
+  const running = new promClient.Gauge({ name: "in_progress", help: "Running.", labelNames: ["method"] })
   return {
     begin: (method) => {
       if (all) running.inc({ method })

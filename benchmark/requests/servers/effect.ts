@@ -27,25 +27,27 @@ const routerOf = (size: Size): Router =>
   patterns(size).reduce((all: Router, pattern) => HttpRouter.all(all, pattern, handler), HttpRouter.empty as Router)
 
 /** In the router, where the route is in context. */
-const byHand = (all: boolean): RouterMiddleware => {
-  const metrics = handMetrics(all)
-  return HttpRouter.use((app) =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-      const { method } = request
-      const start = metrics.begin(method)
-      return Effect.onExit(app, (exit) =>
-        Effect.map(HttpRouter.RouteContext, ({ route }) => {
-          const { body, status } = Exit.isSuccess(exit) ? exit.value : HttpServerResponse.empty({ status: 500 })
-          const requestBytes = Number(request.headers["content-length"] ?? 0)
-          const responseBytes = body.contentLength ?? 0
-          metrics.end({ method, route: route.path, status, start, requestBytes, responseBytes })
-        })
-      )
-    })
-  ) as RouterMiddleware
-}
+const byHand =
+  (all: boolean): RouterMiddleware =>
+  (router) => {
+    const metrics = handMetrics(all)
+    return HttpRouter.use(router, (app) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+        const { method } = request
+        const start = metrics.begin(method)
+        return Effect.onExit(app, (exit) =>
+          Effect.map(HttpRouter.RouteContext, ({ route }) => {
+            const { body, status } = Exit.isSuccess(exit) ? exit.value : HttpServerResponse.empty({ status: 500 })
+            const requestBytes = Number(request.headers["content-length"] ?? 0)
+            const responseBytes = body.contentLength ?? 0
+            metrics.end({ method, route: route.path, status, start, requestBytes, responseBytes })
+          })
+        )
+      })
+    ) as Router
+  }
 
-const registry = () => Registry.layer(new promClient.Registry())
+const registry = () => Registry.layer(promClient.register)
 
 const two = { metrics: { requestSize: false, responseSize: false, inProgress: false } } as const
 

@@ -2,7 +2,6 @@ import promster from "@promster/express"
 import { expressRoute, httpMetrics } from "effect-prometheus/Promises"
 import express, { type Express } from "express"
 import promBundle from "express-prom-bundle"
-import * as promClient from "prom-client"
 import type { Contenders, Start } from "../contender.js"
 import { patterns } from "../exchanges.js"
 import { listening } from "./node.js"
@@ -29,7 +28,7 @@ export const expressServers: Contenders = {
     application.use(promster.createMiddleware({ app: application }))
   }),
   ours: server((application) => {
-    const measure = httpMetrics({ registry: new promClient.Registry() })
+    const measure = httpMetrics()
     application.use((request, response, next) => {
       measure(request, response, expressRoute(request))
       next()

@@ -1,7 +1,6 @@
 import { httpMetrics } from "effect-prometheus/Promises"
 import Fastify, { type FastifyInstance } from "fastify"
 import fastifyMetrics from "fastify-metrics"
-import * as promClient from "prom-client"
 import { host } from "../../load.js"
 import type { Contenders, Start } from "../contender.js"
 import { patterns } from "../exchanges.js"
@@ -24,10 +23,15 @@ const server =
 export const fastify: Contenders = {
   bare: server(() => {}),
   fastifyMetrics: server((application) =>
-    application.register(fastifyMetrics.default, { endpoint: null, defaultMetrics: { enabled: false } })
+    application.register(fastifyMetrics.default, {
+      endpoint: null,
+      defaultMetrics: { enabled: false },
+      // It takes a route of several methods for one that is not registered.
+      routeMetrics: { registeredRoutesOnly: false }
+    })
   ),
   ours: server((application) => {
-    const measure = httpMetrics({ registry: new promClient.Registry() })
+    const measure = httpMetrics()
     application.addHook("onRequest", async (request, reply) => {
       measure(request.raw, reply.raw, () => request.routeOptions.url)
     })

@@ -3,7 +3,6 @@ import { type HttpBindings, serve } from "@hono/node-server"
 import { honoMetrics, httpMetrics } from "effect-prometheus/Promises"
 import { Hono } from "hono"
 import { matchedRoutes, routePath } from "hono/route"
-import * as promClient from "prom-client"
 import { host } from "../../load.js"
 import { handMetrics } from "../byHand.js"
 import type { Contenders, Start } from "../contender.js"
@@ -36,6 +35,6 @@ export const hono: Contenders = {
     })
   }),
   ours: server((application) => {
-    application.use(honoMetrics(httpMetrics({ registry: new promClient.Registry() }), matchedRoutes))
+    application.use(honoMetrics(httpMetrics(), matchedRoutes))
   })
 }

@@ -1,7 +1,6 @@
 import { Router } from "@koa/router"
 import { httpMetrics, koaRoute } from "effect-prometheus/Promises"
 import Koa from "koa"
-import * as promClient from "prom-client"
 import { handMetrics } from "../byHand.js"
 import type { Contenders, Start } from "../contender.js"
 import { patterns } from "../exchanges.js"
@@ -33,7 +32,7 @@ export const koa: Contenders = {
     })
   }),
   ours: server((application) => {
-    const measure = httpMetrics({ registry: new promClient.Registry() })
+    const measure = httpMetrics()
     application.use((context, next) => {
       measure(context.req, context.res, koaRoute(context))
       return next()

@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { httpMetrics } from "effect-prometheus/Promises"
-import * as promClient from "prom-client"
 import { host } from "../../load.js"
 import { type HandMetrics, handMetrics } from "../byHand.js"
 import type { Contenders, Running, Start } from "../contender.js"
@@ -81,5 +80,5 @@ export const node: Contenders = {
     const metrics = handMetrics()
     return (request, response, route) => measureByHand(metrics, request, response, route)
   }),
-  ours: server(() => httpMetrics({ registry: new promClient.Registry() }))
+  ours: server(() => httpMetrics())
 }
