@@ -137,9 +137,10 @@ export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, 
  * and sizes are not observed, because the lifetime of a connection says nothing about response times.
  *
  * **Sizes.** The size of a request body is its `Content-Length`, or what arrived in chunks, or 0 if the request cannot
- * have a body. The size of a response body is what was streamed, or the length of the given body. Some sizes are not
- * observed: a request body that did not arrive completely, a request body without a length in a web handler, and a file
- * or web stream without a length.
+ * have a body. The size of a response body is what was written. In a web handler and over HTTP/2, it is what was
+ * streamed, or the length of the given body. Some sizes are not observed: a request body that did not arrive completely,
+ * a request body without a length in a web handler, and a file or web stream without a length in a web handler and over
+ * HTTP/2.
  *
  * A metric that throws does not change the response. The failure is logged as a warning once, and counted in
  * `effect_prometheus_errors_total` of the registry.
