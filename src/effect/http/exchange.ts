@@ -131,7 +131,8 @@ export class RequestRun extends HttpRun implements Closing {
    * Whether the run observes the response of Node.js instead of adding a handler. A handler is a change of the fiber's
    * references and more steps of the effect, a third of what measuring a request costs.
    */
-  isDirect = false
+  isDirect: boolean
+  // The server writes the response, which the run observes, or has written it.
   private isBegun = false
   private isBodyBroken = false
   /** Whether the handler of all requests calls it. */
