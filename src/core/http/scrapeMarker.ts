@@ -5,7 +5,7 @@ const key = Symbol("effect-prometheus/leftOut")
 
 interface Marked {
   /** True if it is left out. The recorders are in an object of their own, which code can change if the request is frozen. */
-  [key]?: true | Waiting
+  [key]?: true | Recorders
 }
 
 export interface Leaving {
@@ -13,7 +13,7 @@ export interface Leaving {
 }
 
 /** The recorders that have not recorded the request yet. Usually there is one. */
-class Waiting {
+class Recorders {
   private others: ReadonlyArray<Leaving> = []
 
   constructor(private first: Leaving | undefined) {}
@@ -53,7 +53,7 @@ export const onLeftOut = (request: object, leaving: Leaving): boolean => {
     return false
   }
   if (waiting !== undefined) waiting.add(leaving)
-  else if (Object.isExtensible(request)) marked[key] = new Waiting(leaving)
+  else if (Object.isExtensible(request)) marked[key] = new Recorders(leaving)
   else return false
   return true
 }
