@@ -1,4 +1,5 @@
 /** One request of `@effect/platform` and its response, measured until the response is complete or cut. */
+import type { ServerResponse } from "node:http"
 import { appendPreResponseHandler, currentPreResponseHandlers, type PreResponseHandler } from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpServerError from "@effect/platform/HttpServerError"
@@ -34,10 +35,11 @@ import {
   isHandled,
   isLost,
   isUnfinished,
+  nodeResponseOf,
   onSent,
   writtenStatus
 } from "./request.js"
-import { followWriting, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
+import { type MatchedRoute, setRef, viewOf, watchFibers, watchRequests } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -58,8 +60,9 @@ export const begun = (
   const own = measuring.meterIn(fiber.currentContext)
   const { excludes } = measuring
   if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
-  const { matched, view } = trackRoute<RequestRun, Meter>(request)
-  const meter = isMeasured(request, own) ? undefined : own.beside(matched.by.map((run) => run.own))
+  const view = viewOf<RequestRun, Meter>(request)
+  const { matched } = view
+  const meter = isMeasured(request, own) ? undefined : besideOthers(own, matched.by)
   if (meter === undefined) {
     matched.also = [...matched.also, own]
     return undefined
@@ -68,10 +71,13 @@ export const begun = (
   matched.by.push(run)
   matched.running += 1
   matched.startsIn(view, fiber)
-  track(fiber, view)
-  run.isDirect &&= followWriting(view)
+  watchFibers(fiber)
+  if (!watchRequests(request)) run.isDirect = false
   return run
 }
+
+const besideOthers = (own: Meter, by: ReadonlyArray<RequestRun>): Meter | undefined =>
+  by.length === 0 ? own : own.beside(by.map((run) => run.own))
 
 /**
  * The handler that is called right before a response is written. It is the same function for all requests: Effect compares
@@ -126,7 +132,10 @@ export class RequestRun extends HttpRun implements Closing {
   private sent: number | undefined
   private scope: Scope.Scope | undefined
   private waiting: Waiting | undefined
-  private readonly node: NodeWriting | undefined
+  // Of Node.js.
+  private readonly response: ServerResponse | undefined
+  // Undefined if no size is recorded.
+  readonly node: NodeWriting | undefined
   /**
    * Whether the run observes the response of Node.js instead of adding a handler. A handler is a change of the fiber's
    * references and more steps of the effect, a third of what measuring a request costs.
@@ -160,11 +169,15 @@ export class RequestRun extends HttpRun implements Closing {
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.start = this.clock.unsafeCurrentTimeNanos()
     this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
-    this.requestSize = arrivingSize(request)
-    this.node = matched.by[0]?.node ?? nodeWriting(request)
+    const { hasRequestSize, hasResponseSize } = meter
+    this.requestSize = hasRequestSize ? arrivingSize(request) : undefined
+    this.response = nodeResponseOf(request)
+    if (this.response !== undefined && hasResponseSize) {
+      this.node = nodeOf(matched.by) ?? nodeWriting(request, this.response)
+    }
     // Labels are computed from the response that a handler is called with.
     const isAlone = measuring.labels === undefined && Option.isNone(fiber.getFiberRef(currentPreResponseHandlers))
-    this.isDirect = isAlone && this.node !== undefined
+    this.isDirect = isAlone && this.response !== undefined && (this.node !== undefined || !hasResponseSize)
     this.scope = fiber.currentContext.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
     onSent(request, ({ status }) => {
       this.sent = status
@@ -222,7 +235,6 @@ export class RequestRun extends HttpRun implements Closing {
     this.exit = exit
     const { matched } = this
     matched.running -= 1
-    if (matched.running === 0) release(this.fiber, matched)
     if (Exit.isSuccess(exit)) this.latest = exit.value
     if (this.scope === undefined || this.isWritten()) return this.finish(exit, exit)
     const closed = Effect.suspend(() => this.finish(exit, Effect.void))
@@ -326,7 +338,7 @@ export class RequestRun extends HttpRun implements Closing {
     // If another fiber than that of the request reads the body, its interruption means that the body is read no further.
     const isOwn = Option.getOrUndefined(Fiber.getCurrentFiber()) === this.fiber
     // With Node.js, the connection shows whether the client has left.
-    const isGone = isByClient(exit.cause) || (!isOwn && this.node === undefined)
+    const isGone = isByClient(exit.cause) || (!isOwn && this.response === undefined)
     // The body can also fail because it is read no further. Only a failure of the body itself is a fault of the body.
     const cause = isOwn ? exit.cause : (this.broke ?? Cause.interrupt(FiberId.none))
     this.streamed = { status: Cause.isInterruptedOnly(cause) ? (isGone ? 499 : 503) : 500 }
@@ -341,15 +353,14 @@ export class RequestRun extends HttpRun implements Closing {
     }
     if (this.streamed?.status !== undefined) return this.streamed.status
     // A body that fails ends the response. One that is interrupted may not.
-    if (this.isBroken()) return this.node?.response.writableEnded ? brokenStatus(this.exit) : 503
+    if (this.isBroken()) return this.response?.writableEnded ? brokenStatus(this.exit) : 503
     const status = writtenStatus(this.request) ?? this.sent ?? response.status
     return this.isSecond ? Math.max(status, 500) : status
   }
 
   // Of a response that the run observes.
   private isBroken(): boolean {
-    if (!this.isBegun || this.node === undefined) return false
-    return this.isSecond || this.isBodyBroken || !this.node.response.writableEnded
+    return this.isBegun && (this.isSecond || this.isBodyBroken || this.response?.writableEnded !== true)
   }
 
   private size(response: AnyResponse, status: number): number | undefined {
@@ -360,6 +371,11 @@ export class RequestRun extends HttpRun implements Closing {
     if (this.request.method === "HEAD" || status === 204 || status === 304) return 0
     return this.node?.bytes ?? this.bytes ?? bodyBytes(response)
   }
+}
+
+const nodeOf = (by: ReadonlyArray<RequestRun>): NodeWriting | undefined => {
+  for (const { node } of by) if (node !== undefined) return node
+  return undefined
 }
 
 // If one meter excludes a request, another one counts it, whichever of them is further out.

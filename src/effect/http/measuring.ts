@@ -32,6 +32,8 @@ export interface Exchange {
 export interface Meter {
   readonly recorder: HttpRecorder
   readonly excludesRoute: (route: string) => boolean
+  readonly hasRequestSize: boolean
+  readonly hasResponseSize: boolean
   /** Undefined: the meter does not record it. */
   readonly target: (name: HttpMetricName) => object | undefined
   /** A meter for the metrics that other meters of the same request do not record; `undefined` if there are none. */

@@ -66,7 +66,8 @@ export const meters = (
     } catch (error) {
       reporting.failed("inc", shape.families.requests, error)
       const target = () => undefined
-      const meter: Meter = { recorder: noRecorder, target, beside: () => meter, excludesRoute, afterWarnings }
+      const sizes = sizesOf([])
+      const meter: Meter = { recorder: noRecorder, target, beside: () => meter, excludesRoute, afterWarnings, ...sizes }
       return meter
     }
   }
@@ -94,6 +95,7 @@ const meterOf = (
   const meter: Meter = {
     recorder: recorderOf(source),
     target,
+    ...sizesOf(names),
     ...common,
     beside: (others) => {
       if (others.length === 0) return meter
@@ -103,13 +105,18 @@ const meterOf = (
       const known = parts.get(left.join())
       if (known !== undefined) return known
       const metric = (name: HttpMetricName) => (left.includes(name) ? source.metric(name) : undefined)
-      const part = { ...meter, recorder: recorderOf({ ...source, metric }) }
+      const part = { ...meter, ...sizesOf(left), recorder: recorderOf({ ...source, metric }) }
       parts.set(left.join(), part)
       return part
     }
   }
   return meter
 }
+
+const sizesOf = (names: ReadonlyArray<HttpMetricName>): Pick<Meter, "hasRequestSize" | "hasResponseSize"> => ({
+  hasRequestSize: names.includes("requestSize"),
+  hasResponseSize: names.includes("responseSize")
+})
 
 const noRecorder: HttpRecorder = { begun: () => undefined, ended: () => {}, record: () => {}, failed: () => {} }
 

@@ -3,12 +3,9 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import { sizeOf } from "../../core/http/node/messages.js"
 import { type Method, observe, release, type Writing } from "../../core/http/node/responseMethods.js"
-import { nodeResponseOf } from "./request.js"
 
-/** Undefined if the response is not one of Node.js and HTTP/1, or is observed already. */
-export const nodeWriting = (request: HttpServerRequest): NodeWriting | undefined => {
-  const response = nodeResponseOf(request)
-  if (response === undefined) return undefined
+/** Undefined if the response is observed already, or is not made by a server of Node.js. */
+export const nodeWriting = (request: HttpServerRequest, response: ServerResponse): NodeWriting | undefined => {
   const writing = new NodeWriting(response)
   return observe(request.source as IncomingMessage, writing) ? writing : undefined
 }

@@ -81,6 +81,7 @@ export const onSent = (request: HttpServerRequest, sent: (response: Response) =>
   const resolve = resolving[resolveKey]
   if (resolve === undefined) return
   resolving[resolveKey] = (response) => {
+    resolving[resolveKey] = resolve
     sent(response)
     resolve(response)
   }
