@@ -2,6 +2,7 @@
  * Serves one contender of the row `http-requests` until its parent disconnects. Between two messages it reports the CPU
  * time and the bytes that its heap has allocated. All contenders record on the global registry.
  */
+import { setImmediate as nextTurn } from "node:timers/promises"
 import { GCProfiler, getHeapStatistics } from "node:v8"
 import * as promClient from "prom-client"
 import { type Exchange, exchanges, large, ordinary } from "../requests/exchanges.js"
@@ -48,15 +49,13 @@ const measuring = (): (() => Cost) => {
 let next = 0
 const answering = async (count: number): Promise<Cost> => {
   if (isLoaded) throw new TypeError("the server answers requests over sockets")
-  const asked: ReadonlyArray<{ readonly exchange: Exchange; readonly request: Request }> = Array.from(
-    { length: count },
-    () => {
-      const exchange = all[next++ % all.length] as Exchange
-      return { exchange, request: new Request(`http://localhost${exchange.path}`, { method: exchange.method }) }
-    }
-  )
   const end = measuring()
-  for (const { exchange, request } of asked) {
+  // Each request is made in a turn of its own, as an adapter of a server makes it. If all were made before, they would be
+  // old, and the collector would keep what is newly added to them.
+  for (let answered = 0; answered < count; answered += 1) {
+    await nextTurn()
+    const exchange = all[next++ % all.length] as Exchange
+    const request = new Request(`http://localhost${exchange.path}`, { method: exchange.method })
     const { status } = await running.answer(request)
     if (status !== exchange.status) throw new Error(`${exchange.method} ${exchange.path} got ${status}`)
   }

@@ -1,8 +1,8 @@
 /**
  * What measuring adds to an HTTP request: the CPU time and the allocated bytes of the server's own process. Each contender
  * is five processes, one after the other; the contenders take turns of 3,000 requests, over eight connections from another
- * process. A server without metrics is subtracted from each, and the ratio is that of the medians. The web handler of `@effect/platform` has no socket: its
- * process answers requests that it has created before.
+ * process. A server without metrics is subtracted from each, and the ratio is that of the medians. The web handler of
+ * `@effect/platform` has no socket: its process creates each request that it answers.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
