@@ -196,6 +196,53 @@ describe("Functions of the options are called in the asynchronous context of the
   )
 })
 
+describe("A function of the options is called in the asynchronous context of its request, if it is the only one:", () => {
+  const store = new AsyncLocalStorage<string>()
+  type Options = NonNullable<Parameters<typeof httpMetrics>[0]>
+  const metric = (note: () => string) => ({ inc: () => {}, labels: () => ({ inc: () => void note() }) })
+
+  const alone: Readonly<Record<string, (note: () => string) => Options>> = {
+    labels: (note) => ({ labelNames: ["tenant"], labels: () => ({ tenant: note() }) }) as never,
+    longLived: (note) => ({ longLived: () => note() === "" }),
+    "a metric of the caller": (note) => ({ metrics: { requests: metric(note) } })
+  }
+  for (const [name, options] of Object.entries(alone)) {
+    it.scopedLive(name, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const seen: Array<string | undefined> = []
+        const note = (): string => {
+          const found = store.getStore()
+          seen.push(found)
+          return found ?? "none"
+        }
+        const measure = httpMetrics({ registry, ...options(note) })
+        const application = express()
+        application.use((request, response, next) => {
+          store.run(request.path.slice(1), () => {
+            measure(request, response, request.path === "/plain" ? undefined : expressRoute(request))
+            next()
+          })
+        })
+        application.get("/whole", (_, response) => void response.send("whole"))
+        application.use("/plain", () => {})
+        const port = yield* listen(createServer(application))
+        yield* get(`http://127.0.0.1:${port}/whole`)
+        for (const path of ["/plain", "/none/x"]) {
+          const connection = yield* rawConnection(port)
+          connection.send(requestLines(path))
+          if (path === "/plain") yield* running(registry, 1)
+          else yield* connection.received(complete)
+          connection.socket.destroy()
+          yield* running(registry, 0)
+        }
+        yield* eventually("all have ended", async () => seen.length === 3)
+        assert.deepStrictEqual(seen, ["whole", "plain", "none/x"])
+      })
+    )
+  }
+})
+
 describe("The status is the one that was sent", () => {
   const applications: Readonly<Record<string, (measure: HttpMeasure) => Handler>> = {
     "where it is changed after the head": (measure) => (request, response) => {

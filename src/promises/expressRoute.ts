@@ -5,7 +5,7 @@
  * Tested with Express 5.3 and 4.22. If a router does not set the properties in this order, requests are `unmatched`.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { keepContext } from "../core/http/node/asyncContext.js"
+import { contextFree, keepContext } from "../core/http/node/asyncContext.js"
 import { oncePerProcess } from "../core/util/oncePerProcess.js"
 import { percentDecoded } from "../core/util/text.js"
 import { Watching, watchingOf, watchProperty } from "./watchProperty.js"
@@ -123,7 +123,7 @@ class Routing extends Watching {
     else this.match(to)
   }
 
-  readonly pattern = (): string | undefined => {
+  readonly pattern = contextFree((): string | undefined => {
     const { found, mount, request } = this
     const status = request.res?.statusCode ?? 200
     if (found.isRoute || status < 400 || status === 404) return found.pattern
@@ -131,7 +131,7 @@ class Routing extends Watching {
     const { before, left } = mount
     const failed = before.pattern?.startsWith(mount.pattern) === true ? before.pattern : undefined
     return left ?? failed ?? found.pattern
-  }
+  })
 
   private find(found: Found): void {
     // A handler that runs after the response was sent did not answer.

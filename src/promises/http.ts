@@ -143,6 +143,7 @@ const httpMetrics: <
   const shape = httpShape(options)
   const asked = {
     labels: labelsOption(options.labels, shape.labelNames),
+    needsContext: runsCode(options),
     ...excludeOption<IncomingMessage>(options.exclude),
     ...longLivedOption(options.longLived)
   }
@@ -150,6 +151,12 @@ const httpMetrics: <
   const source = httpSource(options.metrics, registry, shape.families, make)
   return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source.metric))
 }
+
+// A metric of the caller may be of any making.
+const runsCode = ({ labels, longLived, metrics }: AnyHttpMetricsOptions): boolean =>
+  labels !== undefined ||
+  typeof longLived === "function" ||
+  Object.values(metrics ?? {}).some((metric) => metric !== undefined && metric !== false)
 
 interface AnyHttpMetricsOptions extends HttpMetricsOptions {
   readonly metrics?: OwnHttpMetrics | undefined

@@ -1,4 +1,5 @@
 /** The route pattern that `@koa/router` matched for a request. */
+import { contextFree } from "../core/http/node/asyncContext.js"
 import { Watching, watchProperty } from "./watchProperty.js"
 
 /** `koa-mount` and `@koa/router` set the last three. */
@@ -58,8 +59,9 @@ class Routing extends Watching {
     watchProperty(context, "_matchedRoute", this)
   }
 
-  readonly pattern = (): string | undefined =>
+  readonly pattern = contextFree((): string | undefined =>
     this.mount !== undefined && this.context.status !== 404 ? this.mount : this.route
+  )
 
   override assigned(key: PropertyKey, to: unknown): void {
     const { context } = this

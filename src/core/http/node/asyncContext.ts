@@ -12,3 +12,13 @@ export const keepContext = (request: object): void => {
 
 export const keptContext = (request: object): AsyncResource | undefined =>
   (request as { readonly [key]?: AsyncResource })[key]
+
+const freeKey = Symbol("effect-prometheus/contextFree")
+
+/** Marks a function that runs no code of the application, so that it can be called in any context. */
+export const contextFree = <F extends () => unknown>(run: F): F => {
+  ;(run as F & { [freeKey]: boolean })[freeKey] = true
+  return run
+}
+
+export const isContextFree = (run: () => unknown): boolean => freeKey in run

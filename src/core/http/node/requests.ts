@@ -1,4 +1,5 @@
 /** Watches the requests of a Node.js server: when and how each has ended, and how large it was. */
+import type { AsyncResource } from "node:async_hooks"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
@@ -9,7 +10,7 @@ import { unmatched } from "../metrics.js"
 import type { Excluding, LongLived } from "../options.js"
 import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
 import { onLeftOut, onRecorded } from "../scrapeMarker.js"
-import { keptContext, newContext } from "./asyncContext.js"
+import { isContextFree, keptContext, newContext } from "./asyncContext.js"
 import type { Connection, Emitting, RequestSize, Waiting } from "./messages.js"
 import {
   contentTypeOf,
@@ -50,6 +51,8 @@ export interface RequestOptions
   extends Excluding<IncomingMessage>,
     LongLived<readonly [IncomingMessage, ServerResponse]> {
   readonly labels: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
+  /** Whether recording runs code of the caller, which may depend on the asynchronous context. */
+  readonly needsContext: boolean
 }
 
 /**
@@ -139,7 +142,8 @@ const cancelled = 8
 /** One object per request. */
 class Watched extends HttpRun implements Writing {
   private readonly start = performance.now()
-  private context = newContext()
+  // Undefined if nothing depends on it.
+  private context: AsyncResource | undefined
   private requestSize: RequestSize
   private waiting: Waiting | undefined
   // The status and the `writeHead` arguments of the response, and the number of bytes written, where known.
@@ -167,6 +171,7 @@ class Watched extends HttpRun implements Writing {
     private readonly options: RequestOptions
   ) {
     super(recorder, request.method ?? "")
+    if (options.needsContext || !(route === undefined || isContextFree(route))) this.context = newContext()
   }
 
   begin(): void {
@@ -196,7 +201,9 @@ class Watched extends HttpRun implements Writing {
       // The latest known context: where the head was sent, where the route was found, or where the request arrived.
       const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
       // Not below 0 if a test has replaced the clock in between.
-      context.runInAsyncScope(this.record, this, Math.max(0, performance.now() - this.start) / 1e3)
+      const seconds = Math.max(0, performance.now() - this.start) / 1e3
+      if (context === undefined) this.record(seconds)
+      else context.runInAsyncScope(this.record, this, seconds)
     } catch (error) {
       this.recorder.failed(error)
     } finally {
@@ -430,7 +437,7 @@ class Watched extends HttpRun implements Writing {
       this.status = numberOf(this.response.statusCode)
       this.head = head
       this.sentBefore = this.connection?.bytesWritten
-      this.context = newContext()
+      if (this.context !== undefined) this.context = newContext()
     } catch (error) {
       this.recorder.failed(error)
     }
