@@ -156,7 +156,9 @@ export const durationOrFalse = kind<DurationInput | false, number | undefined>(
 )
 
 export const choice = <const A extends string>(...choices: ReadonlyArray<A>): Kind<A, A> =>
-  valid("string", `be ${choices.map((each) => JSON.stringify(each)).join(" or ")}`, (given) => choices.includes(given as A))
+  valid("string", `be ${choices.map((each) => JSON.stringify(each)).join(" or ")}`, (given) =>
+    choices.includes(given as A)
+  )
 
 /** A list of texts, at least one, none of them empty. `ifEmpty` says in the error what an empty list would mean. */
 export const texts = (ifEmpty: string) =>
