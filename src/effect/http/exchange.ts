@@ -14,7 +14,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
-import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -26,11 +25,11 @@ import type { Labels } from "../../core/instrument/labels.js"
 import { currentSpan } from "../run.js"
 import type { Measuring, Meter } from "./measuring.js"
 import { type NodeWriting, nodeWriting } from "./nodeWriting.js"
+import { answers, bodyBytes, brokenStatus, isByClient, isNotFound } from "./outcome.js"
 import {
   arrivedBytes,
   arrivingSize,
   awaitClose,
-  contentLength,
   cutStatus,
   isHandled,
   isLost,
@@ -381,57 +380,3 @@ const nodeOf = (by: ReadonlyArray<RequestRun>): NodeWriting | undefined => {
 // If one meter excludes a request, another one counts it, whichever of them is further out.
 const isCountedFor = (route: string, { also, by }: MatchedRoute<RequestRun, Meter>, own: Meter): boolean =>
   [...by.map((run) => run.own), ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
-
-/** The first response could not be written, or its body failed or was interrupted. */
-const brokenStatus = (exit: AnyExit | undefined): number => {
-  if (exit === undefined) return 500
-  // The platform returns the response whose body was interrupted. A middleware that recovers returns another one.
-  if (Exit.isSuccess(exit)) return exit.value.body._tag === "Stream" ? 503 : 500
-  const [response, cause] = HttpServerError.causeResponseStripped(exit.cause)
-  if (Option.exists(cause, Cause.isInterruptedOnly)) return isByClient(exit.cause) ? 499 : 503
-  return Math.max(response.status, 500)
-}
-
-/**
- * The response to a failure, and whether it was another failure, that of the body of this response. No second response is
- * written if the first one is already that of an error.
- */
-const answers = (
-  cause: Cause.Cause<unknown>
-): Effect.Effect<{ readonly sent: AnyResponse; readonly isOfBody: boolean }> => {
-  const [, own] = HttpServerError.causeResponseStripped(cause)
-  return Effect.zipWith(
-    HttpServerError.causeResponse(cause),
-    HttpServerError.causeResponse(Option.getOrElse(own, () => cause)),
-    ([sent], [expected]) => ({ sent, isOfBody: expected.status !== sent.status && Option.exists(own, canBeOfBody) })
-  )
-}
-
-const canBeOfBody = (cause: Cause.Cause<unknown>): boolean =>
-  Chunk.every(Cause.failures(cause), (error) => HttpServerError.isServerError(error) && error._tag === "ResponseError")
-
-const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
-  Exit.isFailure(exit) &&
-  Chunk.some(
-    Cause.failures(exit.cause),
-    (error) => HttpServerError.isServerError(error) && error._tag === "RouteNotFound"
-  )
-
-const isByClient = (cause: Cause.Cause<unknown>): boolean =>
-  HashSet.has(Cause.interruptors(cause), HttpServerError.clientAbortFiberId)
-
-const bodyBytes = ({ body, headers }: HttpServerResponse.HttpServerResponse): number | undefined => {
-  switch (body._tag) {
-    case "Empty":
-      return 0
-    case "Uint8Array":
-      return body.body.byteLength
-    case "Raw": {
-      if (typeof body.body === "string") return Buffer.byteLength(body.body)
-      if (body.body instanceof Uint8Array) return body.body.byteLength
-      return body.contentLength ?? contentLength(headers["content-length"])
-    }
-    default:
-      return undefined
-  }
-}
