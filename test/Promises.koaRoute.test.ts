@@ -225,47 +225,4 @@ describe("the route of a request of Koa is that", () => {
       ["/v1", "/v1"]
     )
   })
-
-  type Context = Record<string, unknown> & { path: string; status: number }
-
-  const applicationContext = (of: Koa): Context => {
-    const { req, res } = { req: { url: "/users/7", headers: {} }, res: {} }
-    return of.createContext(req as never, res as never) as unknown as Context
-  }
-
-  const [first, second] = [new Koa(), new Koa()]
-  const own = new Koa()
-  Object.assign(own.context, { mountPath: "/default" })
-  class Class {
-    path = "/users/7"
-    status = 200
-  }
-
-  const contexts: Readonly<Record<string, () => Context>> = {
-    "an application": () => applicationContext(first),
-    "another application": () => applicationContext(second),
-    "the first application again": () => applicationContext(first),
-    "an application that has one of the properties": () => applicationContext(own),
-    "a test, as a plain object": () => ({ path: "/users/7", status: 200 }),
-    "a class": () => new Class() as never,
-    "no prototype": () => Object.assign(Object.create(null), { path: "/users/7", status: 200 })
-  }
-  for (const [name, make] of Object.entries(contexts)) {
-    it(`that was set on a context of ${name}, or on an object that is derived from it`, () => {
-      for (const derive of [(context: Context) => context, (context: Context): Context => Object.create(context)]) {
-        const context = make()
-        const [route, again] = [koaRoute(context), koaRoute(context)]
-        assert.isUndefined(route())
-        const seen = derive(context)
-        const before = seen["mountPath"]
-        seen["_matchedRoute"] = "/users/:id"
-        assert.deepStrictEqual([seen["_matchedRoute"], seen["mountPath"]], ["/users/:id", before])
-        assert.deepStrictEqual([route(), again()], ["/users/:id", "/users/:id"])
-        const other = make()
-        other["_matchedRoute"] = "/others"
-        assert.deepStrictEqual([other["_matchedRoute"], route()], ["/others", "/users/:id"])
-        assert.strictEqual(Object.getOwnPropertyDescriptor(other, "_matchedRoute")?.value, "/others")
-      }
-    })
-  }
 })

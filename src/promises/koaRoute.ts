@@ -1,6 +1,6 @@
 /** The route pattern that `@koa/router` matched for a request. */
 import { contextFree } from "../core/http/node/asyncContext.js"
-import { Watching, watchInherited, watchingOf, watchProperty } from "./watchProperty.js"
+import { Watching, watchProperty } from "./watchProperty.js"
 
 /** `koa-mount` and `@koa/router` set the last three. */
 interface KoaContext {
@@ -45,12 +45,7 @@ interface KoaContext {
  * @since 0.1.0
  * @category constructors
  */
-export const koaRoute = (context: KoaContext): (() => string | undefined) => {
-  const known = watchingOf(context)
-  return known instanceof Routing ? known.pattern : new Routing(context).pattern
-}
-
-const watched = ["mountPath", "_matchedRoute"] as const
+export const koaRoute = (context: KoaContext): (() => string | undefined) => new Routing(context).pattern
 
 class Routing extends Watching {
   private route: string | undefined
@@ -60,8 +55,8 @@ class Routing extends Watching {
 
   constructor(private readonly context: KoaContext) {
     super()
-    if (watchingOf(context) === undefined && watchInherited(context, watched, this)) return
-    for (const key of watched) watchProperty(context, key, this)
+    watchProperty(context, "mountPath", this)
+    watchProperty(context, "_matchedRoute", this)
   }
 
   readonly pattern = contextFree((): string | undefined =>

@@ -21,53 +21,26 @@ interface Watched {
 
 export const watchingOf = (target: object): Watching | undefined => (target as Watched)[watchingKey]?.()
 
-const setWatching = (target: object, watching: Watching): void => {
-  Reflect.defineProperty(target, watchingKey, { value: () => watching, configurable: true, writable: true })
-}
-
 /** Accessors that are there already, of another observer, stay in use. If one cannot be defined, nothing is reported. */
 export const watchProperty = (target: object, key: PropertyKey, watching: Watching): void => {
+  const own = Object.getOwnPropertyDescriptor(target, key)
   const known = watchingOf(target)
-  const own = Object.getOwnPropertyDescriptor(target, key) ?? (known && inherited(target, key))
-  if (known === undefined) setWatching(target, watching)
+  if (known === undefined) {
+    Reflect.defineProperty(target, watchingKey, { value: () => watching, configurable: true, writable: true })
+  }
   watching.values.set(key, Reflect.get(target, key))
   const isShared = own?.get === undefined && watchingOf(target) === watching
-  Reflect.defineProperty(target, key, isShared ? sharedAccessor(key) : accessor(key, watching, own))
-}
-
-const inherited = (target: object, key: PropertyKey): PropertyDescriptor | undefined =>
-  Object.getOwnPropertyDescriptor(Object(Object.getPrototypeOf(target)), key)
-
-/**
- * Watches properties that the object does not have yet. The accessors are those of its prototype, which a framework has
- * made for the objects of one application: each property that is defined on an object itself costs about 1 µs. Returns
- * false if there is no such prototype.
- */
-export const watchInherited = (target: object, keys: ReadonlyArray<PropertyKey>, watching: Watching): boolean => {
-  const prototype: object | null = Object.getPrototypeOf(target)
-  if (prototype === null || !(prototypes.has(prototype) || areAdded(prototype, keys))) return false
-  setWatching(target, watching)
-  return true
-}
-
-const prototypes = new WeakSet<object>()
-
-const areAdded = (prototype: object, keys: ReadonlyArray<PropertyKey>): boolean => {
-  // The prototype of a class belongs to the application.
-  if (Object.hasOwn(prototype, "constructor") || keys.some((key) => key in prototype)) return false
-  const isAdded = keys.every((key) =>
-    Reflect.defineProperty(prototype, key, { ...sharedAccessor(key), enumerable: false })
+  Reflect.defineProperty(
+    target,
+    key,
+    isShared ? getOrInsert(shared, key, sharedAccessor(key)) : accessor(key, watching, own)
   )
-  if (isAdded) prototypes.add(prototype)
-  return isAdded
 }
 
 const shared = new Map<PropertyKey, PropertyDescriptor>()
 
-const sharedAccessor = (key: PropertyKey): PropertyDescriptor => getOrInsert(shared, key, () => newShared(key))
-
 // An accessor that is copied to an object without its observer is a plain property there.
-const newShared = (key: PropertyKey): PropertyDescriptor & ThisType<object> => ({
+const sharedAccessor = (key: PropertyKey) => (): PropertyDescriptor & ThisType<object> => ({
   configurable: true,
   enumerable: true,
   get() {
