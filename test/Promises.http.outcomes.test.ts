@@ -196,17 +196,25 @@ describe("Functions of the options are called in the asynchronous context of the
   )
 })
 
-describe("A function of the options is called in the asynchronous context of its request, if it is the only one:", () => {
+describe("What is the only code of the application is called in the asynchronous context of its request:", () => {
   const store = new AsyncLocalStorage<string>()
   type Options = NonNullable<Parameters<typeof httpMetrics>[0]>
+  type Route = ReturnType<typeof expressRoute>
   const metric = (note: () => string) => ({ inc: () => {}, labels: () => ({ inc: () => void note() }) })
+  const noted = (note: () => string, route: Route) => () => {
+    note()
+    return route()
+  }
 
-  const alone: Readonly<Record<string, (note: () => string) => Options>> = {
+  const alone: Readonly<Record<string, (note: () => string, route: Route) => Options | Route>> = {
     labels: (note) => ({ labelNames: ["tenant"], labels: () => ({ tenant: note() }) }) as never,
     longLived: (note) => ({ longLived: () => note() === "" }),
-    "a metric of the caller": (note) => ({ metrics: { requests: metric(note) } })
+    "a metric of the caller": (note) => ({ metrics: { requests: metric(note) } }),
+    "a route": noted,
+    "a route with the properties of another": (note, route) => Object.assign(noted(note, route), route),
+    "a proxy of a route": (note, route) => new Proxy(route, { apply: noted(note, route) })
   }
-  for (const [name, options] of Object.entries(alone)) {
+  for (const [name, make] of Object.entries(alone)) {
     it.scopedLive(name, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
@@ -216,11 +224,14 @@ describe("A function of the options is called in the asynchronous context of its
           seen.push(found)
           return found ?? "none"
         }
-        const measure = httpMetrics({ registry, ...options(note) })
+        const made = make(note, () => undefined)
+        const measure = httpMetrics({ registry, ...(typeof made === "function" ? {} : made) })
         const application = express()
         application.use((request, response, next) => {
           store.run(request.path.slice(1), () => {
-            measure(request, response, request.path === "/plain" ? undefined : expressRoute(request))
+            const found = expressRoute(request)
+            const route = typeof made === "function" ? (make(note, found) as Route) : found
+            measure(request, response, request.path === "/plain" && route === found ? undefined : route)
             next()
           })
         })
@@ -240,6 +251,27 @@ describe("A function of the options is called in the asynchronous context of its
         assert.deepStrictEqual(seen, ["whole", "plain", "none/x"])
       })
     )
+  }
+})
+
+describe("A route that is no function is none", () => {
+  for (const route of [null, "/users", "", 7, false, {}, [], Symbol("route")]) {
+    for (const longLived of [undefined, () => false]) {
+      it.scopedLive(`${String(route)}${longLived === undefined ? "" : ", beside a function of the options"}`, () =>
+        Effect.gen(function* () {
+          const registry = new PromRegistry()
+          const measure = httpMetrics({ registry, longLived })
+          const port = yield* listen(
+            createServer((request, response) => {
+              measure(request, response, route as never)
+              response.end("answer")
+            })
+          )
+          yield* get(`http://127.0.0.1:${port}/`)
+          assert.deepStrictEqual((yield* endedAll(registry, 1)).ended, { "GET unmatched 200": 1 })
+        })
+      )
+    }
   }
 })
 

@@ -5,20 +5,33 @@ export const newContext = (): AsyncResource => new AsyncResource("effect-prometh
 
 const key = Symbol("effect-prometheus/context")
 
-/** Stores the context of the caller, unless the request accepts no properties. */
-export const keepContext = (request: object): void => {
-  Reflect.set(request, key, newContext())
+interface Kept {
+  [key]?: AsyncResource | undefined
 }
 
-export const keptContext = (request: object): AsyncResource | undefined =>
-  (request as { readonly [key]?: AsyncResource })[key]
+/** From now on, `keepContext` stores contexts of the request. The first one is that of the caller. */
+export const awaitContext = (request: object, context: AsyncResource): void => {
+  Reflect.set(request, key, context)
+}
+
+/** Stores the context of the caller, if it is awaited and the request accepts properties. */
+export const keepContext = (request: object): void => {
+  if (keptContext(request) !== undefined) Reflect.set(request, key, newContext())
+}
+
+export const keptContext = (request: object): AsyncResource | undefined => (request as Kept)[key]
 
 const freeKey = Symbol("effect-prometheus/contextFree")
 
 /** Marks a function that runs no code of the application, so that it can be called in any context. */
 export const contextFree = <F extends () => unknown>(run: F): F => {
-  ;(run as F & { [freeKey]: boolean })[freeKey] = true
+  ;(run as Free)[freeKey] = run
   return run
 }
 
-export const isContextFree = (run: () => unknown): boolean => freeKey in run
+interface Free {
+  [freeKey]?: unknown
+}
+
+/** A wrapper that has copied the properties of such a function may run any code. */
+export const isContextFree = (run: unknown): boolean => typeof run === "function" && (run as Free)[freeKey] === run

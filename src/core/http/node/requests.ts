@@ -10,7 +10,7 @@ import { unmatched } from "../metrics.js"
 import type { Excluding, LongLived } from "../options.js"
 import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
 import { onLeftOut, onRecorded } from "../scrapeMarker.js"
-import { isContextFree, keptContext, newContext } from "./asyncContext.js"
+import { awaitContext, isContextFree, keptContext, newContext } from "./asyncContext.js"
 import type { Connection, Emitting, RequestSize, Waiting } from "./messages.js"
 import {
   contentTypeOf,
@@ -51,7 +51,7 @@ export interface RequestOptions
   extends Excluding<IncomingMessage>,
     LongLived<readonly [IncomingMessage, ServerResponse]> {
   readonly labels: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
-  /** Whether recording runs code of the caller, which may depend on the asynchronous context. */
+  /** Whether options run code of the caller when a request ends, which may depend on the asynchronous context. */
   readonly needsContext: boolean
 }
 
@@ -171,11 +171,14 @@ class Watched extends HttpRun implements Writing {
     private readonly options: RequestOptions
   ) {
     super(recorder, request.method ?? "")
-    if (options.needsContext || !(route === undefined || isContextFree(route))) this.context = newContext()
   }
 
   begin(): void {
-    const { request } = this
+    const { options, request, route } = this
+    if (options.needsContext || (route !== undefined && !isContextFree(route))) {
+      this.context = newContext()
+      awaitContext(request, this.context)
+    }
     // The measurement may begin after the end.
     if (this.isClosed()) this.closed()
     else {
@@ -198,18 +201,21 @@ class Watched extends HttpRun implements Writing {
   closed(): void {
     if (!this.settle()) return
     try {
-      // The latest known context: where the head was sent, where the route was found, or where the request arrived.
-      const context = this.status === undefined ? (keptContext(this.request) ?? this.context) : this.context
       // Not below 0 if a test has replaced the clock in between.
       const seconds = Math.max(0, performance.now() - this.start) / 1e3
-      if (context === undefined) this.record(seconds)
-      else context.runInAsyncScope(this.record, this, seconds)
+      if (this.context === undefined) this.record(seconds)
+      else this.latestContext(this.context).runInAsyncScope(this.record, this, seconds)
     } catch (error) {
       this.recorder.failed(error)
     } finally {
       // Does nothing if the end was recorded.
       super.leaveOut()
     }
+  }
+
+  // Where the head was sent, where the route was found, or where the request arrived.
+  private latestContext(own: AsyncResource): AsyncResource {
+    return this.status === undefined ? (keptContext(this.request) ?? own) : own
   }
 
   private record(seconds: number): void {
