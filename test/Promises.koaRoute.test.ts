@@ -225,4 +225,63 @@ describe("the route of a request of Koa is that", () => {
       ["/v1", "/v1"]
     )
   })
+
+  it("in a mounted application that measures itself, below its mount", async () => {
+    const registry = new Registry()
+    const measure = httpMetrics({ registry })
+    const own = new Koa()
+    own.use((context, next) => {
+      measure(context.req, context.res, koaRoute(context))
+      return next()
+    })
+    own.use(mount("/v1", users().routes())).use(mount("/graphql", answer))
+    const application = new Koa().use(mount("/api", own))
+    for (const path of ["/api/v1/users/7", "/api/graphql"]) await supertest(application.callback()).get(path)
+    assert.deepStrictEqual(endedIn(await registry.metrics()), {
+      "GET /v1/users/:id 200": 1,
+      "GET /graphql 200": 1
+    })
+  })
+
+  type Context = Record<string, unknown> & { path: string; status: number }
+  const made = (application: Koa): Context =>
+    application.createContext({ url: "/", headers: {} } as never, {} as never) as unknown as Context
+
+  it("that was set on its own context, also after others were set", () => {
+    const application = new Koa()
+    const base = made(application)
+    koaRoute(base)
+    for (const context of [base, Object.create(base), Object.create(base), made(application)]) {
+      const [route, again] = [koaRoute(context), koaRoute(context)]
+      context["_matchedRoute"] = "/users/:id"
+      assert.deepStrictEqual([route(), again(), context["_matchedRoute"]], Array(3).fill("/users/:id"))
+    }
+    const [first, second]: [Context, Context] = [Object.create(base), Object.create(base)]
+    const routes = [koaRoute(first), koaRoute(second)]
+    first["_matchedRoute"] = "/first"
+    second["_matchedRoute"] = "/second"
+    assert.deepStrictEqual([first["_matchedRoute"], second["_matchedRoute"]], ["/first", "/second"])
+    assert.deepStrictEqual(
+      routes.map((route) => route()),
+      ["/first", "/second"]
+    )
+  })
+
+  it("whatever is set on the context of the application, and is seen in copies of a context", () => {
+    const application = new Koa()
+    const routeOf = (context: Context): unknown => {
+      const route = koaRoute(context)
+      context["_matchedRoute"] = "/users/:id"
+      return {
+        route: route(),
+        copied: { ...context }["_matchedRoute"],
+        own: Object.keys(context).includes("mountPath")
+      }
+    }
+    const expected = routeOf(made(application))
+    Object.assign(application.context, { _matchedRoute: "", mountPath: "" })
+    assert.deepStrictEqual(routeOf(made(application)), expected)
+    assert.deepStrictEqual(expected, { route: "/users/:id", copied: "/users/:id", own: true })
+    assert.notProperty(made(new Koa()), "_matchedRoute")
+  })
 })
