@@ -29,18 +29,16 @@ export const watchProperty = (target: object, key: PropertyKey, watching: Watchi
     Reflect.defineProperty(target, watchingKey, { value: () => watching, configurable: true, writable: true })
   }
   watching.values.set(key, Reflect.get(target, key))
-  const isShared = own?.get === undefined && watchingOf(target) === watching
-  Reflect.defineProperty(
-    target,
-    key,
-    isShared ? getOrInsert(shared, key, sharedAccessor(key)) : accessor(key, watching, own)
-  )
+  const isShared = own?.get === undefined && (known === watching || watchingOf(target) === watching)
+  Reflect.defineProperty(target, key, isShared ? sharedAccessor(key) : accessor(key, watching, own))
 }
 
 const shared = new Map<PropertyKey, PropertyDescriptor>()
 
+const sharedAccessor = (key: PropertyKey): PropertyDescriptor => getOrInsert(shared, key, () => newShared(key))
+
 // An accessor that is copied to an object without its observer is a plain property there.
-const sharedAccessor = (key: PropertyKey) => (): PropertyDescriptor & ThisType<object> => ({
+const newShared = (key: PropertyKey): PropertyDescriptor & ThisType<object> => ({
   configurable: true,
   enumerable: true,
   get() {
