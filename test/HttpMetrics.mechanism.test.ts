@@ -10,7 +10,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { type Context, Deferred, Effect, FiberRef, Layer, Runtime, Stream } from "effect"
+import { type Context, Deferred, Effect, FiberRef, Layer, Queue, Runtime, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
@@ -319,15 +319,15 @@ describe("A measured app that is below others", () => {
     })
   )
 
-  it.effect("leaves fibers and requests with the properties that they have", () =>
+  it.effect("leaves fibers and requests with the methods that they have", () =>
     Effect.gen(function* () {
       const middleware = yield* made(new PromRegistry())
+      const keysOf = (value: object) => Reflect.ownKeys(value).filter((key) => !/prometheus/.test(String(key)))
       const looking = (shown: Array<unknown>) =>
         Effect.withFiberRuntime<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest>(
           (fiber) =>
             Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
-              const keys = Reflect.ownKeys(request).filter((key) => !String(key).endsWith("/view)"))
-              shown.push(Reflect.ownKeys(fiber), Object.getPrototypeOf(fiber), keys, Object.getPrototypeOf(request))
+              shown.push(keysOf(fiber), keysOf(request))
               return text
             })
         )
@@ -335,11 +335,33 @@ describe("A measured app that is below others", () => {
       const [bare, measured]: [Array<unknown>, Array<unknown>] = [[], []]
       yield* Effect.fork(asking(looking(bare), "/")).pipe(Effect.flatten)
       yield* asking(middleware(text), "/")
-      const { setFiberRef } = yield* prototypeOf
+      const { getFiberRefs, setFiberRef } = yield* prototypeOf
       yield* Effect.fork(asking(middleware(looking(measured)), "/")).pipe(Effect.flatten)
       assert.deepStrictEqual(measured, bare)
-      // The method is replaced once, whatever is measured after that.
-      assert.strictEqual((yield* prototypeOf).setFiberRef, setFiberRef)
+      // The methods are replaced once, whatever is measured after that.
+      const after = yield* prototypeOf
+      assert.isTrue(after.setFiberRef === setFiberRef && after.getFiberRefs === getFiberRefs)
+    })
+  )
+
+  it.scoped("leaves nothing in a fiber that reads its requests", () =>
+    Effect.gen(function* () {
+      const middleware = yield* made(new PromRegistry())
+      const asked = yield* Queue.unbounded<readonly [HttpServerRequest.HttpServerRequest, Deferred.Deferred<string>]>()
+      const worker = yield* Effect.forkScoped(
+        Effect.forever(Effect.flatMap(Queue.take(asked), ([request, answer]) => Deferred.succeed(answer, request.url)))
+      )
+      const app = Effect.gen(function* () {
+        const answer = yield* Deferred.make<string>()
+        yield* Effect.fork(Effect.void)
+        yield* Queue.offer(asked, [yield* HttpServerRequest.HttpServerRequest, answer])
+        return HttpServerResponse.text(yield* Deferred.await(answer))
+      })
+      for (let count = 0; count < 20; count += 1) yield* asking(middleware(app), "/")
+      const key = Object.getOwnPropertySymbols(worker).find((symbol) => symbol.description?.endsWith("tracked"))
+      let links = 0
+      for (let link = Reflect.get(worker, key ?? ""); link !== undefined; link = link.outer) links += 1
+      assert.isAtMost(links, 1)
     })
   )
 })

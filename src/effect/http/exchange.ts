@@ -38,7 +38,7 @@ import {
   onSent,
   writtenStatus
 } from "./request.js"
-import { type MatchedRoute, setRef, viewOf, watchFibers, watchRequests } from "./route.js"
+import { followWriting, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -59,19 +59,19 @@ export const begun = (
   const own = measuring.meterIn(fiber.currentContext)
   const { excludes } = measuring
   if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
-  const view = viewOf<RequestRun, Meter>(request)
-  const { matched } = view
+  const { matched, view } = trackRoute<RequestRun, Meter>(request)
   const meter = isMeasured(request, own) ? undefined : besideOthers(own, matched.by)
   if (meter === undefined) {
     matched.also = [...matched.also, own]
     return undefined
   }
+  track(fiber, view)
+  const isFollowed = followWriting(view)
   const run = new RequestRun(request, fiber, matched, measuring, own, meter)
+  if (!isFollowed) run.isDirect = false
   matched.by.push(run)
   matched.running += 1
   matched.startsIn(view, fiber)
-  watchFibers(fiber)
-  if (!watchRequests(request)) run.isDirect = false
   return run
 }
 
@@ -140,6 +140,8 @@ export class RequestRun extends HttpRun implements Closing {
    * references and more steps of the effect, a third of what measuring a request costs.
    */
   isDirect: boolean
+  // It is called before the handlers of the application, unless these are lost, as with a fiber that is not joined.
+  private isPreceding = false
   // The server writes the response, which the run observes, or has written it.
   private isBegun = false
   private isBodyBroken = false
@@ -173,6 +175,7 @@ export class RequestRun extends HttpRun implements Closing {
     this.response = nodeResponseOf(request)
     if (this.response !== undefined && hasResponseSize) {
       this.node = nodeOf(matched.by) ?? nodeWriting(request, this.response)
+      this.node?.begin()
     }
     // Labels are computed from the response that a handler is called with.
     const isAlone = measuring.labels === undefined && Option.isNone(fiber.getFiberRef(currentPreResponseHandlers))
@@ -193,8 +196,9 @@ export class RequestRun extends HttpRun implements Closing {
 
   /** The application adds a handler. It may replace the response, fail or never end, so that ours is to be called first. */
   precedes(handlers: Option.Option<PreResponseHandler>): Option.Option<PreResponseHandler> {
-    if (!this.isDirect || this.isBegun || handlers === onlyWriting) return handlers
-    this.isDirect = false
+    const isNeeded = this.isDirect && !this.isPreceding && !this.isBegun && handlers !== onlyWriting
+    if (!isNeeded || Option.isNone(handlers)) return handlers
+    this.isPreceding = true
     return Option.map(
       handlers,
       (others) => (request, response) =>
@@ -206,6 +210,7 @@ export class RequestRun extends HttpRun implements Closing {
   writing(request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> {
     // The call can be for an earlier request, or for one that is answered within this one.
     if (this.isOver || request.source !== this.request.source) return Effect.succeed(response)
+    this.isDirect = false
     const written = this.replaces(request, response)
     // The scope of a web handler waits for the end of a body, also of one that is never read.
     const { exit, isUnread } = this
@@ -234,11 +239,12 @@ export class RequestRun extends HttpRun implements Closing {
     this.exit = exit
     const { matched } = this
     matched.running -= 1
+    if (matched.running === 0) release(this.fiber, matched)
     if (Exit.isSuccess(exit)) this.latest = exit.value
     if (this.scope === undefined || this.isWritten()) return this.finish(exit, exit)
     const closed = Effect.suspend(() => this.finish(exit, Effect.void))
     const next = Effect.zipRight(Scope.addFinalizer(this.scope, closed), this.meter.afterWarnings(exit))
-    if (!this.isDirect) return next
+    if (!this.isDirect || this.isPreceding) return next
     // The response is written by code around the app, to which another request may be known.
     const handlers = this.fiber.getFiberRef(currentPreResponseHandlers)
     if (Option.isSome(handlers)) {
@@ -292,7 +298,7 @@ export class RequestRun extends HttpRun implements Closing {
     this.isOver = true
     this.waiting?.remove(this)
     const { matched, measuring, request } = this
-    if (matched.by.every((run) => run.isOver)) this.node?.over()
+    this.node?.end()
     if (typeof request.source === "object" && request.source !== null) onRecorded(request.source, this)
     const { upgraded } = matched
     const route = matched.pattern(isNotFound(exit)) ?? unmatched

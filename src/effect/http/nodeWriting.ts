@@ -13,6 +13,8 @@ export const nodeWriting = (request: HttpServerRequest, response: ServerResponse
 export class NodeWriting implements Writing {
   /** Undefined if it is not known. */
   bytes: number | undefined
+  // How many runs read them.
+  private readers = 0
   // `end` may call `write`.
   private isEnding = false
 
@@ -38,9 +40,14 @@ export class NodeWriting implements Writing {
     return Reflect.apply(writeHead, response, args)
   }
 
-  /** Nothing is written any more. */
-  over(): void {
-    release(this.response.req, this)
+  begin(): void {
+    this.readers += 1
+  }
+
+  /** When all who have begun have ended, nothing is counted any more. */
+  end(): void {
+    this.readers -= 1
+    if (this.readers === 0) release(this.response.req, this)
   }
 
   private add([chunk, encoding]: ReadonlyArray<unknown>): void {

@@ -2,18 +2,19 @@
  * Finds the pattern with which a router of `@effect/platform` matches a request, from outside of the router.
  *
  * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, which calls
- * `setFiberRef` of the fiber. So this method is replaced, by one that reads the route of each new context: in the class
- * of fibers, because a router may run in another fiber than its server, for example behind a timeout. A router modifies
- * a request that it mounts, so `modify` of requests is replaced as well.
+ * `setFiberRef` of the fiber. So this method is replaced by one that, in a fiber that answers a request, reads the route
+ * of each new context. A router may run in another fiber, for example behind a timeout. Where a fiber is forked,
+ * `getFiberRefs` of its parent is called: from then on, the request finds the fiber in which its `url` is read, or in
+ * which it is modified. A router does one of these before it matches.
  *
- * A server of Node.js asks a request for its response, by the property `resolvedResponse`, before it writes.
+ * With Node.js, a server asks a request for its response, by the property `resolvedResponse`, before it writes.
  *
- * All fibers and requests share the methods. With methods of their own, the engine would run each step of such a fiber
- * more slowly. Handlers see the same request, services and spans as without this.
+ * Handlers see the same request, services and spans as without this.
  *
  * This file depends on internals of Effect, and was tested with effect 3.22, @effect/platform 0.97 and
- * @effect/platform-node 0.108: `setFiberRef` of fibers, and `resolvedResponse` of requests. Without the first, routes are
- * `unmatched`. Without the second, each measured request adds a handler, as in other servers.
+ * @effect/platform-node 0.108: `setFiberRef` and `getFiberRefs` of fibers, and `resolvedResponse` of requests. Without the
+ * first, routes are `unmatched`; without the second, those of forked fibers are. Without the third, each measured request
+ * adds a handler, as in other servers.
  */
 import { currentPreResponseHandlers, type PreResponseHandler } from "@effect/platform/HttpApp"
 import type { RouteContext } from "@effect/platform/HttpRouter"
@@ -21,16 +22,18 @@ import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import type { Socket } from "@effect/platform/Socket"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
+import type * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 import { version } from "../../core/util/build.js"
+import { replacing } from "./sharedMethods.js"
 
 const requestKey = "@effect/platform/HttpServerRequest"
 const routeKey = "@effect/platform/HttpRouter/RouteContext"
-// All copies of this version, as its ES modules and its CommonJS files, watch the same fibers and requests.
+// All copies of this version, as its ES modules and its CommonJS files, track the same requests.
 const viewKey: unique symbol = Symbol.for(`effect-prometheus/${version}/view`)
-const replacedKey: unique symbol = Symbol.for(`effect-prometheus/${version}/replaced`)
+const trackedKey: unique symbol = Symbol.for(`effect-prometheus/${version}/tracked`)
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -44,7 +47,11 @@ interface Measures {
   precedes(handlers: Option.Option<PreResponseHandler>): Option.Option<PreResponseHandler>
 }
 
-type AnyView = View<Measures, unknown>
+type AnyMatched = MatchedRoute<Measures, unknown>
+
+interface Watched extends HttpServerRequest {
+  [viewKey]?: View
+}
 
 /** While the request is answered. */
 export class MatchedRoute<Run extends Measures, Meter> {
@@ -60,13 +67,15 @@ export class MatchedRoute<Run extends Measures, Meter> {
   // A route that was entered is in the contexts below it, to which a fiber may return, or which it may provide again.
   private readonly entered: Array<RouteContext> = []
 
+  constructor(private readonly request: HttpServerRequest) {}
+
   /** With the prefixes under which the route is mounted. */
   pattern(isNotFound: boolean): string | undefined {
     return this.isMount && isNotFound ? undefined : this.route
   }
 
   /** The measured app may itself be below a router. */
-  startsIn(view: AnyView, { currentContext }: AnyFiber): void {
+  startsIn(view: View, { currentContext }: AnyFiber): void {
     const route = routeIn(currentContext)
     view.prefixIn(route)
     if (route === undefined) return
@@ -74,9 +83,13 @@ export class MatchedRoute<Run extends Measures, Meter> {
     if (!this.entered.includes(route)) this.entered.push(route)
   }
 
-  /** A fiber enters the route. Of several routes that a router matches, the last one counts. */
-  enters(route: RouteContext, view: AnyView, before: AnyContext): void {
-    if (this.running === 0 || this.entered.includes(route)) return
+  /** The context of a fiber changes. Of several routes that a router matches, the last one counts. */
+  changes(before: AnyContext, after: AnyContext, own: View): void {
+    const route = routeIn(after)
+    if (this.running === 0 || route === undefined || this.entered.includes(route)) return
+    // A request that cannot be changed has no view of its own.
+    const view = viewIn(before) ?? (requestIn(before) === this.request ? own : undefined)
+    if (view?.matched !== this) return
     this.entered.push(route)
     this.record(view.prefixIn(routeIn(before)), route)
   }
@@ -91,83 +104,68 @@ export class MatchedRoute<Run extends Measures, Meter> {
   }
 }
 
-/** A request below the prefixes that were removed from its URL. */
-export class View<Run extends Measures, Meter> {
-  // The route for which `prefixIn` was first called.
-  private route: RouteContext | undefined
-  private prefix: string | undefined
-
-  constructor(
-    readonly matched: MatchedRoute<Run, Meter>,
-    private readonly outer: View<Run, Meter> | undefined
-  ) {}
-
-  /** The prefixes under which a router is mounted that is reached in that route. */
-  prefixIn(route: RouteContext | undefined): string {
-    if (this.prefix !== undefined) return this.prefix
-    let known = this.outer
-    while (known !== undefined && known.prefix === undefined) known = known.outer
-    // Other parts that are removed from the URL, such as the name of a tenant, are not part of a pattern.
-    const own = route === undefined || known?.route === route ? "" : prefixOf(route.route)
-    this.route = route
-    this.prefix = (known?.prefix ?? "") + own
-    return this.prefix
-  }
+/** The request that a fiber answers. */
+interface Tracked {
+  readonly matched: AnyMatched
+  readonly view: View
+  readonly outer: Tracked | undefined
 }
 
-/** All runs of the request share the same state until none of them measures it any more. */
-export const viewOf = <Run extends Measures, Meter>(request: HttpServerRequest): View<Run, Meter> => {
-  const known = knownView(request) as View<Run, Meter> | undefined
-  if (known !== undefined && known.matched.by.length > 0) return known
-  const view = new View(new MatchedRoute<Run, Meter>(), undefined)
-  setView(request, view as unknown as AnyView)
-  return view
+interface TrackedFiber extends AnyFiber {
+  [trackedKey]?: Tracked | undefined
 }
 
-interface Viewed {
-  [viewKey]?: AnyView
+/** From now on, the routes that the fiber enters are those of the request, until it is released. */
+export const track = (fiber: AnyFiber, view: View): void => {
+  const tracked = fiber as TrackedFiber
+  const { matched } = view
+  let known = tracked[trackedKey]
+  if (known?.matched === matched) return
+  // A fiber that answers no request by itself is never released.
+  while (known !== undefined && known.matched.running === 0) known = known.outer
+  tracked[trackedKey] = { matched, view, outer: known }
+  observeSetFiberRef(fiber)
+  observeGetFiberRefs(fiber)
 }
 
-// Of requests that are frozen.
-let otherViews: WeakMap<object, AnyView> | undefined
-
-const knownView = (request: object): AnyView | undefined => (request as Viewed)[viewKey] ?? otherViews?.get(request)
-
-const setView = (request: HttpServerRequest, view: AnyView): void => {
-  if (Object.isExtensible(request)) {
-    ;(request as Viewed)[viewKey] = view
-  } else {
-    otherViews ??= new WeakMap()
-    otherViews.set(request, view)
-  }
+/** The app has ended. */
+export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
+  const tracked = fiber as TrackedFiber
+  const known = tracked[trackedKey]
+  if (known?.matched === matched) tracked[trackedKey] = known.outer
 }
 
-/** From now on, the routes that fibers enter are those of the requests in their contexts. */
-export const watchFibers = (fiber: AnyFiber): void => {
-  const prototype: unknown = Object.getPrototypeOf(fiber)
-  if (prototype === lastFibers) return
-  lastFibers = prototype
-  replace(fiber, "setFiberRef", "value", settingFiberRef)
-}
+type SetFiberRef = (this: TrackedFiber, ref: unknown, value: unknown) => void
 
-type SetFiberRef = (this: AnyFiber, ref: unknown, value: unknown) => void
-
-const settingFiberRef = (original: SetFiberRef): SetFiberRef =>
-  function (ref, value) {
-    let set = value
-    if (ref === FiberRef.currentContext) changes(this.currentContext, value as AnyContext)
-    else if (ref === currentPreResponseHandlers) {
-      const by = viewIn(this.currentContext)?.matched.by ?? []
-      for (const each of by) set = each.precedes(set as Option.Option<PreResponseHandler>)
+const observeSetFiberRef = replacing<SetFiberRef>(
+  "setFiberRef",
+  "value",
+  (original) =>
+    function (ref, value) {
+      const tracked = this[trackedKey]
+      let set = value
+      if (tracked !== undefined && ref === FiberRef.currentContext) {
+        tracked.matched.changes(this.currentContext, value as AnyContext, tracked.view)
+      } else if (tracked !== undefined && ref === currentPreResponseHandlers) {
+        for (const each of tracked.matched.by) set = each.precedes(set as Option.Option<PreResponseHandler>)
+      }
+      original.call(this, ref, set)
     }
-    original.call(this, ref, set)
-  }
+)
 
-const changes = (before: AnyContext, after: AnyContext): void => {
-  const route = routeIn(after)
-  const view = route && viewIn(before)
-  if (view !== undefined) view.matched.enters(route as RouteContext, view, before)
-}
+// A fiber may be forked now.
+const observeGetFiberRefs = replacing<(this: TrackedFiber) => FiberRefs.FiberRefs>(
+  "getFiberRefs",
+  "value",
+  (original) =>
+    function () {
+      if (this[trackedKey] !== undefined) {
+        const view = viewIn(this.currentContext)
+        if (view !== undefined && view.url === undefined) watchUrl(view)
+      }
+      return original.call(this)
+    }
+)
 
 /** Whether the reference was set at once, instead of by an effect. */
 export const setRef = <A>(fiber: AnyFiber, ref: FiberRef.FiberRef<A>, value: A): boolean => {
@@ -177,43 +175,117 @@ export const setRef = <A>(fiber: AnyFiber, ref: FiberRef.FiberRef<A>, value: A):
   return true
 }
 
-/**
- * From now on, requests that are made of the request are views of it. Returns whether a server of Node.js tells when it
- * writes a response, by `written` of what measures its request.
- */
-export const watchRequests = (request: HttpServerRequest): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(request)
-  if (prototype !== lastRequests || Object.hasOwn(request, "modify")) {
-    lastRequests = prototype
-    replace(request, "modify", "value", modifying)
-    replace(request, "upgrade", "get", upgrading)
-    isTold = replace(request, "resolvedResponse", "get", resolving)
-  }
-  return isTold
+/** All runs of the request share the same state until none of them measures it any more. */
+export const trackRoute = <Run extends Measures, Meter>(
+  request: HttpServerRequest
+): { readonly matched: MatchedRoute<Run, Meter>; readonly view: View } => {
+  const known = (request as Watched)[viewKey]
+  if (known !== undefined && known.matched.by.length > 0)
+    return { matched: known.matched as unknown as MatchedRoute<Run, Meter>, view: known }
+  const matched = new MatchedRoute<Run, Meter>(request)
+  return { matched, view: watch(request, matched, undefined) }
 }
 
-const modifying = (original: HttpServerRequest["modify"]) =>
-  function (this: HttpServerRequest, options: Parameters<HttpServerRequest["modify"]>[0]) {
-    const view = knownView(this)
-    const modified = original.call(this, options)
-    if (view !== undefined) setView(modified, new View(view.matched, view))
-    return modified
-  }
+const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): View => {
+  const known = request[viewKey]
+  const view = new View(matched, outer, request)
+  if (!Object.isExtensible(request)) return view
+  request[viewKey] = view
+  if (known === undefined) {
+    observeModify(request)
+    if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
+  } else view.url = known.url
+  if (outer?.isFollowed === true) followWriting(view)
+  return view
+}
 
-const upgrading = (original: () => HttpServerRequest["upgrade"]) =>
-  function (this: HttpServerRequest) {
-    const upgrade = original.call(this)
-    const view = knownView(this)
-    return view === undefined ? upgrade : Effect.map(upgrade, (socket) => opening(socket, view.matched))
-  }
+/** Calls `written` of what measures the request when a server of Node.js writes its response. Returns whether it does. */
+export const followWriting = (view: View): boolean => {
+  view.isFollowed ||= Object.hasOwn(view.request, viewKey) && observeResponse(view.request)
+  return view.isFollowed
+}
 
-const resolving = (original: () => unknown) =>
-  function (this: HttpServerRequest) {
-    for (const each of knownView(this)?.matched.by ?? []) each.written(this)
-    return original.call(this)
-  }
+/** A router may be about to match the request in the current fiber. */
+const looked = (view: View): void => {
+  const fiber = currentFiber()
+  if (fiber !== undefined && view.matched.running > 0) track(fiber, view)
+}
 
-const opening = (socket: Socket, matched: AnyView["matched"]): Socket => {
+// Of the request itself, because the application may have put a proxy in its place.
+const watchUrl = (view: View): void => {
+  const { request } = view
+  if (!Object.hasOwn(request, "url")) return
+  view.url = request.url
+  Reflect.defineProperty(request, "url", url)
+}
+
+interface Followed {
+  readonly [viewKey]: View & { url: string }
+}
+
+// All requests share these: functions of its own would be created for each request.
+const url: PropertyDescriptor & ThisType<Followed> = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    const view = this[viewKey]
+    looked(view)
+    return view.url
+  },
+  set(url: string) {
+    this[viewKey].url = url
+  }
+}
+
+const observeResponse = replacing<(this: Watched) => unknown>(
+  "resolvedResponse",
+  "get",
+  (original) =>
+    function () {
+      const view = this[viewKey]
+      if (view === undefined || view.isAsked) return original.call(this)
+      // Other code may have wrapped the accessor, so that it calls another one of ours.
+      view.isAsked = true
+      try {
+        for (const each of view.matched.by) each.written(this)
+        return original.call(this)
+      } finally {
+        view.isAsked = false
+      }
+    }
+)
+
+type Modify = (this: Watched, ...args: Parameters<HttpServerRequest["modify"]>) => HttpServerRequest
+
+const observeModify = replacing<Modify>(
+  "modify",
+  "value",
+  (original) =>
+    function (options) {
+      const view = this[viewKey]
+      if (view === undefined) return original.call(this, options)
+      looked(view)
+      const modified = original.call(this, options)
+      // It may be provided in a fiber that is forked before.
+      watchUrl(watch(modified, view.matched, view))
+      return modified
+    }
+)
+
+const upgrading = (upgrade: HttpServerRequest["upgrade"]): PropertyDescriptor & ThisType<Required<Watched>> => ({
+  configurable: true,
+  get() {
+    return Effect.map(upgrade, (socket) => opening(socket, this[viewKey].matched))
+  }
+})
+
+// Node.js creates the response of an upgrade when it is needed. On other platforms, any request may be an upgrade.
+const canUpgrade = (request: HttpServerRequest): boolean => {
+  const { response } = request as { readonly response?: unknown }
+  return typeof response === "function" || (response === undefined && request.headers["upgrade"] !== undefined)
+}
+
+const opening = (socket: Socket, matched: AnyMatched): Socket => {
   const opened = Effect.sync(() => {
     matched.upgraded = true
   })
@@ -230,33 +302,51 @@ const opening = (socket: Socket, matched: AnyView["matched"]): Socket => {
   })
 }
 
-// The classes that were seen last: most servers have one of each.
-let lastFibers: unknown
-let lastRequests: unknown
-let isTold = false
+/** A request below the prefixes that were removed from its URL. */
+class View {
+  /** Of a request that may be read in several fibers. */
+  url?: string | undefined
+  /** Of a request of Node.js: whether it tells when the server asks for its response. */
+  isFollowed = false
+  /** The server is asking. */
+  isAsked = false
+  // The route for which `prefixIn` was first called.
+  private route: RouteContext | undefined
+  private prefix: string | undefined
 
-/** Replaces the method or the accessor where it is defined, once. Returns whether it is replaced. */
-const replace = <F extends (...args: never) => unknown>(
-  target: object,
-  key: string,
-  kind: "value" | "get",
-  by: (original: F) => F
-): boolean => {
-  let owner: object | null = target
-  while (owner !== null && !Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner)
-  const defined = owner === null ? undefined : Object.getOwnPropertyDescriptor(owner, key)
-  const original: unknown = defined?.[kind]
-  if (owner === null || typeof original !== "function") return false
-  if (replacedKey in original) return true
-  const replacing = Object.assign(by(original as F), { [replacedKey]: true })
-  return Reflect.defineProperty(owner, key, { ...defined, [kind]: replacing })
+  constructor(
+    readonly matched: AnyMatched,
+    private readonly outer: View | undefined,
+    readonly request: HttpServerRequest
+  ) {}
+
+  /** The prefixes under which a router is mounted that is reached in that route. */
+  prefixIn(route: RouteContext | undefined): string {
+    if (this.prefix !== undefined) return this.prefix
+    let known = this.outer
+    while (known !== undefined && known.prefix === undefined) known = known.outer
+    // Other parts that are removed from the URL, such as the name of a tenant, are not part of a pattern.
+    const own = route === undefined || known?.route === route ? "" : prefixOf(route.route)
+    this.route = route
+    this.prefix = (known?.prefix ?? "") + own
+    return this.prefix
+  }
 }
 
-const viewIn = ({ unsafeMap }: AnyContext): AnyView | undefined => {
-  const request: HttpServerRequest | undefined = unsafeMap.get(requestKey)
-  return request && knownView(request)
+const requestIn = ({ unsafeMap }: AnyContext): Watched | undefined => unsafeMap.get(requestKey)
+
+// A test may provide a request that throws for what it does not know, or that has a function for it.
+const viewIn = (context: AnyContext): View | undefined => {
+  try {
+    const view: unknown = requestIn(context)?.[viewKey]
+    return typeof view === "object" ? (view as View) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 const routeIn = ({ unsafeMap }: AnyContext): RouteContext | undefined => unsafeMap.get(routeKey)
 
 const prefixOf = ({ prefix }: RouteContext["route"]): string => Option.getOrElse(prefix, () => "")
+
+const currentFiber = (): AnyFiber | undefined => Option.getOrUndefined(Fiber.getCurrentFiber())
