@@ -145,25 +145,38 @@ describe("Requests are counted the same if", () => {
       })
     )
   }
+})
 
-  it.effect("an application that is not measured gets a request of a test", () =>
-    Effect.gen(function* () {
-      const handler = HttpApp.toWebHandler((yield* made(new PromRegistry()))(app) as HttpApp.Default)
-      yield* read(handler(new Request("http://localhost/v1/users/1")))
-      const known = { url: "/users/1", method: "GET" }
-      const mocked = Layer.mock(HttpServerRequest.HttpServerRequest, known as never)
-      const strict = new Proxy(known, {
-        get: (target, key) => {
-          if (!(key in target)) throw new Error(`not mocked: ${String(key)}`)
-          return Reflect.get(target, key)
+describe("The request of a test, which lacks what a server gives it, is answered", () => {
+  const known = { url: "/users/1", method: "GET" }
+  const strict = new Proxy(known, {
+    get: (target, key) => {
+      if (!(key in target)) throw new Error(`not mocked: ${String(key)}`)
+      return Reflect.get(target, key)
+    }
+  })
+  const given = (request: object) => Layer.succeed(HttpServerRequest.HttpServerRequest, request as never)
+  const rows: Readonly<Record<string, Layer.Layer<HttpServerRequest.HttpServerRequest>>> = {
+    "as a mock": Layer.mock(HttpServerRequest.HttpServerRequest, known as never),
+    "as an object": given({ ...known }),
+    "as a frozen object": given(Object.freeze({ ...known })),
+    "as a proxy that throws for what it does not know": given(strict)
+  }
+  for (const [name, request] of Object.entries(rows)) {
+    it.scoped(name, () =>
+      Effect.gen(function* () {
+        const registry = new PromRegistry()
+        const measure = yield* made(registry)
+        // The methods of fibers are replaced.
+        yield* read(HttpApp.toWebHandler(measure(app) as HttpApp.Default)(new Request("http://localhost/v1/users/1")))
+        for (const each of [users, measure(users)]) {
+          const { status } = yield* Effect.provide(each as typeof users, request)
+          assert.strictEqual(status, 200)
         }
+        assert.strictEqual(yield* Effect.promise(() => inProgress(registry)), 0)
       })
-      for (const provided of [mocked, Layer.succeed(HttpServerRequest.HttpServerRequest, strict as never)]) {
-        const { status } = yield* Effect.provide(users, provided)
-        assert.strictEqual(status, 200)
-      }
-    })
-  )
+    )
+  }
 })
 
 describe("A handler that is added in a fiber", () => {

@@ -58,21 +58,28 @@ export const begun = (
 ): RequestRun | undefined => {
   const own = measuring.meterIn(fiber.currentContext)
   const { excludes } = measuring
-  if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
-  const { matched, view } = trackRoute<RequestRun, Meter>(request)
-  const meter = isMeasured(request, own) ? undefined : besideOthers(own, matched.by)
-  if (meter === undefined) {
-    matched.also = [...matched.also, own]
+  let run: RequestRun | undefined
+  try {
+    if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
+    const { matched, view } = trackRoute<RequestRun, Meter>(request)
+    const meter = isMeasured(request, own) ? undefined : besideOthers(own, matched.by)
+    if (meter === undefined) {
+      matched.also = [...matched.also, own]
+      return undefined
+    }
+    track(fiber, view)
+    run = new RequestRun(request, fiber, matched, measuring, own, meter)
+    run.begin(followWriting(view))
+    matched.by.push(run)
+    matched.running += 1
+    matched.startsIn(view, fiber)
+    return run
+  } catch (error) {
+    // The request of a test may have only some of the properties of a request.
+    own.recorder.failed(error)
+    run?.leaveOut()
     return undefined
   }
-  track(fiber, view)
-  const isFollowed = followWriting(view)
-  const run = new RequestRun(request, fiber, matched, measuring, own, meter)
-  if (!isFollowed) run.isDirect = false
-  matched.by.push(run)
-  matched.running += 1
-  matched.startsIn(view, fiber)
-  return run
 }
 
 const besideOthers = (own: Meter, by: ReadonlyArray<RequestRun>): Meter | undefined =>
@@ -118,7 +125,7 @@ export class RequestRun extends HttpRun implements Closing {
   private readonly clock: Clock.Clock
   private readonly start: bigint
   private readonly exemplar: Labels | undefined
-  private readonly requestSize: RequestSize
+  private requestSize: RequestSize
   private exit: AnyExit | undefined
   // The last known version of the response before it is sent.
   private latest: AnyResponse | undefined
@@ -132,14 +139,14 @@ export class RequestRun extends HttpRun implements Closing {
   private scope: Scope.Scope | undefined
   private waiting: Waiting | undefined
   // Of Node.js.
-  private readonly response: ServerResponse | undefined
+  private response: ServerResponse | undefined
   // Undefined if no size is recorded.
-  readonly node: NodeWriting | undefined
+  node: NodeWriting | undefined
   /**
    * Whether the run observes the response of Node.js instead of adding a handler. A handler is a change of the fiber's
    * references and more steps of the effect, a third of what measuring a request costs.
    */
-  isDirect: boolean
+  isDirect = false
   // It is called before the handlers of the application, unless these are lost, as with a fiber that is not joined.
   private isPreceding = false
   // The server writes the response, which the run observes, or has written it.
@@ -148,7 +155,7 @@ export class RequestRun extends HttpRun implements Closing {
   /** Whether the handler of all requests calls it. */
   isAwaitedWithAll = false
   /** Whether it is found by the object that the server knows. */
-  readonly isFound: boolean
+  isFound = false
   private isUnread = false
   private isReleased = false
   private isOver = false
@@ -165,25 +172,32 @@ export class RequestRun extends HttpRun implements Closing {
     private readonly meter: Meter
   ) {
     super(meter.recorder, request.method)
-    const { source } = request
-    this.isFound = typeof source === "object" && source !== null && onLeftOut(source, this)
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.start = this.clock.unsafeCurrentTimeNanos()
     this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
-    const { hasRequestSize, hasResponseSize } = meter
-    this.requestSize = hasRequestSize ? arrivingSize(request) : undefined
+    this.scope = fiber.currentContext.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
+  }
+
+  /** `isFollowed`: whether `written` is called. Throws if the request lacks a property. */
+  begin(isFollowed: boolean): void {
+    const { fiber, matched, measuring, meter, request } = this
+    const { source } = request
+    this.isFound = typeof source === "object" && source !== null && onLeftOut(source, this)
+    if (meter.hasRequestSize) this.requestSize = arrivingSize(request)
     this.response = nodeResponseOf(request)
-    if (this.response !== undefined && hasResponseSize) {
+    if (this.response === undefined) {
+      onSent(request, ({ status }) => {
+        this.sent = status
+      })
+      return
+    }
+    if (meter.hasResponseSize) {
       this.node = nodeOf(matched.by) ?? nodeWriting(request, this.response)
       this.node?.begin()
     }
     // Labels are computed from the response that a handler is called with.
     const isAlone = measuring.labels === undefined && Option.isNone(fiber.getFiberRef(currentPreResponseHandlers))
-    this.isDirect = isAlone && this.response !== undefined && (this.node !== undefined || !hasResponseSize)
-    this.scope = fiber.currentContext.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
-    onSent(request, ({ status }) => {
-      this.sent = status
-    })
+    this.isDirect = isFollowed && isAlone && (this.node !== undefined || !meter.hasResponseSize)
   }
 
   /** The server begins to write the response of Node.js. */
