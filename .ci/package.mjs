@@ -87,16 +87,16 @@ const freePort = () =>
     })
   })
 
-/** Resolves when a server accepts connections on the port. */
-const listening = async (port) => {
+/** Resolves when a server accepts connections on the port, or none does any more. */
+const listening = async (port, isExpected = true) => {
   const until = Date.now() + minutes
   const isOpen = () =>
     new Promise((resolve) => {
       const socket = connect({ port, host: "127.0.0.1" }, () => resolve(true)).on("error", () => resolve(false))
       socket.on("connect", () => socket.destroy())
     })
-  while (!(await isOpen())) {
-    if (Date.now() > until) throw new Error(`nothing listens on port ${port}`)
+  while ((await isOpen()) !== isExpected) {
+    if (Date.now() > until) throw new Error(`${isExpected ? "nothing" : "a program still"} listens on port ${port}`)
     await setTimeout(100)
   }
 }
@@ -282,7 +282,7 @@ const parts = {
         const used = ports.filter((port) => code.includes(port))
         try {
           await Promise.all(used.map((port) => listening(port)))
-          const { stdout } = spawnSync("bash", ["-ec", curl.join("\n")], { encoding: "utf8" })
+          const { stderr, stdout } = spawnSync("bash", ["-ec", curl.join("\n")], { encoding: "utf8" })
           const missing = () => {
             const lines = (output + stdout).split("\n")
             return printed.filter((line) => !lines.includes(line))
@@ -290,13 +290,17 @@ const parts = {
           // What the program prints may arrive after the answer of its server.
           for (let waited = 0; missing().length > 0 && waited < 5000; waited += 50) await setTimeout(50)
           if (missing().length > 0 || !stdout.includes("_seconds_count ")) {
-            throw new Error(`${file} on ${name} did not print ${missing().join(", ")}, but: ${output}${stdout}`)
+            throw new Error(
+              `${file} on ${name} did not print ${missing().join(", ")}, but: ${output}${stdout}${stderr}`
+            )
           }
         } finally {
           process.kill(-program.pid, "SIGTERM")
           await new Promise((resolve) =>
             program.exitCode === null && program.signalCode === null ? program.once("exit", resolve) : resolve()
           )
+          // What it has started may end later, and would answer the requests to the next program.
+          await Promise.all(used.map((port) => listening(port, false)))
         }
         console.log(`readme: ${file} on ${name} prints what the README says`)
       }
