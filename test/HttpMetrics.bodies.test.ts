@@ -2,9 +2,8 @@ import { HttpApp, HttpRouter, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, flow, identity, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
-import { awaitIdle, samplesOf } from "./support/httpApps.js"
+import type * as HttpMetrics from "../src/HttpMetrics.js"
+import { awaitIdle, measuring, samplesOf } from "./support/httpApps.js"
 
 const three = Stream.make(new Uint8Array(3))
 
@@ -70,7 +69,7 @@ const expected: ReadonlyArray<readonly [keyof typeof uses, Partial<Record<keyof 
 const counted = (body: Effect.Effect<HttpServerResponse.HttpServerResponse>, around: HttpMetrics.Middleware) =>
   Effect.gen(function* () {
     const registry = new PromRegistry()
-    const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+    const middleware = yield* measuring(registry)
     const app = HttpRouter.get(HttpRouter.empty, "/body", body)
     const handler = HttpApp.toWebHandler(app, flow(around, middleware))
     const { status } = yield* Effect.promise(() => handler(new Request("http://localhost/body")))
@@ -117,7 +116,7 @@ describe("The body of a web response", () => {
     it.effect(`that has ${body} and ${use} is ${status}`, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+        const middleware = yield* measuring(registry)
         const app = HttpRouter.get(HttpRouter.empty, "/body", HttpServerResponse.stream(bodies[body]))
         const aborting = new AbortController()
         const request = new Request("http://localhost/body", { signal: aborting.signal })

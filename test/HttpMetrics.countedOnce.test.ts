@@ -7,7 +7,7 @@ import { Counter, Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import { httpMetrics } from "../src/Promises.js"
 import * as Registry from "../src/Registry.js"
-import { awaitIdle, inProgress, requests, samplesOf } from "./support/httpApps.js"
+import { awaitIdle, inProgress, measuring, requests, samplesOf } from "./support/httpApps.js"
 import { get } from "./support/httpClient.js"
 import { listen } from "./support/listen.js"
 
@@ -106,10 +106,7 @@ const ways: ReadonlyArray<readonly [string, (apart: Apart, registry: PromRegistr
 
 describe("A request counts once on a registry, with", () => {
   const made = (registry: PromRegistry): Effect.Effect<Apart> =>
-    Effect.map(
-      Effect.runtime<never>(),
-      () => () => Effect.runSync(Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry))
-    )
+    Effect.map(Effect.runtime<never>(), () => () => Effect.runSync(measuring(registry)))
   for (const [name, way] of ways) {
     for (const [of, apart] of [
       ["made", made],
@@ -137,9 +134,6 @@ describe("A request counts once on a registry, with", () => {
   }
 })
 
-const made = (registry: PromRegistry, options?: HttpMetrics.Options) =>
-  Effect.provideService(HttpMetrics.makeMiddleware(options), Registry.Registry, registry)
-
 const asked = (handler: (request: Request) => Promise<Response>, ...paths: ReadonlyArray<string>) =>
   Effect.forEach(paths, (path) => Effect.promise(() => handler(new Request(`http://localhost${path}`))))
 
@@ -147,7 +141,7 @@ describe("A request counts", () => {
   it.effect("on each of two registries", () =>
     Effect.gen(function* () {
       const registries = [new PromRegistry(), new PromRegistry()] as const
-      const [one, other] = [yield* made(registries[0]), yield* made(registries[1])]
+      const [one, other] = [yield* measuring(registries[0]), yield* measuring(registries[1])]
       yield* asked(HttpApp.toWebHandler(users, flow(one, other, one, other)), "/users/1", "/no")
       for (const registry of registries) {
         assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 1", "GET unmatched 404: 1"])
@@ -160,7 +154,7 @@ describe("A request counts", () => {
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const measure = httpMetrics({ registry })
-      const app = yield* NodeHttpServer.makeHandler((yield* made(registry))(users))
+      const app = yield* NodeHttpServer.makeHandler((yield* measuring(registry))(users))
       const server = createServer((request, response) => {
         measure(request, response, () => "/users/:id")
         app(request, response)
@@ -175,7 +169,7 @@ describe("A request counts", () => {
   it.effect("each time that it is answered, at once or one after another", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const handler = HttpApp.toWebHandler(users, yield* made(registry))
+      const handler = HttpApp.toWebHandler(users, yield* measuring(registry))
       const request = new Request("http://localhost/users/1")
       yield* Effect.promise(() => Promise.all([handler(request), handler(request)]))
       yield* Effect.promise(() => handler(request))
@@ -192,8 +186,8 @@ describe("A request counts", () => {
         labelNames: ["method", "route", "status"],
         registers: [registry]
       })
-      const all = yield* made(registry)
-      const apart = yield* made(registry, { metrics: { requests: own } })
+      const all = yield* measuring(registry)
+      const apart = yield* measuring(registry, { metrics: { requests: own } })
       yield* asked(HttpApp.toWebHandler(users, flow(all, apart)), "/users/1")
       yield* asked(HttpApp.toWebHandler(users, flow(apart, all, apart)), "/users/2")
       const duration = "http_server_request_duration_seconds"
@@ -214,8 +208,8 @@ describe("A request counts", () => {
     it.effect(`where one middleware leaves it out and another does not, which is ${where}`, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const some = yield* made(registry, { exclude: ["/users/1", "/users/:id"] })
-        yield* asked(HttpApp.toWebHandler(users, order(some, yield* made(registry))), "/users/1", "/users/2")
+        const some = yield* measuring(registry, { exclude: ["/users/1", "/users/:id"] })
+        yield* asked(HttpApp.toWebHandler(users, order(some, yield* measuring(registry))), "/users/1", "/users/2")
         assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])
         yield* asked(HttpApp.toWebHandler(users, flow(some, some)), "/users/1", "/users/2")
         assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])

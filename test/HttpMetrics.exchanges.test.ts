@@ -25,6 +25,7 @@ import {
   awaitIdle,
   inProgress,
   listen,
+  measuring,
   requestSize,
   requests,
   responseSize,
@@ -37,13 +38,10 @@ import { interruptedEverywhere } from "./support/interruption.js"
 import { clients } from "./support/metrics.js"
 import { logging } from "./support/servers.js"
 
-const made = (registry: PromRegistry, options: HttpMetrics.Options = {}) =>
-  Effect.provideService(HttpMetrics.makeMiddleware(options), Registry.Registry, registry)
-
 const served = (app: HttpApp.Default<unknown, never>, options: HttpMetrics.Options = {}) =>
   Effect.gen(function* () {
     const registry = new PromRegistry()
-    const middleware = yield* made(registry, options)
+    const middleware = yield* measuring(registry, options)
     const url = yield* listen(HttpServer.serve(app, middleware) as never)
     return { registry, url }
   })
@@ -118,7 +116,7 @@ describe("A connection that closes", () => {
   it.scopedLive("by the server's own doing is counted as 503, and takes nothing else with it", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const reached = yield* Deferred.make<void>()
       const waits = Effect.zipRight(Deferred.succeed(reached, undefined), Effect.never)
       const server = createServer()
@@ -163,7 +161,7 @@ describe("A connection that closes", () => {
 describe("Websockets", () => {
   const sockets = (registry: PromRegistry) =>
     Effect.gen(function* () {
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const app = HttpRouter.empty.pipe(
         HttpRouter.get(
           "/echo/:room",
@@ -366,7 +364,7 @@ describe("The answer", () => {
   it.scopedLive("is the one of a middleware further in that answers itself", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const app = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("ok")))
       const url = yield* listen(
         HttpServer.serve(app, (inner: HttpApp.Default<unknown>) => middleware(HttpMiddleware.cors()(inner))) as never
@@ -387,7 +385,7 @@ describe("The answer", () => {
   it.effect("of a web handler ends when its body has been read, or when reading stops", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const app = HttpRouter.empty.pipe(
         HttpRouter.get("/whole", HttpServerResponse.stream(Stream.make(new Uint8Array(3), new Uint8Array(4)))),
         HttpRouter.get("/cut", HttpServerResponse.stream(Stream.concat(Stream.make(new Uint8Array(5)), Stream.never)))
@@ -411,7 +409,7 @@ describe("The answer", () => {
   it.effect("of a web handler whose client leaves before there is one is counted as 499", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const reached = yield* Deferred.make<void>()
       const app = HttpRouter.get(
         HttpRouter.empty,
@@ -434,7 +432,7 @@ describe("The answer", () => {
   it.effect("of a web handler is over where its body is not to be read, or its client left before it was", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const stream = HttpServerResponse.stream(Stream.concat(Stream.make(new Uint8Array(3)), Stream.never))
       const app = HttpRouter.empty.pipe(HttpRouter.get("/stream", stream), HttpRouter.get("/in", middleware(stream)))
       const handler = HttpApp.toWebHandler(app, middleware)
@@ -463,7 +461,7 @@ describe("The answer", () => {
   it.effect("is not the one of another app that a handler asks by itself", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const other = HttpServerResponse.text("other", { status: 207 })
       const batch = Effect.gen(function* () {
         const ask = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<never>())(other)
@@ -481,7 +479,7 @@ describe("The answer", () => {
   it.effect("is counted once for each time that an app runs, also in one fiber", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const request = HttpServerRequest.fromWeb(new Request("http://localhost/"))
       const app = middleware(HttpServerResponse.text("ok"))
       yield* Effect.repeatN(Effect.provideService(app, HttpServerRequest.HttpServerRequest, request), 2)
@@ -493,7 +491,7 @@ describe("The answer", () => {
   it.effect("takes the time that Effect's clock says", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const request = HttpServerRequest.fromWeb(new Request("http://localhost/"))
       const app = middleware(Effect.as(Effect.sleep("3 seconds"), HttpServerResponse.text("ok")))
       const fiber = yield* Effect.fork(Effect.provideService(app, HttpServerRequest.HttpServerRequest, request))
@@ -516,7 +514,7 @@ describe("Interrupted at any operation", () => {
       Effect.gen(function* () {
         const results = yield* interruptedEverywhere(() => {
           const registry = new PromRegistry()
-          const middleware = Effect.runSync(made(registry))
+          const middleware = Effect.runSync(measuring(registry))
           const request = HttpServerRequest.fromWeb(new Request("http://localhost/"))
           const app = middleware(Effect.as(Effect.yieldNow(), HttpServerResponse.text("ok")))
           const program = Effect.provideService(app, HttpServerRequest.HttpServerRequest, request)
@@ -541,7 +539,7 @@ describe("What is left out", () => {
   it.scopedLive("is the exposition, wherever it is mounted, and it does not count itself as in progress", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const app = HttpRouter.empty.pipe(
         HttpRouter.all("/own/path", Effect.provideService(Exposition.httpApp(), Registry.Registry, registry)),
         HttpRouter.mountApp("/mounted", Effect.provideService(Exposition.httpApp(), Registry.Registry, registry))
@@ -561,7 +559,7 @@ describe("What is left out", () => {
       const { layer, lines } = logging()
       const registry = new PromRegistry()
       const app = HttpRouter.empty.pipe(HttpRouter.get("/:x", HttpServerResponse.text("ok")))
-      const middleware = yield* made(registry, {
+      const middleware = yield* measuring(registry, {
         exclude: ({ url: path }) => {
           if (path === "/throws") throw new Error("no path")
           return path === "/out"
@@ -658,7 +656,7 @@ describe("The metrics", () => {
         },
         dec: () => {}
       }
-      const middleware = yield* made(registry, { metrics: { requests: broken, inProgress: broken } as never })
+      const middleware = yield* measuring(registry, { metrics: { requests: broken, inProgress: broken } as never })
       const app = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("ok")))
       const url = yield* listen(Layer.provide(HttpServer.serve(app, middleware), layer) as never)
       for (let i = 0; i < 3; i += 1) assert.strictEqual((yield* get(`${url}/`)).body, "ok")
@@ -731,7 +729,7 @@ describe("The metrics", () => {
       const registry = new PromRegistry()
       const { Counter } = clients[0]?.client ?? assert.fail("no client")
       new Counter({ name: requests, help: "h", registers: [registry] })
-      const taken = yield* Effect.flip(made(registry))
+      const taken = yield* Effect.flip(measuring(registry))
       assert.strictEqual(taken.reason, "Metric")
       assert.include(taken.message, requests)
       const bad = [
@@ -746,7 +744,7 @@ describe("The metrics", () => {
         [{ metrics: { durations: false } }, "metrics.durations"]
       ] as const
       for (const [options, text] of bad) {
-        const error = yield* Effect.flip(made(new PromRegistry(), options as never))
+        const error = yield* Effect.flip(measuring(new PromRegistry(), options as never))
         assert.strictEqual(error.reason, "InvalidOptions")
         assert.include(error.message, text)
         assert.throws(() => HttpMetrics.middleware(options as never), RangeError, text)

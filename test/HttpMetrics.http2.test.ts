@@ -6,10 +6,17 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
 import { type Certificate, certificate } from "./support/certificates.js"
-import { awaitIdle, inProgress, requestSize, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
+import {
+  awaitIdle,
+  inProgress,
+  measuring,
+  requestSize,
+  requests,
+  responseSize,
+  samples,
+  samplesOf
+} from "./support/httpApps.js"
 import { eventually, get } from "./support/httpClient.js"
 
 const chunk = new Uint8Array(5)
@@ -54,7 +61,7 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
       const registry = new PromRegistry()
       const shown = yield* certificate
       const reached = yield* Deferred.make<void>()
-      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+      const middleware = yield* measuring(registry)
       const served = HttpServer.serve(app(Deferred.succeed(reached, undefined)), middleware)
       // The platform knows of HTTP/1 only, by its types.
       const server = NodeHttpServer.layer(() => make(shown) as unknown as Server, { host: "127.0.0.1", port: 0 })

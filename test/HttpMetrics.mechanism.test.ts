@@ -12,15 +12,19 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import { type Context, Deferred, Effect, FiberRef, Layer, Queue, Runtime, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
-import { awaitIdle, inProgress, listen, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
+import {
+  awaitIdle,
+  inProgress,
+  listen,
+  measuring,
+  requests,
+  responseSize,
+  samples,
+  samplesOf
+} from "./support/httpApps.js"
 import { eventually, rawConnection, requestLines } from "./support/httpClient.js"
 
 type AnyApp = HttpApp.Default<unknown>
-
-const made = (registry: PromRegistry, options: HttpMetrics.Options = {}) =>
-  Effect.provideService(HttpMetrics.makeMiddleware(options), Registry.Registry, registry)
 
 const text = HttpServerResponse.text("ok")
 
@@ -129,13 +133,13 @@ describe("A route is found", () => {
     it.scopedLive(name, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = yield* made(registry)
+        const middleware = yield* measuring(registry)
         const url = yield* listen(HttpServer.serve(app as HttpApp.Default, middleware) as never)
         yield* Effect.promise(() => fetch(`${url}${path}`).then((response) => response.text()))
         yield* awaitIdle(registry)
         assert.deepStrictEqual(yield* samplesOf(registry, requests), [`GET ${expected}: 1`])
         const web = new PromRegistry()
-        const handler = HttpApp.toWebHandler(app as HttpApp.Default, (yield* made(web)) as never)
+        const handler = HttpApp.toWebHandler(app as HttpApp.Default, (yield* measuring(web)) as never)
         yield* Effect.promise(() => handler(new Request(`http://localhost${path}`)).then((response) => response.text()))
         yield* awaitIdle(web)
         assert.deepStrictEqual(yield* samplesOf(web, requests), [`GET ${expected}: 1`])
@@ -273,7 +277,7 @@ describe("A measured app that is below others", () => {
     it.effect(name, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = (yield* made(registry)) as unknown as (app: AnyApp) => AnyApp
+        const middleware = (yield* measuring(registry)) as unknown as (app: AnyApp) => AnyApp
         const handler = HttpApp.toWebHandler(around(middleware) as HttpApp.Default)
         const read = handler(new Request(`http://localhost${path}`, init)).then((response) => response.text())
         yield* Effect.promise(() => read.catch(() => ""))
@@ -297,7 +301,7 @@ describe("A measured app that is below others", () => {
         Effect.sync(() => client.abort()),
         text
       )
-      const handler = HttpApp.toWebHandler(app, (yield* made(registry)) as never)
+      const handler = HttpApp.toWebHandler(app, (yield* measuring(registry)) as never)
       yield* Effect.promise(() => handler(new Request("http://localhost/", { signal: client.signal })))
       yield* awaitIdle(registry)
       assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET unmatched 499: 1"])
@@ -307,7 +311,7 @@ describe("A measured app that is below others", () => {
   it.effect("counts each part of a body once, if another handler replaces the body in between", () =>
     Effect.gen(function* () {
       const [outer, inner] = [new PromRegistry(), new PromRegistry()]
-      const [around, within] = [yield* made(outer), yield* made(inner)]
+      const [around, within] = [yield* measuring(outer), yield* measuring(inner)]
       const forty = HttpApp.appendPreResponseHandler((_, response) =>
         Effect.succeed(HttpServerResponse.setBody(response, HttpBody.stream(Stream.make(new Uint8Array(40)))))
       )
@@ -321,7 +325,7 @@ describe("A measured app that is below others", () => {
 
   it.effect("leaves fibers and requests with the methods that they have", () =>
     Effect.gen(function* () {
-      const middleware = yield* made(new PromRegistry())
+      const middleware = yield* measuring(new PromRegistry())
       const keysOf = (value: object) => Reflect.ownKeys(value).filter((key) => !/prometheus/.test(String(key)))
       const looking = (shown: Array<unknown>) =>
         Effect.withFiberRuntime<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest>(
@@ -346,7 +350,7 @@ describe("A measured app that is below others", () => {
 
   it.scoped("leaves nothing in a fiber that reads its requests", () =>
     Effect.gen(function* () {
-      const middleware = yield* made(new PromRegistry())
+      const middleware = yield* measuring(new PromRegistry())
       const asked = yield* Queue.unbounded<readonly [HttpServerRequest.HttpServerRequest, Deferred.Deferred<string>]>()
       const worker = yield* Effect.forkScoped(
         Effect.forever(Effect.flatMap(Queue.take(asked), ([request, answer]) => Deferred.succeed(answer, request.url)))
@@ -378,7 +382,7 @@ describe("Requests that one fiber answers", () => {
   it.effect("one after the other have their own routes, and leave nothing behind", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       for (let at = 0; at < 3; at += 1) {
         yield* asking(middleware(users), `/users/${at}`)
         yield* asking(middleware(text), "/")
@@ -392,7 +396,7 @@ describe("Requests that one fiber answers", () => {
   it.effect("one within the other have their own routes, whichever of them is measured", () =>
     Effect.gen(function* () {
       const [outer, inner] = [new PromRegistry(), new PromRegistry()]
-      const [around, within] = [yield* made(outer), yield* made(inner)]
+      const [around, within] = [yield* measuring(outer), yield* measuring(inner)]
       const asks = (app: AnyApp) =>
         HttpRouter.empty.pipe(HttpRouter.get("/asks/:id", Effect.zipRight(asking(app, "/users/1"), text)))
       yield* asking(around(asks(users) as AnyApp), "/asks/1")
@@ -405,7 +409,7 @@ describe("Requests that one fiber answers", () => {
 
   it.effect("keep what the app has set, also in a fiber that is measured and joined", () =>
     Effect.gen(function* () {
-      const middleware = yield* made(new PromRegistry())
+      const middleware = yield* measuring(new PromRegistry())
       const setting = FiberRef.unsafeMake("not set")
       const app = HttpRouter.empty.pipe(HttpRouter.get("/", Effect.zipRight(FiberRef.set(setting, "set"), text)))
       yield* asking(middleware(inFiber(app)), "/")
@@ -424,7 +428,7 @@ describe("A connection", () => {
   const serving = (app: AnyApp, around: HttpMiddleware.HttpMiddleware = (inner) => inner) =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* made(registry)
+      const middleware = yield* measuring(registry)
       const measured = (inner: AnyApp) => around(middleware(inner) as HttpApp.Default) as AnyApp
       const url = yield* listen(HttpServer.serve(app as HttpApp.Default, measured as never) as never)
       return { registry, connection: yield* rawConnection(Number(new URL(url).port)) }

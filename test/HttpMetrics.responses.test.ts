@@ -8,9 +8,8 @@ import { NodeHttpServerRequest } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
-import { awaitIdle, listen, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
+import type * as HttpMetrics from "../src/HttpMetrics.js"
+import { awaitIdle, listen, measuring, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
 import { ask, eventually } from "./support/httpClient.js"
 
 type AnyApp = HttpApp.Default<unknown>
@@ -257,11 +256,7 @@ for (const [placement, serving] of Object.entries(placements)) {
           Effect.gen(function* () {
             const registry = new PromRegistry()
             const options = labelled ? { labelNames: ["kind"] as const, labels: () => ({ kind: "x" }) } : {}
-            const middleware = yield* Effect.provideService(
-              HttpMetrics.makeMiddleware(options as HttpMetrics.Options),
-              Registry.Registry,
-              registry
-            )
+            const middleware = yield* measuring(registry, options as HttpMetrics.Options)
             const url = yield* listen(serving(row.app, middleware as never, row) as never)
             for (let count = 0; count < 2; count += 1) {
               yield* Effect.promise(() => asked(row, `${url}/7`).catch(() => undefined))

@@ -2,9 +2,7 @@ import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerRespo
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, FiberId, type Runtime } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
-import { inProgress, samples, samplesOf } from "./support/httpApps.js"
+import { inProgress, measuring, samples, samplesOf } from "./support/httpApps.js"
 
 const ok = Effect.as(Effect.yieldNow(), HttpServerResponse.text("ok"))
 const reading = Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) => HttpServerResponse.text(url))
@@ -51,9 +49,7 @@ const counted = (
 ) =>
   Effect.gen(function* () {
     const registries = Array.from({ length: times }, () => new PromRegistry())
-    const middlewares = yield* Effect.forEach(registries, (registry) =>
-      Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
-    )
+    const middlewares = yield* Effect.forEach(registries, (registry) => measuring(registry))
     const runtime = yield* around(Effect.runtime<never>())
     const handler = HttpApp.toWebHandlerRuntime(runtime)(app, (inner) =>
       middlewares.reduce((measured, middleware) => middleware(measured), inner as HttpApp.Default<unknown>)
@@ -292,7 +288,7 @@ describe("The route is the whole pattern", () => {
   it.effect("also where the middleware is within the router", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+      const middleware = yield* measuring(registry)
       const app = HttpRouter.empty.pipe(
         HttpRouter.mountApp("/files", middleware(ok)),
         HttpRouter.mountApp("/in", middleware(users)),

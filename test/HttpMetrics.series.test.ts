@@ -14,9 +14,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema, Tracer } from "effect"
 import { type Counter, Gauge, Registry as PromRegistry } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
-import * as HttpMetrics from "../src/HttpMetrics.js"
+import type * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { inProgress, listen, requests, samples, samplesOf } from "./support/httpApps.js"
+import { inProgress, listen, measuring, requests, samples, samplesOf } from "./support/httpApps.js"
 import { eventually, rawConnection } from "./support/httpClient.js"
 
 const router = HttpRouter.empty.pipe(
@@ -30,11 +30,7 @@ const asking = <const Names extends string = never>(
   app: HttpApp.Default<unknown> = router
 ) =>
   Effect.gen(function* () {
-    const middleware = yield* Effect.provideService(
-      HttpMetrics.makeMiddleware(options as never),
-      Registry.Registry,
-      registry
-    )
+    const middleware = yield* measuring(registry, options as never)
     const handler = HttpApp.toWebHandlerRuntime(
       yield* Effect.provideService(Effect.runtime<never>(), Registry.Registry, registry)
     )(app, middleware)
@@ -151,7 +147,7 @@ describe("The series of requests", () => {
   it.effect("are right for requests side by side in fibers of one parent", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+      const middleware = yield* measuring(registry)
       const app = middleware(
         HttpRouter.empty.pipe(
           HttpRouter.get("/a/:x", Effect.as(Effect.yieldNow(), HttpServerResponse.text("a"))),
@@ -281,7 +277,7 @@ describe("What is sent", () => {
         handlers.handle("gone", () => new Gone()).handle("bad", () => Effect.void)
       )
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+      const middleware = yield* measuring(registry)
       const served = HttpApiBuilder.serve(middleware as never).pipe(
         Layer.provide(Layer.provide(HttpApiBuilder.api(api), live))
       )
@@ -300,7 +296,7 @@ describe("What is sent", () => {
   it.scopedLive("to a request that waits for 100 Continue is counted once, as what comes in the end", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+      const middleware = yield* measuring(registry)
       const app = HttpRouter.post(HttpRouter.empty, "/read", HttpServerResponse.text("read", { status: 202 }))
       const url = yield* listen(HttpServer.serve(app, middleware) as never)
       const connection = yield* rawConnection(Number(new URL(url).port))

@@ -10,19 +10,23 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Stream } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
-import { awaitIdle, inProgress, listen, requests, responseSize, samples, samplesOf } from "./support/httpApps.js"
+import {
+  awaitIdle,
+  inProgress,
+  listen,
+  measuring,
+  requests,
+  responseSize,
+  samples,
+  samplesOf
+} from "./support/httpApps.js"
 import { eventually, rawConnection, requestLines } from "./support/httpClient.js"
 
 type AnyApp = HttpApp.Default<unknown>
 type Around = (app: AnyApp) => AnyApp
 
 const made = (registry: PromRegistry) =>
-  Effect.map(
-    Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry),
-    (middleware) => middleware as unknown as Around
-  )
+  Effect.map(measuring(registry), (middleware) => middleware as unknown as Around)
 
 const serving = (app: AnyApp, around: Around) =>
   listen(HttpServer.serve(app as HttpApp.Default, around as never) as never)

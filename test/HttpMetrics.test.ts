@@ -2,13 +2,12 @@ import { Agent, request as nodeRequest } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
 import {
   apps,
   awaitIdle,
   inProgress,
   listen,
+  measuring,
   requests,
   responseSize,
   samplesOf,
@@ -31,7 +30,7 @@ for (const app of apps) {
     const start = Effect.gen(function* () {
       const registry = new PromRegistry()
       const made = yield* signals
-      const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+      const middleware = yield* measuring(registry)
       const url = yield* listen(app.serve(made, middleware))
       return { registry, url, ...made }
     })

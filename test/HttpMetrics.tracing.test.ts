@@ -2,9 +2,8 @@ import { HttpApp, HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerRespo
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Exit, FiberRef, Option, Tracer } from "effect"
 import { Registry as PromRegistry } from "prom-client"
-import * as HttpMetrics from "../src/HttpMetrics.js"
-import * as Registry from "../src/Registry.js"
-import { samplesOf } from "./support/httpApps.js"
+import type * as HttpMetrics from "../src/HttpMetrics.js"
+import { measuring, samplesOf } from "./support/httpApps.js"
 
 /** A custom span with private state. */
 class OwnSpan implements Tracer.Span {
@@ -124,7 +123,7 @@ describe("The application's traces are the same with and without the middleware"
             return { seen, parents, recorded: spans.map((span) => [span.name, span.kind, span.recorded]) }
           })
         const registry = new PromRegistry()
-        const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+        const middleware = yield* measuring(registry)
         const without = yield* shown((app) => app)
         assert.deepStrictEqual(yield* shown(middleware), without)
         assert.deepStrictEqual(yield* shown((app) => middleware(middleware(app))), without)
@@ -146,7 +145,7 @@ describe("What runs after a measured app in the same fiber", () => {
     it.effect(`has the context of before, and what the app has set, after ${name}`, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+        const middleware = yield* measuring(registry)
         const setting = FiberRef.unsafeMake("not set")
         yield* Effect.gen(function* () {
           const before = yield* Effect.context<HttpServerRequest.HttpServerRequest>()

@@ -11,7 +11,7 @@ import { Cause, Context, Effect, Exit, FiberRef, Layer, Option, Scope, Stream, T
 import { Registry as PromRegistry } from "prom-client"
 import * as HttpMetrics from "../src/HttpMetrics.js"
 import * as Registry from "../src/Registry.js"
-import { samplesOf } from "./support/httpApps.js"
+import { measuring, samplesOf } from "./support/httpApps.js"
 
 class Session extends Context.Tag("test/Session")<Session, string>() {}
 
@@ -247,7 +247,7 @@ describe("With and without the middleware a handler sees the same of", () => {
                 return shown.all
               })
             const registry = new PromRegistry()
-            const middleware = yield* Effect.provideService(HttpMetrics.makeMiddleware(), Registry.Registry, registry)
+            const middleware = yield* measuring(registry)
             const without = yield* show((app) => app)
             assert.deepStrictEqual(yield* show(middleware), without, `reached by ${way}`)
             const [counted = ""] = yield* samplesOf(registry, "http_server_requests_total")

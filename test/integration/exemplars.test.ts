@@ -2,11 +2,9 @@ import { randomBytes } from "node:crypto"
 import { HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { assert, it } from "@effect/vitest"
 import { Effect, Either, Layer, Tracer } from "effect"
-import * as HttpMetrics from "../../src/HttpMetrics.js"
 import * as Metrics from "../../src/Metrics.js"
-import * as Registry from "../../src/Registry.js"
 import { describeWith } from "../support/binaries.js"
-import { listen } from "../support/httpApps.js"
+import { listen, measuring } from "../support/httpApps.js"
 import { get } from "../support/httpClient.js"
 import { clients } from "../support/metrics.js"
 import { inThisThread, started } from "../support/servers.js"
@@ -59,11 +57,7 @@ describeWith(["prometheus3"], "Exemplars", () => {
         const failures = new client.Counter({ name: "job_failures_total", ...made })
         registry.registerMetric(seconds)
         registry.registerMetric(failures)
-        const middleware = yield* Effect.provideService(
-          HttpMetrics.makeMiddleware({ exemplar: "currentSpan" }),
-          Registry.Registry,
-          registry
-        )
+        const middleware = yield* measuring(registry, { exemplar: "currentSpan" })
         const app = HttpRouter.get(HttpRouter.empty, "/:sampled", HttpServerResponse.text("ok"))
         const url = yield* listen(
           HttpServer.serve(app, middleware).pipe(

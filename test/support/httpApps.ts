@@ -15,8 +15,13 @@ import {
 import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Data, Deferred, Effect, Layer, type Scope, Stream } from "effect"
 import type { Registry as PromRegistry } from "prom-client"
-import type * as HttpMetrics from "../../src/HttpMetrics.js"
+import * as HttpMetrics from "../../src/HttpMetrics.js"
+import * as Registry from "../../src/Registry.js"
 import { eventually } from "./httpClient.js"
+
+/** A middleware whose metrics are in the registry. */
+export const measuring = (registry: PromRegistry, options: HttpMetrics.Options = {}) =>
+  Effect.provideService(HttpMetrics.makeMiddleware(options), Registry.Registry, registry)
 
 /** An error that says how it is to be answered. */
 export class Teapot extends Data.TaggedError("Teapot") implements HttpServerRespondable.Respondable {
