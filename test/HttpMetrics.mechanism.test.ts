@@ -348,6 +348,24 @@ describe("A measured app that is below others", () => {
     })
   )
 
+  it.effect("leaves nothing in a request that is answered, also if it is measured again", () =>
+    Effect.gen(function* () {
+      const registry = new PromRegistry()
+      const middleware = yield* measuring(registry)
+      const seen: Array<HttpServerRequest.HttpServerRequest> = []
+      const app = Effect.tap(middleware(users), () =>
+        Effect.map(HttpServerRequest.HttpServerRequest, (r) => seen.push(r))
+      )
+      yield* asking(Effect.zipRight(app, app), "/users/1")
+      const [request] = seen
+      assert.isDefined(request)
+      const keys = Object.getOwnPropertySymbols(request).filter((key) => /prometheus/.test(String(key)))
+      assert.isNotEmpty(keys)
+      for (const key of keys) assert.isUndefined(Reflect.get(request, key))
+      assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET /users/:id 200: 2"])
+    })
+  )
+
   it.scoped("leaves nothing in a fiber that reads its requests", () =>
     Effect.gen(function* () {
       const middleware = yield* measuring(new PromRegistry())

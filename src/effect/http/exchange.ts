@@ -38,7 +38,7 @@ import {
   onSent,
   writtenStatus
 } from "./request.js"
-import { followWriting, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
+import { followWriting, forget, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
@@ -295,6 +295,7 @@ export class RequestRun extends HttpRun implements Closing {
     this.isReleased = true
     const { by } = this.matched
     by.splice(by.indexOf(this), 1)
+    if (by.length === 0) forget(this.request)
   }
 
   /** The code that writes may never notice: `end` of Node.js reports no error, and does not call its callback. */

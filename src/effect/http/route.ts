@@ -199,6 +199,17 @@ const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): 
   return view
 }
 
+/**
+ * Nothing measures the request any more. A web request may be kept for some time after its response, because its signal is
+ * awaited: the garbage collector would move what it refers to.
+ */
+export const forget = (request: Watched): void => {
+  const view = request[viewKey]
+  // Accessors of the request itself need it.
+  if (view === undefined || view.url !== undefined || Object.hasOwn(request, "upgrade")) return
+  Reflect.set(request, viewKey, undefined)
+}
+
 /** Calls `written` of what measures the request when a server of Node.js writes its response. Returns whether it does. */
 export const followWriting = (view: View): boolean => {
   view.isFollowed ||= Object.hasOwn(view.request, viewKey) && observeResponse(view.request)
