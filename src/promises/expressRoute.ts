@@ -210,7 +210,7 @@ class Routing extends Watching {
   }
 
   private watch(key: symbol): void {
-    if (this.values.has(key)) return
+    if (Object.hasOwn(this.values, key)) return
     this.match(Reflect.get(this.request, key))
     watchProperty(this.request, key, this)
   }
