@@ -1,6 +1,6 @@
 /**
  * What measuring adds to an HTTP request: the CPU time and the allocated bytes of the server's own process. Each contender
- * is five processes, one after the other; the contenders take turns of 3,000 requests, over eight connections from another
+ * is nine processes, one after the other; the contenders take turns of 3,000 requests, over eight connections from another
  * process. A server without metrics is subtracted from each, and the ratio is that of the medians. The web handler of
  * `@effect/platform` has no socket: its process creates each request that it answers.
  */
@@ -16,7 +16,7 @@ import { alternate, type Measure, mapRounds, namesOf, type Rounds } from "../rou
 const requests = 3_000
 const rounds = 3
 // The same code is compiled differently from process to process, which differs more than the rounds of one of them.
-const processes = 5
+const processes = 9
 
 interface Peer {
   readonly name: string
