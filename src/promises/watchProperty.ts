@@ -2,6 +2,7 @@
  * For frameworks without an event: accessors store the value, return it unchanged, and report each assignment. All objects
  * share the functions of an accessor, because functions of its own would be created for each request.
  */
+import { getOrInsert } from "../core/util/getOrInsert.js"
 
 /** Receives the assignments of one object, and holds the values. */
 export abstract class Watching {
@@ -41,14 +42,7 @@ const isFirst = (target: object, watching: Watching): boolean => {
 
 const shared = new Map<PropertyKey, PropertyDescriptor>()
 
-// Without a function for the missing case, which would be created for each request.
-const sharedAccessor = (key: PropertyKey): PropertyDescriptor => {
-  const known = shared.get(key)
-  if (known !== undefined) return known
-  const made = newShared(key)
-  shared.set(key, made)
-  return made
-}
+const sharedAccessor = (key: PropertyKey): PropertyDescriptor => getOrInsert(shared, key, newShared)
 
 // An accessor that is copied to an object without its observer is a plain property there.
 const newShared = (key: PropertyKey): PropertyDescriptor & ThisType<object> => ({

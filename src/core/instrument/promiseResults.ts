@@ -282,7 +282,7 @@ const mirrored = (promise: Promise<unknown>, run: Run, isLesser: boolean): Promi
 /** Makes the layer between an object and its prototype, once per prototype. */
 const layers = (make: (prototype: object) => object): ((prototype: object) => object) => {
   const made = new WeakMap<object, object>()
-  return (prototype) => getOrInsert(made, prototype, () => make(prototype))
+  return (prototype) => getOrInsert(made, prototype, make)
 }
 
 // Both `await` and the native `then` read the constructor of a promise.
