@@ -8,12 +8,13 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { defaultRegistry, hasBothClients } from "../core/client/promClient.js"
-import { scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
+import { type ServerState, scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
 import { type ListeningServer, listen } from "../core/server/listen.js"
 import { newEndpoint, newScrape } from "../core/server/scrape.js"
 import { readServerOptions, type ServerSettings } from "../core/server/serverOptions.js"
-import { checkTls, readTls } from "../core/server/tls/material.js"
+import { checkTls, readTls, type TlsTexts, validUntil } from "../core/server/tls/material.js"
 import type { TlsSources } from "../core/server/tls/options.js"
+import type { TlsMaterial } from "../core/server/tls/secureContext.js"
 import { isWildcard, urlHost } from "../core/util/address.js"
 import { messageOf, visible } from "../core/util/text.js"
 import { WorkerStartError } from "../core/worker/startWorker.js"
@@ -100,13 +101,23 @@ export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<D
       const described = describe(server, settings)
       const serving = Effect.gen(function* () {
         if (server.supervise !== undefined) yield* Effect.forkScoped(server.supervise)
+        let expiry = tls === undefined ? 0 : expiryOf(tls)
         if (tls !== undefined && sources?.reloadInterval !== undefined) {
-          yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, settings.unref, server.renew))
+          const renew = (changed: TlsMaterial) => {
+            server.renew(changed)
+            expiry = expiryOf(changed)
+          }
+          yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, settings.unref, renew))
         }
         const found = Option.getOrUndefined(yield* discovery)
         const { summary, isRegistered } =
           found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
-        if (selfMetrics) yield* recordRegistered(isRegistered)
+        if (selfMetrics) {
+          yield* recordState({
+            isRegistered: found && (() => isTrueNow(isRegistered)),
+            certificateExpiry: tls && (() => expiry)
+          })
+        }
         yield* Effect.logInfo(`metrics at ${described.url}${yield* summary}`)
         if (hasBothClients() && (yield* Registry) === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
         return { ...described, isRegistered }
@@ -159,18 +170,22 @@ const describe = (
   }
 }
 
-const recordRegistered = (isRegistered: Effect.Effect<boolean>): Effect.Effect<void, never, Scope.Scope> =>
+/** In seconds since the Unix epoch. */
+const expiryOf = (tls: TlsTexts): number => validUntil(tls).getTime() / 1e3
+
+// An effect that does not end synchronously counts as not registered.
+const isTrueNow = (isRegistered: Effect.Effect<boolean>): boolean =>
+  Exit.getOrElse(Effect.runSyncExit(isRegistered), (cause) => {
+    const error = Cause.squash(cause)
+    if (Runtime.isAsyncFiberException(error)) error.fiber.unsafeInterruptAsFork(FiberId.none)
+    return false
+  })
+
+const recordState = (state: ServerState): Effect.Effect<void, never, Scope.Scope> =>
   Effect.flatMap(Registry, (registry) => {
-    // An effect that does not end synchronously counts as not registered.
-    const is = (): boolean =>
-      Exit.getOrElse(Effect.runSyncExit(isRegistered), (cause) => {
-        const error = Cause.squash(cause)
-        if (Runtime.isAsyncFiberException(error)) error.fiber.unsafeInterruptAsFork(FiberId.none)
-        return false
-      })
     const servers = serversOf(registry)
     return Effect.acquireRelease(
-      Effect.sync(() => void servers.add(is)),
-      () => Effect.sync(() => void servers.delete(is))
+      Effect.sync(() => void servers.add(state)),
+      () => Effect.sync(() => void servers.delete(state))
     )
   })

@@ -206,9 +206,9 @@ export const registrationOptions = {
   check: withDefault(serviceCheck, {} as CheckInput),
   /**
    * Whether the server fails to start if it cannot be registered; with `false` it serves, logs a warning, and tries again.
-   * Default: `true`.
+   * Default: `false`.
    */
-  required: withDefault(flag, true),
+  required: withDefault(flag, false),
   /** Whether each registration is read back from the agent and compared. Default: `true`. */
   verify: withDefault(flag, true),
   /**

@@ -27,10 +27,24 @@ export const newlyFailed = (registry: object, { failures }: Pick<Rendered, "fail
     return true
   }).length
 
-/** Failures of metrics that were not failing before. A metric that has been read in between counts as new. */
-export const newFailures = (registry: object, { failures, families }: Rendered): ReadonlyArray<Failure> => {
+/** The names of the metrics whose last collection for a scrape failed. */
+export const failingMetrics = (registry: object): ReadonlyArray<string> => [...(reported.get(registry)?.failing ?? [])]
+
+/**
+ * Failures of metrics that were not failing before. A metric that has been read in between counts as new. `isWhole`: the
+ * render had all families, so that a metric which is in neither list was removed.
+ */
+export const newFailures = (
+  registry: object,
+  { failures, families }: Rendered,
+  isWhole: boolean
+): ReadonlyArray<Failure> => {
   const { failing } = reportedOf(registry)
-  if (failing.size > 0) for (const { name } of families) failing.delete(name)
+  if (failing.size > 0) {
+    for (const { name } of families) failing.delete(name)
+    const failed = new Set(failures.map(({ name }) => name))
+    if (isWhole) for (const name of failing) if (!failed.has(name)) failing.delete(name)
+  }
   const fresh = failures.filter(({ name }) => !failing.has(name))
   for (const { name } of fresh) failing.add(name)
   return fresh

@@ -55,6 +55,11 @@ export const definitions: ReadonlyArray<Definition> = [
     aggregator: "omit"
   },
   gauge("process_resident_memory_bytes", "Resident memory size, in bytes.", (r) => r.get(from.resident)),
+  gauge(
+    "process_memory_limit_bytes",
+    "Memory that the system lets the process use: the limit of its control group, or the memory of the machine, in bytes.",
+    (r) => r.get(from.memoryLimit)
+  ),
   gauge("process_virtual_memory_bytes", "Virtual memory size, in bytes.", (r) => r.get(from.status)?.["VmSize"]),
   gauge(
     "process_heap_bytes",
@@ -69,6 +74,11 @@ export const definitions: ReadonlyArray<Definition> = [
   gauge("nodejs_heap_size_total_bytes", "V8 heap size, in bytes.", (r) => r.get(from.memory)?.heapTotal),
   gauge("nodejs_heap_size_used_bytes", "Used V8 heap size, in bytes.", (r) => r.get(from.memory)?.heapUsed),
   gauge("nodejs_heap_size_limit_bytes", "V8 heap size limit, in bytes.", (r) => r.get(from.heapLimit)),
+  gauge(
+    "nodejs_heap_old_generation_limit_bytes",
+    "Size limit of V8's old generation, at which the process ends, in bytes.",
+    (r) => r.get(from.oldGenerationLimit)
+  ),
   gauge(
     "nodejs_external_memory_bytes",
     "Memory of C++ objects that are bound to JavaScript objects, in bytes.",

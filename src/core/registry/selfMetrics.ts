@@ -1,6 +1,7 @@
 /** The library's self-metrics: metrics about its own work, on the registry that it serves. */
 import { type Collect, newMetric } from "../client/promClient.js"
 import { beginAtZero } from "../client/recording.js"
+import { failingMetrics } from "../exposition/reportedFailures.js"
 import { type Operation, operations } from "../instrument/metricFailures.js"
 import { getOrInsert } from "../util/getOrInsert.js"
 import { oncePerProcess } from "../util/oncePerProcess.js"
@@ -56,14 +57,32 @@ interface OwnMetric {
   readonly label?: string
   readonly values?: ReadonlyArray<string>
   readonly buckets?: ReadonlyArray<number>
-  /** The value of a gauge at a scrape of the registry. Default: the library sets the gauge. */
-  readonly value?: (registry: object) => number
+  /** The series of a gauge at a scrape of the registry. Default: the library sets the gauge. */
+  readonly read?: (
+    registry: object
+  ) => ReadonlyArray<readonly [labels: Readonly<Record<string, string>>, value: number]>
 }
 
-const servers = oncePerProcess("servers", () => new WeakMap<object, Set<() => boolean>>())
+/** What a metrics server knows of itself. */
+export interface ServerState {
+  /** Undefined for a server without service discovery. */
+  readonly isRegistered?: (() => boolean) | undefined
+  /** Since the Unix epoch, in seconds. Undefined for a server without TLS. */
+  readonly certificateExpiry?: (() => number) | undefined
+}
 
-/** The metrics servers of a registry, each as a function that returns whether the server is registered now. */
-export const serversOf = (registry: object): Set<() => boolean> => getOrInsert(servers, registry, () => new Set())
+const servers = oncePerProcess("servers", () => new WeakMap<object, Set<ServerState>>())
+
+/** The metrics servers of a registry. */
+export const serversOf = (registry: object): Set<ServerState> => getOrInsert(servers, registry, () => new Set())
+
+/** The answers of the servers that know one. */
+const answers = <A>(registry: object, question: (server: ServerState) => (() => A) | undefined): ReadonlyArray<A> =>
+  [...serversOf(registry)].flatMap((server) => question(server)?.() ?? [])
+
+// Without servers that know an answer, the metric has no series.
+const oneSeries = <A>(all: ReadonlyArray<A>, value: (all: ReadonlyArray<A>) => number) =>
+  all.length === 0 ? [] : [[{}, value(all)] as const]
 
 /** All self-metrics except the age of an exposition, which only the worker knows. */
 export const ownMetrics = {
@@ -104,11 +123,32 @@ export const ownMetrics = {
     label: "cause",
     values: scrapeErrors
   },
+  collectFailed: {
+    type: "gauge",
+    name: "effect_prometheus_collect_failed",
+    help: "1 for each metric that is missing because its last collection failed, by metric.",
+    label: "metric",
+    read: (registry) => failingMetrics(registry).map((metric) => [{ metric }, 1] as const)
+  },
   registered: {
     type: "gauge",
     name: "effect_prometheus_registered",
-    help: "Metrics servers of this registry that are registered with service discovery.",
-    value: (registry) => [...serversOf(registry)].filter((isRegistered) => isRegistered()).length
+    help: "Metrics servers of this registry that are registered with their service discovery.",
+    read: (registry) =>
+      oneSeries(
+        answers(registry, (server) => server.isRegistered),
+        (all) => all.filter(Boolean).length
+      )
+  },
+  certificateExpiry: {
+    type: "gauge",
+    name: "effect_prometheus_certificate_expiry_timestamp_seconds",
+    help: "End of the validity of the metrics server's TLS certificate since the Unix epoch, in seconds.",
+    read: (registry) =>
+      oneSeries(
+        answers(registry, (server) => server.certificateExpiry),
+        (all) => Math.min(...all)
+      )
   },
   overflows: {
     type: "counter",
@@ -124,9 +164,16 @@ export const seriesOf = ({ label = "", values = [] }: OwnMetric): ReadonlyArray<
 
 type OwnMetricName = keyof typeof ownMetrics
 
-export const scrapeMetrics: ReadonlyArray<OwnMetricName> = ["scrapes", "inFlight", "duration", "bytes", "scrapeErrors"]
+export const scrapeMetrics: ReadonlyArray<OwnMetricName> = [
+  "scrapes",
+  "inFlight",
+  "duration",
+  "bytes",
+  "scrapeErrors",
+  "collectFailed"
+]
 
-export const serverMetrics: ReadonlyArray<OwnMetricName> = [...scrapeMetrics, "registered"]
+export const serverMetrics: ReadonlyArray<OwnMetricName> = [...scrapeMetrics, "registered", "certificateExpiry"]
 
 /** How many scrapes are in flight: of all endpoints of a registry, and of one endpoint. */
 interface Flight {
@@ -189,14 +236,17 @@ export const selfMetric = (
   key: OwnMetricName
 ): Usable => {
   const own: OwnMetric = ownMetrics[key]
-  const { buckets, help, label, name, type, value } = own
+  const { buckets, help, label, name, read, type } = own
   const existing = registry.getSingleMetric(name)
   if (existing !== undefined) return existing as Usable
   const labelNames = label === undefined ? [] : [label]
   const collect: Collect | undefined =
-    value &&
+    read &&
     function () {
-      this.set({}, value(registry))
+      const series = read(registry)
+      this.reset()
+      if (series.length === 0 && label === undefined) this.remove({})
+      for (const [labels, value] of series) this.set(labels, value)
     }
   const made = newMetric({ type, name, help, labelNames, buckets }, collect)
   beginAtZero(made, seriesOf(own), true)

@@ -13,13 +13,16 @@ import {
   withDefault
 } from "../util/options.js"
 
+const whenUnreadable = choice("fail", "continue")
+
 export const errorPolicy = {
   /**
-   * What happens when a metric cannot be read: with `"fail"` a scrape gets 500 with the name of the metric, with
-   * `"continue"` the exposition has the other metrics. Either way the failure is counted in
-   * `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when it begins. Default: `"fail"`.
+   * What happens when a metric cannot be read: with `"continue"` the exposition has the other metrics, and names the
+   * missing one in `effect_prometheus_collect_failed{metric}`. With `"fail"` a scrape gets 500 with the name of the metric.
+   * Either way the failure is counted in `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when
+   * it begins. Default: `"continue"`.
    */
-  onError: withDefault(choice("fail", "continue"), "fail")
+  onError: withDefault(whenUnreadable, "continue")
 }
 
 export const handlerOptions = {
@@ -70,7 +73,8 @@ const familyNames = valid<ReadonlyArray<string>>("strings", "be an array of stri
 )
 
 export const renderOptions = {
-  ...errorPolicy,
+  /** What happens when a metric cannot be read: `"fail"`, or `"continue"` without it. Default: `"fail"`. */
+  onError: withDefault(whenUnreadable, "fail"),
   /** An `Accept` header. The format is OpenMetrics 1.0.0 if the header prefers it, and text 0.0.4 in every other case. */
   accept: optional(text),
   /** The families to render, by their registered names. Default: all. */

@@ -150,13 +150,15 @@ const timedOut = ({ isWaiting, names }: TimedOut): ScrapeFailure => ({
 
 // A metric that fails is counted each time, and logged when it begins to fail. A late one is not counted where the
 // deadline was shorter than a metric should need.
-const report = (registry: MetricRegistry, rendered: Rendered, { hasShortDeadline }: Reading, log: Log): void => {
-  const { failures: all } = rendered
+const report = (registry: MetricRegistry, rendered: Rendered, { hasShortDeadline, names }: Reading, log: Log): void => {
+  const { failures: all, stopped } = rendered
   const counted = {
     ...rendered,
     failures: hasShortDeadline ? all.filter(({ error }) => !(error instanceof LateError)) : all
   }
   for (let left = newlyFailed(registry, counted); left > 0; left -= 1) countError(registry, "collect")
-  for (const { error, name } of newFailures(registry, counted)) log("error", `collecting ${name} failed`, error)
+  const isWhole = names === undefined && stopped === undefined
+  for (const { error, name } of newFailures(registry, counted, isWhole))
+    log("error", `collecting ${name} failed`, error)
   for (const notice of newNotices(registry, counted)) log("warn", notice)
 }

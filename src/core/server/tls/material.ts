@@ -1,5 +1,5 @@
 /** Keys and certificates, as text or from files, checked before they are used. */
-import { createPrivateKey, X509Certificate } from "node:crypto"
+import { createPrivateKey } from "node:crypto"
 import { certificatesOf, originOf, pemTrouble } from "../../util/pem.js"
 import { textOrFile } from "../../util/secrets.js"
 import type { TlsSources } from "./options.js"
@@ -27,7 +27,7 @@ export const checkTls = async (texts: TlsTexts, sources: TlsSources): Promise<Tl
   check(`the TLS key (tls.key)${originOf(sources.key)}`, () =>
     createPrivateKey(passphrase === undefined ? { key } : { key, passphrase })
   )
-  check(`the TLS certificate (tls.cert)${originOf(sources.cert)}`, () => new X509Certificate(cert))
+  check(`the TLS certificate (tls.cert)${originOf(sources.cert)}`, () => certificatesOf(cert))
   // OpenSSL skips certificates that it cannot read, and trusts the rest.
   if (ca !== undefined) check(`the TLS authorities (tls.ca)${originOf(sources.ca ?? "")}`, () => certificatesOf(ca))
   check(`the TLS certificate (tls.cert)${originOf(sources.cert)} with its key${originOf(sources.key)}`, () =>
@@ -36,7 +36,9 @@ export const checkTls = async (texts: TlsTexts, sources: TlsSources): Promise<Tl
   return material
 }
 
-export const validUntil = ({ cert }: TlsTexts): Date => new Date(new X509Certificate(cert).validTo)
+/** When the first certificate of the chain expires. */
+export const validUntil = ({ cert }: TlsTexts): Date =>
+  new Date(Math.min(...certificatesOf(cert).map(({ validTo }) => Date.parse(validTo))))
 
 const check = (what: string, use: () => void): void => {
   try {
