@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { incidents, notLive } from "../incidents/incidents.js"
 import { describeWith } from "../support/binaries.js"
 import type { Choice } from "../support/monitoring.js"
 import { dashboard, expressions, interpolated, metricsIn, monitoringFile, runProgram } from "../support/monitoring.js"
@@ -69,20 +70,41 @@ describe("The dashboard", () => {
 })
 
 describe("The alerts", () => {
-  const names = [...readFileSync(monitoringFile("alerts.yml"), "utf8").matchAll(/- alert: (\w+)/g)].map(
-    ([, name]) => name
-  )
-  const cases = [
-    ...readFileSync(monitoringFile("alerts.test.yml"), "utf8").matchAll(/alertname: (\w+)\n\s+exp_alerts:( \[\])?/g)
-  ]
+  const rules = readFileSync(monitoringFile("alerts.yml"), "utf8")
+  const names = [...rules.matchAll(/- alert: (\w+)/g)].map(([, name = ""]) => name)
+  const tests = (["alerts.test.yml", "alerts.days.test.yml"] as const).map(monitoringFile)
 
-  it("each have a test in which they fire, and one in which they do not", () => {
-    assert.isAbove(names.length, 10)
+  // Each test lists all alerts that fire at its times, so every alert is also tested not to fire.
+  it("each have a test in which they fire, with their texts", () => {
+    assert.isAbove(names.length, 30)
+    const written = tests.map((file) => readFileSync(file, "utf8")).join("\n")
     for (const name of names) {
-      const quiet = cases.filter(([, tested]) => tested === name).map(([, , none]) => none !== undefined)
-      assert.include(quiet, true, name)
-      assert.include(quiet, false, name)
+      assert.include(written, `{alertname="${name}"`, name)
+      assert.include(written, `alertname: ${name}\n`, name)
     }
+  })
+
+  it("each have a severity, a runbook whose section exists, and a link to a dashboard", () => {
+    const runbooks = readFileSync(join(root, "docs", "incidents.md"), "utf8")
+    for (const text of rules.split("      - alert: ").slice(1)) {
+      const [name = ""] = text.split("\n", 1)
+      assert.match(text, /severity: (critical|warning|info)\n/, name)
+      assert.include(text, `incidents.md#${name.toLowerCase()}\n`, name)
+      assert.match(text, /dashboard: "https:\/\/grafana\.example\.com\/d\/[a-z-]+["?]/, name)
+      assert.include(runbooks, `### ${name}\n`, name)
+    }
+  })
+
+  it("are raised by an incident of real processes, or it is said why not", () => {
+    const live = new Set(incidents.map(({ alert }) => alert))
+    assert.deepEqual(
+      names.filter((name) => !live.has(name) && !(name in notLive)),
+      []
+    )
+    assert.deepEqual(
+      Object.keys(notLive).filter((name) => live.has(name) || !names.includes(name)),
+      []
+    )
   })
 
   describeWith(["promtool"], "promtool", ({ promtool }) => {
@@ -98,11 +120,14 @@ describe("The alerts", () => {
       })
     )
 
-    it.live("sees them fire and keep quiet as their tests say", () =>
-      Effect.gen(function* () {
-        const { code, said } = yield* runProgram(promtool, ["test", "rules", monitoringFile("alerts.test.yml")])
-        assert.strictEqual(code, 0, said)
-      })
+    it.live(
+      "sees them fire and keep quiet as their tests say",
+      () =>
+        Effect.gen(function* () {
+          const { code, said } = yield* runProgram(promtool, ["test", "rules", ...tests])
+          assert.strictEqual(code, 0, said)
+        }),
+      600_000
     )
   })
 })
@@ -201,10 +226,10 @@ const offered = (ask: Ask) =>
     }
   )
 
-describeWith(["prometheus"], "Prometheus 2", () => {
+describeWith(["prometheus2"], "Prometheus 2.42", () => {
   it.scopedLive("evaluates every rule and every expression of the dashboard, all without a fault", () =>
     Effect.gen(function* () {
-      const { url } = yield* prometheus("prometheus", `rule_files: [${JSON.stringify(monitoringFile("alerts.yml"))}]`)
+      const { url } = yield* prometheus("prometheus2", `rule_files: [${JSON.stringify(monitoringFile("alerts.yml"))}]`)
       const ask = askOf(url)
       const rules = yield* until("every rule was evaluated", rulesBy(ask), isEvaluated)
       assert.isAbove(rules.length, 15)

@@ -10,13 +10,14 @@ export type Binary =
   | "consul"
   | "deno"
   | "prometheus"
+  | "prometheus2"
   | "prometheus3"
   | "promtool"
   | "victoriaMetrics"
 
 interface Place {
   readonly variable: string
-  /** What it is called on PATH. Two versions of Prometheus cannot both be `prometheus`. */
+  /** What it is called on PATH. Several versions of Prometheus cannot all be `prometheus`. */
   readonly command: string | undefined
 }
 
@@ -26,6 +27,7 @@ const places: { readonly [B in Binary]: Place } = {
   consul: { variable: "CONSUL_BIN", command: "consul" },
   deno: { variable: "DENO_BIN", command: "deno" },
   prometheus: { variable: "PROMETHEUS_BIN", command: "prometheus" },
+  prometheus2: { variable: "PROMETHEUS2_BIN", command: undefined },
   prometheus3: { variable: "PROMETHEUS3_BIN", command: undefined },
   promtool: { variable: "PROMTOOL_BIN", command: "promtool" },
   victoriaMetrics: { variable: "VICTORIA_METRICS_BIN", command: "victoria-metrics" }

@@ -8,7 +8,9 @@ import { root } from "./snippets.js"
 const folder = join(root, "examples", "monitoring")
 
 /** The path of one of the files. */
-export const monitoringFile = (name: "alerts.yml" | "alerts.test.yml" | "dashboard.json"): string => join(folder, name)
+export const monitoringFile = (
+  name: "alerts.yml" | "alerts.test.yml" | "alerts.days.test.yml" | "dashboard.json"
+): string => join(folder, name)
 
 export interface Target {
   readonly refId: string

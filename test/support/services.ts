@@ -191,9 +191,9 @@ const scraper = (url: string): Scraper => {
   return { url, query, series, targets }
 }
 
-/** Starts Prometheus 2 or 3 with these scrape configurations, or YAML of them and more; it scrapes and evaluates twice a second. */
+/** Starts Prometheus 2.24 (`prometheus`), 2.42 or 3 with these scrape configurations, or YAML of them and more; it scrapes and evaluates twice a second. */
 export const prometheus = (
-  which: "prometheus" | "prometheus3",
+  which: "prometheus" | "prometheus2" | "prometheus3",
   scrapeConfigs: ReadonlyArray<object> | string,
   flags: ReadonlyArray<string> = []
 ) =>
@@ -321,7 +321,7 @@ const killed = (child: ChildProcess): Effect.Effect<void> =>
 
 /** A process of the test's own: ended with the scope, and waited for. */
 const run = (
-  name: "consul" | "prometheus" | "prometheus3" | "victoriaMetrics",
+  name: "consul" | "prometheus" | "prometheus2" | "prometheus3" | "victoriaMetrics",
   args: ReadonlyArray<string>
 ): Effect.Effect<ChildProcess, never, Scope.Scope> =>
   Effect.acquireRelease(

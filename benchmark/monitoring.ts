@@ -1,0 +1,103 @@
+/**
+ * Measures what the rules and the dashboard of `examples/monitoring` cost a real Prometheus: `npm run bench:monitoring`
+ *
+ * A fleet of 300 services with four instances each is scraped every 15 seconds. Prints the time of each group of rules, with
+ * its slowest rule, as the median of the evaluations of the last minutes, and the time of each panel over the last hour.
+ * `--minutes 15` sets how long the fleet is scraped; needs `PROMETHEUS3_BIN`.
+ */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
+import { parseArgs } from "node:util"
+import { monitoring, startFleet, startPrometheus } from "./monitoring/lab.js"
+
+const { values } = parseArgs({
+  options: {
+    services: { type: "string", default: "300" },
+    instances: { type: "string", default: "4" },
+    routes: { type: "string", default: "12" },
+    minutes: { type: "string", default: "10" }
+  }
+})
+const { minutes, ...size } = values
+
+interface Rule {
+  readonly name: string
+  readonly evaluationTime: number
+  readonly health: string
+  readonly lastError?: string
+}
+
+interface Group {
+  readonly name: string
+  readonly evaluationTime: number
+  readonly rules: ReadonlyArray<Rule>
+}
+
+const median = (numbers: ReadonlyArray<number>): number =>
+  [...numbers].sort((one, other) => one - other)[Math.floor(numbers.length / 2)] ?? Number.NaN
+
+const row = (...cells: ReadonlyArray<string | number>): void =>
+  console.log(`| ${cells.map((cell) => (typeof cell === "number" ? cell.toFixed(3) : cell)).join(" | ")} |`)
+
+const fleet = await startFleet(size)
+const ask = await startPrometheus(fleet, size)
+const times = new Map<string, Array<number>>()
+let groups: ReadonlyArray<Group> = []
+// The first evaluations have no series yet.
+const warm = Date.now() + 120_000
+const end = Date.now() + Number(minutes) * 60_000
+while (Date.now() < end) {
+  await setTimeout(15_000)
+  groups = (await ask<{ readonly groups: ReadonlyArray<Group> }>("rules")).groups
+  if (Date.now() < warm) continue
+  for (const { evaluationTime, name } of groups) times.set(name, [...(times.get(name) ?? []), evaluationTime])
+}
+
+const { headStats } = await ask<{ readonly headStats: { readonly numSeries: number } }>("status/tsdb")
+console.log(`${headStats.numSeries} series\n`)
+row("group", "median, s", "slowest rule", "s")
+row("---", "---", "---", "---")
+for (const { name, rules } of groups) {
+  const [slowest] = [...rules].sort((one, other) => other.evaluationTime - one.evaluationTime)
+  row(name, median(times.get(name) ?? []), slowest?.name ?? "", slowest?.evaluationTime ?? 0)
+  for (const { health, lastError = "", name: rule } of rules) {
+    if (health === "err") console.log(`${rule} cannot be evaluated: ${lastError}`)
+  }
+}
+const total = [...times.values()].reduce((sum, some) => sum + median(some), 0)
+row("all", total, "", "")
+
+interface Panel {
+  readonly title: string
+  readonly targets?: ReadonlyArray<{ readonly expr: string; readonly refId: string }>
+}
+
+const { panels } = JSON.parse(readFileSync(join(monitoring, "dashboard.json"), "utf8")) as {
+  readonly panels: ReadonlyArray<Panel>
+}
+const chosen: Readonly<Record<string, string>> = {
+  job: "service-7",
+  instance: ".*",
+  route: ".*",
+  cluster: ".*",
+  __rate_interval: "1m",
+  __range: "1h"
+}
+console.log()
+row("panel", "ms")
+row("---", "---")
+for (const { targets = [], title } of panels) {
+  for (const { expr, refId } of targets) {
+    const query = expr.replace(/\$(\w+)/g, (whole, name: string) => chosen[name] ?? whole)
+    const now = Date.now() / 1e3
+    const took: Array<number> = []
+    for (let time = 0; time < 3; time += 1) {
+      const start = performance.now()
+      await ask("query_range", { query, start: String(now - 3_600), end: String(now), step: "15" })
+      took.push(performance.now() - start)
+    }
+    row(`${title} ${refId}`, median(took))
+  }
+}
+process.exit(0)
