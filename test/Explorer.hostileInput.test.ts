@@ -5,8 +5,8 @@ import { pointsOf } from "../src/core/exposition/metricPoints.js"
 import { asksForHtml, negotiate } from "../src/core/exposition/negotiation.js"
 import { encodingFor } from "../src/core/server/compression.js"
 import { checkNames } from "../src/core/util/options.js"
-import { observedByAll } from "../src/explorer/distribution.js"
 import { found } from "../src/explorer/filter.js"
+import { observedByAll } from "../src/explorer/observations.js"
 import { reading } from "../src/explorer/parse.js"
 import { apart, quantileOf, thinned } from "../src/explorer/quantile.js"
 import { stateOf } from "../src/explorer/state.js"
@@ -23,7 +23,7 @@ const looked = (...texts: ReadonlyArray<string>): Store => {
   }
   found(store, { query: "", kind: undefined, changedOnly: false, sort: "series" })
   for (const { series } of store.families.values()) {
-    const { buckets } = observedByAll(series.values(), "start")
+    const { buckets } = observedByAll([...series.values()], "start")
     quantileOf(0.5, buckets)
     apart(buckets)
     thinned(buckets, 120)

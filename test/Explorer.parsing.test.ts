@@ -2,13 +2,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, LogLevel } from "effect"
 import * as fc from "fast-check"
-import { observedBy } from "../src/explorer/distribution.js"
 import { formatted, shortest, unitOf } from "../src/explorer/format.js"
 import { History, longest } from "../src/explorer/history.js"
+import type { Kind } from "../src/explorer/model.js"
+import { observedBy } from "../src/explorer/observations.js"
 import { type Labels, labelsOf, reading } from "../src/explorer/parse.js"
 import { apart, quantileOf, thinned } from "../src/explorer/quantile.js"
-import { type Kind, Store } from "../src/explorer/store.js"
+import { Store } from "../src/explorer/store.js"
 import { anyClashingRegistry, anyRegistry, registryOf } from "./support/arbitraryRegistries.js"
+import { look, seen } from "./support/explorerStore.js"
 import { parseText } from "./support/expositionParser.js"
 import { bodyOnce } from "./support/expositions.js"
 import { roundTripSeed as seed } from "./support/roundTrip.js"
@@ -34,19 +36,6 @@ const readBy = (text: string): Read => {
   })
   for (const _ of steps);
   return read
-}
-
-const look = (store: Store, text: string, at: number): Store => {
-  store.begin(at)
-  for (const _ of reading(text, store));
-  for (const _ of store.ending());
-  return store
-}
-
-const seen = (...texts: ReadonlyArray<string>): Store => {
-  const store = new Store()
-  for (const [index, text] of texts.entries()) look(store, text, index * 1_000)
-  return store
 }
 
 const exposed = (...args: Parameters<typeof bodyOnce>): Promise<string> =>

@@ -1,5 +1,7 @@
 /** Selects and sorts families and series. */
-import type { Family, Kind, Series, Store } from "./store.js"
+import { lineCount } from "./figures.js"
+import type { Family, Kind, Series } from "./model.js"
+import type { Store } from "./store.js"
 
 /** The selection and the order. */
 export interface Wanted {
@@ -14,6 +16,12 @@ export interface Wanted {
 export interface Found {
   readonly family: Family
   readonly series: ReadonlyArray<Series>
+  /** The words that its labels were searched for, in lower case. */
+  readonly words: ReadonlyArray<string>
+  /** How many series Prometheus would count for these. */
+  readonly lines: number
+  /** The length of the last minute in seconds, which is shorter at first; 0 if it has not begun. */
+  readonly window: number
 }
 
 /** The number of characters of a query that count: a link can have hundreds of thousands of words. */
@@ -22,17 +30,22 @@ export const longestQuery = 1_000
 /** The selected families. Each word must occur in a name, in a help text, or in the labels of a series. */
 export const found = (store: Store, { changedOnly, kind, query, sort }: Wanted): ReadonlyArray<Found> => {
   const words = [...new Set(query.slice(0, longestQuery).toLowerCase().split(/\s+/).filter(Boolean))]
+  const { window } = store
   const all: Array<Found> = []
   for (const family of store.families.values()) {
     if (kind !== undefined && family.kind !== kind) continue
     if (changedOnly && !family.hasChanged) continue
     const rest = words.filter((word) => !family.text.includes(word))
     const series = seriesOf(family, rest, changedOnly)
-    if (series.length > 0 || (rest.length === 0 && !changedOnly)) all.push({ family, series })
+    const lines = series.length === family.series.size ? family.lines : lineCount(series)
+    if (series.length > 0 || (rest.length === 0 && !changedOnly)) {
+      all.push({ family, series, words: rest, lines, window })
+    }
   }
-  const byName = (a: Found, b: Found): number => (a.family.name < b.family.name ? -1 : 1)
-  return all.sort(sort === "name" ? byName : (a, b) => b.family.lines - a.family.lines || byName(a, b))
+  return all.sort(sort === "name" ? byName : (a, b) => b.lines - a.lines || byName(a, b))
 }
+
+const byName = ({ family: a }: Found, { family: b }: Found): number => a.rank - b.rank || (a.name < b.name ? -1 : 1)
 
 const seriesOf = ({ series }: Family, words: ReadonlyArray<string>, changedOnly: boolean): ReadonlyArray<Series> => {
   const all = [...series.values()]

@@ -1,5 +1,5 @@
 /** Numbers for people. */
-import type { Kind } from "./store.js"
+import type { Kind } from "./model.js"
 
 /** The unit of a number. */
 export type Unit = "seconds" | "bytes" | "timestamp" | "ratio" | "celsius" | "none"

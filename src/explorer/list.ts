@@ -1,9 +1,11 @@
 /** The list of families. Only those that are shown have elements. */
+import type { Actions } from "./actions.js"
 import { type Card, card } from "./card.js"
+import { type Choice, initialChoice } from "./choice.js"
 import { arrange, button, write } from "./dom.js"
 import type { Found } from "./filter.js"
 import { counted } from "./format.js"
-import type { Family } from "./store.js"
+import type { Family } from "./model.js"
 
 const step = 60
 
@@ -15,7 +17,7 @@ export class List {
 
   constructor(
     private readonly node: HTMLElement,
-    private readonly onToggle: (family: Family) => void,
+    private readonly actions: Actions,
     onMore: () => void
   ) {
     this.more = button("more-button", "", () => {
@@ -29,13 +31,13 @@ export class List {
     this.limit = step
   }
 
-  show(all: ReadonlyArray<Found>, open: ReadonlySet<string>): void {
+  show(all: ReadonlyArray<Found>, open: ReadonlySet<string>, choices: ReadonlyMap<string, Choice>): void {
     const cards = new Map<Family, Card>()
     for (const found of all.slice(0, this.limit)) {
       const { family } = found
-      const shown = this.cards.get(family) ?? card(family, () => this.onToggle(family))
+      const shown = this.cards.get(family) ?? card(family, this.actions)
       cards.set(family, shown)
-      shown.update(found, open.has(family.name))
+      shown.update(found, open.has(family.name) ? (choices.get(family.name) ?? initialChoice) : undefined)
     }
     this.cards = cards
     const nodes: Array<Node> = [...cards.values()].map(({ node }) => node)

@@ -1,11 +1,14 @@
 /** The page: what the user has selected, what is shown, and when. */
+import type { Choice } from "./choice.js"
 import { arrange, button, byId, element, keepingFocus, literal, write } from "./dom.js"
 import { type Found, found } from "./filter.js"
 import { counted, formatted } from "./format.js"
 import { List } from "./list.js"
 import { type Look, Looking } from "./looking.js"
+import { type Family, kinds } from "./model.js"
+import { PromqlPanel } from "./promqlPanel.js"
 import { fragmentOf, type State, stateOf } from "./state.js"
-import { type Family, kinds, Store } from "./store.js"
+import { Store } from "./store.js"
 import { themed } from "./theme.js"
 
 const main = byId("main", HTMLElement)
@@ -35,9 +38,14 @@ let lastTrouble = ""
 let isToBeSaid = false
 let lastProblems = ""
 
+const panel = new PromqlPanel(main)
 const list = new List(
   byId("families", HTMLElement),
-  (family) => toggle(family),
+  {
+    toggle: (family) => toggle(family),
+    choose: (family, choice) => choose(family, choice),
+    copy: (copy, from) => panel.open(copy, from)
+  },
   () => render()
 )
 // The URL comes from the server, in the document.
@@ -67,6 +75,13 @@ const toggle = ({ name }: Family): void => {
   change({ open })
 }
 
+const choose = ({ name }: Family, choice: Choice): void => {
+  const choices = new Map(state.choices)
+  // The latest choice is the last one.
+  choices.delete(name)
+  change({ choices: choices.set(name, choice) })
+}
+
 // Several changes are drawn once, in the next animation frame.
 let isAsked = false
 const render = (): void => {
@@ -80,7 +95,7 @@ const render = (): void => {
 
 const draw = (): void => {
   const all = found(store, state)
-  list.show(all, state.open)
+  list.show(all, state.open, state.choices)
   collapse.hidden = state.open.size === 0
   drawStatus()
   asking.dataset["asking"] = String(looking.isBusy)
@@ -94,9 +109,10 @@ const draw = (): void => {
 
 const summaryOf = (all: ReadonlyArray<Found>): string => {
   const { families, lines } = store
-  const series = counted(lines, "series", "series")
-  if (all.length === families.size && !isFiltered()) return `${counted(all.length, "family", "families")}, ${series}`
-  return `${all.length} of ${counted(families.size, "family", "families")}`
+  const [allFamilies, allSeries] = [counted(families.size, "family", "families"), counted(lines, "series", "series")]
+  if (!isFiltered()) return `${allFamilies}, ${allSeries}`
+  const shown = all.reduce((sum, found) => sum + found.lines, 0)
+  return `${all.length.toLocaleString("en-US")} of ${allFamilies}, ${shown.toLocaleString("en-US")} of ${allSeries}`
 }
 
 const isFiltered = (): boolean => state.query.trim() !== "" || state.kind !== undefined || state.changedOnly

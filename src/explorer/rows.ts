@@ -1,69 +1,116 @@
-/** A table of the series of a counter, a gauge, or a family of unknown type. */
+/** A table of the rows of a counter, a gauge, or a family of unknown type. */
+import type { Choice } from "./choice.js"
 import { arrange, element, entitle, write } from "./dom.js"
+import { historyOf, rateOf, totalOf } from "./figures.js"
 import { exact, formatted, perSecond, type Unit } from "./format.js"
-import { labelsNode } from "./labels.js"
+import type { Group } from "./groups.js"
+import { groupLabels } from "./labels.js"
+import type { Kind } from "./model.js"
+import { type Column, columnsOf } from "./order.js"
+import { copyIcon } from "./promqlPanel.js"
+import { columnButton } from "./sortSwitch.js"
 import { sparkline } from "./sparkline.js"
-import type { Family, Series } from "./store.js"
 
-/** Shows some series of a family. */
+/** Shows some rows of a family. */
 export interface View {
   readonly node: HTMLElement
-  readonly show: (series: ReadonlyArray<Series>) => void
+  readonly show: (groups: ReadonlyArray<Group>, choice: Choice) => void
 }
 
-interface Row {
+/** What the user can do with the rows. */
+export interface RowActions {
+  readonly sort: (column: Column) => void
+  readonly copy: (group: Group, from: HTMLElement) => void
+}
+
+/** The elements of one row. */
+export interface Row {
   readonly node: HTMLElement
-  readonly update: () => void
+  readonly update: (group: Group) => void
 }
 
-/** Rows for the series that are shown. */
-export const keptRows = (parent: Node, make: (series: Series) => Row): ((series: ReadonlyArray<Series>) => void) => {
-  let rows = new Map<Series, Row>()
-  return (series) => {
-    const next = new Map<Series, Row>()
-    for (const one of series) next.set(one, rows.get(one) ?? make(one))
+/** Elements for the rows that are shown. */
+export const keptRows = (parent: Node, make: (group: Group) => Row): ((groups: ReadonlyArray<Group>) => void) => {
+  let rows = new Map<unknown, Row>()
+  return (groups) => {
+    const next = new Map<unknown, Row>()
+    for (const group of groups) next.set(group.key, rows.get(group.key) ?? make(group))
     rows = next
     arrange(
       parent,
       [...rows.values()].map(({ node }) => node)
     )
-    for (const { update } of rows.values()) update()
+    for (const group of groups) rows.get(group.key)?.update(group)
   }
 }
 
 /** A table that is labelled by the element with that id. */
-export const tableView = ({ kind }: Family, unit: Unit, labelledBy: string): View => {
-  const isCounter = kind === "counter"
+export const tableView = (kind: Kind, unit: Unit, labelledBy: string, actions: RowActions): View => {
   const body = element("tbody", "")
-  const heading = (text: string, className: string): HTMLElement => {
-    const made = element("th", className, text)
-    made.scope = "col"
-    return made
-  }
-  const trend = heading("Trend", "trend")
+  const headings = columnsOf[kind].map((column) => sortable(column, actions))
+  const [labels, ...numbers] = headings.map(({ node }) => node)
+  const trend = heading("trend", "Trend")
   trend.setAttribute("aria-hidden", "true")
-  const headings = [heading("Labels", ""), trend, heading("Value", "number")]
-  if (isCounter) headings.push(heading("Per second", "number"))
-  const node = element("table", "series", element("thead", "", element("tr", "", ...headings)), body)
+  const copy = heading("copy", element("span", "unseen", "PromQL"))
+  const cells = [...(labels === undefined ? [] : [labels]), trend, ...numbers, copy]
+  const node = element("table", "series", element("thead", "", element("tr", "", ...cells)), body)
   node.setAttribute("aria-labelledby", labelledBy)
-  return { node, show: keptRows(body, (series) => row(series, unit, isCounter)) }
+  const showRows = keptRows(body, (group) => row(kind, unit, group, actions))
+  const show: View["show"] = (groups, choice) => {
+    for (const one of headings) one.show(choice)
+    showRows(groups)
+  }
+  return { node, show }
 }
 
-const row = (series: Series, unit: Unit, isCounter: boolean): Row => {
+const heading = (className: string, child: Node | string): HTMLElement => {
+  const made = element("th", className, child)
+  made.scope = "col"
+  return made
+}
+
+const titles: Readonly<Partial<Record<Column, string>>> = { labels: "Labels", value: "Value", rate: "Per second" }
+
+const sortable = (column: Column, actions: RowActions) => {
+  const button = columnButton(titles[column] ?? column, () => actions.sort(column))
+  const node = heading(column === "labels" ? "" : "number", button)
+  const show = (choice: Choice): void => {
+    if (choice.column === column) node.setAttribute("aria-sort", choice.isDescending ? "descending" : "ascending")
+    else node.removeAttribute("aria-sort")
+  }
+  return { node, show }
+}
+
+const row = (kind: Kind, unit: Unit, first: Group, actions: RowActions): Row => {
+  const isCounter = kind === "counter"
+  let current = first
+  const labels = groupLabels(first)
   const value = element("td", "number")
   const rate = element("td", "number rate")
   const spark = sparkline()
   const trend = element("td", "trend", spark.node)
   // It contains only the line.
   trend.setAttribute("aria-hidden", "true")
-  const cells = [element("td", "", labelsNode(series.labels)), trend, value]
-  const node = element("tr", "", ...cells, ...(isCounter ? [rate] : []))
-  const update = (): void => {
-    write(value, formatted(series.value, unit))
-    entitle(value, exact(series.value))
-    if (isCounter) write(rate, perSecond(series.rate, unit) || "–")
-    node.classList.toggle("moves", series.hasChanged)
-    spark.draw(series.history, isCounter)
+  const copy = element(
+    "td",
+    "copy",
+    copyIcon((from) => actions.copy(current, from))
+  )
+  const cells = [element("td", "", labels.node), trend, value, ...(isCounter ? [rate] : []), copy]
+  const node = element("tr", "", ...cells)
+  const update = (group: Group): void => {
+    current = group
+    const { series } = group
+    const sum = totalOf(series)
+    labels.update(group)
+    write(value, formatted(sum, unit))
+    entitle(value, exact(sum))
+    if (isCounter) write(rate, perSecond(rateOf(series), unit) || "–")
+    node.classList.toggle(
+      "moves",
+      series.some(({ hasChanged }) => hasChanged)
+    )
+    spark.draw(historyOf(series), isCounter)
   }
   return { node, update }
 }

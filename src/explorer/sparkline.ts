@@ -1,6 +1,6 @@
 /** A line chart of a value that changes. It is drawn from numbers only. */
 import { drawn } from "./dom.js"
-import { type History, longest } from "./history.js"
+import { longest } from "./history.js"
 
 const width = 120
 const height = 28
@@ -9,7 +9,7 @@ const margin = 2
 /** A line that can be redrawn. */
 export interface Sparkline {
   readonly node: SVGSVGElement
-  readonly draw: (history: History | undefined, fromZero: boolean) => void
+  readonly draw: (points: ReadonlyArray<number>, fromZero: boolean) => void
 }
 
 export const sparkline = (): Sparkline => {
@@ -23,8 +23,8 @@ export const sparkline = (): Sparkline => {
   const line = drawn("path", { class: "spark-line" })
   node.append(area, line)
   let last = ""
-  const draw = (history: History | undefined, fromZero: boolean): void => {
-    const path = history === undefined ? "" : pathOf(history.all(), fromZero)
+  const draw = (points: ReadonlyArray<number>, fromZero: boolean): void => {
+    const path = pathOf(points, fromZero)
     if (path === last) return
     last = path
     line.setAttribute("d", path)

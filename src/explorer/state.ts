@@ -1,10 +1,13 @@
 /** The user's selection. It is in the fragment of the URL, so that it can be shared. */
+import { type Choice, choiceOf, choiceText } from "./choice.js"
 import { longestQuery, type Wanted } from "./filter.js"
-import { kinds } from "./store.js"
+import { kinds } from "./model.js"
 
-/** The filter, and the families that are open. */
+/** The filter, the families that are open, and how their rows are shown. */
 export interface State extends Wanted {
   readonly open: ReadonlySet<string>
+  /** By the name of the family. */
+  readonly choices: ReadonlyMap<string, Choice>
 }
 
 // A URL of a few thousand characters can still be sent.
@@ -18,18 +21,22 @@ export const stateOf = (fragment: string): State => {
     kind: kinds.find((kind) => kind === given.get("type")),
     changedOnly: given.get("changed") === "1",
     sort: given.get("sort") === "series" ? "series" : "name",
-    open: new Set((given.get("open") ?? "").split(",").filter(Boolean))
+    open: new Set((given.get("open") ?? "").split(",").filter(Boolean)),
+    choices: new Map(given.getAll("view").slice(0, mostOpen).map(choiceOf))
   }
 }
 
 /** The fragment of a state; empty for the initial one. */
-export const fragmentOf = ({ changedOnly, kind, open, query, sort }: State): string => {
+export const fragmentOf = ({ changedOnly, choices, kind, open, query, sort }: State): string => {
   const parts = new URLSearchParams()
   if (query !== "") parts.set("q", query)
   if (kind !== undefined) parts.set("type", kind)
   if (changedOnly) parts.set("changed", "1")
   if (sort !== "name") parts.set("sort", sort)
   if (open.size > 0) parts.set("open", [...open].slice(0, mostOpen).join(","))
-  const text = parts.toString().replaceAll("%2C", ",")
+  const views = [...choices].map(([name, choice]) => choiceText(name, choice)).filter(Boolean)
+  // The latest ones, if they are too many.
+  for (const view of views.slice(-mostOpen)) parts.append("view", view)
+  const text = parts.toString().replaceAll("%2C", ",").replaceAll("%3A", ":")
   return text === "" ? "" : `#${text}`
 }

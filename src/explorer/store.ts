@@ -1,68 +1,19 @@
 /** The families of the last exposition, and how they have changed since the first one. */
 import { History } from "./history.js"
+import {
+  type Distribution,
+  type Family,
+  isDistribution,
+  isGauge,
+  type Kind,
+  kinds,
+  linesOf,
+  type Point,
+  type Series
+} from "./model.js"
+import { familyRank } from "./order.js"
 import { type Labels, labelsOf, type Sink, toNumber } from "./parse.js"
-
-/** The types of a family. */
-export const kinds = ["counter", "gauge", "histogram", "summary", "untyped"] as const
-
-/** One of these types. */
-export type Kind = (typeof kinds)[number]
-
-/** One bucket, or one quantile. */
-export interface Point {
-  readonly bound: number
-  value: number
-  /** The value at the first exposition, or 0 after a counter reset. */
-  first: number
-}
-
-/** The observations of a histogram or a summary. */
-export interface Distribution {
-  points: Array<Point>
-  /** Whether the points are in the order of their bounds, as they nearly always are. */
-  isInOrder: boolean
-  sum: number
-  firstSum: number
-}
-
-/** One series; for a histogram or a summary, all series of the same observations. */
-export interface Series {
-  readonly labels: Labels
-  /** The text that the filter searches, in lower case. */
-  readonly text: string
-  /** For a histogram or a summary, the number of observations. */
-  value: number
-  /** The same in the previous exposition. */
-  previous: number
-  /** The same in the first exposition, or 0 after a counter reset. */
-  first: number
-  /** Its increase per second, which requires two expositions; for a gauge, its value. */
-  rate: number
-  hasChanged: boolean
-  seen: number
-  history: History | undefined
-  readonly distribution: Distribution | undefined
-}
-
-/** All series of one name. */
-export interface Family {
-  readonly name: string
-  readonly kind: Kind
-  help: string
-  /** Its name and its help in lower case. */
-  text: string
-  readonly series: Map<string, Series>
-  /** How many series Prometheus would count. */
-  lines: number
-  hasChanged: boolean
-  /** Its most useful number: the increase of all series per second, or the value of a gauge with one series. */
-  total: number
-  /** The history of `total`, from its first change on. */
-  history: History | undefined
-  seen: number
-  /** Another family has its name. */
-  isGone: boolean
-}
+import { Recent, SnapshotTimes } from "./recent.js"
 
 interface Slot {
   readonly family: Family
@@ -100,11 +51,18 @@ export class Store implements Sink {
   private at = 0
   private elapsed = 0
   private followed = 0
+  private readonly times = new SnapshotTimes()
+
+  /** How long ago the numbers are from which the last minute is calculated, in seconds; 0 if there is only one exposition. */
+  get window(): number {
+    return this.times.baseline === undefined ? 0 : (this.at - this.times.baseline) / 1e3
+  }
 
   /** Another exposition begins; its time is in milliseconds. */
   begin(at: number): void {
     this.elapsed = this.looks === 0 ? 0 : (at - this.at) / 1e3
     this.at = at
+    this.times.begin(at)
     this.looks += 1
     this.unreadLines = 0
     this.lines = 0
@@ -168,7 +126,18 @@ export class Store implements Sink {
       this.forgetFamily(known)
     }
     const fresh: Family = {
-      ...{ name, kind, help: "", text: "", series: new Map(), lines: 0, hasChanged: false, total: Number.NaN },
+      ...{
+        name,
+        kind,
+        rank: familyRank(name),
+        suffix: "",
+        help: "",
+        text: "",
+        series: new Map(),
+        lines: 0,
+        hasChanged: false,
+        total: Number.NaN
+      },
       ...{ history: undefined, seen: this.looks, isGone: false }
     }
     described(fresh, this.helps.get(name) ?? "")
@@ -191,27 +160,31 @@ export class Store implements Sink {
     const first = this.looks === 1 ? value : 0
     const part = partOf(family.kind, suffix ?? "", labels, { value, first })
     if (part === undefined) return undefined
-    const isDistribution = family.kind === "histogram" || family.kind === "summary"
-    const own = isDistribution ? labels.filter(([label]) => label !== bounds[family.kind]) : labels
-    const series = this.series(family, own, isDistribution)
+    const own = isDistribution(family.kind) ? labels.filter(([label]) => label !== bounds[family.kind]) : labels
+    const series = this.series(family, own)
     if (typeof part === "object" && series.distribution !== undefined) added(series.distribution, part)
     if (part === "sum" && series.distribution !== undefined) series.distribution.firstSum = first
+    if (part === "value") family.suffix = suffix ?? ""
     if (part === "value" || part === "count") Object.assign(series, { first, previous: value })
     const slot: Slot = { family, series, part, seen: 0 }
     this.slots.set(key, slot)
     return slot
   }
 
-  private series(family: Family, labels: Labels, isDistribution: boolean): Series {
+  private series(family: Family, labels: Labels): Series {
     const text = labels.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(",")
     const known = family.series.get(text)
     if (known !== undefined) return known
-    const distribution = isDistribution
-      ? { points: [], isInOrder: true, sum: Number.NaN, firstSum: Number.NaN }
+    const recent = new Recent()
+    // A series that appears later started at 0.
+    if (this.looks > 1) recent.restart()
+    const distribution = isDistribution(family.kind)
+      ? { points: [], isInOrder: true, sum: Number.NaN, firstSum: Number.NaN, recent }
       : undefined
     const fresh: Series = {
       ...{ labels, text: searched(labels), value: Number.NaN, previous: Number.NaN, first: Number.NaN },
-      ...{ rate: Number.NaN, hasChanged: this.looks > 1, seen: this.looks, history: undefined, distribution }
+      ...{ rate: Number.NaN, hasChanged: this.looks > 1, seen: this.looks, history: undefined },
+      ...{ isUntraced: false, distribution }
     }
     family.series.set(text, fresh)
     return fresh
@@ -226,7 +199,10 @@ export class Store implements Sink {
       gone.add(part)
       if (series.distribution !== undefined) touched.add(series.distribution)
     }
-    for (const distribution of touched) distribution.points = distribution.points.filter((point) => !gone.has(point))
+    for (const distribution of touched) {
+      distribution.points = distribution.points.filter((point) => !gone.has(point))
+      distribution.recent.renumber(distribution.points)
+    }
     for (const { series: all } of this.families.values()) {
       for (const [text, series] of all) {
         if (series.seen === this.looks) continue
@@ -249,19 +225,18 @@ export class Store implements Sink {
   }
 
   private *follow(family: Family): Generator<void, void> {
-    const isGauge = family.kind === "gauge" || family.kind === "untyped"
     let total = 0
     family.lines = 0
     for (const series of family.series.values()) {
-      this.followSeries(series, isGauge)
-      family.lines += series.distribution === undefined ? 1 : series.distribution.points.length + 2
+      this.followSeries(series, family.kind)
+      family.lines += linesOf(series)
       if (series.hasChanged) family.hasChanged = true
       total += series.rate
       this.followed += 1
       if (this.followed % atOnce === 0) yield
     }
     const before = family.total
-    family.total = isGauge && family.series.size !== 1 ? Number.NaN : total
+    family.total = isGauge(family.kind) && family.series.size !== 1 ? Number.NaN : total
     if (family.history === undefined && family.hasChanged && this.familyHistories < mostHistories) {
       this.familyHistories += 1
       family.history = new History()
@@ -270,7 +245,7 @@ export class Store implements Sink {
     family.history?.push(family.total)
   }
 
-  private followSeries(series: Series, isGauge: boolean): void {
+  private followSeries(series: Series, kind: Kind): void {
     const { distribution, previous, rate: before, value } = series
     if (distribution !== undefined) sorted(distribution)
     const isChanged = !Object.is(value, previous)
@@ -278,17 +253,31 @@ export class Store implements Sink {
     const isAnew = value < previous
     if (isAnew) beginAnew(series)
     const grown = isAnew ? value : value - previous
-    series.rate = isGauge ? value : this.elapsed > 0 ? grown / this.elapsed : Number.NaN
+    series.rate = isGauge(kind) ? value : this.elapsed > 0 ? grown / this.elapsed : Number.NaN
     if (isChanged) {
       series.hasChanged = true
-      if (series.history === undefined && this.histories < mostHistories) {
-        this.histories += 1
-        series.history = new History()
-        series.history.push(before)
-      }
+      this.beginHistory(series, before)
     }
     series.history?.push(series.rate)
     series.previous = value
+    if (distribution !== undefined) this.remember(distribution, value, kind)
+  }
+
+  private beginHistory(series: Series, before: number): void {
+    if (series.history !== undefined) return
+    series.isUntraced = this.histories >= mostHistories
+    if (series.isUntraced) return
+    this.histories += 1
+    series.history = new History()
+    series.history.push(before)
+  }
+
+  private remember(distribution: Distribution, count: number, kind: Kind): void {
+    const { baseline, isDue } = this.times
+    if (baseline !== undefined) distribution.recent.trim(baseline)
+    // The quantiles of a summary are not counted, so they have no difference.
+    const points = kind === "histogram" ? distribution.points : []
+    if (isDue) distribution.recent.take(this.at, count, { points, sum: distribution.sum })
   }
 }
 
@@ -296,6 +285,7 @@ const beginAnew = (series: Series): void => {
   series.first = 0
   if (series.distribution === undefined) return
   series.distribution.firstSum = 0
+  series.distribution.recent.restart()
   for (const point of series.distribution.points) point.first = 0
 }
 
@@ -314,19 +304,25 @@ const suffixOf = ({ kind, name }: Family, sample: string): string | undefined =>
     ? suffixes[kind].find((suffix) => sample.length === name.length + suffix.length && sample.endsWith(suffix))
     : undefined
 
-const partOf = (kind: Kind, suffix: string, labels: Labels, seen: Omit<Point, "bound">): Slot["part"] | undefined => {
+const partOf = (
+  kind: Kind,
+  suffix: string,
+  labels: Labels,
+  seen: Pick<Point, "value" | "first">
+): Slot["part"] | undefined => {
   if (suffix === "_created") return "created"
   const label = bounds[kind]
   if (label === undefined) return "value"
   if (suffix === "_sum") return "sum"
   if (suffix === "_count") return "count"
   const bound = toNumber(labels.find(([name]) => name === label)?.[1] ?? "")
-  return bound === undefined ? undefined : { bound, ...seen }
+  return bound === undefined ? undefined : { bound, ...seen, index: 0 }
 }
 
 const added = (distribution: Distribution, point: Point): void => {
   const last = distribution.points.at(-1)
   if (last !== undefined && byBound(last, point) > 0) distribution.isInOrder = false
+  point.index = distribution.points.length
   distribution.points.push(point)
 }
 

@@ -1,0 +1,92 @@
+/** Label matchers that select some series of a family, and none of its others. */
+import { labelNames, labelOf } from "./groups.js"
+import type { Series } from "./model.js"
+import type { Labels } from "./parse.js"
+
+/** A label, and the values that it may have. */
+export interface Matcher {
+  readonly name: string
+  readonly values: ReadonlyArray<string>
+}
+
+// A longer list of values is not the filter that the user has typed.
+const mostValues = 10
+const mostNames = 100
+
+/** Matchers of exactly these labels: a label that other series have, and this one has not, is empty. */
+export const matchersOfLabels = (labels: Labels, all: ReadonlyArray<Series>): ReadonlyArray<Matcher> => {
+  const own = new Set(labels.map(([name]) => name))
+  const missing = labelNames(all).filter((name) => !own.has(name))
+  return [
+    ...labels.map(([name, value]) => ({ name, values: [value] })),
+    ...missing.slice(0, mostNames).map((name) => ({ name, values: [""] }))
+  ]
+}
+
+/** What the selected series have in common. */
+export interface Common {
+  /** Labels that all of them have. */
+  readonly fixed: Labels
+  /** The words that the user has typed, in lower case. */
+  readonly words: ReadonlyArray<string>
+}
+
+/**
+ * Matchers that select the `chosen` ones of `all`. `undefined` if no lists of values do: matchers of different labels
+ * select each combination of their values.
+ */
+export const matchersOf = (
+  chosen: ReadonlyArray<Series>,
+  all: ReadonlyArray<Series>,
+  { fixed, words }: Common
+): ReadonlyArray<Matcher> | undefined => {
+  const given = fixed.map(([name, value]) => ({ name, values: [value] }))
+  const isChosen = new Set(chosen)
+  const wrong = all.filter((series) => !isChosen.has(series) && matches(series, given))
+  const candidates = labelNames(all)
+    .slice(0, mostNames)
+    .flatMap((name) => {
+      const values = wrong.length === 0 ? undefined : valuesOf(name, chosen)
+      return values === undefined ? [] : [{ name, values }]
+    })
+  // Of several labels that would do, the one that the user means.
+  const meant = candidates.filter(({ values }) =>
+    words.some((word) => values.every((value) => value.toLowerCase().includes(word)))
+  )
+  const needed = fewest(wrong, meant) ?? fewest(wrong, candidates)
+  return needed === undefined ? undefined : [...given, ...needed]
+}
+
+const valuesOf = (name: string, series: ReadonlyArray<Series>): ReadonlyArray<string> | undefined => {
+  const values = new Set<string>()
+  for (const one of series) {
+    values.add(labelOf(one, name))
+    if (values.size > mostValues) return undefined
+  }
+  return [...values]
+}
+
+const matches = (series: Series, matchers: ReadonlyArray<Matcher>): boolean =>
+  matchers.every(({ name, values }) => values.includes(labelOf(series, name)))
+
+// Each step takes the matcher that leaves the fewest wrong ones; the one with fewer values, if they are equal.
+const fewest = (
+  wrong: ReadonlyArray<Series>,
+  candidates: ReadonlyArray<Matcher>
+): ReadonlyArray<Matcher> | undefined => {
+  const used: Array<Matcher> = []
+  let left = wrong
+  while (left.length > 0) {
+    let best: { readonly matcher: Matcher; readonly left: ReadonlyArray<Series> } | undefined
+    for (const matcher of candidates) {
+      const rest = left.filter((series) => matches(series, [matcher]))
+      const isFewer = rest.length < (best?.left ?? left).length
+      const isShorter = rest.length === best?.left.length && matcher.values.length < best.matcher.values.length
+      if (isFewer || isShorter) best = { matcher, left: rest }
+    }
+    if (best === undefined) return undefined
+    used.push(best.matcher)
+    left = best.left
+  }
+  return used
+}
