@@ -101,7 +101,8 @@ const matcherText = ({ name, values }: Matcher): string => {
 
 const escapedForRegex = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")
 
-// Invisible characters, and the replacement character, which the parser takes for invalid UTF-8.
+// Invisible characters, and the replacement character, which the parser takes for invalid UTF-8. They are written as
+// numbers, which Prometheus 2.24 cannot read.
 const special = /["\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}\uFFFD]/gu
 
 const short: Readonly<Record<string, string>> = { '"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" }

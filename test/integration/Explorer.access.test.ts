@@ -105,21 +105,28 @@ describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
             ({ properties, role }) => properties["focusable"] === true && !["RootWebArea", "option"].includes(role)
           )
           .map(({ name, role }) => `${role} ${name}`)
-        assert.deepStrictEqual(controls.sort(), [
+        const expected = [
           "button Close all",
+          ...Array.from({ length: 5 }, () => "button Copy as PromQL"),
+          "button Labels",
+          "button Last minute",
           "button Pause",
+          "button Per second",
           "button Refresh",
           "button Since the start",
           "button Theme: auto",
+          "button Value",
           "button While this page is open",
           ...families.map((family) => `button ${family}`),
+          "button route",
           "checkbox Changed only",
           "combobox Sort by",
           "combobox Type",
           "link Raw text",
           "main ",
           "searchbox Filter by name, help and labels"
-        ])
+        ]
+        assert.deepStrictEqual(controls.sort(), expected.sort())
         const headings = all.filter(({ role }) => role === "heading").map(({ name }) => name)
         assert.deepStrictEqual(headings, ["Metrics", ...families])
         const expanded = all.filter(({ properties }) => "expanded" in properties && !("hasPopup" in properties))
@@ -134,7 +141,7 @@ describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
         // The lines are not there, and so is the column of them; bars are described in words.
         assert.deepStrictEqual(
           all.filter(({ role }) => role === "columnheader").map(({ name }) => name),
-          ["Labels", "Value", "Per second"]
+          ["Labels", "Value", "Per second", "PromQL"]
         )
         const bars = "4 buckets. up to 100 ms: 1; from 100 ms to 500 ms: 3; from 500 ms to 1 s: 1; more than 1 s: 1"
         assert.deepStrictEqual(
@@ -166,7 +173,7 @@ describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
         await drawn(page)
         await page.selectOption("#kind", "counter")
         await drawn(page)
-        assert.deepStrictEqual(await said(), ["1 of 2 families", "0 of 2 families"])
+        assert.deepStrictEqual(await said(), ["1 of 2 families, 2 of 7 series", "0 of 2 families, 0 of 7 series"])
         await refreshed(page)
         await page.selectOption("#sort", "series")
         await page.click("#theme")
@@ -230,7 +237,8 @@ describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
         const viewport = { width, height: 700 }
         const page = yield* answered(yield* launched, bodies, open("family_00", "family_20"), { viewport })
         yield* Effect.promise(async () => {
-          const steps = 8 + 1 + names.length + 2
+          // Of each open family: the button of its label, of its expression, of two columns, of 50 rows, and for more.
+          const steps = 8 + 1 + names.length + 2 * (1 + 1 + 2 + 50 + 1)
           const seen: Array<string> = []
           for (const key of ["Tab", "Shift+Tab"]) {
             for (let step = key === "Tab" ? 0 : 1; step < steps; step += 1) {
@@ -329,7 +337,7 @@ const focusShown = () => {
   return {
     outline: outlineStyle === "none" ? 0 : Number.parseFloat(outlineWidth),
     covered: !isSeen,
-    what: `${node.tagName} ${node.id} ${node.textContent?.slice(0, 40)}`
+    what: `${node.tagName} ${node.id} ${node.textContent?.slice(0, 40)} ${Array.from(document.querySelectorAll("*")).indexOf(node)}`
   }
 }
 

@@ -22,7 +22,7 @@ describeWith(["chromium"], "The explorer handles", ({ chromium }) => {
       const { page, traces } = yield* tab(yield* launched)
       const longest = yield* Effect.promise(async () => {
         await page.route("**/metrics", (route) => route.fulfill({ status: 200, body }))
-        await page.goto(`${server.healthUrl}${open(...names)}`)
+        await page.goto(`${server.healthUrl}${open(...names)}&view=h+start`)
         await shown(page)
         await page.evaluate(watchLongTasks)
         await refreshed(page)
@@ -75,7 +75,9 @@ describeWith(["chromium"], "The explorer handles", ({ chromium }) => {
         assert.include(await texts(page, ".statistics dd"), "4,970 more")
         // They are there all the same.
         await page.fill("#search", "label_9999")
-        await page.waitForFunction(() => document.querySelector("#summary")?.textContent === "1 of 2 families")
+        await page.waitForFunction(
+          () => document.querySelector("#summary")?.textContent === "1 of 2 families, 1 of 5,003 series"
+        )
       })
     })
   )
