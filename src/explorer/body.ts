@@ -22,7 +22,9 @@ const steps = { rows: 50, distributions: 8 }
 /** What is shown at the moment. */
 interface Shown {
   readonly found: Found
-  /** Without what this family does not have. */
+  /** What the user wants. */
+  readonly wanted: Choice
+  /** The same without what this family does not have. */
   readonly choice: Choice
 }
 
@@ -34,7 +36,7 @@ export const bodyView = (body: HTMLElement, title: HTMLElement, family: Family, 
   let shown: Shown | undefined
   const now = <A>(act: (shown: Shown) => A): A | undefined => (shown === undefined ? undefined : act(shown))
   const change = (next: (choice: Choice) => Choice): void =>
-    void now(({ choice }) => actions.choose(family, next(choice)))
+    void now(({ wanted }) => actions.choose(family, next(wanted)))
   const rowActions: RowActions = {
     sort: (column) => change((choice) => sortedBy(choice, column)),
     copy: (group, from) => void now(({ found, choice }) => actions.copy(copyOfRow(found, choice.by, group), from))
@@ -50,11 +52,11 @@ export const bodyView = (body: HTMLElement, title: HTMLElement, family: Family, 
   const notes = element("p", "note")
   const more = button("more-button", "", () => {
     limit += step
-    keepingFocus(title, () => now(({ found, choice }) => show(found, choice)))
+    keepingFocus(title, () => now(({ found, wanted }) => show(found, wanted)))
   })
   const show = (found: Found, wanted: Choice): void => {
     const choice = possible(wanted, found, unit)
-    shown = { found, choice }
+    shown = { found, wanted, choice }
     const groups = groupsOf(found.series, choice.by)
     const note = notesOf(found, wanted.span, choice.by)
     write(notes, note)

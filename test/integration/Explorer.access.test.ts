@@ -91,8 +91,9 @@ describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
       const { registry, requests } = shop(PromClient)
       const server = yield* started(inThisThread, { selfMetrics: false }, { registry })
       const closed = ["effect_prometheus_errors_total counter", "memory_bytes gauge", "sleep_seconds summary"]
-      const families = [...closed, "requests_total counter", "work_seconds histogram"].sort()
-      const url = `${server.healthUrl}${open("requests_total", "work_seconds")}`
+      const [own = "", ...ofShop] = [...closed, "requests_total counter", "work_seconds histogram"].sort()
+      const families = [...ofShop, own]
+      const url = `${server.healthUrl}${open("requests_total", "work_seconds")}&view=work_seconds+start`
       const { page, traces } = yield* opened(yield* launched, url)
       yield* Effect.promise(async () => {
         for (const _ of [1, 2]) {

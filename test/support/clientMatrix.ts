@@ -85,11 +85,17 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
   "They are about the explorer's page, which reads an exposition.": [
     "test/Explorer.fileDescriptors.test.ts",
     "test/Explorer.hostileInput.test.ts",
+    "test/Explorer.lastMinute.test.ts",
     "test/Explorer.parsing.test.ts",
+    "test/Explorer.promql.test.ts",
+    "test/Explorer.rows.test.ts",
+    "test/Explorer.summary.test.ts",
     "test/Explorer.test.ts",
     "test/integration/Explorer.access.test.ts",
     "test/integration/Explorer.limits.test.ts",
     "test/integration/Explorer.injection.test.ts",
+    "test/integration/Explorer.promql.test.ts",
+    "test/integration/Explorer.rows.test.ts",
     "test/integration/Explorer.test.ts"
   ],
   "They are about requests, routes and links; test/HttpMetrics.test.ts and test/Promises.http.test.ts record requests.":
