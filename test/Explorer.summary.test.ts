@@ -32,6 +32,18 @@ describe("With a filter, the line of a family shows", () => {
     assert.deepInclude(shownOf(store, "requests_total", { query: 'status="200"' }), { text: "150", more: "50/s" })
   })
 
+  it("the series that a word of its help is about, but all series for a word of its name", () => {
+    const help = "# HELP requests_total Requests (500: it failed; 404: there is no page).\n"
+    const store = seen(help + requests(100, 1), help + requests(150, 3))
+    assert.deepInclude(shownOf(store, "requests_total", { query: "500" }), { text: "3", more: "2/s" })
+    assert.deepInclude(shownOf(store, "requests_total", { query: "failed 500 requests" }), { text: "3", more: "2/s" })
+    // No series is about these.
+    assert.deepInclude(shownOf(store, "requests_total", { query: "404" }), { text: "153" })
+    assert.deepInclude(shownOf(store, "requests_total", { query: "500 200" }), { text: "150" })
+    const named = seen('code_500_total{status="500"} 1\ncode_500_total{status="200"} 2\n')
+    assert.deepInclude(shownOf(named, "code_500_total", { query: "500" }), { text: "1 – 2" })
+  })
+
   it("what has changed, if only that is wanted", () => {
     const store = seen(requests(100, 1), requests(100, 4))
     assert.deepInclude(shownOf(store, "requests_total", { changedOnly: true }), { text: "4", more: "3/s" })

@@ -35,22 +35,37 @@ export const found = (store: Store, { changedOnly, kind, query, sort }: Wanted):
   for (const family of store.families.values()) {
     if (kind !== undefined && family.kind !== kind) continue
     if (changedOnly && !family.hasChanged) continue
-    const rest = words.filter((word) => !family.text.includes(word))
-    const series = seriesOf(family, rest, changedOnly)
-    const lines = series.length === family.series.size ? family.lines : lineCount(series)
-    if (series.length > 0 || (rest.length === 0 && !changedOnly)) {
-      all.push({ family, series, words: rest, lines, window })
-    }
+    const selected = selectedOf(family, words, changedOnly)
+    if (selected === undefined) continue
+    const lines = selected.series.length === family.series.size ? family.lines : lineCount(selected.series)
+    all.push({ family, ...selected, lines, window })
   }
   return all.sort(sort === "name" ? byName : (a, b) => b.lines - a.lines || byName(a, b))
 }
 
 const byName = ({ family: a }: Found, { family: b }: Found): number => a.rank - b.rank || (a.name < b.name ? -1 : 1)
 
-const seriesOf = ({ series }: Family, words: ReadonlyArray<string>, changedOnly: boolean): ReadonlyArray<Series> => {
-  const all = [...series.values()]
-  if (words.length === 0 && !changedOnly) return all
-  return all.filter(
-    ({ hasChanged, text }) => (!changedOnly || hasChanged) && words.every((word) => text.includes(word))
-  )
+const selectedOf = (
+  family: Family,
+  words: ReadonlyArray<string>,
+  changedOnly: boolean
+): Pick<Found, "series" | "words"> | undefined => {
+  const ofLabels = words.filter((word) => !family.text.includes(word))
+  let series = [...family.series.values()]
+  if (ofLabels.length > 0 || changedOnly) {
+    series = series.filter(
+      ({ hasChanged, text }) => (!changedOnly || hasChanged) && ofLabels.every((word) => text.includes(word))
+    )
+    if (series.length === 0) return undefined
+  }
+  // A help such as "499: the client has closed the connection" does not hide which series are meant by 499.
+  for (const word of words) {
+    const at = family.text.indexOf(word)
+    if (at === -1 || at + word.length <= family.name.length) continue
+    const meant = series.filter(({ text }) => text.includes(word))
+    if (meant.length === 0) continue
+    series = meant
+    ofLabels.push(word)
+  }
+  return { series, words: ofLabels }
 }
