@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { notesOf } from "../src/explorer/notes.js"
 import { type Observed, observedBy, observedByAll } from "../src/explorer/observations.js"
+import { SnapshotTimes } from "../src/explorer/recent.js"
 import type { Store } from "../src/explorer/store.js"
 import { foundFamily, histogramLines, look, seenAt } from "./support/explorerStore.js"
 import { roundTripSeed as seed } from "./support/roundTrip.js"
@@ -82,10 +83,27 @@ describe("The last minute of a histogram", () => {
     )
   })
 
+  it("keeps the numbers of its buckets apart when one of them is gone", () => {
+    const lines = (buckets: Readonly<Record<string, number>>): string =>
+      `# TYPE h histogram\n${histogramLines("h", "", buckets, 1)}`
+    const store = seenAt(
+      [0, lines({ "1": 1, "2": 2, "4": 4, "+Inf": 8 })],
+      [60, lines({ "2": 20, "4": 40, "+Inf": 80 })],
+      [120, lines({ "2": 21, "4": 42, "+Inf": 84 })]
+    )
+    assert.deepStrictEqual(counts(store), [1, 2, 4])
+  })
+
   it("does not remember more if it is refreshed again and again", () => {
     const store = seenAt(...Array.from({ length: 500 }, (_, at) => [at / 100, text(at, at)] as const))
     assert.closeTo(store.window, 4.99, 1e-9)
     assert.strictEqual(observed(store).count, 499)
+    const times = new SnapshotTimes()
+    const due = Array.from({ length: 500 }, (_, at) => {
+      times.begin(at * 10)
+      return times.isDue
+    })
+    assert.lengthOf(due.filter(Boolean), 2)
   })
 
   it(`is the difference to a minute ago for any history (seed ${seed}): 2,000 of them`, () => {
