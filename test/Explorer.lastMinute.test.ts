@@ -5,7 +5,7 @@ import { notesOf } from "../src/explorer/notes.js"
 import { type Observed, observedBy, observedByAll } from "../src/explorer/observations.js"
 import { SnapshotTimes } from "../src/explorer/recent.js"
 import type { Store } from "../src/explorer/store.js"
-import { foundFamily, histogramLines, look, seenAt } from "./support/explorerStore.js"
+import { foundFamily, histogramLines, type Looks, look, seenAt } from "./support/explorerStore.js"
 import { roundTripSeed as seed } from "./support/roundTrip.js"
 
 const text = (low: number, all: number, labels = ""): string =>
@@ -153,8 +153,8 @@ describe("The last minute of a summary", () => {
 })
 
 describe("The note above histograms", () => {
-  const noted = (...looks: Parameters<typeof seenAt>) => notesOf(foundFamily(seenAt(...looks), "h"), "minute", [])
-  const cases: ReadonlyArray<readonly [title: string, looks: Parameters<typeof seenAt>, note: string]> = [
+  const noted = (...looks: Looks) => notesOf(foundFamily(seenAt(...looks), "h"), "minute", [])
+  const cases: ReadonlyArray<readonly [title: string, looks: Looks, note: string]> = [
     [
       "says that there is no last minute yet",
       [[0, text(1, 1)]],

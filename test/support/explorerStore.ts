@@ -11,8 +11,11 @@ export const look = (store: Store, text: string, at: number): Store => {
   return store
 }
 
-/** The expositions at these times, in seconds. */
-export const seenAt = (...looks: ReadonlyArray<readonly [seconds: number, text: string]>): Store => {
+/** Expositions at some times, in seconds. */
+export type Looks = ReadonlyArray<readonly [seconds: number, text: string]>
+
+/** The store after these expositions. */
+export const seenAt = (...looks: Looks): Store => {
   const store = new Store()
   for (const [seconds, text] of looks) look(store, text, seconds * 1_000)
   return store
