@@ -23,7 +23,7 @@ import { visitors } from "./demo/visitors.js"
 const preferred = { application: 3000, metrics: 9464 }
 
 const Application = Layer.unwrapScoped(
-  Effect.map(shop, (app) => HttpServer.serve(app, HttpMetrics.middleware({ exemplar: "currentSpan" })))
+  Effect.map(shop, (app) => HttpServer.serve(app, HttpMetrics.middleware({ exemplar: "currentSpan", sizes: true })))
 ).pipe(
   Layer.provideMerge(
     preferring(

@@ -1,13 +1,13 @@
 /**
  * Measures the requests of an `@effect/platform` application by method, route pattern and status: their number, their
- * duration, the number in progress, and the sizes of request and response bodies.
+ * duration, the number in progress, and, with the option `sizes`, the sizes of request and response bodies.
  *
  * - `http_server_requests_total{method, route, status}` counts requests that have ended.
  * - `http_server_request_duration_seconds{method, route, status}` observes the time until the response, with its body,
  *   was complete or cut, in **seconds**.
  * - `http_server_requests_in_progress{method}` is the number of requests that are being answered.
  * - `http_server_request_size_bytes` and `http_server_response_size_bytes`, both `{method, route, status}`, observe the
- *   sizes of the bodies, in **bytes**, if they are known.
+ *   sizes of the bodies, in **bytes**, if they are known. They need the option `sizes`.
  *
  * @example
  * import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
@@ -76,7 +76,7 @@ export type Middleware = <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E
  * @category models
  */
 export interface Settings
-  extends GivenOptions<Pick<typeof middlewareOptions, "exclude" | "durationUnit" | "buckets" | "exemplar">> {}
+  extends GivenOptions<Pick<typeof middlewareOptions, "exclude" | "sizes" | "durationUnit" | "buckets" | "exemplar">> {}
 
 /**
  * Options: which requests are recorded, and on which metrics and labels.
@@ -136,7 +136,7 @@ export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, 
  * **Websockets** have the status 101 as soon as they are open. They count as in progress until they close. Their duration
  * and sizes are not observed, because the lifetime of a connection says nothing about response times.
  *
- * **Sizes.** The size of a request body is its `Content-Length`, or what arrived in chunks, or 0 if the request cannot
+ * **Sizes**, with the option `sizes`. The size of a request body is its `Content-Length`, or what arrived in chunks, or 0 if the request cannot
  * have a body. The size of a response body is what was written. In a web handler and over HTTP/2, it is what was
  * streamed, or the length of the given body. Some sizes are not observed: a request body that did not arrive completely,
  * a request body without a length in a web handler, and a file or web stream without a length in a web handler and over

@@ -41,7 +41,7 @@ import { logging } from "./support/servers.js"
 const served = (app: HttpApp.Default<unknown, never>, options: HttpMetrics.Options = {}) =>
   Effect.gen(function* () {
     const registry = new PromRegistry()
-    const middleware = yield* measuring(registry, options)
+    const middleware = yield* measuring(registry, { sizes: true, ...options })
     const url = yield* listen(HttpServer.serve(app, middleware) as never)
     return { registry, url }
   })
@@ -116,7 +116,7 @@ describe("A connection that closes", () => {
   it.scopedLive("by the server's own doing is counted as 503, and takes nothing else with it", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const reached = yield* Deferred.make<void>()
       const waits = Effect.zipRight(Deferred.succeed(reached, undefined), Effect.never)
       const server = createServer()
@@ -161,7 +161,7 @@ describe("A connection that closes", () => {
 describe("Websockets", () => {
   const sockets = (registry: PromRegistry) =>
     Effect.gen(function* () {
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const app = HttpRouter.empty.pipe(
         HttpRouter.get(
           "/echo/:room",
@@ -364,7 +364,7 @@ describe("The answer", () => {
   it.scopedLive("is the one of a middleware further in that answers itself", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const app = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("ok")))
       const url = yield* listen(
         HttpServer.serve(app, (inner: HttpApp.Default<unknown>) => middleware(HttpMiddleware.cors()(inner))) as never
@@ -385,7 +385,7 @@ describe("The answer", () => {
   it.effect("of a web handler ends when its body has been read, or when reading stops", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const app = HttpRouter.empty.pipe(
         HttpRouter.get("/whole", HttpServerResponse.stream(Stream.make(new Uint8Array(3), new Uint8Array(4)))),
         HttpRouter.get("/cut", HttpServerResponse.stream(Stream.concat(Stream.make(new Uint8Array(5)), Stream.never)))
@@ -409,7 +409,7 @@ describe("The answer", () => {
   it.effect("of a web handler whose client leaves before there is one is counted as 499", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const reached = yield* Deferred.make<void>()
       const app = HttpRouter.get(
         HttpRouter.empty,
@@ -432,7 +432,7 @@ describe("The answer", () => {
   it.effect("of a web handler is over where its body is not to be read, or its client left before it was", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const stream = HttpServerResponse.stream(Stream.concat(Stream.make(new Uint8Array(3)), Stream.never))
       const app = HttpRouter.empty.pipe(HttpRouter.get("/stream", stream), HttpRouter.get("/in", middleware(stream)))
       const handler = HttpApp.toWebHandler(app, middleware)
@@ -461,7 +461,7 @@ describe("The answer", () => {
   it.effect("is not the one of another app that a handler asks by itself", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const other = HttpServerResponse.text("other", { status: 207 })
       const batch = Effect.gen(function* () {
         const ask = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<never>())(other)
@@ -479,7 +479,7 @@ describe("The answer", () => {
   it.effect("is counted once for each time that an app runs, also in one fiber", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const request = HttpServerRequest.fromWeb(new Request("http://localhost/"))
       const app = middleware(HttpServerResponse.text("ok"))
       yield* Effect.repeatN(Effect.provideService(app, HttpServerRequest.HttpServerRequest, request), 2)
@@ -491,7 +491,7 @@ describe("The answer", () => {
   it.effect("takes the time that Effect's clock says", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const request = HttpServerRequest.fromWeb(new Request("http://localhost/"))
       const app = middleware(Effect.as(Effect.sleep("3 seconds"), HttpServerResponse.text("ok")))
       const fiber = yield* Effect.fork(Effect.provideService(app, HttpServerRequest.HttpServerRequest, request))
@@ -539,7 +539,7 @@ describe("What is left out", () => {
   it.scopedLive("is the exposition, wherever it is mounted, and it does not count itself as in progress", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const app = HttpRouter.empty.pipe(
         HttpRouter.all("/own/path", Effect.provideService(Exposition.httpApp(), Registry.Registry, registry)),
         HttpRouter.mountApp("/mounted", Effect.provideService(Exposition.httpApp(), Registry.Registry, registry))
@@ -604,6 +604,7 @@ describe("The metrics", () => {
         const middleware = yield* Effect.provideService(
           HttpMetrics.makeMiddleware({
             metrics: { ...own, requestSize: false },
+            sizes: true,
             labelNames: ["tenant", "outcome"],
             labels: ({ exit, request }) => ({
               tenant: request.headers["x-tenant"] ?? "none",
@@ -698,9 +699,14 @@ describe("The metrics", () => {
     Effect.gen(function* () {
       const registry = new PromRegistry()
       const ok = HttpServerResponse.text("ok")
-      const configuration = ConfigProvider.fromMap(new Map([["EXCLUDE", "/health"]]))
+      const configuration = ConfigProvider.fromMap(
+        new Map([
+          ["EXCLUDE", "/health"],
+          ["SIZES", "true"]
+        ])
+      )
       const measured = HttpMetrics.layerConfig(
-        { exclude: Config.array(Config.string(), "EXCLUDE") },
+        { exclude: Config.array(Config.string(), "EXCLUDE"), sizes: Config.boolean("SIZES") },
         { labelNames: ["kind"], labels: () => ({ kind: "a" }) }
       )
       const routes = Layer.mergeAll(
@@ -721,6 +727,7 @@ describe("The metrics", () => {
         "GET /users/:id 200 a: 1",
         "GET unmatched 404 a: 1"
       ])
+      assert.include(yield* samplesOf(registry, responseSize, "_sum"), "GET /users/:id 200 a: 2")
     })
   )
 

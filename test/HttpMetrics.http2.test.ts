@@ -61,7 +61,7 @@ for (const [name, { make, scheme }] of Object.entries(servers)) {
       const registry = new PromRegistry()
       const shown = yield* certificate
       const reached = yield* Deferred.make<void>()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const served = HttpServer.serve(app(Deferred.succeed(reached, undefined)), middleware)
       // The platform knows of HTTP/1 only, by its types.
       const server = NodeHttpServer.layer(() => make(shown) as unknown as Server, { host: "127.0.0.1", port: 0 })

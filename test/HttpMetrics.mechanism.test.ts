@@ -133,13 +133,13 @@ describe("A route is found", () => {
     it.scopedLive(name, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = yield* measuring(registry)
+        const middleware = yield* measuring(registry, { sizes: true })
         const url = yield* listen(HttpServer.serve(app as HttpApp.Default, middleware) as never)
         yield* Effect.promise(() => fetch(`${url}${path}`).then((response) => response.text()))
         yield* awaitIdle(registry)
         assert.deepStrictEqual(yield* samplesOf(registry, requests), [`GET ${expected}: 1`])
         const web = new PromRegistry()
-        const handler = HttpApp.toWebHandler(app as HttpApp.Default, (yield* measuring(web)) as never)
+        const handler = HttpApp.toWebHandler(app as HttpApp.Default, (yield* measuring(web, { sizes: true })) as never)
         yield* Effect.promise(() => handler(new Request(`http://localhost${path}`)).then((response) => response.text()))
         yield* awaitIdle(web)
         assert.deepStrictEqual(yield* samplesOf(web, requests), [`GET ${expected}: 1`])
@@ -277,7 +277,7 @@ describe("A measured app that is below others", () => {
     it.effect(name, () =>
       Effect.gen(function* () {
         const registry = new PromRegistry()
-        const middleware = (yield* measuring(registry)) as unknown as (app: AnyApp) => AnyApp
+        const middleware = (yield* measuring(registry, { sizes: true })) as unknown as (app: AnyApp) => AnyApp
         const handler = HttpApp.toWebHandler(around(middleware) as HttpApp.Default)
         const read = handler(new Request(`http://localhost${path}`, init)).then((response) => response.text())
         yield* Effect.promise(() => read.catch(() => ""))
@@ -301,7 +301,7 @@ describe("A measured app that is below others", () => {
         Effect.sync(() => client.abort()),
         text
       )
-      const handler = HttpApp.toWebHandler(app, (yield* measuring(registry)) as never)
+      const handler = HttpApp.toWebHandler(app, (yield* measuring(registry, { sizes: true })) as never)
       yield* Effect.promise(() => handler(new Request("http://localhost/", { signal: client.signal })))
       yield* awaitIdle(registry)
       assert.deepStrictEqual(yield* samplesOf(registry, requests), ["GET unmatched 499: 1"])
@@ -311,7 +311,7 @@ describe("A measured app that is below others", () => {
   it.effect("counts each part of a body once, if another handler replaces the body in between", () =>
     Effect.gen(function* () {
       const [outer, inner] = [new PromRegistry(), new PromRegistry()]
-      const [around, within] = [yield* measuring(outer), yield* measuring(inner)]
+      const [around, within] = [yield* measuring(outer, { sizes: true }), yield* measuring(inner, { sizes: true })]
       const forty = HttpApp.appendPreResponseHandler((_, response) =>
         Effect.succeed(HttpServerResponse.setBody(response, HttpBody.stream(Stream.make(new Uint8Array(40)))))
       )
@@ -351,7 +351,7 @@ describe("A measured app that is below others", () => {
   it.effect("leaves nothing in a request that is answered, also if it is measured again", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const seen: Array<HttpServerRequest.HttpServerRequest> = []
       const app = Effect.tap(middleware(users), () =>
         Effect.map(HttpServerRequest.HttpServerRequest, (r) => seen.push(r))
@@ -400,7 +400,7 @@ describe("Requests that one fiber answers", () => {
   it.effect("one after the other have their own routes, and leave nothing behind", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       for (let at = 0; at < 3; at += 1) {
         yield* asking(middleware(users), `/users/${at}`)
         yield* asking(middleware(text), "/")
@@ -414,7 +414,7 @@ describe("Requests that one fiber answers", () => {
   it.effect("one within the other have their own routes, whichever of them is measured", () =>
     Effect.gen(function* () {
       const [outer, inner] = [new PromRegistry(), new PromRegistry()]
-      const [around, within] = [yield* measuring(outer), yield* measuring(inner)]
+      const [around, within] = [yield* measuring(outer, { sizes: true }), yield* measuring(inner, { sizes: true })]
       const asks = (app: AnyApp) =>
         HttpRouter.empty.pipe(HttpRouter.get("/asks/:id", Effect.zipRight(asking(app, "/users/1"), text)))
       yield* asking(around(asks(users) as AnyApp), "/asks/1")
@@ -446,7 +446,7 @@ describe("A connection", () => {
   const serving = (app: AnyApp, around: HttpMiddleware.HttpMiddleware = (inner) => inner) =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const measured = (inner: AnyApp) => around(middleware(inner) as HttpApp.Default) as AnyApp
       const url = yield* listen(HttpServer.serve(app as HttpApp.Default, measured as never) as never)
       return { registry, connection: yield* rawConnection(Number(new URL(url).port)) }

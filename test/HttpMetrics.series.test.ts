@@ -30,7 +30,7 @@ const asking = <const Names extends string = never>(
   app: HttpApp.Default<unknown> = router
 ) =>
   Effect.gen(function* () {
-    const middleware = yield* measuring(registry, options as never)
+    const middleware = yield* measuring(registry, { sizes: true, ...options } as never)
     const handler = HttpApp.toWebHandlerRuntime(
       yield* Effect.provideService(Effect.runtime<never>(), Registry.Registry, registry)
     )(app, middleware)
@@ -147,7 +147,7 @@ describe("The series of requests", () => {
   it.effect("are right for requests side by side in fibers of one parent", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const app = middleware(
         HttpRouter.empty.pipe(
           HttpRouter.get("/a/:x", Effect.as(Effect.yieldNow(), HttpServerResponse.text("a"))),

@@ -26,7 +26,7 @@ type AnyApp = HttpApp.Default<unknown>
 type Around = (app: AnyApp) => AnyApp
 
 const made = (registry: PromRegistry) =>
-  Effect.map(measuring(registry), (middleware) => middleware as unknown as Around)
+  Effect.map(measuring(registry, { sizes: true }), (middleware) => middleware as unknown as Around)
 
 const serving = (app: AnyApp, around: Around) =>
   listen(HttpServer.serve(app as HttpApp.Default, around as never) as never)

@@ -30,7 +30,7 @@ for (const app of apps) {
     const start = Effect.gen(function* () {
       const registry = new PromRegistry()
       const made = yield* signals
-      const middleware = yield* measuring(registry)
+      const middleware = yield* measuring(registry, { sizes: true })
       const url = yield* listen(app.serve(made, middleware))
       return { registry, url, ...made }
     })

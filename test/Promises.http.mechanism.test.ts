@@ -236,7 +236,7 @@ describe("A request is counted once, and is not in progress afterwards", () => {
 
   it("with the size of what was written in parts, by whichever method", async () => {
     const registry = new Registry()
-    const measure = httpMetrics({ registry })
+    const measure = httpMetrics({ registry, sizes: true })
     await asked(
       (request, response) => {
         measure(request, response)
@@ -384,7 +384,7 @@ describe("The methods of Express' responses", () => {
   for (const [name, prepare, sizes] of rows) {
     it(name, async () => {
       const registry = new Registry()
-      const measure = httpMetrics({ registry })
+      const measure = httpMetrics({ registry, sizes: true })
       const application = express()
       prepare(application, (request, response, next) => {
         measure(request, response, expressRoute(request))
@@ -406,7 +406,7 @@ describe("The methods of Express' responses", () => {
 
   it("answer as before in an application that is not measured, of the same copy of Express", async () => {
     const registry = new Registry()
-    const measure = httpMetrics({ registry })
+    const measure = httpMetrics({ registry, sizes: true })
     const measured = express()
     measured.use((request, response, next) => {
       measure(request, response, expressRoute(request))
@@ -427,7 +427,7 @@ describe("The methods of Express' responses", () => {
 
   it("stay those of a class of the application", async () => {
     const registry = new Registry()
-    const measure = httpMetrics({ registry })
+    const measure = httpMetrics({ registry, sizes: true })
     class OwnResponse extends NodeResponse {}
     const listener: Listener = (request, response) => {
       measure(request, response)

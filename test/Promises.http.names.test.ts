@@ -63,7 +63,8 @@ for (const [side, measuring] of Object.entries(sides)) {
               route: "path",
               status: "status_code"
             },
-            durationUnit: "milliseconds"
+            durationUnit: "milliseconds",
+            sizes: true
           })
           const labels = '{verb="GET",path="/users/:id",status_code="201"}'
           const found = yield* samples(registry, "http_requests_total", /^http_/)
@@ -155,7 +156,8 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
     [
       "a metric that keeps its name",
       { duration: "http_server_request_size_bytes" },
-      "names.duration and names.requestSize must differ: both would have samples with the name http_server_request_size_bytes"
+      "names.duration and names.requestSize must differ: both would have samples with the name http_server_request_size_bytes",
+      { sizes: true }
     ],
     [
       "a metric that is given",
@@ -163,6 +165,24 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
       "names.requests has no effect together with metrics.requests: remove one of them",
       { metrics: { requests: own } }
     ],
+    [
+      "the name of a size that is not observed",
+      { requestSize: "x_bytes" },
+      "names.requestSize has no effect without sizes: set sizes to true, or remove the name"
+    ],
+    [
+      "the name of the other size that is not observed",
+      { responseSize: "x_bytes" },
+      "names.responseSize has no effect without sizes: set sizes to true, or remove the name",
+      { sizes: false, metrics: { requestSize: { labels: () => ({}), observe() {} } } }
+    ],
+    [
+      "the name of a size that is left out",
+      { requestSize: "x_bytes" },
+      "names.requestSize has no effect together with metrics.requestSize: remove one of them",
+      { sizes: true, metrics: { requestSize: false } }
+    ],
+    ["sizes that are no flag", undefined, 'sizes must be true or false, not "yes"', { sizes: "yes" }],
     [
       "a unit that is another one",
       { duration: "http_seconds" },
@@ -208,7 +228,7 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
   it("names of labels may change places", () => {
     const registry = new PromRegistry()
     httpMetrics({ registry, names: { route: "status", status: "route" } })
-    assert.lengthOf(registry.getMetricsAsArray(), 5)
+    assert.lengthOf(registry.getMetricsAsArray(), 3)
   })
 
   it("another metric by a chosen name is an error at once", () => {

@@ -33,7 +33,7 @@ const measured = (
   { registry = new PromRegistry(), ...options }: HttpMetricsOptions = {},
   serverOptions: ServerOptions = {}
 ) => {
-  const measure = httpMetrics({ ...options, registry })
+  const measure = httpMetrics({ sizes: true, ...options, registry })
   const server = createServer(serverOptions, (request, response) => {
     measure(request, response, routeOf(request))
     handler(request, response)
@@ -373,7 +373,7 @@ describe("httpMetrics", () => {
   it.scopedLive("counts over HTTP/2, by how each stream ends", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const measure = httpMetrics({ registry })
+      const measure = httpMetrics({ registry, sizes: true })
       const server = createHttp2Server((request, response) => {
         measure(request as never, response as never, routeOf(request as never))
         const path = pathOf(request)
@@ -457,7 +457,7 @@ describe("the sizes", () => {
   it.scopedLive("of requests are known also if measuring starts after the body arrives, but not once it is read", () =>
     Effect.gen(function* () {
       const registry = new PromRegistry()
-      const measure = httpMetrics({ registry })
+      const measure = httpMetrics({ registry, sizes: true })
       const port = yield* listen(
         createServer((request, response) => {
           const isRead = pathOf(request) === "/read"
@@ -839,7 +839,11 @@ describe("when recording fails", () => {
       }
       const labels = (_: Readonly<Record<string, string>>) => ({ inc: broken, dec: broken, observe: broken })
       const metric = { inc: broken, dec: broken, observe: broken, labels }
-      const measure = httpMetrics({ registry, metrics: { requests: metric, duration: metric, inProgress: metric } })
+      const measure = httpMetrics({
+        registry,
+        sizes: true,
+        metrics: { requests: metric, duration: metric, inProgress: metric }
+      })
       const port = yield* listen(
         createServer((request, response) => {
           measure(request, response, broken)

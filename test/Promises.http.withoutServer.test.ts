@@ -16,7 +16,7 @@ import { countsIn, endedIn, inProgressIn, sumsIn } from "./support/httpSamples.j
 /** What is known of the requests that are measured by `act`. */
 const recorded = async (act: (measure: HttpMeasure) => unknown) => {
   const registry = new PromRegistry()
-  await act(httpMetrics({ registry }))
+  await act(httpMetrics({ registry, sizes: true }))
   const text = await registry.metrics()
   return {
     ended: endedIn(text),

@@ -54,7 +54,9 @@ export const webHandler = (
  * @since 0.1.0
  * @category models
  */
-export interface HttpMetricsOptions extends Options, Given<Pick<typeof httpOptions, "durationUnit" | "buckets">> {
+export interface HttpMetricsOptions
+  extends Options,
+    Given<Pick<typeof httpOptions, "sizes" | "durationUnit" | "buckets">> {
   /**
    * The registry on which the metrics are created and their failures are counted. Existing metrics with the same name and
    * the same labels are used. Default: prom-client's global registry.
@@ -78,19 +80,19 @@ export interface HttpMetricsOptions extends Options, Given<Pick<typeof httpOptio
 }
 
 /**
- * Records the number, the duration and the sizes of the requests of a `node:http` server, and so of Express, Fastify,
- * Koa, Hono and other frameworks built on it. Returns a function; call it with each request when the request arrives. It
+ * Records the number and the duration of the requests of a `node:http` server, and so of Express, Fastify, Koa, Hono and
+ * other frameworks built on it; with the option `sizes`, also the sizes of their bodies. Returns a function; call it with each request when the request arrives. It
  * records these metrics on the registry:
  *
  * - `http_server_requests_total{method,route,status}`: requests that have ended, with any outcome;
  * - `http_server_request_duration_seconds{method,route,status}`: the time, in seconds, from the call until the end of the
  *   response was handed to the operating system, or until the response was cut;
- * - `http_server_request_size_bytes{method,route,status}`: the size of the request body as it was sent (compressed,
+ * - `http_server_requests_in_progress{method}`: requests that are being answered;
+ * - `http_server_request_size_bytes{method,route,status}`, with `sizes`: the size of the request body as it was sent (compressed,
  *   without chunk framing and headers), in bytes. This is its `Content-Length`, or otherwise the number of bytes that
  *   arrived. It is not observed if the body did not arrive completely;
- * - `http_server_response_size_bytes{method,route,status}`: the size of the response body as it was written, measured in
- *   the same way, in bytes. It is not observed if the response was cut;
- * - `http_server_requests_in_progress{method}`: requests that are being answered.
+ * - `http_server_response_size_bytes{method,route,status}`, with `sizes`: the size of the response body as it was written,
+ *   measured in the same way, in bytes. It is not observed if the response was cut.
  *
  * `method` is a method of RFC 9110, PATCH, QUERY, or `other`. `route` is the pattern, or `unmatched`. `status` is the
  * code that was sent. It is 499 if the client disconnected before the whole response was sent, even if another status was
@@ -144,11 +146,13 @@ const httpMetrics: <
   const asked = {
     labels: labelsOption(options.labels, shape.labelNames),
     needsContext: runsCode(options),
+    hasRequestSize: shape.metrics.requestSize !== false,
+    hasResponseSize: shape.metrics.responseSize !== false,
     ...excludeOption<IncomingMessage>(options.exclude),
     ...longLivedOption(options.longLived)
   }
   const make = (family: Family) => getOrCreate(registry, family)
-  const source = httpSource(options.metrics, registry, shape.families, make)
+  const source = httpSource(shape.metrics, registry, shape.families, make)
   return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source.metric))
 }
 

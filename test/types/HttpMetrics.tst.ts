@@ -106,8 +106,12 @@ test("options", () => {
   expect(makeMiddleware).type.toBeCallableWith({
     exclude: ["/health"],
     buckets: [1, 2],
+    sizes: true,
     exemplar: "currentSpan" as const
   })
+  expect(layerConfig).type.toBeCallableWith({ sizes: Config.boolean("SIZES") })
+  expect(makeMiddleware).type.not.toBeCallableWith({ sizes: "yes" })
+  expect(layerConfig).type.not.toBeCallableWith({ sizes: Config.string("SIZES") })
   expect(makeMiddleware).type.not.toBeCallableWith({ exclude: "/health" })
   expect(makeMiddleware).type.not.toBeCallableWith({ exemplar: "span" })
   expect(makeMiddleware).type.not.toBeCallableWith({ exlude: [] })

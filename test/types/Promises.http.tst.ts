@@ -32,6 +32,8 @@ describe("httpMetrics", () => {
   test("takes its options, and no others", () => {
     expect(httpMetrics).type.toBeCallableWith({ registry: new PrometheusIo.Registry(), buckets: [1, 2] })
     expect(httpMetrics).type.toBeCallableWith({ exclude: ["/health", "/static/*"] })
+    expect(httpMetrics).type.toBeCallableWith({ sizes: true })
+    expect(httpMetrics).type.not.toBeCallableWith({ sizes: "yes" })
     expect(httpMetrics).type.toBeCallableWith({ exclude: ({ method }: IncomingMessage) => method === "OPTIONS" })
     expect(httpMetrics).type.not.toBeCallableWith({ exclude: "/health" })
     expect(httpMetrics).type.not.toBeCallableWith({ prefix: "mine" })

@@ -120,7 +120,7 @@ const platform = async () => {
       }).pipe(Effect.scoped)
     )
   )
-  const served = HttpServer.serve(router, HttpMetrics.middleware())
+  const served = HttpServer.serve(router, HttpMetrics.middleware({ sizes: true }))
   const ports = []
   const noticed = Layer.effectDiscard(Effect.map(HttpServer.HttpServer, ({ address }) => void ports.push(address.port)))
   const server =
@@ -136,7 +136,7 @@ const plain = async () => {
   const names = Object.fromEntries(
     ["requests", "duration", "requestSize", "responseSize", "inProgress"].map((name) => [name, `plain_${name}`])
   )
-  const measure = httpMetrics({ names })
+  const measure = httpMetrics({ names, sizes: true })
   const metrics = nodeListener()
   const server = createServer((request, response) => {
     const [path] = request.url.split("?")

@@ -49,7 +49,7 @@ const byHand =
 
 const registry = () => Registry.layer(promClient.register)
 
-const two = { metrics: { requestSize: false, responseSize: false, inProgress: false } } as const
+const two = { metrics: { inProgress: false } } as const
 
 const overSockets =
   (within: RouterMiddleware, middleware?: HttpMiddleware.HttpMiddleware): Start =>
@@ -80,12 +80,12 @@ export const effect: Contenders = {
   bare: overSockets(unchanged),
   byHand: overSockets(byHand(true)),
   byHandTwo: overSockets(byHand(false)),
-  ours: overSockets(unchanged, HttpMetrics.middleware()),
+  ours: overSockets(unchanged, HttpMetrics.middleware({ sizes: true })),
   oursTwo: overSockets(unchanged, HttpMetrics.middleware(two))
 }
 
 export const web: Contenders = {
   bare: inProcess(unchanged),
   byHand: inProcess(byHand(true)),
-  ours: inProcess(unchanged, HttpMetrics.middleware())
+  ours: inProcess(unchanged, HttpMetrics.middleware({ sizes: true }))
 }

@@ -28,7 +28,7 @@ export const expressServers: Contenders = {
     application.use(promster.createMiddleware({ app: application }))
   }),
   ours: server((application) => {
-    const measure = httpMetrics()
+    const measure = httpMetrics({ sizes: true })
     application.use((request, response, next) => {
       measure(request, response, expressRoute(request))
       next()

@@ -31,7 +31,7 @@ export const fastify: Contenders = {
     })
   ),
   ours: server((application) => {
-    const measure = httpMetrics()
+    const measure = httpMetrics({ sizes: true })
     application.addHook("onRequest", async (request, reply) => {
       measure(request.raw, reply.raw, () => request.routeOptions.url)
     })

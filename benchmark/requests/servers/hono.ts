@@ -35,6 +35,6 @@ export const hono: Contenders = {
     })
   }),
   ours: server((application) => {
-    application.use(honoMetrics(httpMetrics(), matchedRoutes))
+    application.use(honoMetrics(httpMetrics({ sizes: true }), matchedRoutes))
   })
 }

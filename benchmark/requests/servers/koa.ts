@@ -32,7 +32,7 @@ export const koa: Contenders = {
     })
   }),
   ours: server((application) => {
-    const measure = httpMetrics()
+    const measure = httpMetrics({ sizes: true })
     application.use((context, next) => {
       measure(context.req, context.res, koaRoute(context))
       return next()

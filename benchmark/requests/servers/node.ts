@@ -80,5 +80,5 @@ export const node: Contenders = {
     const metrics = handMetrics()
     return (request, response, route) => measureByHand(metrics, request, response, route)
   }),
-  ours: server(() => httpMetrics())
+  ours: server(() => httpMetrics({ sizes: true }))
 }

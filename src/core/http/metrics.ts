@@ -50,15 +50,20 @@ export const defaultNames = (unit: HttpDurationUnit): HttpNaming => ({
   ...httpLabels
 })
 
+/** `undefined`: created on the registry. */
+export type HttpOwn = { readonly [K in HttpMetricName]?: object | false | undefined }
+
 export interface HttpShape {
   readonly names: HttpNaming
   readonly unit: HttpDurationUnit
+  /** The caller's own metrics. `false` for a metric that is left out. */
+  readonly metrics: HttpOwn
   /** The names of labels in addition to method, route and status. */
   readonly labelNames: ReadonlyArray<string>
   readonly families: Readonly<Record<HttpMetricName, Family>>
 }
 
-export interface HttpFamilyOptions extends Omit<HttpShape, "families"> {
+export interface HttpFamilyOptions extends Omit<HttpShape, "families" | "metrics"> {
   /** The buckets of the duration, in its unit. Default: `durationBuckets`. */
   readonly buckets?: ReadonlyArray<number> | undefined
   /** Whether the metrics of requests and durations accept exemplars. Default: no. */
@@ -132,7 +137,7 @@ const onRegistry = (
 
 /** Provides the caller's own metrics. For the others, it provides metrics on the registry, created by `make`. */
 export const httpSource = (
-  own: { readonly [K in HttpMetricName]?: object | false | undefined },
+  own: HttpOwn,
   registry: { getSingleMetric(name: string): unknown },
   families: Readonly<Record<HttpMetricName, Family>>,
   make: (family: Family) => object

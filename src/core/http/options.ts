@@ -2,17 +2,25 @@
 import { isFreeLabelName } from "../exposition/labelText.js"
 import { isMetricName } from "../exposition/nameConflicts.js"
 import type { Counter, Gauge, LabelNames, Labels, Observer } from "../instrument/labels.js"
-import { bounds, checkNames, choice, kind, optional, type Read, withDefault } from "../util/options.js"
+import { bounds, checkNames, choice, flag, kind, optional, type Read, withDefault } from "../util/options.js"
 import { shown } from "../util/text.js"
 import { atOnce } from "../util/thenable.js"
-import type { HttpDurationUnit, HttpLabel, HttpMetricName, HttpNaming, HttpShape, httpLabels } from "./metrics.js"
+import type {
+  HttpDurationUnit,
+  HttpLabel,
+  HttpMetricName,
+  HttpNaming,
+  HttpOwn,
+  HttpShape,
+  httpLabels
+} from "./metrics.js"
 import { defaultNames, httpFamilies, httpLabelKeys, httpMetricNames } from "./metrics.js"
 
 /**
  * The caller's own metrics instead of those that are created on the registry; `false` leaves a metric out.
  *
  * Each has the labels `method`, `route`, `status` (or their names in `names`) and the additional labels. `inProgress`
- * has only `method`.
+ * has only `method`. A metric for sizes is recorded without `sizes` as well.
  *
  * @since 0.1.0
  * @category models
@@ -125,7 +133,7 @@ type CheckNames<X, Names extends string> = X extends false | undefined
 
 /** The caller's metrics, names and labels. `Args` is what `labels` receives. */
 export type HttpCode<Names extends string, O, M, L, Args extends ReadonlyArray<unknown>> = {
-  /** Your own metrics, or `false` to leave a metric out. Default: created on the registry. */
+  /** Your own metrics, or `false` to leave a metric out. Default: created on the registry, those of sizes with `sizes`. */
   readonly metrics?: (M & CheckHttpMetrics<M, Names, L>) | undefined
   /** Other names for the metrics and for their labels. Default: their own names. */
   readonly names?: (L & CheckHttpNames<L, Names>) | undefined
@@ -173,6 +181,12 @@ export const checkedLater = <A>(unit: string) => optional(kind<A, A>((given) => 
 /** The options that the middleware of `@effect/platform` and the listener of Node.js have in common. */
 export const httpOptions = {
   metrics: withDefault(ownMetrics, {}),
+  /**
+   * Whether the sizes of request and response bodies are observed, in bytes. Default: `false`, because the two histograms
+   * add 20 series for each method, route and status. `metrics` can leave one of them out, and a metric of your own for
+   * sizes needs no `sizes`.
+   */
+  sizes: withDefault(flag, false),
   names: checkedLater<HttpNames>("strings by name"),
   /**
    * The unit of the duration: `"seconds"`, as Prometheus recommends, or `"milliseconds"`, for existing dashboards. The
@@ -189,18 +203,23 @@ export const httpOptions = {
 
 /** Throws a `RangeError` that names the option. */
 export const httpShape = (options: Read<typeof httpOptions>, exemplars = false): HttpShape => {
-  const { durationUnit: unit, metrics } = options
-  const names = namesOption(options.names, metrics, unit)
+  const { durationUnit: unit } = options
+  const metrics = recorded(options.metrics, options.sizes)
+  const names = namesOption(options.names, options.metrics, metrics, unit)
   const labelNames = extraLabelNames(options.labelNames, names)
   // An empty setting is read as 0, which is rejected.
   const buckets = optional(bounds(unit)).check(options.buckets, "buckets")
-  return { names, unit, labelNames, families: httpFamilies({ names, unit, labelNames, buckets, exemplars }) }
+  const families = httpFamilies({ names, unit, labelNames, buckets, exemplars })
+  return { names, unit, metrics, labelNames, families }
 }
+
+const recorded = (own: OwnHttpMetrics, sizes: boolean): HttpOwn =>
+  sizes ? own : { ...own, requestSize: own.requestSize ?? false, responseSize: own.responseSize ?? false }
 
 // Labels that Prometheus reserves for histograms and summaries.
 const reserved = ["le", "quantile"]
 
-const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit): HttpNaming => {
+const namesOption = (given: unknown, own: OwnHttpMetrics, metrics: HttpOwn, unit: HttpDurationUnit): HttpNaming => {
   const fallback = defaultNames(unit)
   if (given === undefined) return fallback
   checkNames(fallback, given, "names")
@@ -219,6 +238,9 @@ const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit
     if (chosen[key] !== undefined && own[key] !== undefined) {
       throw new RangeError(`names.${key} has no effect together with metrics.${key}: remove one of them`)
     }
+    if (chosen[key] !== undefined && metrics[key] === false) {
+      throw new RangeError(`names.${key} has no effect without sizes: set sizes to true, or remove the name`)
+    }
     names[key] = name
   }
   const other = unit === "seconds" ? "milliseconds" : "seconds"
@@ -226,7 +248,7 @@ const namesOption = (given: unknown, own: OwnHttpMetrics, unit: HttpDurationUnit
     throw new RangeError(`names.duration is ${names.duration}, but durationUnit is ${shown(unit)}: change one of them`)
   }
   distinctLabels(names)
-  distinctSamples(names, own)
+  distinctSamples(names, metrics)
   return names
 }
 
@@ -238,7 +260,7 @@ const distinctLabels = (names: HttpNaming): void => {
 }
 
 // A histogram has three sample names of its own, and Prometheus cannot distinguish metrics that share one.
-const distinctSamples = (names: HttpNaming, own: OwnHttpMetrics): void => {
+const distinctSamples = (names: HttpNaming, own: HttpOwn): void => {
   const taken = new Map<string, HttpMetricName>()
   for (const key of httpMetricNames) {
     if (own[key] !== undefined) continue

@@ -241,7 +241,7 @@ export class RequestRun extends HttpRun implements Closing {
     if (!this.isSecond) this.waiting ??= awaitClose(request, isStream, this)
     if (this.isSecond || this.isUnread || !isStream) return response
     const { contentLength, contentType } = body
-    return HttpServerResponse.setBody(response, HttpBody.stream(this.counted(body.stream), contentType, contentLength))
+    return HttpServerResponse.setBody(response, HttpBody.stream(this.watched(body.stream), contentType, contentLength))
   }
 
   readonly onFailure = (cause: Cause.Cause<never>): Effect.Effect<AnyResponse> => this.done(Exit.failCause(cause))
@@ -328,21 +328,23 @@ export class RequestRun extends HttpRun implements Closing {
       // The lifetime of an upgraded connection says nothing about response times.
       seconds: upgraded ? undefined : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9,
       requestBytes: upgraded ? undefined : arrivedBytes(this.requestSize, request, status),
-      responseBytes: this.size(response, status),
+      responseBytes: this.meter.hasResponseSize ? this.size(response, status) : undefined,
       labels: labels && decided(this.recorder, () => labels({ request, response, exit, route, status }), undefined),
       exemplar: this.exemplar
     })
   }
 
+  private watched<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
+    const watched = Stream.tapErrorCause(stream, (cause) => Effect.sync(() => this.breaks(cause)))
+    const counted = this.meter.hasResponseSize ? this.counted(watched) : watched
+    return Stream.ensuringWith(counted, (exit) => Effect.sync(() => this.wasStreamed(exit)))
+  }
+
   private counted<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
-    return stream.pipe(
-      Stream.tapErrorCause((cause) => Effect.sync(() => this.breaks(cause))),
-      Stream.mapChunks((chunk) => {
-        this.bytes = Chunk.reduce(chunk, this.bytes ?? 0, (bytes, part) => bytes + part.length)
-        return chunk
-      }),
-      Stream.ensuringWith((exit) => Effect.sync(() => this.wasStreamed(exit)))
-    )
+    return Stream.mapChunks(stream, (chunk) => {
+      this.bytes = Chunk.reduce(chunk, this.bytes ?? 0, (bytes, part) => bytes + part.length)
+      return chunk
+    })
   }
 
   private breaks(cause: Cause.Cause<unknown>): void {

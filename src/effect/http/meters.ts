@@ -43,7 +43,6 @@ export const readMiddlewareOptions = (given: Given) => {
   return {
     ...shape,
     labels: labelsOption(options.labels, shape.labelNames),
-    metrics: options.metrics,
     exemplar,
     ...excludeOption<HttpServerRequest>(options.exclude)
   }
@@ -51,7 +50,7 @@ export const readMiddlewareOptions = (given: Given) => {
 
 /** By the registry in context. If it cannot hold the metrics, that is reported like a metric that fails. */
 export const meters = (
-  { excludesRoute, metrics, ...shape }: MiddlewareSettings,
+  { excludesRoute, ...shape }: MiddlewareSettings,
   registryIn: (context: Context.Context<never>) => MetricRegistry
 ): ((context: Context.Context<never>) => Meter) => {
   const all = new WeakMap<MetricRegistry, Meter>()
@@ -59,7 +58,7 @@ export const meters = (
     const reporting = new MeterReporting(registry)
     const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
-      const source = httpSource(metrics, registry, shape.families, (family) => getOrCreate(registry, family))
+      const source = httpSource(shape.metrics, registry, shape.families, (family) => getOrCreate(registry, family))
       const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), { excludesRoute, afterWarnings })
       all.set(registry, meter)
       return meter

@@ -53,6 +53,9 @@ export interface RequestOptions
   readonly labels: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
   /** Whether options run code of the caller when a request ends, which may depend on the asynchronous context. */
   readonly needsContext: boolean
+  /** Whether the sizes of bodies are recorded. */
+  readonly hasRequestSize: boolean
+  readonly hasResponseSize: boolean
 }
 
 /**
@@ -183,7 +186,7 @@ class Watched extends HttpRun implements Writing {
     if (this.isClosed()) this.closed()
     else {
       this.awaitEnd()
-      this.requestSize = requestSize(request, this.stream)
+      if (options.hasRequestSize) this.requestSize = requestSize(request, this.stream)
     }
     onLeftOut(request, this)
   }
@@ -237,7 +240,7 @@ class Watched extends HttpRun implements Writing {
       // The time that two ends exchange data after an upgrade is not the time of a request.
       seconds: status === upgraded || isLongLived ? undefined : seconds,
       requestBytes: status === upgraded ? undefined : receivedBytes(this.requestSize, request, this.stream, isWhole),
-      responseBytes: isWhole ? this.sentBytes(status) : undefined
+      responseBytes: isWhole && options.hasResponseSize ? this.sentBytes(status) : undefined
     })
   }
 
@@ -410,7 +413,7 @@ class Watched extends HttpRun implements Writing {
   }
 
   ends(end: Method, response: ServerResponse, args: ReadonlyArray<unknown>): unknown {
-    this.add(args[0], args[1])
+    if (this.options.hasResponseSize) this.add(args[0], args[1])
     const wasEnding = this.isEnding
     this.isEnding = true
     let result: unknown
@@ -457,12 +460,17 @@ class Watched extends HttpRun implements Writing {
 
   private add(chunk: unknown, encoding: unknown): void {
     try {
-      if (this.bytes === undefined || this.isEnding || this.response.writableEnded) return
+      if (this.bytes === undefined || this.isEnding || this.response.writableEnded || !this.isCounted()) return
       this.bytes += sizeOf(chunk, encoding)
     } catch (error) {
       this.bytes = undefined
       this.recorder.failed(error)
     }
+  }
+
+  // Without sizes, only what may reach an announced length before the end, which a response in chunks does not have.
+  private isCounted(): boolean {
+    return this.options.hasResponseSize || (this.stream === undefined && !this.response.chunkedEncoding)
   }
 
   private ended(): void {
