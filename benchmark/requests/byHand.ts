@@ -2,7 +2,7 @@
 import * as promClient from "prom-client"
 
 const labelNames = ["method", "route", "status"]
-const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+const durationBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10]
 const sizeBuckets = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
 
 export interface HandEnd {

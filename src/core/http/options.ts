@@ -195,8 +195,8 @@ export const httpOptions = {
   durationUnit: withDefault(choice<HttpDurationUnit>("seconds", "milliseconds"), "seconds"),
   labelNames: checkedLater<ReadonlyArray<string>>("strings"),
   /**
-   * The upper bounds of the buckets of the duration, in its unit. Default: 0.005 to 10 seconds, as OpenTelemetry's semantic
-   * conventions advise.
+   * The upper bounds of the buckets of the duration, in its unit. Default: 13 bounds from 0.005 to 10 seconds, which are
+   * 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5 and 10.
    */
   buckets: checkedLater<ReadonlyArray<number>>("`durationUnit`")
 }
