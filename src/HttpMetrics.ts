@@ -28,7 +28,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { httpSource } from "./core/http/metrics.js"
-import type { HttpCode, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
+import type { HttpNamesOption } from "./core/http/names.js"
+import type { HttpCode, OwnHttpMetrics } from "./core/http/options.js"
 import { getOrCreate } from "./core/registry/getOrCreate.js"
 import type { MetricRegistry } from "./core/registry/metricRegistry.js"
 import type { Given as GivenOptions } from "./core/util/options.js"
@@ -42,7 +43,15 @@ import { measuredRpcs, type RpcGroup } from "./effect/http/rpc.js"
 import { Registry } from "./effect/registry.js"
 import { TaggedError } from "./effect/taggedError.js"
 
-export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
+export type {
+  CheckHttpLabelNames,
+  CheckHttpMetrics,
+  CheckHttpNames,
+  HttpNameIn,
+  HttpNames,
+  HttpNamesOption
+} from "./core/http/names.js"
+export type { OwnHttpMetrics } from "./core/http/options.js"
 export type { Exchange } from "./effect/http/measuring.js"
 export type { RpcGroup } from "./effect/http/rpc.js"
 
@@ -152,7 +161,7 @@ export const makeMiddleware = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
   const M extends OwnHttpMetrics = OwnHttpMetrics,
-  const L extends HttpNames = Record<never, never>
+  const L extends HttpNamesOption = Record<never, never>
 >(
   options?: Options<Names, O, M, L>
 ): Effect.Effect<Middleware, HttpMetricsError> =>
@@ -163,7 +172,7 @@ export const makeMiddleware = <
         Effect.try({
           try: () => {
             // The metrics are created now, not with the first request.
-            httpSource(settings.metrics, registry, settings.families, (family) => getOrCreate(registry, family))
+            httpSource(settings, registry, (family) => getOrCreate(registry, family))
             return measured(measuring(settings, () => registry))
           },
           catch: failed("Metric")
@@ -199,7 +208,7 @@ export const middleware = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
   const M extends OwnHttpMetrics = OwnHttpMetrics,
-  const L extends HttpNames = Record<never, never>
+  const L extends HttpNamesOption = Record<never, never>
 >(
   options?: Options<Names, O, M, L>
 ): Middleware =>
@@ -232,12 +241,12 @@ export const layer = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
   const M extends OwnHttpMetrics = OwnHttpMetrics,
-  const L extends HttpNames = Record<never, never>
+  const L extends HttpNamesOption = Record<never, never>
 >(
   options?: Options<Names, O, M, L>
 ): Layer.Layer<never, HttpMetricsError, HttpLayerRouter.HttpRouter> =>
   Layer.effectDiscard(
-    Effect.flatMap(makeMiddleware(options), (measure) =>
+    Effect.flatMap(makeMiddleware<Names, O, M, L>(options), (measure) =>
       // The tag is made from its key, because the module that exports it would load all of HttpApi.
       Effect.flatMap(Context.GenericTag<HttpLayerRouter.HttpRouter>("@effect/platform/HttpLayerRouter"), (router) =>
         measuredRouter(router, measure)
@@ -264,13 +273,15 @@ export const layerConfig = <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
   const M extends OwnHttpMetrics = OwnHttpMetrics,
-  const L extends HttpNames = Record<never, never>
+  const L extends HttpNamesOption = Record<never, never>
 >(
   settings: FromConfig<Settings>,
   code?: Code<Names, O, M, L>
 ): Layer.Layer<never, ConfigError.ConfigError | HttpMetricsError, HttpLayerRouter.HttpRouter> =>
   Layer.unwrapEffect(
-    Effect.map(unwrapped(settings), (read) => layer({ ...code, ...read } as unknown as Options<Names, O, M, L>))
+    Effect.map(unwrapped(settings), (read) =>
+      layer<Names, O, M, L>({ ...code, ...read } as unknown as Options<Names, O, M, L>)
+    )
   )
 
 /**

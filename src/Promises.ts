@@ -16,8 +16,16 @@
  * @module
  */
 
+export type {
+  CheckHttpLabelNames,
+  CheckHttpMetrics,
+  CheckHttpNames,
+  HttpNameIn,
+  HttpNames,
+  HttpNamesOption
+} from "./core/http/names.js"
 export type { HttpMeasure, HttpOutcome } from "./core/http/node/requests.js"
-export type { CheckHttpMetrics, CheckHttpNames, HttpNameIn, HttpNames, OwnHttpMetrics } from "./core/http/options.js"
+export type { OwnHttpMetrics } from "./core/http/options.js"
 export type { Log } from "./effect/runScoped.js"
 export type { CheckInstruments, Combinator, Counting, Instruments, Settled, Wrapper } from "./promises/combinators.js"
 export { countExceptions, instrumented, timed, trackInProgress } from "./promises/combinators.js"

@@ -126,7 +126,7 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
     ["a name of no label or metric", { state: "x" }, "unknown option names.state"],
     ["a near one", { statu: "x" }, "unknown option names.statu"],
     ["a list", ["status_code"], "names must be an object with options, not a list"],
-    ["a preset that is not known", "mine", "names must be an object with options, not string"],
+    ["a scheme that is not known", "mine", 'names must be "otel", or an object with names, not "mine"'],
     ["a label with a dash", { status: "status-code" }, 'names.status must be a valid label name, not "status-code"'],
     ["a label with a colon", { status: "a:b" }, 'names.status must be a valid label name, not "a:b"'],
     ["a label that is Prometheus' own", { route: "__r" }, 'names.route must be a valid label name, not "__r"'],

@@ -1,8 +1,9 @@
 /** Serves metrics from an application's own server, and measures its requests. */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { httpSource, targetOf } from "../core/http/metrics.js"
+import type { HttpNamesOption } from "../core/http/names.js"
 import { type HttpMeasure, type HttpOutcome, watching } from "../core/http/node/requests.js"
-import type { HttpCode, HttpNames, OwnHttpMetrics } from "../core/http/options.js"
+import type { HttpCode, OwnHttpMetrics } from "../core/http/options.js"
 import {
   checkedLater,
   excludeOption,
@@ -134,7 +135,7 @@ const httpMetrics: <
   const Names extends string = never,
   O extends { readonly [K in Names]: string | number } = { readonly [K in Names]: string | number },
   const M extends OwnHttpMetrics = OwnHttpMetrics,
-  const L extends HttpNames = Record<never, never>
+  const L extends HttpNamesOption = Record<never, never>
 >(
   options?: HttpMetricsOptions &
     HttpCode<Names, O, M, L, readonly [request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome]>
@@ -152,7 +153,7 @@ const httpMetrics: <
     ...longLivedOption(options.longLived)
   }
   const make = (family: Family) => getOrCreate(registry, family)
-  const source = httpSource(shape.metrics, registry, shape.families, make)
+  const source = httpSource(shape, registry, make)
   return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source.metric))
 }
 
@@ -164,7 +165,7 @@ const runsCode = ({ labels, longLived, metrics }: AnyHttpMetricsOptions): boolea
 
 interface AnyHttpMetricsOptions extends HttpMetricsOptions {
   readonly metrics?: OwnHttpMetrics | undefined
-  readonly names?: HttpNames | undefined
+  readonly names?: HttpNamesOption | undefined
   readonly labelNames?: ReadonlyArray<string> | undefined
   readonly labels?: Labelling | undefined
 }

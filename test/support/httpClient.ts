@@ -28,6 +28,8 @@ export interface AskOptions {
   readonly maxVersion?: "TLSv1.2" | "TLSv1.3"
   /** Whose connections to use. Default: one of its own. */
   readonly agent?: Agent
+  /** Closes the connection. */
+  readonly signal?: AbortSignal
 }
 
 /** One request on a connection of its own. It rejects if there is no whole answer. */

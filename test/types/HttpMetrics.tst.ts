@@ -102,6 +102,34 @@ describe("own metrics", () => {
   })
 })
 
+test("the names of OpenTelemetry, and metrics with exactly their labels", () => {
+  const arrival = ["http_request_method", "url_scheme"] as const
+  const end = [...arrival, "http_route", "http_response_status_code", "error_type"] as const
+  const ended = { ...plain, labelNames: end }
+  const metrics = {
+    duration: new PromClient.Histogram(ended),
+    inProgress: new PrometheusIo.Gauge({ ...plain, labelNames: arrival })
+  }
+  expect(middleware).type.toBeCallableWith({ names: "otel", metrics })
+  expect(makeMiddleware).type.toBeCallableWith({ names: "otel", metrics })
+  expect(layer).type.toBeCallableWith({ names: "otel", metrics })
+  expect(layerConfig).type.toBeCallableWith({}, { names: "otel", metrics })
+  expect(layer).type.toBeCallableWith({
+    names: "otel",
+    metrics: { requests: new PromClient.Counter({ ...plain, labelNames: [...end, "tenant"] as const }) },
+    labelNames: ["tenant"],
+    labels: ({ route }: Exchange) => ({ tenant: route })
+  })
+  expect(middleware).type.not.toBeCallableWith({ metrics })
+  expect(layerConfig).type.not.toBeCallableWith({}, { metrics })
+  expect(layer).type.not.toBeCallableWith({ names: "otel", metrics: { duration: new PromClient.Histogram(three) } })
+  expect(layerConfig).type.not.toBeCallableWith({}, { names: "otel", metrics: { inProgress: metrics.duration } })
+  expect(layer).type.not.toBeCallableWith({ names: "opentelemetry" })
+  const labels = () => ({ http_route: "a" })
+  expect(layer).type.not.toBeCallableWith({ names: "otel", labelNames: ["http_route"], labels })
+  expect(layer).type.toBeCallableWith({ labelNames: ["http_route"], labels })
+})
+
 test("options", () => {
   expect(makeMiddleware).type.toBeCallableWith({
     exclude: ["/health"],

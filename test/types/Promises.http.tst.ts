@@ -119,6 +119,65 @@ describe("httpMetrics", () => {
     expect(httpMetrics).type.not.toBeCallableWith({ names: { method: "verb" }, metrics: { inProgress } })
   })
 
+  test("takes the names of OpenTelemetry, and metrics with exactly their labels", () => {
+    const arrival = ["http_request_method", "url_scheme"] as const
+    const end = [...arrival, "http_route", "http_response_status_code", "error_type"] as const
+    const ended = { ...mine, labelNames: end }
+    const active = new PromClient.Gauge({ ...mine, labelNames: arrival })
+    const newActive = new PrometheusIo.Gauge({ ...mine, labelNames: arrival })
+    expect(httpMetrics).type.toBeCallableWith({ names: "otel" })
+    expect(httpMetrics).type.toBeCallableWith({ names: "otel", sizes: true })
+    expect(httpMetrics).type.toBeCallableWith({
+      names: "otel",
+      metrics: { requests: new PromClient.Counter(ended), duration: new PrometheusIo.Histogram(ended) }
+    })
+    expect(httpMetrics).type.toBeCallableWith({
+      names: "otel",
+      metrics: { duration: new PromClient.Histogram(ended), requestSize: false, inProgress: active }
+    })
+    expect(httpMetrics).type.toBeCallableWith({ names: "otel", metrics: { inProgress: newActive } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "OTel" })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "otel" as string })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "otel", metrics: { requests } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "otel", metrics: { requests: newRequests } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "otel", metrics: { inProgress } })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "otel", metrics: { inProgress: newInProgress } })
+    expect(httpMetrics).type.not.toBeCallableWith({
+      names: "otel",
+      metrics: { requests: new PromClient.Counter({ ...mine, labelNames: [...end, "tenant"] as const }) }
+    })
+    expect(httpMetrics).type.not.toBeCallableWith({
+      names: "otel",
+      metrics: { duration: new PromClient.Histogram({ ...mine, labelNames: [...arrival, "http_route"] as const }) }
+    })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { duration: new PromClient.Histogram(ended) } })
+    expect(httpMetrics).type.not.toBeCallableWith({ metrics: { inProgress: active } })
+    expect(httpMetrics).type.toBeCallableWith({
+      names: "otel",
+      metrics: { requests: new PromClient.Counter({ ...mine, labelNames: [...end, "tenant"] as const }) },
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+  })
+
+  test("takes additional labels that are not those of the names", () => {
+    const scheme = () => ({ url_scheme: "a" })
+    const method = () => ({ method: "a" })
+    expect(httpMetrics).type.toBeCallableWith({ labelNames: ["url_scheme"], labels: scheme })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: "otel", labelNames: ["url_scheme"], labels: scheme })
+    expect(httpMetrics).type.toBeCallableWith({ names: "otel", labelNames: ["method"], labels: method })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames: ["method"], labels: method })
+    expect(httpMetrics).type.not.toBeCallableWith({ labelNames: ["le"], labels: () => ({ le: "a" }) })
+    expect(httpMetrics).type.not.toBeCallableWith({
+      names: "otel",
+      labelNames: ["tenant", "error_type"],
+      labels: () => ({ tenant: "a", error_type: "b" })
+    })
+    expect(httpMetrics).type.toBeCallableWith({ names: { method: "verb" }, labelNames: ["method"], labels: method })
+    const labelNames: ReadonlyArray<string> = ["tenant"]
+    expect(httpMetrics).type.toBeCallableWith({ labelNames, labels: () => ({ tenant: "a" }) })
+  })
+
   test("takes routes, content types or a function for answers that last", () => {
     expect(httpMetrics).type.toBeCallableWith({ longLived: ["text/event-stream", "/poll/:id"] })
     expect(httpMetrics).type.toBeCallableWith({

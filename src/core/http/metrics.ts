@@ -1,4 +1,4 @@
-/** The metrics of HTTP requests: their names, their definitions, and their sources. */
+/** The metrics of HTTP requests: their naming schemes, their definitions, and their sources. */
 import type { Family } from "../registry/metricDefinition.js"
 
 /** The names of the metrics in options. */
@@ -6,65 +6,168 @@ export const httpMetricNames = ["requests", "duration", "requestSize", "response
 
 export type HttpMetricName = (typeof httpMetricNames)[number]
 
-/** By their names in options, with their default names. `inProgress` has only `method`, which is known first. */
-export const httpLabels = {
-  /** The label of the method. Default: `method`. */
-  method: "method",
-  /** The label of the route's pattern. Default: `route`. */
-  route: "route",
-  /** The label of the status code. Default: `status`. */
-  status: "status"
-} as const
-
-export type HttpLabel = keyof typeof httpLabels
-
-/** The labels in the order of their values. */
-export const httpLabelKeys = Object.keys(httpLabels) as ReadonlyArray<HttpLabel>
-
-export const httpEndLabels = httpLabelKeys.filter((key): key is HttpEndLabel => key !== "method" && key !== "route")
-
-type HttpEndLabel = Exclude<HttpLabel, "method" | "route">
-
-export type HttpEndValues = Readonly<Record<HttpEndLabel, string | number>>
-
 export type HttpDurationUnit = "seconds" | "milliseconds"
 
+export type UrlScheme = "http" | "https"
+
+/** What is known of a request when it arrives. */
+export interface HttpArrival {
+  /** A known method, or the scheme's name for all others. */
+  readonly method: string
+  /** `http` if the naming scheme has no label for it. */
+  readonly scheme: UrlScheme
+}
+
+/** What is known of a request when it has ended. */
+export interface HttpFacts extends HttpArrival {
+  /** A pattern, or the scheme's name for none. */
+  readonly route: string
+  readonly status: number
+}
+
+/** A label, and how its value is computed when a series is created. */
+interface HttpLabelOf<Facts> {
+  readonly name: string
+  readonly value: (facts: Facts) => string
+}
+
+/** How the metrics and their labels are named, and which there are. */
+interface HttpScheme {
+  readonly metrics: (unit: HttpDurationUnit) => Readonly<Record<HttpMetricName, string>>
+  /** The metrics that are created without further options. */
+  readonly created: ReadonlyArray<HttpMetricName>
+  readonly units: ReadonlyArray<HttpDurationUnit>
+  /** The bounds of the duration, in seconds. */
+  readonly durationBuckets: ReadonlyArray<number>
+  /** The labels of all metrics, by their names in options. */
+  readonly arrival: Readonly<Record<string, HttpLabelOf<HttpArrival>>>
+  /** The further labels of all metrics except `inProgress`. */
+  readonly end: Readonly<Record<string, HttpLabelOf<HttpFacts>>>
+  /** The facts that distinguish the series, the most frequent differences first. Called for each request. */
+  readonly distinct: (facts: HttpFacts) => Array<string | number>
+  readonly otherMethod: string
+  readonly unmatched: string
+}
+
+const methodOf = ({ method }: HttpArrival): string => method
+const schemeOf = ({ scheme }: HttpArrival): string => scheme
+const routeOf = ({ route }: HttpFacts): string => route
+const statusOf = ({ status }: HttpFacts): string => String(status)
+
+// Responses with 4xx are no errors of the server. Only 499 is one: the client left before the response was complete.
+const errorOf = ({ status }: HttpFacts): string => (status >= 499 ? String(status) : "")
+
+/** The value of `route` in outcomes and exchanges. */
 export const unmatched = "unmatched"
 
-/** In seconds. Between 1 and 2.5, where limits of response times often are, an interpolated quantile needs one more bound. */
-export const durationBuckets: ReadonlyArray<number> = [
-  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10
-]
+export const httpSchemes = {
+  default: {
+    metrics: (unit) => ({
+      requests: "http_server_requests_total",
+      duration: `http_server_request_duration_${unit}`,
+      requestSize: "http_server_request_size_bytes",
+      responseSize: "http_server_response_size_bytes",
+      inProgress: "http_server_requests_in_progress"
+    }),
+    created: ["requests", "duration", "inProgress"],
+    units: ["seconds", "milliseconds"],
+    // Between 1 and 2.5, where limits of response times often are, an interpolated quantile needs one more bound.
+    durationBuckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10],
+    arrival: {
+      method: { name: "method", value: methodOf }
+    },
+    end: {
+      route: { name: "route", value: routeOf },
+      status: { name: "status", value: statusOf }
+    },
+    distinct: ({ method, route, status }) => [route, method, status],
+    otherMethod: "other",
+    unmatched
+  },
+  /** OpenTelemetry's semantic conventions, as Prometheus translates their names. */
+  otel: {
+    metrics: () => ({
+      // Not in the conventions, and not created: it is the count of the duration.
+      requests: "http_server_requests_total",
+      duration: "http_server_request_duration_seconds",
+      requestSize: "http_server_request_body_size_bytes",
+      responseSize: "http_server_response_body_size_bytes",
+      inProgress: "http_server_active_requests"
+    }),
+    created: ["duration", "inProgress"],
+    units: ["seconds"],
+    // As the conventions advise.
+    durationBuckets: [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+    arrival: {
+      method: { name: "http_request_method", value: methodOf },
+      scheme: { name: "url_scheme", value: schemeOf }
+    },
+    end: {
+      route: { name: "http_route", value: routeOf },
+      status: { name: "http_response_status_code", value: statusOf },
+      error: { name: "error_type", value: errorOf }
+    },
+    distinct: ({ method, route, scheme, status }) => [route, method, status, scheme],
+    otherMethod: "_OTHER",
+    // An attribute that is absent. For Prometheus, a label with an empty value is absent as well.
+    unmatched: ""
+  }
+} as const satisfies Readonly<Record<string, HttpScheme>>
+
+type Default = (typeof httpSchemes)["default"]
+
+/** The labels that can have other names. */
+export type HttpLabel = keyof Default["arrival"] | keyof Default["end"]
+
+/** A naming scheme with the caller's names for its metrics and labels. The labels are in the order of their declaration. */
+export interface HttpNaming {
+  readonly scheme: HttpScheme
+  readonly metrics: Readonly<Record<HttpMetricName, string>>
+  readonly arrival: ReadonlyArray<HttpLabelOf<HttpArrival>>
+  readonly end: ReadonlyArray<HttpLabelOf<HttpFacts>>
+}
+
+/** `names` has the caller's names of metrics and labels. */
+export const httpNaming = (
+  scheme: HttpScheme,
+  unit: HttpDurationUnit,
+  names: Readonly<Record<string, string | undefined>> = {}
+): HttpNaming => {
+  const metrics = { ...scheme.metrics(unit) }
+  for (const key of httpMetricNames) metrics[key] = names[key] ?? metrics[key]
+  const named = <Facts>(labels: Readonly<Record<string, HttpLabelOf<Facts>>>) =>
+    Object.entries(labels).map(([key, { name, value }]) => ({ name: names[key] ?? name, value }))
+  return { scheme, metrics, arrival: named(scheme.arrival), end: named(scheme.end) }
+}
+
+/** The names of the labels, without additional ones. */
+export const httpLabelNames = ({ arrival, end }: HttpNaming): ReadonlyArray<string> =>
+  [...arrival, ...end].map(({ name }) => name)
+
+export const labelsOf = <Facts>(labels: ReadonlyArray<HttpLabelOf<Facts>>, facts: Facts): Record<string, string> => {
+  const values: Record<string, string> = {}
+  for (const { name, value } of labels) values[name] = value(facts)
+  return values
+}
 
 /** From 100 bytes to 100 megabytes, in bytes. */
 const sizeBuckets: ReadonlyArray<number> = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8]
-
-export type HttpNaming = Readonly<Record<HttpMetricName | HttpLabel, string>>
-
-export const defaultNames = (unit: HttpDurationUnit): HttpNaming => ({
-  requests: "http_server_requests_total",
-  duration: `http_server_request_duration_${unit}`,
-  requestSize: "http_server_request_size_bytes",
-  responseSize: "http_server_response_size_bytes",
-  inProgress: "http_server_requests_in_progress",
-  ...httpLabels
-})
 
 /** `undefined`: created on the registry. */
 export type HttpOwn = { readonly [K in HttpMetricName]?: object | false | undefined }
 
 export interface HttpShape {
-  readonly names: HttpNaming
+  readonly naming: HttpNaming
   readonly unit: HttpDurationUnit
   /** The caller's own metrics. `false` for a metric that is left out. */
   readonly metrics: HttpOwn
-  /** The names of labels in addition to method, route and status. */
+  /** The names of labels in addition to those of the naming. */
   readonly labelNames: ReadonlyArray<string>
   readonly families: Readonly<Record<HttpMetricName, Family>>
 }
 
 export interface HttpFamilyOptions extends Omit<HttpShape, "families" | "metrics"> {
-  /** The buckets of the duration, in its unit. Default: `durationBuckets`. */
+  /** The buckets of the duration, in its unit. Default: those of the naming scheme. */
   readonly buckets?: ReadonlyArray<number> | undefined
   /** Whether the metrics of requests and durations accept exemplars. Default: no. */
   readonly exemplars?: boolean | undefined
@@ -73,8 +176,9 @@ export interface HttpFamilyOptions extends Omit<HttpShape, "families" | "metrics
 export const perSecond: Readonly<Record<HttpDurationUnit, number>> = { seconds: 1, milliseconds: 1e3 }
 
 export const httpFamilies = (options: HttpFamilyOptions): HttpShape["families"] => {
-  const { names, unit } = options
-  const labelNames = [...httpLabelKeys.map((key) => names[key]), ...options.labelNames]
+  const { naming, unit } = options
+  const { metrics: names, scheme } = naming
+  const labelNames = [...httpLabelNames(naming), ...options.labelNames]
   const exemplars = options.exemplars === true ? { enableExemplars: true } : {}
   return {
     requests: {
@@ -89,7 +193,7 @@ export const httpFamilies = (options: HttpFamilyOptions): HttpShape["families"] 
       name: names.duration,
       help: `Time from the arrival of an HTTP request until its response is sent or aborted, in ${unit}.`,
       labelNames,
-      buckets: options.buckets ?? durationBuckets.map((bound) => bound * perSecond[unit]),
+      buckets: options.buckets ?? scheme.durationBuckets.map((bound) => bound * perSecond[unit]),
       ...exemplars
     },
     requestSize: {
@@ -109,8 +213,8 @@ export const httpFamilies = (options: HttpFamilyOptions): HttpShape["families"] 
     inProgress: {
       type: "gauge",
       name: names.inProgress,
-      help: "HTTP requests in progress, by method.",
-      labelNames: [names.method]
+      help: `HTTP requests in progress, by ${Object.keys(scheme.arrival).join(" and ")}.`,
+      labelNames: naming.arrival.map(({ name }) => name)
     }
   }
 }
@@ -137,9 +241,8 @@ const onRegistry = (
 
 /** Provides the caller's own metrics. For the others, it provides metrics on the registry, created by `make`. */
 export const httpSource = (
-  own: HttpOwn,
+  { families, metrics: own }: Pick<HttpShape, "families" | "metrics">,
   registry: { getSingleMetric(name: string): unknown },
-  families: Readonly<Record<HttpMetricName, Family>>,
   make: (family: Family) => object
 ): HttpSource => {
   const found = (name: HttpMetricName): (() => object | undefined) => {

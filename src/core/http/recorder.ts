@@ -1,16 +1,20 @@
 /** Records HTTP requests. Each side has its own clock, routes, statuses, registry, and reports of failed metrics. */
 import type { Reporter } from "../instrument/instruments.js"
 import type { Labels } from "../instrument/labels.js"
-import { type HttpEndValues, type HttpShape, type HttpSource, perSecond, unmatched } from "./metrics.js"
+import {
+  type HttpArrival,
+  type HttpShape,
+  type HttpSource,
+  httpMetricNames,
+  perSecond,
+  type UrlScheme
+} from "./metrics.js"
 import { AllSeries, InProgress, type MethodInProgress } from "./series.js"
 
 // The methods in OpenTelemetry's semantic conventions: those of RFC 9110, PATCH (RFC 5789) and QUERY.
 const methods: ReadonlySet<string> = new Set("GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT TRACE QUERY".split(" "))
 
-/** The method as a label value. A client can invent methods, and each would create a series. */
-const methodLabel = (method: string): string => (methods.has(method) ? method : "other")
-
-export interface HttpEnd extends HttpEndValues {
+export interface HttpEnd {
   /** The pattern of its route. Default: it matched none. */
   readonly route?: string | undefined
   /** The status code that was sent, or 499 if the client disconnected before the complete response was sent. */
@@ -27,32 +31,38 @@ export interface HttpEnd extends HttpEndValues {
 
 /** Records requests, and never throws. */
 export interface HttpRecorder {
+  /** Whether the URL scheme of requests is recorded. If not, it need not be read. */
+  readonly hasUrlScheme: boolean
+  /** The method as a label value. A client can invent methods, and each would create a series. */
+  methodLabel(method: string): string
   /** Counts a request in progress. Pass the result to `ended`. */
-  begun(method: string): MethodInProgress | undefined
+  begun(arrival: HttpArrival): MethodInProgress | undefined
   ended(held: MethodInProgress): void
   /** Records a request that has ended. */
-  record(method: string, how: HttpEnd): void
-  /** Reports an error in the caller's decisions about a request, as a failure of the metric of requests. */
+  record(arrival: HttpArrival, how: HttpEnd): void
+  /** Reports an error in the caller's decisions about a request, as a failure of the first metric of requests. */
   failed(error: unknown): void
 }
 
 /** A request. Each side extends it by what it knows of a request, so that a request has one object. */
-export class HttpRun {
-  private readonly methodLabel: string
+export class HttpRun implements HttpArrival {
+  readonly method: string
   private readonly held: MethodInProgress | undefined
   private isRecorded = false
 
   constructor(
     protected readonly recorder: HttpRecorder,
-    method: string
+    method: string,
+    /** `http` if it is not recorded. */
+    readonly scheme: UrlScheme
   ) {
-    this.methodLabel = methodLabel(method)
-    this.held = recorder.begun(this.methodLabel)
+    this.method = recorder.methodLabel(method)
+    this.held = recorder.begun(this)
   }
 
   /** Records it, unless it has ended already. */
   protected end(how: HttpEnd): void {
-    if (this.stop()) this.recorder.record(this.methodLabel, how)
+    if (this.stop()) this.recorder.record(this, how)
   }
 
   /** Ends the request without recording it, unless it has ended already. */
@@ -82,10 +92,13 @@ export const httpRecorder = (source: HttpSource, shape: HttpShape, reporter: Rep
   new Recorder(source, shape, reporter)
 
 class Recorder implements HttpRecorder {
+  readonly hasUrlScheme: boolean
   private readonly all: AllSeries
   private readonly inProgress: InProgress
   private readonly labelNames: ReadonlyArray<string>
   private readonly perSecond: number
+  private readonly otherMethod: string
+  private readonly unmatched: string
   // An object per recorder: errors in one caller's decisions are reported independently of other callers.
   private readonly asked: object
 
@@ -98,11 +111,19 @@ class Recorder implements HttpRecorder {
     this.inProgress = new InProgress(source, shape, reporter)
     this.labelNames = shape.labelNames
     this.perSecond = perSecond[shape.unit]
-    this.asked = { ...shape.families.requests }
+    const { families, metrics, naming } = shape
+    this.hasUrlScheme = Object.hasOwn(naming.scheme.arrival, "scheme")
+    this.otherMethod = naming.scheme.otherMethod
+    this.unmatched = naming.scheme.unmatched
+    this.asked = { ...families[httpMetricNames.find((name) => metrics[name] !== false) ?? "requests"] }
   }
 
-  begun(method: string): MethodInProgress | undefined {
-    return this.inProgress.start(method)
+  methodLabel(method: string): string {
+    return methods.has(method) ? method : this.otherMethod
+  }
+
+  begun(arrival: HttpArrival): MethodInProgress | undefined {
+    return this.inProgress.start(arrival)
   }
 
   ended(held: MethodInProgress): void {
@@ -113,11 +134,11 @@ class Recorder implements HttpRecorder {
     this.reporter.failed("inc", this.asked, error)
   }
 
-  record(method: string, how: HttpEnd): void {
+  record({ method, scheme }: HttpArrival, how: HttpEnd): void {
     const { all } = this
-    const { exemplar, labels, requestBytes, responseBytes, route, seconds } = how
+    const { exemplar, labels, requestBytes, responseBytes, route, seconds, status } = how
     const further = this.labelNames.length === 0 ? none : this.textsOf(labels)
-    const series = all.of(method, route === undefined || route === "" ? unmatched : route, how, further)
+    const series = all.of({ method, scheme, route: route || this.unmatched, status }, further)
     all.write("requests", series, 1, exemplar)
     if (seconds !== undefined) all.write("duration", series, seconds * this.perSecond, exemplar)
     if (requestBytes !== undefined) all.write("requestSize", series, requestBytes, undefined)

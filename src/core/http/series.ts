@@ -8,12 +8,14 @@ import { incrementing, observing, setting, tracking } from "../instrument/record
 import { getOrInsert } from "../util/getOrInsert.js"
 import { oncePerProcess } from "../util/oncePerProcess.js"
 import {
-  type HttpEndValues,
+  type HttpArrival,
+  type HttpFacts,
   type HttpMetricName,
   type HttpShape,
   type HttpSource,
-  httpEndLabels,
-  httpLabelKeys
+  httpLabelNames,
+  labelsOf,
+  type UrlScheme
 } from "./metrics.js"
 
 /** The metrics that have all labels. */
@@ -65,16 +67,14 @@ export class AllSeries {
     private readonly shape: HttpShape,
     private readonly reporter: Reporter
   ) {
-    const { labelNames, names } = shape
-    this.sortedNames = [...httpLabelKeys.map((key) => names[key]), ...labelNames].sort()
+    this.sortedNames = [...httpLabelNames(shape.naming), ...shape.labelNames].sort()
   }
 
   /** `further` has the values of the additional labels, in the order of their names. */
-  of(method: string, route: string, end: HttpEndValues, further: ReadonlyArray<string>): Series {
-    const values: Array<string | number> = [route, method]
-    for (const key of httpEndLabels) values.push(end[key])
+  of(facts: HttpFacts, further: ReadonlyArray<string>): Series {
+    const values = this.shape.naming.scheme.distinct(facts)
     for (const value of further) values.push(value)
-    return this.all.get(values) ?? this.made(values, method, route, end, further)
+    return this.all.get(values) ?? this.made(values, facts, further)
   }
 
   /** A failure goes to the reporter. */
@@ -114,16 +114,9 @@ export class AllSeries {
     return write
   }
 
-  private made(
-    values: ReadonlyArray<string | number>,
-    method: string,
-    route: string,
-    end: HttpEndValues,
-    further: ReadonlyArray<string>
-  ): Series {
-    const { labelNames, names } = this.shape
-    const labels: Record<string, string> = { [names.method]: method, [names.route]: route }
-    for (const key of httpEndLabels) labels[names[key]] = String(end[key])
+  private made(values: ReadonlyArray<string | number>, facts: HttpFacts, further: ReadonlyArray<string>): Series {
+    const { labelNames, naming } = this.shape
+    const labels = { ...labelsOf(naming.arrival, facts), ...labelsOf(naming.end, facts) }
     for (const [index, name] of labelNames.entries()) labels[name] = further[index] ?? ""
     const series: Series = { labels, key: keyOf(this.sortedNames, labels), written: undefined }
     this.all.set(values, series)
@@ -131,7 +124,7 @@ export class AllSeries {
   }
 }
 
-/** The requests of one method in progress on one gauge, from all recorders of that gauge. */
+/** The requests of one method and URL scheme in progress on one gauge, from all recorders of that gauge. */
 export interface MethodInProgress {
   readonly metric: object
   readonly gauge: Gauge
@@ -142,7 +135,9 @@ export interface MethodInProgress {
   readonly set: ((value: number) => unknown) | undefined
 }
 
-type Methods = Map<string, MethodInProgress>
+type Methods = Readonly<Record<UrlScheme, Map<string, MethodInProgress>>>
+
+const newMethods = (): Methods => ({ http: new Map(), https: new Map() })
 
 const all = oncePerProcess("methods in progress", () => new WeakMap<object, Methods>())
 
@@ -158,12 +153,12 @@ export class InProgress {
   ) {}
 
   /** Counts a start. Pass the result to `end`; it is undefined if the start failed or there is no gauge. */
-  start(method: string): MethodInProgress | undefined {
+  start(arrival: HttpArrival): MethodInProgress | undefined {
     let metric: object | undefined
     try {
       metric = this.source.metric("inProgress")
       if (metric === undefined) return undefined
-      const held = this.held(metric, method)
+      const held = this.held(metric, arrival)
       // A start that fails is not counted, so it needs no end.
       this.write(held, held.running + 1, 1)
       held.running += 1
@@ -190,15 +185,16 @@ export class InProgress {
     reportRejection(result, operation, metric, this.reporter)
   }
 
-  private held(metric: object, method: string): MethodInProgress {
-    if (this.methods === undefined || this.metric !== metric) this.methods = getOrInsert(all, metric, () => new Map())
+  private held(metric: object, arrival: HttpArrival): MethodInProgress {
+    if (this.methods === undefined || this.metric !== metric) this.methods = getOrInsert(all, metric, newMethods)
     this.metric = metric
-    const known = this.methods.get(method)
+    const methods = this.methods[arrival.scheme]
+    const known = methods.get(arrival.method)
     // The gauge differs if the caller's gauge was reset.
     if (known !== undefined && (known.set !== undefined || known.current() === known.gauge)) return known
-    const { current, set } = known ?? this.gaugeOf(metric, { [this.shape.names.method]: method })
+    const { current, set } = known ?? this.gaugeOf(metric, labelsOf(this.shape.naming.arrival, arrival))
     const made = { metric, gauge: current(), current, set, running: 0 }
-    this.methods.set(method, made)
+    methods.set(arrival.method, made)
     return made
   }
 

@@ -36,6 +36,7 @@ import {
   isUnfinished,
   nodeResponseOf,
   onSent,
+  urlScheme,
   writtenStatus
 } from "./request.js"
 import { followWriting, forget, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
@@ -171,7 +172,7 @@ export class RequestRun extends HttpRun implements Closing {
     /** Those of them that are recorded here. */
     private readonly meter: Meter
   ) {
-    super(meter.recorder, request.method)
+    super(meter.recorder, request.method, meter.recorder.hasUrlScheme ? urlScheme(request) : "http")
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
     this.start = this.clock.unsafeCurrentTimeNanos()
     this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
@@ -316,14 +317,15 @@ export class RequestRun extends HttpRun implements Closing {
     this.node?.end()
     if (typeof request.source === "object" && request.source !== null) onRecorded(request.source, this)
     const { upgraded } = matched
-    const route = matched.pattern(isNotFound(exit)) ?? unmatched
+    const pattern = matched.pattern(isNotFound(exit))
+    const route = pattern ?? unmatched
     if (this.own.excludesRoute(route) && !isCountedFor(route, matched, this.own)) {
       this.leaveOut()
       return
     }
     const { labels } = measuring
     this.end({
-      route,
+      route: pattern,
       status,
       // The lifetime of an upgraded connection says nothing about response times.
       seconds: upgraded ? undefined : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9,

@@ -22,9 +22,9 @@ export interface Exchange {
   readonly response: HttpServerResponse
   /** The exit of the application. */
   readonly exit: Exit.Exit<HttpServerResponse, unknown>
-  /** The value of the label `route`: a pattern, or `unmatched`. */
+  /** A pattern, or `unmatched`, for which the label of OpenTelemetry is empty. */
   readonly route: string
-  /** The value of the label `status`: the status that was sent, or 499 or 503 if the response was cut. */
+  /** The status that is recorded: the one that was sent, or 499 or 503 if the response was cut. */
   readonly status: number
 }
 

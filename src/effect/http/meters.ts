@@ -58,7 +58,7 @@ export const meters = (
     const reporting = new MeterReporting(registry)
     const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
     try {
-      const source = httpSource(shape.metrics, registry, shape.families, (family) => getOrCreate(registry, family))
+      const source = httpSource(shape, registry, (family) => getOrCreate(registry, family))
       const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), { excludesRoute, afterWarnings })
       all.set(registry, meter)
       return meter
@@ -117,7 +117,14 @@ const sizesOf = (names: ReadonlyArray<HttpMetricName>): Pick<Meter, "hasRequestS
   hasResponseSize: names.includes("responseSize")
 })
 
-const noRecorder: HttpRecorder = { begun: () => undefined, ended: () => {}, record: () => {}, failed: () => {} }
+const noRecorder: HttpRecorder = {
+  hasUrlScheme: false,
+  methodLabel: (method) => method,
+  begun: () => undefined,
+  ended: () => {},
+  record: () => {},
+  failed: () => {}
+}
 
 class MeterReporting extends FailureReporting {
   constructor(private readonly own: MetricRegistry) {

@@ -10,8 +10,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import type { UrlScheme } from "../../core/http/metrics.js"
 import type { Closing, RequestSize, Waiting } from "../../core/http/node/messages.js"
-import { receivedBytes, requestSize, streamOf, waitingOn, whyCut } from "../../core/http/node/messages.js"
+import { receivedBytes, requestSize, streamOf, urlSchemeOf, waitingOn, whyCut } from "../../core/http/node/messages.js"
 
 // If the client requests an upgrade, the response is created when it is needed.
 interface NodeRequest {
@@ -23,6 +24,12 @@ interface NodeRequest {
 export const nodeResponseOf = (request: HttpServerRequest): ServerResponse | undefined => {
   const { response, source } = request as Partial<NodeRequest>
   return typeof response === "object" && source?.httpVersionMajor === 1 ? response : undefined
+}
+
+/** Of the connection, or of the URL of a web request. */
+export const urlScheme = ({ source }: HttpServerRequest): UrlScheme => {
+  if (source instanceof Request) return source.url.startsWith("https:") ? "https" : "http"
+  return urlSchemeOf((source as Partial<IncomingMessage> | undefined)?.socket)
 }
 
 // The status that Node.js has sent, including later changes.

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { durationBuckets } from "../../core/http/metrics.js"
+import { httpSchemes } from "../../core/http/metrics.js"
 import { type Plan, planned } from "../../core/instrument/instruments.js"
 import type { Gauge, Labels, Observer } from "../../core/instrument/labels.js"
 import { getOrCreate } from "../../core/registry/getOrCreate.js"
@@ -41,7 +41,7 @@ const duration: Family = {
   name: "rpc_server_request_duration_seconds",
   help: "Time from the start of an RPC handler until the end of its response or stream, in seconds.",
   labelNames: ["procedure", "outcome"],
-  buckets: durationBuckets
+  buckets: httpSchemes.default.durationBuckets
 }
 
 const inProgress: Family = {

@@ -4,6 +4,7 @@ import type { Http2ServerResponse, ServerHttp2Stream } from "node:http2"
 import type { Socket } from "node:net"
 import { Writable } from "node:stream"
 import { oncePerProcess } from "../../util/oncePerProcess.js"
+import type { UrlScheme } from "../metrics.js"
 
 /** The stream of an HTTP/2 response. Such a response looks like one of HTTP/1, but ends differently. */
 export const streamOf = (response: ServerResponse | undefined): ServerHttp2Stream | undefined => {
@@ -13,6 +14,10 @@ export const streamOf = (response: ServerResponse | undefined): ServerHttp2Strea
 
 /** A connection, or the object in its place. */
 export type Connection = Partial<Socket> | null | undefined
+
+/** The scheme of the connection itself. What a proxy in front of it says is not read: any client can say it. */
+export const urlSchemeOf = (connection: Connection): UrlScheme =>
+  (connection as { readonly encrypted?: unknown } | null | undefined)?.encrypted === true ? "https" : "http"
 
 /** Whether a response emits `finish` or `close` some time after its end. */
 export const emitsItsEnd = (response: ServerResponse, connection: Connection): boolean => {

@@ -23,6 +23,7 @@ import {
   requestSize,
   sizeOf,
   streamOf,
+  urlSchemeOf,
   waitingOn,
   whyCut
 } from "./messages.js"
@@ -35,9 +36,9 @@ import { type Method, observe, release, type Writing } from "./responseMethods.j
  * @category models
  */
 export interface HttpOutcome {
-  /** The value of the label: a pattern, or `unmatched`. */
+  /** A pattern, or `unmatched`, for which the label of OpenTelemetry is empty. */
   readonly route: string
-  /** The value of the label. */
+  /** The status that is recorded. */
   readonly status: number
   /**
    * Who cut the response before it was completely sent: the client, which disconnected or did not send the rest of its
@@ -173,7 +174,7 @@ class Watched extends HttpRun implements Writing {
     recorder: HttpRecorder,
     private readonly options: RequestOptions
   ) {
-    super(recorder, request.method ?? "")
+    super(recorder, request.method ?? "", recorder.hasUrlScheme ? urlSchemeOf(connection) : "http")
   }
 
   begin(): void {
