@@ -70,7 +70,9 @@ const samplesAfter = (registry: PromRegistry, many: number) =>
 const costs: ReadonlyArray<readonly [title: string, options: object, each: number, method: number]> = [
   ["none", {}, 17, 1],
   ["`sizes: true`", { sizes: true }, 37, 1],
-  ["`buckets: [0.1, 0.5, 2.5]`", { buckets: [0.1, 0.5, 2.5] }, 7, 1]
+  ["`buckets: [0.1, 0.5, 2.5]`", { buckets: [0.1, 0.5, 2.5] }, 7, 1],
+  ['`names: "otel"`', { names: "otel" }, 17, 1],
+  ['`names: "otel"`, `sizes: true`', { names: "otel", sizes: true }, 37, 1]
 ]
 
 for (const [side, serving] of Object.entries(sides)) {

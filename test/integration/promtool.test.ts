@@ -1,12 +1,16 @@
 import { spawn } from "node:child_process"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { assert, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import * as PromClient from "prom-client"
 import { Registry as PromRegistry } from "prom-client"
+import { httpMetrics, webHandler } from "../../src/Promises.js"
 import { anyRegistry, registryOf } from "../support/arbitraryRegistries.js"
 import { describeWith } from "../support/binaries.js"
 import { bodyOf, bodyOnce } from "../support/expositions.js"
 import { goldens } from "../support/goldenExpositions.js"
+import { ask, eventually } from "../support/httpClient.js"
 import { RegistryStatistics } from "../support/registryStatistics.js"
 import { roundTripSeed, sampled } from "../support/roundTrip.js"
 import { soak } from "../support/soak.js"
@@ -76,6 +80,45 @@ describeWith(["promtool"], "promtool check metrics", ({ promtool }) => {
       }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))),
     600_000
   )
+
+  const naming: ReadonlyArray<readonly [what: string, options: object]> = [
+    ["by default", {}],
+    ["with sizes", { sizes: true }],
+    ["with the names of OpenTelemetry", { names: "otel" }],
+    ["with the names of OpenTelemetry and sizes", { names: "otel", sizes: true }]
+  ]
+  for (const [what, options] of naming) {
+    it.scopedLive(
+      `has nothing to say of the metrics of requests ${what}, but of the default metrics of the client`,
+      () =>
+        Effect.gen(function* () {
+          const registry = new PromRegistry()
+          const measure = httpMetrics({ registry, ...options })
+          const server = createServer((request, response) => {
+            measure(request, response, () => (request.url === "/missing" ? undefined : request.url))
+            response.end("answer")
+          })
+          yield* Effect.acquireRelease(
+            Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+            () => Effect.sync(() => server.close())
+          )
+          const { port } = server.address() as AddressInfo
+          for (const path of ["/users", "/missing"]) yield* Effect.promise(() => ask(`http://127.0.0.1:${port}${path}`))
+          yield* eventually(
+            "both have ended",
+            async () =>
+              [...(await registry.metrics()).matchAll(/^http_\w+duration_seconds_count\{.* 1$/gm)].length === 2
+          )
+          const handler = webHandler({ registry })
+          const exposed = Effect.promise(async () => (await handler(new Request("http://test/metrics"))).text())
+          assert.deepStrictEqual(yield* check(yield* exposed), { code: 0, said: "" })
+          PromClient.collectDefaultMetrics({ register: registry })
+          const { said } = yield* check(yield* exposed)
+          const about = said.split("\n").flatMap((line) => (line === "" ? [] : [line.split(/[\s":]/)[0]]))
+          for (const name of about) assert.match(name ?? "", /^(?:nodejs|process)_/, said)
+        })
+    )
+  }
 
   it.live("refuses what is no exposition", () =>
     Effect.gen(function* () {
