@@ -232,7 +232,7 @@ export const prometheus = (
   })
 
 /** Starts a VictoriaMetrics of a single node with these scrape configurations; it scrapes every two seconds. */
-export const victoriaMetrics = (scrapeConfigs: ReadonlyArray<object>) =>
+export const victoriaMetrics = (scrapeConfigs: ReadonlyArray<object>, flags: ReadonlyArray<string> = []) =>
   Effect.gen(function* () {
     const [port] = yield* freePorts(1)
     const folder = yield* temporaryFolder("victoria-metrics-")
@@ -246,7 +246,8 @@ export const victoriaMetrics = (scrapeConfigs: ReadonlyArray<object>) =>
       // By default a query does not see the samples of the last 30 seconds.
       "-search.latencyOffset=1ms",
       "-promscrape.suppressScrapeErrors",
-      "-loggerLevel=ERROR"
+      "-loggerLevel=ERROR",
+      ...flags
     ])
     const url = `http://127.0.0.1:${port}`
     // A query sees a sample a few seconds after the scrape, or after this request.
