@@ -82,16 +82,16 @@ export interface HttpMetricsOptions
 
 /**
  * Records the number and the duration of the requests of a `node:http` server, and so of Express, Fastify, Koa, Hono and
- * other frameworks built on it; with the option `sizes`, also the sizes of their bodies. Returns a function; call it with each request when the request arrives. It
- * records these metrics on the registry:
+ * other frameworks built on it; with the option `sizes`, also the sizes of their bodies. Returns a function; call it with
+ * each request when the request arrives. It records these metrics on the registry:
  *
  * - `http_server_requests_total{method,route,status}`: requests that have ended, with any outcome;
  * - `http_server_request_duration_seconds{method,route,status}`: the time, in seconds, from the call until the end of the
  *   response was handed to the operating system, or until the response was cut;
  * - `http_server_requests_in_progress{method}`: requests that are being answered;
- * - `http_server_request_size_bytes{method,route,status}`, with `sizes`: the size of the request body as it was sent (compressed,
- *   without chunk framing and headers), in bytes. This is its `Content-Length`, or otherwise the number of bytes that
- *   arrived. It is not observed if the body did not arrive completely;
+ * - `http_server_request_size_bytes{method,route,status}`, with `sizes`: the size of the request body as it was sent
+ *   (compressed, without chunk framing and headers), in bytes. This is its `Content-Length`, or otherwise the number of
+ *   bytes that arrived. It is not observed if the body did not arrive completely;
  * - `http_server_response_size_bytes{method,route,status}`, with `sizes`: the size of the response body as it was written,
  *   measured in the same way, in bytes. It is not observed if the response was cut.
  *
@@ -102,8 +102,11 @@ export interface HttpMetricsOptions
  * `labels` says which side cut a response, for an additional label. An upgraded connection counts as 101 when it is
  * closed; its duration and sizes are not observed.
  *
- * `names` and `durationUnit` change the names of the metrics and labels, and the unit of the duration. Two calls on one
- * registry count each request once, unless they use different metric names.
+ * `names` and `durationUnit` change the names of the metrics and labels, and the unit of the duration. `names: "otel"`
+ * gives them the names, labels and buckets of OpenTelemetry's semantic conventions, without a counter of requests: an
+ * unknown method is then `_OTHER`, the label of a route that did not match is empty, `url_scheme` is `https` on a TLS
+ * connection, whatever headers of proxies say, and `error_type` is the status for 499 and for 500 and above. Two calls on
+ * one registry count each request once, unless they use different metric names.
  *
  * The request and the response may come from a test tool, a serverless adapter or an in-process call. A response that
  * emits no event ends with its `end()`. Nothing here throws into the application. A metric that throws, a function of the

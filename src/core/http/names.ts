@@ -86,11 +86,19 @@ type Reserved = "le" | "quantile"
  * @since 0.1.0
  * @category models
  */
-export type HttpNameIn<L, K extends string, Default extends string = K> = K extends keyof L
-  ? [Exclude<L[K], undefined>] extends [never]
-    ? Default
-    : Extract<L[K], string>
-  : Default
+export type HttpNameIn<L, K extends string, Default extends string = K> = L extends "otel"
+  ? OtelNameIn<K, Default>
+  : K extends keyof L
+    ? [Exclude<L[K], undefined>] extends [never]
+      ? Default
+      : Extract<L[K], string>
+    : Default
+
+type OtelNameIn<K, Default> = K extends keyof Otel["arrival"]
+  ? Otel["arrival"][K]["name"]
+  : K extends keyof Otel["end"]
+    ? Otel["end"][K]["name"]
+    : Default
 
 /**
  * The compiler's check of names: each is valid in Prometheus, and no two are the same. `Further` has the names of the
