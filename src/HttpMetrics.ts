@@ -145,16 +145,16 @@ export type Code<Names extends string = never, O = unknown, M = OwnHttpMetrics, 
  * **Websockets** have the status 101 as soon as they are open. They count as in progress until they close. Their duration
  * and sizes are not observed, because the lifetime of a connection says nothing about response times.
  *
- * **Sizes**, with the option `sizes`. The size of a request body is its `Content-Length`, or what arrived in chunks, or 0 if the request cannot
- * have a body. The size of a response body is what was written. In a web handler and over HTTP/2, it is what was
- * streamed, or the length of the given body. Some sizes are not observed: a request body that did not arrive completely,
- * a request body without a length in a web handler, and a file or web stream without a length in a web handler and over
- * HTTP/2.
+ * **Sizes**, with the option `sizes`. The size of a request body is its `Content-Length`, or what arrived in chunks, or 0
+ * if the request cannot have a body. The size of a response body is what was written. In a web handler and over HTTP/2, it
+ * is what was streamed, or the length of the given body. Some sizes are not observed: a request body that did not arrive
+ * completely, a request body without a length in a web handler, and a file or web stream without a length in a web handler
+ * and over HTTP/2.
  *
- * **Names.** `names` changes the names of the metrics and labels. `names: "otel"` gives them the names, labels and buckets of
- * OpenTelemetry's semantic conventions, without a counter of requests. An unknown method is then `_OTHER`, and the label of
- * a route that did not match is empty. `url_scheme` is `https` on a TLS connection, or if the URL of a web request says so;
- * headers of proxies are not read. `error_type` is the status for 499 and for 500 and above.
+ * **Names.** `names` changes the names of the metrics and labels. `names: "otel"` gives them the names, labels and buckets
+ * of OpenTelemetry's semantic conventions, without a counter of requests. An unknown method is then `_OTHER`, and the label
+ * of a route that did not match is empty. `url_scheme` is `https` on a TLS connection, or if the URL of a web request says
+ * so; headers of proxies are not read. `error_type` is the status for 499 and for 500 and above.
  *
  * A metric that throws does not change the response. The failure is logged as a warning once, and counted in
  * `effect_prometheus_errors_total` of the registry.

@@ -17,8 +17,9 @@ import { checkMetricNames, labelNamesOption, namingOption } from "./names.js"
 /**
  * The caller's own metrics instead of those that are created on the registry; `false` leaves a metric out.
  *
- * Each has the labels `method`, `route`, `status` (or those that `names` says) and the additional labels. `inProgress` has
- * only `method`, and with the names of OpenTelemetry also the URL scheme. A metric for sizes is recorded without `sizes` as well.
+ * Each has the labels `method`, `route`, `status` (or those of `names`) and the additional labels. `inProgress` has only
+ * `method`, and with the names of OpenTelemetry also the URL scheme. A metric for sizes is recorded without `sizes` as
+ * well.
  *
  * @since 0.1.0
  * @category models
@@ -90,9 +91,9 @@ export const checkedLater = <A>(unit: string) => optional(kind<A, A>((given) => 
 export const httpOptions = {
   metrics: withDefault(ownMetrics, {}),
   /**
-   * Whether the sizes of request and response bodies are observed, in bytes. Default: `false`, because the two histograms
-   * add 20 series for each method, route and status. `metrics` can leave one of them out, and a metric of your own for
-   * sizes needs no `sizes`.
+   * Whether the sizes of request and response bodies are observed, in bytes. Default: `false`, because the two
+   * histograms add 20 series for each method, route and status. `metrics` can leave one of them out, and a metric of your
+   * own for sizes needs no `sizes`.
    */
   sizes: withDefault(flag, false),
   names: checkedLater<HttpNamesOption>('`"otel"`, or strings by name'),
