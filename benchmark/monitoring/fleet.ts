@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { parseArgs } from "node:util"
 import { Registry as ClientRegistry } from "prom-client"
-import { defaultNames, httpFamilies } from "../../src/core/http/metrics.js"
+import { httpFamilies, httpNaming, httpSchemes } from "../../src/core/http/metrics.js"
 import { definitions, lagNow, lags } from "../../src/core/process/definitions.js"
 import { getOrCreate } from "../../src/core/registry/getOrCreate.js"
 import { nodeListener } from "../../src/Promises.js"
@@ -31,11 +31,11 @@ interface Recording {
   observe(labels: Record<string, string>, value: number): void
 }
 
-const names = defaultNames("seconds")
+const naming = httpNaming(httpSchemes.default, "seconds")
 
 const instance = (service: number, number: number): Listener => {
   const registry = new ClientRegistry()
-  const families = httpFamilies({ names, unit: "seconds", labelNames: [] })
+  const families = httpFamilies({ naming, unit: "seconds", labelNames: [] })
   const make = (family: Parameters<typeof getOrCreate>[1]) => getOrCreate(registry, family) as unknown as Recording
   const [requests, duration, inProgress] = [families.requests, families.duration, families.inProgress].map(make)
   const ofProcess = [

@@ -10,6 +10,8 @@ export interface ServiceOptions {
   /** Options of `ConsulAgent`. */
   readonly consul?: object
   readonly names?: "otel"
+  /** Of its metrics server. Default: any free one. */
+  readonly port?: number
   readonly tls?: { readonly key: string; readonly cert: string }
   /** The token that a scrape needs. */
   readonly token?: string
@@ -33,6 +35,8 @@ export interface RequestOptions {
 /** A running service. */
 export interface Service {
   readonly instance: string
+  /** Of its metrics server. */
+  readonly port: number
   /** Breaks it; see `service.mjs`. */
   readonly break: (how: object) => Promise<void>
   /** Sends it requests from now on, until it ends or the result is called. */
@@ -99,6 +103,7 @@ export class Fleet {
     if (isTarget) this.set(key, target)
     return {
       instance,
+      port: ports.metrics,
       break: (how) => this.send(ports.requests, "/break", JSON.stringify(how)),
       visit: ({ path = "/", rate, timeout }) => {
         const timer = setInterval(() => void this.send(ports.requests, path, undefined, timeout), 1e3 / rate)

@@ -170,7 +170,7 @@ export const incidents: ReadonlyArray<Incident> = [
     what: "a heap of 128 MiB fills up, until V8 ends the process",
     alert: "HeapNearlyFull",
     also: ["EventLoopLagging", "EventLoopStuck", "EventLoopSaturated", "MetricsTargetsDown", "MetricsStale"],
-    start: untilItEnds({ heap: 2e6 }, { execArgv: ["--max-old-space-size=128"] })
+    start: untilItEnds({ heap: 1.6e6 }, { execArgv: ["--max-old-space-size=128"] })
   },
   {
     job: "memory",
@@ -257,13 +257,12 @@ export const incidents: ReadonlyArray<Incident> = [
     alert: "ProcessRestarting",
     also: ["MetricsTargetsDown", "MetricsTargetsGone"],
     start: async ({ fleet }, job) => {
-      const first = await fleet.start(job, job)
+      let last = await fleet.start(job, job)
       return async () => {
-        let last = first
-        for (let time = 0; time < 5; time += 1) {
+        for (let time = 0; time < 6; time += 1) {
           await last.kill()
-          last = await fleet.start(job, job)
-          await sleep(3_000)
+          last = await fleet.start(job, job, { port: last.port })
+          await sleep(4_000)
         }
       }
     }

@@ -9,10 +9,11 @@ import { ConsulAgent, DefaultMetrics, MetricsServer } from "effect-prometheus"
 import { httpMetrics } from "effect-prometheus/Promises"
 import { Counter, Gauge } from "prom-client"
 
-const { consul, names, tls, token } = JSON.parse(process.argv[2])
+const { consul, names, port = 0, tls, token } = JSON.parse(process.argv[2])
 
 const metricsServer = MetricsServer.layer({
   host: "127.0.0.1",
+  port,
   ...(tls && { tls }),
   ...(token && { authentication: { tokens: [Redacted.make(token)] } })
 })
@@ -48,8 +49,8 @@ const acts = {
     }
     work()
   },
-  // In bytes per second, as objects of about 40 bytes.
-  heap: (rate) => setInterval(() => kept.push(Array.from({ length: rate / 10 / 40 }, (_, at) => ({ at }))), tenth),
+  // In bytes per second, as objects of about 60 bytes.
+  heap: (rate) => setInterval(() => kept.push(Array.from({ length: rate / 10 / 60 }, (_, at) => ({ at }))), tenth),
   outside: (rate) => setInterval(() => kept.push(Buffer.alloc(rate / 10, 1)), tenth),
   series: (rate) =>
     setInterval(() => {
