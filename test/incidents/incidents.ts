@@ -63,17 +63,22 @@ const untilItEnds =
     }
   }
 
+// True on the way to a larger share, and of a part as well as of the whole.
+const burning = ["HttpErrorBudgetBurnsFast", "HttpErrorBudgetBurns"]
+
 export const incidents: ReadonlyArray<Incident> = [
   {
     job: "outage",
     what: "a service of many in one scrape job fails totally",
     alert: "HttpRequestsFailing",
+    also: burning,
     start: one({ fail: { "*": 1 } })
   },
   {
     job: "otel",
     what: "the same with OpenTelemetry's names",
     alert: "HttpRequestsFailing",
+    also: burning,
     start: one({ fail: { "*": 1 } }, { names: "otel" })
   },
   {
@@ -90,7 +95,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "route",
     what: "one route of three fails, with 5 % of the requests",
     alert: "HttpRouteFailing",
-    also: ["HttpErrorBudgetBurnsFast", "HttpErrorBudgetBurns"],
+    also: burning,
     labels: { route: "/pay" },
     start: async (lab, job) => {
       const [service] = await services(lab, job, 1, {}, 20)
@@ -102,12 +107,12 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "instance",
     what: "one instance fails, with a tenth of the requests",
     alert: "HttpInstanceFailing",
-    also: ["HttpErrorBudgetBurnsFast", "HttpErrorBudgetBurns"],
+    also: burning,
     labels: { instance: "instance-2" },
     start: async (lab, job) => {
       await services(lab, job, 2, {}, 10)
       const third = await lab.fleet.start(job, "instance-2")
-      third.visit({ rate: 4 })
+      for (const path of ["/", "/cart"]) third.visit({ path, rate: 2 })
       return () => third.break({ fail: { "*": 1 } })
     }
   },
@@ -115,6 +120,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "environment",
     what: "one environment of two fails",
     alert: "HttpRequestsFailing",
+    also: burning,
     labels: { environment: "test" },
     start: async (lab, job) => {
       await services(lab, job, 1, { labels: { environment: "live" } }, 20)
@@ -127,6 +133,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "quiet",
     what: "two requests in a minute, which fail",
     alert: "HttpRequestsFailing",
+    also: burning,
     start: async ({ fleet }, job) => {
       const service = await fleet.start(job, job)
       service.visit({ rate: 0.5 })
@@ -170,7 +177,7 @@ export const incidents: ReadonlyArray<Incident> = [
     what: "a heap of 128 MiB fills up, until V8 ends the process",
     alert: "HeapNearlyFull",
     also: ["EventLoopLagging", "EventLoopStuck", "EventLoopSaturated", "MetricsTargetsDown", "MetricsStale"],
-    start: untilItEnds({ heap: 1.6e6 }, { execArgv: ["--max-old-space-size=128"] })
+    start: untilItEnds({ heap: 1.4e6 }, { execArgv: ["--max-old-space-size=128"] })
   },
   {
     job: "memory",
@@ -271,7 +278,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "renamed",
     what: "a crash loop under new names",
     alert: "ProcessesEndEarly",
-    also: ["MetricsTargetsGone", "MetricsTargetsLost"],
+    also: ["MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetsLost"],
     start:
       async ({ fleet }, job) =>
       async () => {

@@ -49,8 +49,8 @@ const acts = {
     }
     work()
   },
-  // In bytes per second, as objects of about 60 bytes.
-  heap: (rate) => setInterval(() => kept.push(Array.from({ length: rate / 10 / 60 }, (_, at) => ({ at }))), tenth),
+  // In bytes per second, as objects of about 40 bytes.
+  heap: (rate) => setInterval(() => kept.push(Array.from({ length: rate / 10 / 40 }, (_, at) => ({ at }))), tenth),
   outside: (rate) => setInterval(() => kept.push(Buffer.alloc(rate / 10, 1)), tenth),
   series: (rate) =>
     setInterval(() => {
