@@ -8,7 +8,8 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { defaultRegistry, hasBothClients } from "../core/client/promClient.js"
-import { type ServerState, scrapeRecorder, serverMetrics, serversOf } from "../core/registry/selfMetrics.js"
+import { scrapeRecorder, serverMetrics } from "../core/registry/scrapeRecorder.js"
+import { type ServerState, serversOf } from "../core/registry/selfMetrics.js"
 import { type ListeningServer, listen } from "../core/server/listen.js"
 import { newEndpoint, newScrape } from "../core/server/scrape.js"
 import { readServerOptions, type ServerSettings } from "../core/server/serverOptions.js"
@@ -101,23 +102,11 @@ export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<D
       const described = describe(server, settings)
       const serving = Effect.gen(function* () {
         if (server.supervise !== undefined) yield* Effect.forkScoped(server.supervise)
-        let expiry = tls === undefined ? 0 : expiryOf(tls)
-        if (tls !== undefined && sources?.reloadInterval !== undefined) {
-          const renew = (changed: TlsMaterial) => {
-            server.renew(changed)
-            expiry = expiryOf(changed)
-          }
-          yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, settings.unref, renew))
-        }
+        if (tls !== undefined && sources !== undefined) yield* keepCertificate(tls, sources, settings, server.renew)
         const found = Option.getOrUndefined(yield* discovery)
         const { summary, isRegistered } =
           found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
-        if (selfMetrics) {
-          yield* recordState({
-            isRegistered: found && (() => isTrueNow(isRegistered)),
-            certificateExpiry: tls && (() => expiry)
-          })
-        }
+        if (selfMetrics && found !== undefined) yield* recordState({ isRegistered: () => isTrueNow(isRegistered) })
         yield* Effect.logInfo(`metrics at ${described.url}${yield* summary}`)
         if (hasBothClients() && (yield* Registry) === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
         return { ...described, isRegistered }
@@ -169,6 +158,24 @@ const describe = (
     needsCertificate: tls?.clientCertificate === "required"
   }
 }
+
+/** Reloads it when its files change, and exposes when it expires. */
+const keepCertificate = (
+  tls: TlsMaterial,
+  sources: TlsSources,
+  { selfMetrics, unref }: ServerSettings,
+  renew: ListeningServer["renew"]
+) =>
+  Effect.gen(function* () {
+    let expiry = expiryOf(tls)
+    if (selfMetrics) yield* recordState({ certificateExpiry: () => expiry })
+    if (sources.reloadInterval === undefined) return
+    const renewed = (changed: TlsMaterial) => {
+      renew(changed)
+      expiry = expiryOf(changed)
+    }
+    yield* Effect.forkScoped(reloadTls(sources, tls, sources.reloadInterval, unref, renewed))
+  })
 
 /** In seconds since the Unix epoch. */
 const expiryOf = (tls: TlsTexts): number => validUntil(tls).getTime() / 1e3

@@ -18,7 +18,7 @@ const reportedOf = (registry: object): Reported =>
 const counted = oncePerProcess("counted failures", () => new WeakMap<object, WeakSet<object>>())
 
 /** A failed collection counts once per registry, however many renders it served. */
-export const newlyFailed = (registry: object, { failures }: Pick<Rendered, "failures">): number =>
+export const newlyFailed = (registry: object, failures: ReadonlyArray<Failure>): number =>
   failures.filter(({ reading }) => {
     if (reading === undefined) return true
     const registries = getOrInsert(counted, reading, () => new WeakSet())
@@ -31,21 +31,22 @@ export const newlyFailed = (registry: object, { failures }: Pick<Rendered, "fail
 export const failingMetrics = (registry: object): ReadonlyArray<string> => [...(reported.get(registry)?.failing ?? [])]
 
 /**
- * Failures of metrics that were not failing before. A metric that has been read in between counts as new. `isWhole`: the
- * render had all families, so that a metric which is in neither list was removed.
+ * Failures of metrics that were not failing before. A metric that has been read in between counts as new. `isReported`:
+ * a metric does not begin to fail with another failure. `isWhole`: the render had all families, so that a metric that it
+ * neither read nor failed to read was removed.
  */
 export const newFailures = (
   registry: object,
-  { failures, families }: Rendered,
-  isWhole: boolean
+  { failures, families }: Pick<Rendered, "failures" | "families">,
+  { isReported, isWhole }: { readonly isReported: (failure: Failure) => boolean; readonly isWhole: boolean }
 ): ReadonlyArray<Failure> => {
   const { failing } = reportedOf(registry)
   if (failing.size > 0) {
-    for (const { name } of families) failing.delete(name)
     const failed = new Set(failures.map(({ name }) => name))
-    if (isWhole) for (const name of failing) if (!failed.has(name)) failing.delete(name)
+    const read = new Set(families.map(({ name }) => name))
+    for (const name of failing) if (!failed.has(name) && (isWhole || read.has(name))) failing.delete(name)
   }
-  const fresh = failures.filter(({ name }) => !failing.has(name))
+  const fresh = failures.filter((failure) => isReported(failure) && !failing.has(failure.name))
   for (const { name } of fresh) failing.add(name)
   return fresh
 }

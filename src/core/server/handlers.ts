@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { leaveOut } from "../http/scrapeMarker.js"
 import type { MetricRegistry } from "../registry/metricRegistry.js"
-import { scrapeRecorder } from "../registry/selfMetrics.js"
+import { scrapeRecorder } from "../registry/scrapeRecorder.js"
 import type { Log } from "../util/log.js"
 import type { Endpoint } from "./endpoint.js"
 import type { HandlerSettings } from "./handlerOptions.js"

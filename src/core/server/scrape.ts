@@ -3,11 +3,13 @@ import { checkDirectReads, registryReader } from "../client/directReadCheck.js"
 import { foreignNotice, noticeServed } from "../client/foreignMetrics.js"
 import { LateError } from "../exposition/collect.js"
 import { formats } from "../exposition/formats.js"
+import type { Failure } from "../exposition/render.js"
 import type { Cancellation, Rendered, TimedOut } from "../exposition/renderRequest.js"
 import { hasNews, newFailures, newlyFailed, newNotices } from "../exposition/reportedFailures.js"
 import { renderAlone, renderShared, type SharedRenderOptions } from "../exposition/singleFlight.js"
 import type { MetricRegistry } from "../registry/metricRegistry.js"
-import { countError, type ScrapeRecorder } from "../registry/selfMetrics.js"
+import type { ScrapeRecorder } from "../registry/scrapeRecorder.js"
+import { countError } from "../registry/selfMetrics.js"
 import type { Log } from "../util/log.js"
 import { now } from "../util/realTimers.js"
 import { clientClosed, type Endpoint, type ScrapeErrorResponse, type ScrapeRequest } from "./endpoint.js"
@@ -148,17 +150,17 @@ const timedOut = ({ isWaiting, names }: TimedOut): ScrapeFailure => ({
   cause: undefined
 })
 
-// A metric that fails is counted each time, and logged when it begins to fail. A late one is not counted where the
+// A metric that fails is counted each time, and logged when it begins to fail. A late one is not reported where the
 // deadline was shorter than a metric should need.
 const report = (registry: MetricRegistry, rendered: Rendered, { hasShortDeadline, names }: Reading, log: Log): void => {
-  const { failures: all, stopped } = rendered
-  const counted = {
-    ...rendered,
-    failures: hasShortDeadline ? all.filter(({ error }) => !(error instanceof LateError)) : all
+  const { failures, stopped } = rendered
+  const isReported = ({ error }: Failure): boolean => !hasShortDeadline || !(error instanceof LateError)
+  for (let left = newlyFailed(registry, failures.filter(isReported)); left > 0; left -= 1) {
+    countError(registry, "collect")
   }
-  for (let left = newlyFailed(registry, counted); left > 0; left -= 1) countError(registry, "collect")
   const isWhole = names === undefined && stopped === undefined
-  for (const { error, name } of newFailures(registry, counted, isWhole))
+  for (const { error, name } of newFailures(registry, rendered, { isReported, isWhole })) {
     log("error", `collecting ${name} failed`, error)
-  for (const notice of newNotices(registry, counted)) log("warn", notice)
+  }
+  for (const notice of newNotices(registry, rendered)) log("warn", notice)
 }

@@ -1,7 +1,7 @@
 /** The messages between the main thread and the worker. */
 import type { Format } from "../exposition/formats.js"
 import type { LabelTexts } from "../exposition/labelText.js"
-import type { ScrapeReport } from "../registry/selfMetrics.js"
+import type { ScrapeReport } from "../registry/scrapeRecorder.js"
 import type { ScrapeErrorResponse, ScrapeRequest } from "../server/endpoint.js"
 import type { ServerSettings } from "../server/serverOptions.js"
 import type { TlsMaterial } from "../server/tls/secureContext.js"

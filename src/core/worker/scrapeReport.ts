@@ -1,5 +1,6 @@
 /** The worker's requests, summed up: one message each would fill the memory of a blocked main thread. */
-import type { DurationCount, RequestEvent, ScrapeError, ScrapeEvent, ScrapeReport } from "../registry/selfMetrics.js"
+import type { DurationCount, RequestEvent, ScrapeEvent, ScrapeReport } from "../registry/scrapeRecorder.js"
+import type { ScrapeError } from "../registry/selfMetrics.js"
 import { ownMetrics } from "../registry/selfMetrics.js"
 import { nextTurn, setTimeout, type Timer } from "../util/realTimers.js"
 

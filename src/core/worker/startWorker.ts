@@ -1,6 +1,6 @@
 /** Starts the worker, answers its messages, and closes it. */
 import { Worker } from "node:worker_threads"
-import type { ScrapeEvent } from "../registry/selfMetrics.js"
+import type { ScrapeEvent } from "../registry/scrapeRecorder.js"
 import type { ListeningServer } from "../server/listen.js"
 import type { Scrape } from "../server/scrape.js"
 import type { ServerSettings } from "../server/serverOptions.js"
