@@ -206,6 +206,7 @@ export const registrationOptions = {
   check: withDefault(serviceCheck, {} as CheckInput),
   /**
    * Whether the server fails to start if it cannot be registered; with `false` it serves, logs a warning, and tries again.
+   * A wrong token is then only that warning and `effect_prometheus_registered 0`. Invalid options always fail the start.
    * Default: `false`.
    */
   required: withDefault(flag, false),

@@ -17,10 +17,12 @@ const whenUnreadable = choice("fail", "continue")
 
 export const errorPolicy = {
   /**
-   * What happens when a metric cannot be read: with `"continue"` the exposition has the other metrics, and names the
-   * missing one in `effect_prometheus_collect_failed{metric}`. With `"fail"` a scrape gets 500 with the name of the metric.
-   * Either way the failure is counted in `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when
-   * it begins. Default: `"continue"`.
+   * What happens when a metric cannot be read: with `"continue"` the exposition has the other metrics, and the next one
+   * names the missing metric in `effect_prometheus_collect_failed{metric}`; with `"fail"` a scrape gets 500, or 503 if the
+   * metric is late, with the name of the metric. Either way the failure is counted in
+   * `effect_prometheus_errors_total{operation="collect"}`, and logged as an error when it begins. With `"continue"` an alert
+   * rule about the missing metric never fires, so alert on `effect_prometheus_collect_failed` as well. Default:
+   * `"continue"`.
    */
   onError: withDefault(whenUnreadable, "continue")
 }
