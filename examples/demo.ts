@@ -58,7 +58,7 @@ const Consul = Layer.effect(
         agent.register(server)
       )
   }))
-).pipe(Layer.provide(ConsulAgent.layerEnv({ name: "effect-prometheus-demo", serviceId })))
+).pipe(Layer.provide(ConsulAgent.layerEnv({ name: "effect-prometheus-demo", serviceId, required: true })))
 
 const originOf = ({ address }: HttpServer.HttpServer) =>
   address._tag === "TcpAddress" ? `http://${address.hostname}:${address.port}` : address.path

@@ -244,7 +244,7 @@ describe("Two servers of one process", () => {
 
   it.scopedLive("that share a discovery are refused with an error that says that they share its id", () =>
     Effect.gen(function* () {
-      for (const options of [{}, { serviceId: "one" }, { name: "checkout", required: false }]) {
+      for (const options of [{}, { serviceId: "one" }, { name: "checkout", required: true }]) {
         const agent = yield* startConsulAgentStub()
         const discovery = ConsulAgent.layer({ address: agent.address, ...options })
         const both = Layer.merge(
@@ -311,7 +311,7 @@ describe("Two servers of one process", () => {
         response.end(JSON.stringify(other))
         return true
       })
-      const discovery = yield* ConsulAgent.make({ address: agent.address })
+      const discovery = yield* ConsulAgent.make({ address: agent.address, required: true })
       const error = yield* Effect.flip(Effect.scoped(discovery.register(there)))
       assert.strictEqual(error.reason, "NotVerified")
       assert.include(error.message, "If 127.0.0.1:1 is another server, both have the same service id app-metrics")

@@ -255,11 +255,11 @@ describe("A registration with a Consul agent", () => {
       })
   )
 
-  it.scopedLive("is made at last, with required: false, where the agent refused it at first", () =>
+  it.scopedLive("is made at last by default, where the agent refused it at first", () =>
     Effect.gen(function* () {
       let isAllowed = false
       const agent = yield* startConsulAgentStub(refusing((received) => !isAllowed && isRegister(received), 403))
-      const { isRegistered, lines, url } = yield* registeredWith(agent.address, { required: false })
+      const { isRegistered, lines, url } = yield* registeredWith(agent.address)
       assert.isFalse(yield* Effect.promise(isRegistered))
       yield* looks(agent, 3)
       isAllowed = true
@@ -275,11 +275,11 @@ describe("A registration with a Consul agent", () => {
     })
   )
 
-  it.scopedLive("is made at last with required: false, and then not looked at, with watchInterval: false as well", () =>
+  it.scopedLive("is made at last by default, and then not looked at, with watchInterval: false as well", () =>
     Effect.gen(function* () {
       let times = 0
       const agent = yield* startConsulAgentStub(refusing((received) => isRegister(received) && ++times < 2, 403))
-      const { isRegistered } = yield* registeredWith(agent.address, { required: false, watchInterval: false })
+      const { isRegistered } = yield* registeredWith(agent.address, { watchInterval: false })
       yield* eventually("it is registered", isRegistered)
       const before = agent.requests.length
       yield* Effect.sleep("200 millis")
@@ -393,7 +393,7 @@ describe("What was registered with a Consul agent", () => {
   }
 
   const failure = (options: ConsulAgent.Options) =>
-    Effect.scoped(Effect.flip(registeredWith(options.address ?? "", options)))
+    Effect.scoped(Effect.flip(registeredWith(options.address ?? "", { required: true, ...options })))
 
   it.scopedLive("is read back: an agent that does not know it after all is a typed failure", () =>
     Effect.gen(function* () {
@@ -539,7 +539,9 @@ describe("The token of a Consul agent", () => {
         const { address, requests } = yield* startConsulAgentStub()
         const { layer, lines } = logging()
         const error = yield* Effect.scoped(
-          Effect.flip(Layer.build(serverOf(address, { token, timeout: "200 millis" }).pipe(Layer.provide(layer))))
+          Effect.flip(
+            Layer.build(serverOf(address, { token, timeout: "200 millis", required: true }).pipe(Layer.provide(layer)))
+          )
         ).pipe(Logger.withMinimumLogLevel(LogLevel.All))
         assert.notInclude(inspect(lines), "the-secret")
         assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Token" })

@@ -89,7 +89,7 @@ describe("The answer of a Consul agent", () => {
             response.writeHead(status).end(body)
             return true
           })
-          const error = yield* Effect.flip(registering({ address }))
+          const error = yield* Effect.flip(registering({ address, required: true }))
           assert.strictEqual(error.reason, "Refused")
           assert.strictEqual(error.status, status)
           if (isCut === true) {
@@ -102,7 +102,7 @@ describe("The answer of a Consul agent", () => {
           assertLine(error.message)
           assertLine(error.body ?? "")
           const { layer, lines } = logging()
-          yield* Effect.provide(registering({ address, required: false }), layer)
+          yield* Effect.provide(registering({ address }), layer)
           assert.isNotEmpty(lines)
           for (const { message } of lines) assertLine(message)
           const said: Array<string> = []
@@ -111,7 +111,7 @@ describe("The answer of a Consul agent", () => {
               host: "127.0.0.1",
               registry: new PromRegistry(),
               log: (_, message) => void said.push(message),
-              serviceDiscovery: Promises.consulAgent({ ...secrets, address })
+              serviceDiscovery: Promises.consulAgent({ ...secrets, address, required: true })
             }).catch((error) => error)
           )
           assert.strictEqual(thrown.body, error.body)
@@ -136,7 +136,7 @@ describe("The answer of a Consul agent", () => {
           return method === "GET"
         })
         const { layer, lines } = logging()
-        const options = { address, verify, watchInterval: "10 millis", token } as const
+        const options = { address, verify, watchInterval: "10 millis", token, required: true } as const
         const outcome = yield* Effect.provide(
           Effect.scoped(
             Effect.gen(function* () {
@@ -172,7 +172,7 @@ describe("The answer of a Consul agent", () => {
         return true
       })
       const start = performance.now()
-      const error = yield* Effect.flip(registering({ address, timeout: "300 millis" }))
+      const error = yield* Effect.flip(registering({ address, timeout: "300 millis", required: true }))
       assert.strictEqual(error.reason, "Timeout")
       assertWithin(performance.now() - start, 5_000)
     })
@@ -236,6 +236,7 @@ describe("Texts in the options of a Consul agent", () => {
         const discovery = ConsulAgent.layer({
           address: broken.address,
           serviceId: text,
+          required: true,
           meta: { a: text.slice(0, 99) }
         })
         const error = yield* Effect.flip(

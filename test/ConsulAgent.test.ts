@@ -34,7 +34,7 @@ const serving = (discovery: ReturnType<typeof ConsulAgent.layerEnv>, port = 0) =
     Layer.build
   )
 
-/** What a server that cannot be registered fails with; its port is free again then. */
+/** What a server fails with; its port is free again then. */
 const refused = (options: ConsulAgent.Options) =>
   Effect.gen(function* () {
     const [port = 0] = yield* freePorts(1)
@@ -44,6 +44,9 @@ const refused = (options: ConsulAgent.Options) =>
     return error as ServiceDiscoveryError
   })
 
+/** The same for a server that must be registered. */
+const unregistered = (options: ConsulAgent.Options) => refused({ required: true, ...options })
+
 const environment = (variables: Readonly<Record<string, string>>) =>
   Layer.setConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(variables))))
 
@@ -51,7 +54,7 @@ describe("A server whose Consul agent", () => {
   it.live("cannot be reached fails with its address, and the port is free again", () =>
     Effect.gen(function* () {
       const [freePort = 0] = yield* freePorts(1)
-      const error = yield* refused({ address: `http://127.0.0.1:${freePort}` })
+      const error = yield* unregistered({ address: `http://127.0.0.1:${freePort}` })
       assert.strictEqual(error.reason, "Unreachable")
       assert.include(error.message, `http://127.0.0.1:${freePort}`)
       assert.include(error.message, "ECONNREFUSED")
@@ -61,7 +64,7 @@ describe("A server whose Consul agent", () => {
   it.scopedLive("does not answer a registration fails in time, and what it may have registered is deregistered", () =>
     Effect.gen(function* () {
       const { address, requestLines } = yield* startConsulAgentStub((received) => isRegister(received))
-      const error = yield* refused({ address, timeout: "200 millis" })
+      const error = yield* unregistered({ address, timeout: "200 millis" })
       assert.strictEqual(error.reason, "Timeout")
       assert.include(error.message, address)
       assert.include(error.message, register)
@@ -72,7 +75,7 @@ describe("A server whose Consul agent", () => {
   it.scopedLive("does not answer at all fails in time, and there is nothing to take back", () =>
     Effect.gen(function* () {
       const { address, requestLines } = yield* startConsulAgentStub(() => true)
-      assert.strictEqual((yield* refused({ address, timeout: "200 millis" })).reason, "Timeout")
+      assert.strictEqual((yield* unregistered({ address, timeout: "200 millis" })).reason, "Timeout")
       assert.deepStrictEqual(requestLines(), [look])
     })
   )
@@ -84,7 +87,7 @@ describe("A server whose Consul agent", () => {
         request.socket.destroy()
         return true
       })
-      assert.strictEqual((yield* refused({ address })).reason, "Unreachable")
+      assert.strictEqual((yield* unregistered({ address })).reason, "Unreachable")
       assert.deepStrictEqual(requestLines(), [look, register, look, deregister])
     })
   )
@@ -100,7 +103,7 @@ describe("A server whose Consul agent", () => {
           response.writeHead(500).end("No cluster leader\n")
           return true
         })
-        const error = yield* refused({ address })
+        const error = yield* unregistered({ address })
         assert.deepInclude(error, { reason: "Refused", status: 500, body: "No cluster leader" })
         assert.include(error.message, `${address} answered 500`)
         assert.include(error.message, "No cluster leader")
@@ -122,7 +125,7 @@ describe("A server whose Consul agent", () => {
         send()
         return true
       })
-      const error = yield* refused({ address })
+      const error = yield* unregistered({ address })
       assert.strictEqual(error.reason, "Unreachable")
       assert.include(error.message, `the answer of the Consul agent at ${address} cannot be read`)
       assert.isBelow(sent, 50_000_000)
@@ -135,7 +138,7 @@ describe("A server whose Consul agent", () => {
         response.end("<html>Log in</html>")
         return true
       })
-      const error = yield* refused({ address })
+      const error = yield* unregistered({ address })
       assert.deepInclude(error, { reason: "Refused", status: 200, body: "<html>Log in</html>" })
       assert.include(error.message, address)
     })
@@ -148,7 +151,7 @@ describe("A server whose Consul agent", () => {
         response.writeHead(403).end("Permission denied")
         return true
       })
-      assert.strictEqual((yield* refused({ address })).status, 403)
+      assert.strictEqual((yield* unregistered({ address })).status, 403)
       assert.deepStrictEqual(requestLines(), [look, register])
     })
   )
@@ -182,7 +185,7 @@ describe("A server whose Consul agent", () => {
         response.writeHead(400).end(`cannot read ${JSON.stringify(request.headers)} ${body}`)
         return true
       })
-      const error = yield* refused({
+      const error = yield* unregistered({
         address,
         token: Effect.succeed(Redacted.make("a-secret-token")),
         auth: Redacted.make("user:a-secret-password"),
@@ -202,7 +205,11 @@ describe("A server whose Consul agent", () => {
         response.end(`what is ${JSON.stringify(request.headers)}?`)
         return true
       })
-      const error = yield* refused({ address, token: "a-secret-token", auth: Redacted.make("user:a-secret-password") })
+      const error = yield* unregistered({
+        address,
+        token: "a-secret-token",
+        auth: Redacted.make("user:a-secret-password")
+      })
       assert.deepInclude(error, { reason: "Refused", status: 200 })
       const shown = inspect(error, { depth: Number.POSITIVE_INFINITY })
       assert.include(shown, "<redacted>")
@@ -223,7 +230,7 @@ describe("A server whose Consul agent", () => {
           return true
         })
         // One of them is the beginning of the other.
-        const error = yield* refused({
+        const error = yield* unregistered({
           address,
           token: 'a-secret"with\\all<sorts&of-it',
           check: { header: { authorization: 'a-secret"' } }
@@ -238,7 +245,7 @@ describe("A server whose Consul agent", () => {
   it.live("cannot be reached keeps its token and password out of the error, and out of what is logged of it", () =>
     Effect.gen(function* () {
       const [freePort = 0] = yield* freePorts(1)
-      const error = yield* refused({
+      const error = yield* unregistered({
         address: `http://127.0.0.1:${freePort}`,
         token: Redacted.make("a-secret-token"),
         auth: Redacted.make("user:a-secret-password")
@@ -478,7 +485,7 @@ describe("The environment of Consul's own tools", () => {
       const { address, requestLines } = yield* startConsulAgentStub(undefined, pair)
       const all = { CONSUL_HTTP_ADDR: address.replace("https://", ""), CONSUL_HTTP_SSL: "true", ...variables }
       const known = variables["CONSUL_CACERT"] === undefined ? all : { ...all, CONSUL_CACERT: ca }
-      yield* Effect.scoped(serving(Layer.provide(ConsulAgent.layerEnv(), environment(known))))
+      yield* Effect.scoped(serving(Layer.provide(ConsulAgent.layerEnv({ required: true }), environment(known))))
       return requestLines()
     })
 
@@ -495,7 +502,7 @@ describe("The environment of Consul's own tools", () => {
     Effect.gen(function* () {
       const { address, requestLines } = yield* startConsulAgentStub()
       for (const given of [address, address.replace("http://", "")]) {
-        const layer = ConsulAgent.layerEnv({ address: given })
+        const layer = ConsulAgent.layerEnv({ address: given, required: true })
         const variables = environment({ CONSUL_HTTP_SSL: "true", CONSUL_HTTP_TOKEN: "the-secret" })
         const error = yield* Effect.scoped(Effect.flip(serving(Layer.provide(layer, variables))))
         assert.include(String(error), address.replace("http://", "https://"))
@@ -512,7 +519,7 @@ describe("The environment of Consul's own tools", () => {
         }
       }
       const { address } = yield* startConsulAgentStub(undefined, yield* certificate)
-      const layer = ConsulAgent.layerEnv({ address, tls: new Inherited() })
+      const layer = ConsulAgent.layerEnv({ address, tls: new Inherited(), required: true })
       const variables = environment({ CONSUL_HTTP_SSL_VERIFY: "false" })
       const error = yield* Effect.scoped(Effect.flip(serving(Layer.provide(layer, variables))))
       assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Unreachable" })

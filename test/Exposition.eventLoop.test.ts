@@ -286,7 +286,7 @@ describe("One render answers", () => {
           throw new Error("no")
         }
       })
-      const server = yield* started(inPatientWorker, {}, { registry })
+      const server = yield* started(inPatientWorker, { onError: "fail" }, { registry })
       const subsets = Array.from({ length: 16 }, (_, bits) => families.filter((_, at) => (bits >> at) % 2 === 1))
       const answers = yield* Effect.all(
         subsets.flatMap((names) => {
@@ -409,8 +409,8 @@ describe("Clients that leave", () => {
 
   const apps: ReadonlyArray<readonly [title: string, options: Exposition.ServeOptions, collect: () => unknown]> = [
     ["an exposition", {}, () => undefined],
-    ["an exposition without some metrics", { onError: "continue" }, () => Promise.reject(new Error("broken"))],
-    ["the name of what failed", {}, () => Promise.reject(new Error("broken"))]
+    ["an exposition without some metrics", {}, () => Promise.reject(new Error("broken"))],
+    ["the name of what failed", { onError: "fail" }, () => Promise.reject(new Error("broken"))]
   ]
   for (const [title, options, collect] of apps) {
     it.scopedLive(`in the turn in which they would get ${title} leave nothing of their request in an app`, () =>

@@ -170,7 +170,7 @@ for (const { install, name } of fakes) {
               return new Promise(() => {})
             }
           })
-          const options = { scrapeTimeout: "100 millis", shutdownTimeout: "100 millis" } as const
+          const options = { onError: "fail", scrapeTimeout: "100 millis", shutdownTimeout: "100 millis" } as const
           const server = yield* stoppable(kind, options, { registry })
           const limited = yield* stoppable(kind, { ...options, scrapeTimeout: "1 minute" }, { registry })
           yield* faked(install)

@@ -215,7 +215,7 @@ const serving = (made: Numbers, tls?: { readonly key: string; readonly cert: str
   Effect.gen(function* () {
     const server = yield* started(
       inThisThread,
-      { selfMetrics: false, ...(tls && { tls }) },
+      { onError: "fail", selfMetrics: false, ...(tls && { tls }) },
       { registry: made.registry }
     )
     const options = tls === undefined ? {} : { ca: tls.cert }
@@ -437,7 +437,7 @@ describe("The memory of an exposition", () => {
       let how: () => Promise<object> = given.get
       registry.registerMetric({ ...given, get: () => (fails ? how() : given.get()) } as never)
       const { url } = yield* serving(made)
-      const lenient = yield* started(inThisThread, { selfMetrics: false, onError: "continue" }, { registry })
+      const lenient = yield* started(inThisThread, { selfMetrics: false }, { registry })
       for (const failing of [
         () => Promise.reject(new Error("no numbers")),
         async () => ({ ...(await given.get()), values: bad })

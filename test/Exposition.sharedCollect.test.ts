@@ -155,7 +155,7 @@ const overHttp = (url: string, accept: string, headers: Readonly<Record<string, 
   })
 })
 
-const served = (registry: PromRegistry) => started(inThisThread, {}, { registry })
+const served = (registry: PromRegistry) => started(inThisThread, { onError: "fail" }, { registry })
 
 const ways: ReadonlyArray<{
   readonly title: string
@@ -214,18 +214,22 @@ const ways: ReadonlyArray<{
   {
     title: "a server that fails and one that continues",
     ask: (registry) =>
-      Effect.map(
-        Effect.all([served(registry), started(inThisThread, { onError: "continue" }, { registry })]),
-        (servers) => ({ asks: servers.map(({ url }) => overHttp(url, "*/*")), arriving: 2 })
-      )
+      Effect.map(Effect.all([served(registry), started(inThisThread, {}, { registry })]), (servers) => ({
+        asks: servers.map(({ url }) => overHttp(url, "*/*")),
+        arriving: 2
+      }))
   },
   {
     title: "a handler in the application, a server in this thread and one in a worker thread",
     ask: (registry) =>
       Effect.gen(function* () {
-        const handler = yield* Effect.provideService(Exposition.webHandler(), Registry.Registry, registry)
+        const handler = yield* Effect.provideService(
+          Exposition.webHandler({ onError: "fail" }),
+          Registry.Registry,
+          registry
+        )
         const server = yield* served(registry)
-        const worker = yield* started(inPatientWorker, {}, { registry })
+        const worker = yield* started(inPatientWorker, { onError: "fail" }, { registry })
         return {
           asks: [
             { body: Effect.promise(() => handler(new Request("http://localhost/metrics")).then((it) => it.text())) },
@@ -317,7 +321,8 @@ describe("One reading of a metric that resets itself, waits and records", () => 
   it.scopedLive("continues for the other requests when one has timed out", () =>
     logged(function* () {
       const made = yield* slow
-      const { url } = yield* started(inThisThread, { scrapeTimeout: "20 seconds" }, { registry: made.registry })
+      const options = { onError: "fail", scrapeTimeout: "20 seconds" } as const
+      const { url } = yield* started(inThisThread, options, { registry: made.registry })
       const others = yield* asking({ asks: [overHttp(url, contentTypes.openmetrics)], arriving: 1 }, made)
       const impatient = { headers: { "x-prometheus-scrape-timeout-seconds": "0.1" } }
       assert.strictEqual((yield* get(url, impatient)).status, 503)

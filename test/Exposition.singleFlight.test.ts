@@ -17,7 +17,9 @@ const served: ReadonlyArray<Mount> = [
     name: "a metrics server in this thread",
     start: (registry) =>
       Effect.map(
-        Effect.orDie(started(inThisThread, { selfMetrics: false }, { registry: registry as PromRegistry })),
+        Effect.orDie(
+          started(inThisThread, { onError: "fail", selfMetrics: false }, { registry: registry as PromRegistry })
+        ),
         ({ address }): Ask =>
           (target, options) =>
             get(`http://127.0.0.1:${address.port}${target}`, options)
@@ -159,7 +161,7 @@ describe("Those who ask at the same time through", () => {
         logged(function* () {
           const made = yield* blockedCollector
           made.fails = fails
-          const ask = yield* mount.start(made.registry, { selfMetrics: false })
+          const ask = yield* mount.start(made.registry, { onError: "fail", selfMetrics: false })
           const asks = requests.map((request) => [ask, ...request] as const)
           yield* check(yield* together(asks, made, arrivingAt(mount, requests)), made, ask)
         })
@@ -189,8 +191,8 @@ describe("Those who ask at the same time through", () => {
     logged(function* () {
       const made = yield* blockedCollector
       made.fails = true
-      const failing = yield* web.start(made.registry)
-      const continuing = yield* web.start(made.registry, { onError: "continue" })
+      const failing = yield* web.start(made.registry, { onError: "fail" })
+      const continuing = yield* web.start(made.registry)
       const requests = [failing, continuing, failing, continuing].map((ask) => [ask, "/metrics"] as const)
       assert.deepStrictEqual(statuses(yield* together(requests, made, 0)), [500, 200, 500, 200])
       assert.strictEqual(made.collected(), 1)

@@ -103,7 +103,7 @@ describe("The exposition in an application of @effect/platform", () => {
           if (isBroken) throw new Error("broken")
         }
         new Gauge({ name: "sometimes", help: "h", registers: [made], collect })
-        const ask = yield* startPlatform(app(made))
+        const ask = yield* startPlatform(app(made, { onError: "fail" }))
         assert.strictEqual((yield* ask("/metrics")).status, 200)
         assert.strictEqual((yield* ask("/metrics?name[]=up", { method: "HEAD" })).status, 200)
         assert.strictEqual((yield* ask("/metrics", { method: "POST" })).status, 405)

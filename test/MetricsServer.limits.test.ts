@@ -205,7 +205,7 @@ for (const kind of serverKinds) {
             if (fails.now) throw new Error("no thermometer")
           }
         })
-        const server = yield* started(kind, { maxScrapesInFlight: 1 }, { registry })
+        const server = yield* started(kind, { maxScrapesInFlight: 1, onError: "fail" }, { registry })
         const sound = () => eventually("the next one is answered", async () => (await ask(server.url)).status === 200)
         for (let time = 0; time < 2; time += 1) {
           fails.now = true
@@ -264,7 +264,7 @@ for (const kind of serverKinds) {
       "ends a scrape at its limit, or half a second before the scraper's own, and whatever that header says",
       function* () {
         const { registry, shut } = gatedCollector()
-        const server = yield* started(kind, { scrapeTimeout: "700 millis" }, { registry })
+        const server = yield* started(kind, { onError: "fail", scrapeTimeout: "700 millis" }, { registry })
         const slow = yield* shut
         const answered = yield* Effect.forEach(
           late,
@@ -630,6 +630,7 @@ for (const kind of serverKinds) {
     itInTime("keeps connections that pause between two requests, or pipeline several", function* () {
       const { registry, shut } = gatedCollector()
       const options = {
+        onError: "fail",
         scrapeTimeout: "600 millis",
         requestTimeout: "300 millis",
         headersTimeout: "300 millis"

@@ -233,7 +233,7 @@ describe("a metrics server in a worker thread", () => {
         throw new Error("no thermometer")
       }
       new Gauge({ name: "temperature_celsius", help: "h", registers: [registry], collect: fails })
-      const server = yield* started(inWorker, {}, { registry })
+      const server = yield* started(inWorker, { onError: "fail" }, { registry })
       const { body, status } = yield* get(server.url)
       assert.strictEqual(status, 500)
       assert.include(body, "temperature_celsius")

@@ -99,7 +99,7 @@ for (const { name, start } of starts) {
           return { tokens: ["0123456789abcdef0123"] }
         }
         get onError() {
-          return "continue" as const
+          return "fail" as const
         }
       }
       class Settings extends Inherited {
@@ -143,7 +143,7 @@ for (const { name, start } of starts) {
       )
       try {
         const { lines, log } = logging()
-        const serviceDiscovery = Promises.consulAgent({ address: "http://127.0.0.1:1", required: false })
+        const serviceDiscovery = Promises.consulAgent({ address: "http://127.0.0.1:1" })
         const server = await started({ log, serviceDiscovery })
         assert.strictEqual(server.isRegistered, false)
         await server.close()
@@ -465,16 +465,17 @@ describe("webHandler", () => {
     assert.include(String(gunzipSync(await response.arrayBuffer())), 'rooms{room="199"} 199\n')
   })
 
-  it("answers 500 when a metric cannot be read, and names it", async () => {
+  it("serves the other metrics when one cannot be read, or with onError: fail names it in a 500", async () => {
     const registry = someMetrics()
     const collect = () => {
       throw new Error("no thermometer")
     }
     new Gauge({ name: "temperature_celsius", help: "h", registers: [registry], collect })
-    const response = await Promises.webHandler({ registry })(new Request(url))
+    const response = await Promises.webHandler({ registry, onError: "fail" })(new Request(url))
     assert.strictEqual(response.status, 500)
     assert.include(await response.text(), "temperature_celsius")
-    const others = await Promises.webHandler({ registry, onError: "continue" })(new Request(url))
+    const others = await Promises.webHandler({ registry })(new Request(url))
+    assert.strictEqual(others.status, 200)
     assert.include(await others.text(), "jobs_total 3\n")
   })
 })
