@@ -67,7 +67,12 @@ const until = (holds: Effect.Effect<boolean>): Effect.Effect<void> =>
 
 // What the new client has in addition, and what we have.
 const theirsAlone = ["nodejs_eventloop_utilization_histogram", "nodejs_eventloop_utilization_summary"]
-const oursAlone = ["nodejs_eventloop_active_seconds_total", "nodejs_heap_size_limit_bytes"]
+const oursAlone = [
+  "nodejs_eventloop_active_seconds_total",
+  "nodejs_heap_old_generation_limit_bytes",
+  "nodejs_heap_size_limit_bytes",
+  "process_memory_limit_bytes"
+]
 
 const collectTheirs = (client: Client, register: PromClient.Registry, options: object = {}) => {
   // It leaves a timer and a monitor behind, neither of which keeps the process.

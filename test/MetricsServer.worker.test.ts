@@ -47,7 +47,7 @@ const named = (answers: ReadonlyArray<Scraped>, name: string): ReadonlyArray<Scr
 const typed = (body: string): ReadonlyArray<string> =>
   [...body.matchAll(/^# TYPE (\S+)/gm)]
     .map(([, name]) => name ?? "")
-    .filter((name) => !/^effect_prometheus_(scrape|registered)/.test(name))
+    .filter((name) => !/^effect_prometheus_(scrape|registered|certificate|collect_failed)/.test(name))
 
 const age = "effect_prometheus_exposition_age_seconds"
 

@@ -9,6 +9,7 @@ export type Binary =
   | "chromium"
   | "consul"
   | "deno"
+  | "node24"
   | "prometheus"
   | "prometheus2"
   | "prometheus3"
@@ -26,6 +27,7 @@ const places: { readonly [B in Binary]: Place } = {
   chromium: { variable: "CHROMIUM_BIN", command: "chromium" },
   consul: { variable: "CONSUL_BIN", command: "consul" },
   deno: { variable: "DENO_BIN", command: "deno" },
+  node24: { variable: "NODE24_BIN", command: undefined },
   prometheus: { variable: "PROMETHEUS_BIN", command: "prometheus" },
   prometheus2: { variable: "PROMETHEUS2_BIN", command: undefined },
   prometheus3: { variable: "PROMETHEUS3_BIN", command: undefined },
@@ -75,15 +77,21 @@ export const describeWith = <Name extends Binary>(
 ): void => {
   const found = names.map((name) => [name, binary(name)] as const)
   const reasons = found.filter(([, path]) => path === undefined).map(([name]) => missing(name))
-  if (reasons.length === 0) {
-    describe(title, () => suite(Object.fromEntries(found) as { readonly [N in Name]: string }))
+  if (reasons.length > 0 && process.env["REQUIRE_SERVICES"] === "1") {
+    it(leftOut(title, reasons), () => assert.fail(`REQUIRE_SERVICES=1, but ${reasons.join("; ")}`))
     return
   }
-  const leftOut = `left out: ${title} (${reasons.join("; ")})`
-  if (process.env["REQUIRE_SERVICES"] === "1") {
-    it(leftOut, () => assert.fail(`REQUIRE_SERVICES=1, but ${reasons.join("; ")}`))
-    return
-  }
-  console.warn(leftOut)
-  it.skip(leftOut, () => {})
+  describeUnless(reasons, title, () => suite(Object.fromEntries(found) as { readonly [N in Name]: string }))
 }
+
+/** A suite, or if there are reasons against it, a skipped test that says why. */
+export const describeUnless = (reasons: ReadonlyArray<string>, title: string, suite: () => void): void => {
+  if (reasons.length === 0) {
+    describe(title, suite)
+    return
+  }
+  console.warn(leftOut(title, reasons))
+  it.skip(leftOut(title, reasons), () => {})
+}
+
+const leftOut = (title: string, reasons: ReadonlyArray<string>): string => `left out: ${title} (${reasons.join("; ")})`

@@ -14,6 +14,8 @@ export interface ProcessResult {
 }
 
 export interface ChildOptions {
+  /** The program that runs the file, with its arguments. Default: this Node.js. */
+  readonly runtime?: readonly [string, ...ReadonlyArray<string>]
   readonly args?: ReadonlyArray<string>
   readonly execArgv?: ReadonlyArray<string>
   /** Added to the environment of the tests. */
@@ -26,10 +28,11 @@ export interface ChildOptions {
 
 const run = (
   file: string,
-  { args = [], env, execArgv = [], patience = 2 * defaultPatience, signal }: ChildOptions
+  { args = [], env, execArgv = [], patience = 2 * defaultPatience, runtime = [process.execPath], signal }: ChildOptions
 ): Promise<ProcessResult> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...execArgv, file, ...args], {
+    const [program, ...runtimeArgs] = runtime
+    const child = spawn(program, [...runtimeArgs, ...execArgv, file, ...args], {
       env: { ...process.env, ...env },
       timeout: patience,
       killSignal: "SIGKILL"

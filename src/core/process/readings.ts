@@ -3,8 +3,8 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import { totalmem } from "node:os"
 import { performance } from "node:perf_hooks"
 import { getHeapSpaceStatistics, getHeapStatistics } from "node:v8"
-import { resourceLimits } from "node:worker_threads"
 import { now } from "../util/realTimers.js"
+import { oldGenerationLimit as limitOf } from "./oldGeneration.js"
 
 /** Labels in addition to those of the options. */
 export type OwnLabels = Readonly<Record<string, string | number>>
@@ -113,45 +113,19 @@ export const byType = (names: ReadonlyArray<string> | undefined): Read => {
 /** In bytes. It can change while the process runs. */
 export const heapLimit = (): number => getHeapStatistics().heap_size_limit
 
-const mebibyte = 2 ** 20
-
-const flag = /--max[-_]old[-_]space[-_]size(?:=|\s+)["']?(\d+)/g
-
-/** Of `--max-old-space-size`, in bytes. The command line overrides NODE_OPTIONS, and the last flag the ones before it. */
-const flaggedLimit = (): number | undefined => {
-  const flags = [process.env["NODE_OPTIONS"] ?? "", ...process.execArgv].join(" ")
-  const last = [...flags.matchAll(flag)].at(-1)?.[1]
-  return last === undefined ? undefined : Number(last) * mebibyte
-}
-
-let mostYoung = 0
-
-// The limit of the heap is the sum of the old generation's and the young generation's. The latter are three semi-spaces, of
-// which the size of the new space contains two. It grows to its limit with the first garbage.
-const estimatedLimit = (limit: number): number | undefined => {
-  const newSpace = heapSpaces().find(({ name }) => name === "new")
-  if (newSpace === undefined) return undefined
-  mostYoung = Math.max(mostYoung, newSpace.space_size * 1.5)
-  return limit - mostYoung
-}
-
-/**
- * In bytes. V8 ends the process when the old generation has reached it, and does not expose it. Known exactly if it is set
- * for the process or the worker thread; else it is estimated, at most a tenth too high.
- */
-export const oldGenerationLimit = (): number | undefined => {
-  const limit = heapLimit()
-  const { maxOldGenerationSizeMb = 0 } = resourceLimits
-  const set = maxOldGenerationSizeMb > 0 ? maxOldGenerationSizeMb * mebibyte : (flaggedLimit() ?? 0)
-  return set > 0 && set <= limit ? set : estimatedLimit(limit)
-}
-
 /** Of the control group, or else of the machine, in bytes. It can change while the process runs. */
 export const memoryLimit = (): number => {
   const most = totalmem()
   // Without a limit, it is 0 or a number larger than every memory.
   const constrained = process.constrainedMemory()
   return constrained > 0 ? Math.min(constrained, most) : most
+}
+
+/** In bytes: V8 ends the process when its old generation has reached it. Undefined without V8. */
+export const oldGenerationLimit = (): number | undefined => {
+  const newSpace = heapSpaces().find(({ name }) => name === "new")?.space_size ?? 0
+  // Other engines, such as Bun's, have none.
+  return newSpace === 0 ? undefined : limitOf(heapLimit(), newSpace, memoryLimit())
 }
 
 export const heapSpaces = () =>

@@ -1,0 +1,112 @@
+/** The memory limits of a process on other runtimes, and in a control group. */
+import { mkdirSync, rmdirSync, writeFileSync } from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { type Binary, binary, describeUnless, describeWith } from "../support/binaries.js"
+import type { ChildOptions } from "../support/childProcess.js"
+import { describeOldGeneration, limitsOf, mebibyte } from "../support/memoryLimits.js"
+
+type Program = NonNullable<ChildOptions["runtime"]>
+
+describeWith(["node24"], "on another version", ({ node24 }) => describeOldGeneration("Node.js 24", [node24]))
+
+describeWith(["deno"], "on Deno, which takes no NODE_OPTIONS,", ({ deno }) => {
+  const run: Program = [deno, "run", "-A"]
+  for (const [title, env] of [
+    ["without settings", ""],
+    ["and not NODE_OPTIONS", "--max-old-space-size=300"]
+  ] as const) {
+    it.live(`the limit of the old generation is what V8 calculates ${title}`, () =>
+      Effect.gen(function* () {
+        const { heap, oldGeneration = 0 } = yield* limitsOf({}, { runtime: run, env: { NODE_OPTIONS: env } })
+        const semiSpace = (heap - oldGeneration) / mebibyte / 3
+        assert.include([1, 2, 4, 8, 16, 32, 64], semiSpace)
+        assert.isAbove(oldGeneration, 0.8 * heap)
+      })
+    )
+  }
+
+  it.live("it is left out with a flag of V8, which Deno does not show", () =>
+    Effect.gen(function* () {
+      const runtime: Program = [deno, "run", "-A", "--v8-flags=--max-old-space-size=300"]
+      assert.isUndefined((yield* limitsOf({}, { runtime })).oldGeneration)
+    })
+  )
+})
+
+describeWith(["bun"], "on Bun, whose engine has no old generation,", ({ bun }) => {
+  it.live("its limit is left out", () =>
+    Effect.gen(function* () {
+      for (const env of ["", "--max-old-space-size=300"]) {
+        const { memory, oldGeneration } = yield* limitsOf({}, { runtime: [bun], env: { NODE_OPTIONS: env } })
+        assert.isUndefined(oldGeneration)
+        assert.isAbove(memory ?? 0, 0)
+      }
+    })
+  )
+})
+
+/** Where groups can be made, by the version of control groups: a folder, and the file with the limit of a group. */
+const hierarchies = [
+  ["/sys/fs/cgroup/memory", "memory.limit_in_bytes"],
+  ["/sys/fs/cgroup", "memory.max"]
+] as const
+
+const group = (() => {
+  const name = `effect-prometheus-tests-${process.pid}`
+  for (const [folder, file] of hierarchies) {
+    const path = `${folder}/${name}`
+    try {
+      mkdirSync(path)
+      try {
+        writeFileSync(`${path}/${file}`, `${600 * mebibyte}`)
+        return { path, limit: (bytes: number) => writeFileSync(`${path}/${file}`, String(bytes)) }
+      } finally {
+        rmdirSync(path)
+      }
+    } catch {
+      // The next one, or none.
+    }
+  }
+  return undefined
+})()
+
+const reasons = group === undefined ? ["this process cannot make a control group with a memory limit"] : []
+
+describeUnless(reasons, "in a control group of 600 MiB", () => {
+  const { limit, path } = group as NonNullable<typeof group>
+  const programs: ReadonlyArray<readonly [name: string, program: Program | undefined]> = [
+    ["this Node.js", [process.execPath]],
+    ...(["node24", "bun", "deno"] as const satisfies ReadonlyArray<Binary>).map(
+      (name): readonly [name: string, program: Program | undefined] => {
+        const file = binary(name)
+        if (file === undefined) return [name, undefined]
+        return [name, name === "deno" ? [file, "run", "-A"] : [file]]
+      }
+    )
+  ]
+  const inGroup = Effect.acquireRelease(
+    Effect.sync(() => {
+      mkdirSync(path)
+      limit(600 * mebibyte)
+    }),
+    () => Effect.sync(() => rmdirSync(path))
+  )
+  for (const [name, program] of programs) {
+    describe.skipIf(program === undefined)(name, () => {
+      it.scopedLive("has its memory limit, and the old generation's that V8 calculates from it", () =>
+        Effect.gen(function* () {
+          yield* inGroup
+          const enters = ["sh", "-c", `echo $$ > ${path}/cgroup.procs && exec "$@"`, "sh"] as const
+          const isNode = name.toLowerCase().includes("node")
+          const { implied, memory, oldGeneration } = yield* limitsOf(
+            { implied: isNode },
+            { runtime: [...enters, ...(program ?? [])], env: { NODE_OPTIONS: "" } }
+          )
+          assert.strictEqual(memory, 600 * mebibyte)
+          if (isNode) assert.strictEqual((oldGeneration ?? 0) / mebibyte, implied)
+        })
+      )
+    })
+  }
+})
