@@ -21,6 +21,8 @@ export interface CertificateOptions {
   readonly names?: Names
   /** When it ended to be valid, or will. Default: in a year. */
   readonly until?: Date
+  /** Default: now, or with `until` an hour before that. */
+  readonly validFrom?: Date
 }
 
 /** This machine, as a server is asked for. */
@@ -37,13 +39,13 @@ const made = async (
   extensions: Array<CertificateExtension>,
   issued: CertificateOptions
 ) => {
-  const { commonName = "localhost", until } = issued
+  const { commonName = "localhost", until, validFrom } = issued
   const { cert, private: key } = await generate([{ name: "commonName", value: commonName }], {
     keyType: "ec",
     algorithm: "sha256",
     extensions,
     ...(by === undefined ? {} : { ca: by }),
-    ...(until === undefined ? {} : { notBeforeDate: new Date(until.getTime() - hour), notAfterDate: until })
+    ...(until && { notBeforeDate: validFrom ?? new Date(until.getTime() - hour), notAfterDate: until })
   })
   return { key, cert }
 }
@@ -58,20 +60,25 @@ export const selfSigned = (issued: CertificateOptions = {}): Promise<Certificate
 /** A certificate authority. */
 export interface Authority extends Certificate {
   readonly issue: (issued?: CertificateOptions) => Effect.Effect<Certificate>
+  /** Makes an authority below this one. */
+  readonly issueAuthority: (issued: CertificateOptions) => Effect.Effect<Authority>
 }
 
 /** Makes an authority. */
-export const authority = (commonName = "authority"): Effect.Effect<Authority> =>
+export const authority = (commonName = "authority"): Effect.Effect<Authority> => authorityBy(undefined, { commonName })
+
+const authorityBy = (by: Certificate | undefined, options: CertificateOptions): Effect.Effect<Authority> =>
   Effect.promise(async () => {
     const usage: Array<CertificateExtension> = [
       { name: "basicConstraints", cA: true, critical: true },
       { name: "keyUsage", keyCertSign: true, critical: true }
     ]
-    const own = await made(undefined, usage, { commonName })
+    const own = await made(by, usage, options)
     const leaf: CertificateExtension = { name: "basicConstraints", cA: false }
     return {
       ...own,
-      issue: (issued = {}) => Effect.promise(() => made(own, [leaf, ...named(issued.names ?? localhostNames)], issued))
+      issue: (issued = {}) => Effect.promise(() => made(own, [leaf, ...named(issued.names ?? localhostNames)], issued)),
+      issueAuthority: (issued) => authorityBy(own, issued)
     }
   })
 
