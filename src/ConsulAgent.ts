@@ -99,7 +99,8 @@ export interface Options extends AgentConnection, Given<typeof registrationOptio
  * `token`, `auth`, `namespace`, the options of `tls`, `advertise.address`, and each item of `tags`. An empty or blank
  * `name`, `serviceId` or `check.url` is rejected.
  *
- * `register` fails with one of these reasons. Each message names the agent's address or the option:
+ * With `required: true`, `register` fails with one of these reasons. Each message names the agent's address or the option.
+ * By default, only `"InvalidOptions"` is a failure; the others are logged as a warning, and further attempts follow:
  *
  * - `"Refused"`: the agent answered with a status other than 200; the error has `status` and `body`.
  * - `"Unreachable"`: the agent did not answer.
@@ -109,7 +110,7 @@ export interface Options extends AgentConnection, Given<typeof registrationOptio
  * - `"InvalidOptions"`: the server would reject the HTTP check, or a second server uses the same discovery, and so the
  *   `serviceId` of a running server.
  *
- * Later problems do not fail anything. They are logged when they begin and when they end, and are repaired when possible.
+ * Later problems fail nothing. They are logged when they begin and when they end, and are repaired when possible.
  * `isRegistered` is the result of the last check of the registration.
  *
  * @since 0.1.0

@@ -32,14 +32,14 @@ export const handlerOptions = {
   /** Whether bodies of 1 KiB or more are sent with gzip when the request accepts it. Default: `true`. */
   compression: withDefault(flag, true),
   /**
-   * The timeout of a scrape, unless Prometheus sends a shorter one. A scrape that takes longer gets 503 with the names of
-   * the metrics that have not responded. The timeout that Prometheus sends (`X-Prometheus-Scrape-Timeout-Seconds`) is
-   * reduced by half a second, or by half if it is shorter than a second.
+   * The timeout of a scrape, unless Prometheus sends a shorter one. The timeout that Prometheus sends
+   * (`X-Prometheus-Scrape-Timeout-Seconds`) is reduced by half a second, or by half if it is shorter than a second.
    *
-   * With `onError: "continue"` a scrape stops waiting for metrics half a second earlier (a tenth of the time, if that is
-   * less), and gets the other metrics. A scrape can stop between two families only: a `collect` that blocks the thread
-   * delays everything in it. A metric that was too late is not collected again until it has responded. It is logged and
-   * counted as a failure if the scrape waited at least one second for it, or for its whole timeout.
+   * A scrape stops waiting for metrics half a second before its timeout (a tenth of the time, if that is less), and gets
+   * the other metrics. With `onError: "fail"` it waits for the whole time, and gets 503 with the names of the metrics that
+   * have not responded. A scrape can stop between two families only: a `collect` that blocks the thread delays everything
+   * in it. A metric that was too late is not collected again until it has responded. It is logged, counted and named as a
+   * failure if the scrape waited at least one second for it, or for its whole timeout.
    *
    * Default: 30 seconds, for clients that send no timeout. Prometheus waits 10 seconds by default, and sends that.
    */
@@ -51,9 +51,10 @@ export const handlerOptions = {
   maxScrapesInFlight: withDefault(count, 64),
   /**
    * Whether the endpoint has metrics of its own. They are `effect_prometheus_*` on the registry that it serves: scrapes by
-   * code and in flight, their duration and bytes, and errors by cause. A metrics server also records whether it is
-   * registered, and a worker the age of the exposition. They start at 0. Failures of the application's metrics are counted
-   * in `effect_prometheus_errors_total` in any case. Default: `true`.
+   * code and in flight, their duration and bytes, errors by cause, and metrics that cannot be read. A metrics server with
+   * a service discovery also records whether it is registered, one with TLS when its certificate expires, and a worker the
+   * age of the exposition. Counters start at 0. Failures of the application's metrics are counted in
+   * `effect_prometheus_errors_total` in any case. Default: `true`.
    */
   selfMetrics: withDefault(flag, true)
 }
