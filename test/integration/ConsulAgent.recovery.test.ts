@@ -183,9 +183,9 @@ describeWith(["consul"], "A server whose Consul agent", () => {
       const agent = yield* consul()
       yield* agent.hang
       const options = { address: agent.address, timeout: "500 millis" } as const
-      const error = yield* Effect.scoped(Effect.flip(registeredWith(options)))
+      const error = yield* Effect.scoped(Effect.flip(registeredWith({ ...options, required: true })))
       assert.deepInclude(error, { _tag: "ServiceDiscoveryError", reason: "Timeout" })
-      const { isRegistered, url } = yield* registeredWith({ ...options, required: false })
+      const { isRegistered, url } = yield* registeredWith(options)
       assert.strictEqual((yield* Effect.promise(() => fetch(url))).status, 200)
       assert.isFalse(yield* isRegistered)
       yield* agent.goOn
@@ -262,8 +262,7 @@ describeWith(["consul"], "With the ACLs of a Consul agent", () => {
       const options = {
         address: agent.address,
         name: "checkout",
-        token: Redacted.make(SecretID),
-        required: false
+        token: Redacted.make(SecretID)
       } as const
       const { isRegistered, lines } = yield* registeredWith(options)
       assert.isFalse(yield* isRegistered)

@@ -245,7 +245,8 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
       assert.isUndefined(yield* service(agent, "trusted"))
 
       const [port = 0] = yield* freePorts(1)
-      const refused = yield* failure(serving(ConsulAgent.layer({ address: agent.address, name: "nobody" }), { port }))
+      const layer = ConsulAgent.layer({ address: agent.address, name: "nobody", required: true })
+      const refused = yield* failure(serving(layer, { port }))
       assert.instanceOf(refused, ServiceDiscoveryError)
       assert.deepInclude(refused, { reason: "Refused", status: 403 })
       assert.include((refused as ServiceDiscoveryError).body, "Permission denied")
@@ -292,10 +293,10 @@ describeWith(["consul"], "A server registered with a Consul agent", () => {
     })
   )
 
-  it.scopedLive("with required: false serves, keeps trying, and is registered once the agent is there", () =>
+  it.scopedLive("by default serves, keeps trying, and is registered once the agent is there", () =>
     Effect.gen(function* () {
       const [port = 0, late = 0] = yield* freePorts(2)
-      const layer = ConsulAgent.layer({ address: `http://127.0.0.1:${late}`, name: "patient", required: false })
+      const layer = ConsulAgent.layer({ address: `http://127.0.0.1:${late}`, name: "patient" })
       const server = yield* serving(layer, { port })
       assert.isFalse(yield* server.isRegistered)
       assert.strictEqual(yield* Effect.promise(async () => (await fetch(server.url)).status), 200)
