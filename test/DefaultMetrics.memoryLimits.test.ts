@@ -7,12 +7,17 @@ import * as DefaultMetrics from "../src/DefaultMetrics.js"
 import * as Registry from "../src/Registry.js"
 import { describeOldGeneration } from "./support/memoryLimits.js"
 
+interface Series {
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
 /** The metrics of this process, on a registry of their own. */
 const opened = Effect.gen(function* () {
   const registry = new PromClient.Registry()
   yield* Effect.provideService(DefaultMetrics.make(), Registry.Registry, registry)
   return async (name: string) => {
-    const metric = registry.getSingleMetric(name) as PromClient.Gauge
+    const metric = registry.getSingleMetric(name) as unknown as { get(): Promise<{ values: ReadonlyArray<Series> }> }
     const { values } = await metric.get()
     return values.map(({ labels, value }) => ({ labels: { ...labels }, value }))
   }

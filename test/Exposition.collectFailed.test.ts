@@ -129,10 +129,10 @@ const sources: ReadonlyArray<Source> = [
     add: (registry, isBroken) =>
       Effect.sync(() => {
         const made = { help: "h", type: "gauge", get: async () => ({ name: "sometimes", values: [{ value: 1 }] }) }
-        const all = registry.getMetricsAsArray
+        const all = registry.getMetricsAsArray.bind(registry) as () => ReadonlyArray<unknown>
         registry.getMetricsAsArray = () => {
           const unnamed = Object.defineProperty({ ...made }, "name", { get: fail })
-          const [one, two, ...others] = all.call(registry)
+          const [one, two, ...others] = all()
           return [one, two, isBroken() ? unnamed : { ...made, name: "sometimes" }, ...others] as never
         }
       })
