@@ -302,8 +302,9 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "timeout",
     what: "scrapes take nearly as long as they may",
     alert: "MetricsScrapeNearTimeout",
+    also: ["EventLoopLagging", "EventLoopSaturated", "MetricsTargetsDown"],
     isLong: true,
-    start: one({ collect: 700 })
+    start: one({ collect: 650 })
   },
   {
     job: "series",

@@ -25,9 +25,9 @@ const broken = { fail: {}, hang: false, slow: 0, collect: 0 }
 new Gauge({
   name: "queue_length",
   help: "Jobs in the queue.",
-  async collect() {
+  collect() {
     if (broken.collect < 0) throw new Error("the queue does not answer")
-    await sleep(broken.collect)
+    acts.block(broken.collect)
     this.set(1)
   }
 })
