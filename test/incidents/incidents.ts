@@ -144,7 +144,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "hang",
     what: "requests hang until their clients give up (499)",
     alert: "HttpRequestsPileUp",
-    also: ["HttpClientsGiveUp"],
+    also: ["HttpClientsGiveUp", "HttpNothingAnswered"],
     start: async ({ fleet }, job) => {
       const service = await fleet.start(job, job)
       service.visit({ rate: 60, timeout: 2_000 })
@@ -262,7 +262,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "restarting",
     what: "a crash loop of one instance",
     alert: "ProcessRestarting",
-    also: ["MetricsTargetsDown", "MetricsTargetsGone"],
+    also: ["MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetFlapping"],
     start: async ({ fleet }, job) => {
       let last = await fleet.start(job, job)
       return async () => {
@@ -278,7 +278,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "renamed",
     what: "a crash loop under new names",
     alert: "ProcessesEndEarly",
-    also: ["MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetsLost"],
+    also: ["MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetsLost", "MetricsTargetFlapping"],
     start:
       async ({ fleet }, job) =>
       async () => {
@@ -336,11 +336,14 @@ export const incidents: ReadonlyArray<Incident> = [
 /** The alerts that no incident here raises, and why. Their tests are those of promtool. */
 export const notLive: Readonly<Record<string, string>> = {
   HttpClientsGiveUp: "it fires beside HttpRequestsPileUp",
+  HttpNothingAnswered: "it fires beside HttpRequestsPileUp",
   HttpErrorBudgetBurns: "its windows are days",
   ProcessRestartingSlowly: "its window is six hours",
   EventLoopLagging: "it fires beside EventLoopStuck, if the process has few turns",
   FileDescriptorsRunOut: "the limit of the machine may be too high",
   MetricsTargetDown: "it is MetricsTargetsDown for a part of the targets",
+  MetricsTargetFlapping: "a process that restarts again and again raises ProcessRestarting before",
+  MetricsJobsGone: "it is MetricsTargetsGone for half of all jobs",
   MetricsTargetsFewer: "it fires beside MetricsTargetsLost",
   MetricsNotRegistered: "it is ServiceDiscoveryDown for one server",
   MetricOperationsFailing: "test/Metrics.conservation.test.ts counts them",
