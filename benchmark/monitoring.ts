@@ -2,7 +2,8 @@
  * Measures what the rules and the dashboard of `examples/monitoring` cost a real Prometheus: `npm run bench:monitoring`
  *
  * A fleet of 300 services with four instances each is scraped every 15 seconds. Prints the time of each group of rules, with
- * its slowest rule, as the median of the evaluations of the last minutes, and the time of each panel over the last hour.
+ * its slowest rule, as the median of the evaluations of the last minutes, and the time of each query of the dashboards over
+ * the last hour.
  * `--minutes 15` sets how long the fleet is scraped; needs `PROMETHEUS3_BIN`.
  */
 import { readFileSync } from "node:fs"
@@ -68,14 +69,16 @@ for (const { name, rules } of groups) {
 const total = [...times.values()].reduce((sum, some) => sum + median(some), 0)
 row("all", total, "", "")
 
-interface Panel {
-  readonly title: string
-  readonly targets?: ReadonlyArray<{ readonly expr: string; readonly refId: string }>
+interface Target {
+  readonly expr: string
+  readonly refId: string
+  readonly instant: boolean
 }
 
-const { panels } = JSON.parse(readFileSync(join(monitoring, "dashboard.json"), "utf8")) as {
-  readonly panels: ReadonlyArray<Panel>
+interface Dashboard {
+  readonly panels: ReadonlyArray<{ readonly title: string; readonly targets?: ReadonlyArray<Target> }>
 }
+
 const chosen: Readonly<Record<string, string>> = {
   job: "service-7",
   instance: ".*",
@@ -84,20 +87,39 @@ const chosen: Readonly<Record<string, string>> = {
   __rate_interval: "1m",
   __range: "1h"
 }
-console.log()
-row("panel", "ms")
-row("---", "---")
-for (const { targets = [], title } of panels) {
-  for (const { expr, refId } of targets) {
-    const query = expr.replace(/\$(\w+)/g, (whole, name: string) => chosen[name] ?? whole)
-    const now = Date.now() / 1e3
-    const took: Array<number> = []
-    for (let time = 0; time < 3; time += 1) {
-      const start = performance.now()
-      await ask("query_range", { query, start: String(now - 3_600), end: String(now), step: "15" })
-      took.push(performance.now() - start)
+
+/** The milliseconds that a query takes, and the series that it has. */
+const measured = async ({ expr, instant }: Target): Promise<readonly [milliseconds: number, series: number]> => {
+  const query = expr.replace(/\$(\w+)/g, (whole, name: string) => chosen[name] ?? whole)
+  const now = Date.now() / 1e3
+  const start = performance.now()
+  const { result } = instant
+    ? await ask<{ readonly result: ReadonlyArray<unknown> }>("query", { query, time: String(now) })
+    : await ask<{ readonly result: ReadonlyArray<unknown> }>("query_range", {
+        query,
+        start: String(now - 3_600),
+        end: String(now),
+        step: "15"
+      })
+  return [performance.now() - start, result.length]
+}
+
+for (const file of ["dashboard.json", "dashboard-fleet.json"]) {
+  const { panels } = JSON.parse(readFileSync(join(monitoring, file), "utf8")) as Dashboard
+  console.log()
+  row(`panel of ${file}`, "median, ms", "series")
+  row("---", "---", "---")
+  for (const { targets = [], title } of panels) {
+    for (const target of targets) {
+      const took: Array<number> = []
+      let count = 0
+      for (let time = 0; time < 5; time += 1) {
+        const [milliseconds, series] = await measured(target)
+        took.push(milliseconds)
+        count = series
+      }
+      row(`${title} ${target.refId}`, median(took).toFixed(0), String(count))
     }
-    row(`${title} ${refId}`, median(took))
   }
 }
 process.exit(0)

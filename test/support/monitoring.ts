@@ -1,4 +1,4 @@
-/** The dashboard and the alert rules in `examples/monitoring`, as Grafana and Prometheus see them. */
+/** The dashboards and the alert rules in `examples/monitoring`, as Grafana and Prometheus see them. */
 import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -9,12 +9,18 @@ const folder = join(root, "examples", "monitoring")
 
 /** The path of one of the files. */
 export const monitoringFile = (
-  name: "alerts.yml" | "alerts.test.yml" | "alerts.days.test.yml" | "dashboard.json"
+  name: "alerts.yml" | "alerts.test.yml" | "alerts.days.test.yml" | "dashboard.json" | "dashboard-fleet.json"
 ): string => join(folder, name)
+
+/** The rules, with every group evaluated each second. */
+export const rulesEachSecond = (): string =>
+  readFileSync(monitoringFile("alerts.yml"), "utf8").replace(/^( +interval:) \w+$/gm, "$1 1s")
 
 export interface Target {
   readonly refId: string
   readonly expr: string
+  readonly exemplar?: boolean
+  readonly instant: boolean
   readonly datasource: { readonly type: string; readonly uid: string }
 }
 
@@ -34,6 +40,9 @@ interface Variable {
   readonly type: string
   readonly definition?: string
   readonly query: string | { readonly query: string }
+  readonly multi: boolean
+  readonly includeAll: boolean
+  readonly allValue?: string
 }
 
 export interface Dashboard {
@@ -44,7 +53,14 @@ export interface Dashboard {
   readonly annotations: { readonly list: ReadonlyArray<{ readonly name: string; readonly expr?: string }> }
 }
 
-export const dashboard = JSON.parse(readFileSync(monitoringFile("dashboard.json"), "utf8")) as Dashboard
+const read = (name: "dashboard.json" | "dashboard-fleet.json"): Dashboard =>
+  JSON.parse(readFileSync(monitoringFile(name), "utf8"))
+
+/** One service. */
+export const service = read("dashboard.json")
+
+/** All services. */
+export const fleet = read("dashboard-fleet.json")
 
 /** An expression, and its place. */
 export interface Expression {
@@ -53,51 +69,71 @@ export interface Expression {
 }
 
 /** Those of all panels and annotations. */
-export const expressions: ReadonlyArray<Expression> = [
-  ...dashboard.panels.flatMap(({ targets = [], title }) =>
+export const expressionsOf = ({ annotations, panels }: Dashboard): ReadonlyArray<Expression> => [
+  ...panels.flatMap(({ targets = [], title }) =>
     targets.map(({ expr, refId }) => ({ where: `${title} ${refId}`, expr }))
   ),
-  ...dashboard.annotations.list.flatMap(({ expr, name }) => (expr === undefined ? [] : [{ where: name, expr }]))
+  ...annotations.list.flatMap(({ expr, name }) => (expr === undefined ? [] : [{ where: name, expr }]))
 ]
 
-/** The variables that are chosen in the dashboard. */
+/** The variables that are chosen in a dashboard. Absent ones are All. */
 export interface Choice {
-  readonly job: ReadonlyArray<string> | "All"
-  readonly instance: ReadonlyArray<string> | "All"
+  readonly job: string
+  readonly cluster?: ReadonlyArray<string>
+  readonly instance?: ReadonlyArray<string>
+  readonly route?: ReadonlyArray<string>
 }
 
-// As Grafana does it for Prometheus: special characters are escaped for the regular expression, and again for the text.
-const chosen = (values: ReadonlyArray<string> | "All"): string => {
-  if (values === "All") return ".+"
+// As Grafana does it for Prometheus: a single value is escaped for the text of a label; the values of a variable that can
+// have several are escaped for the regular expression, and again for the text.
+const text = (value: string): string => value.replace(/\\/g, "\\\\").replace(/'/g, "\\\\'")
+
+const pattern = (values: ReadonlyArray<string> | undefined): string => {
+  if (values === undefined) return ".*"
   const escaped = values.map((value) => value.replace(/[$^*{}[\]'+?.()|\\]/g, "\\\\$&"))
   return escaped.length === 1 ? `${escaped[0]}` : `(${escaped.join("|")})`
 }
 
 /** The expression as Grafana sends it, where it scrapes often enough for rates over so many seconds. */
-export const interpolated = (expr: string, choice: Choice, seconds: number): string => {
+export const interpolated = (expr: string, { cluster, instance, job, route }: Choice, seconds: number): string => {
   const values: Readonly<Record<string, string>> = {
-    job: chosen(choice.job),
-    instance: chosen(choice.instance),
+    job: text(job),
+    cluster: pattern(cluster),
+    instance: pattern(instance),
+    route: pattern(route),
     __rate_interval: `${seconds}s`,
     __range: `${seconds}s`
   }
   return expr.replace(/\$(\w+)/g, (whole, name: string) => values[name] ?? whole)
 }
 
+export interface Matcher {
+  readonly name: string
+  readonly type: "=" | "!=" | "=~" | "!~"
+  readonly value: string
+}
+
+/** A selector of an expression. */
+export interface Selector {
+  readonly metric: string
+  readonly matchers: ReadonlyArray<Matcher>
+}
+
 /** A node of an expression, as Prometheus parses it. */
 interface Node {
   readonly type: string
   readonly name?: string
+  readonly matchers?: ReadonlyArray<Matcher>
   readonly [more: string]: unknown
 }
 
-/** The names of metrics in an expression that Prometheus has parsed. */
-export const metricsIn = (parsed: unknown): ReadonlyArray<string> => {
+/** The selectors in an expression that Prometheus has parsed. */
+export const selectorsIn = (parsed: unknown): ReadonlyArray<Selector> => {
   if (typeof parsed !== "object" || parsed === null) return []
-  const below = Object.values(parsed).flatMap(metricsIn)
-  const { name, type } = parsed as Node
+  const below = Object.values(parsed).flatMap(selectorsIn)
+  const { matchers = [], name: metric, type } = parsed as Node
   const isSelector = type === "vectorSelector" || type === "matrixSelector"
-  return isSelector && name !== undefined && name !== "" ? [name, ...below] : below
+  return isSelector && metric !== undefined && metric !== "" ? [{ metric, matchers }, ...below] : below
 }
 
 /** The output and the exit code of a program. */

@@ -166,7 +166,7 @@ export interface ScrapeTarget {
   readonly lastError: string
 }
 
-const temporaryFolder = (prefix: string): Effect.Effect<string, never, Scope.Scope> =>
+export const temporaryFolder = (prefix: string): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(() => mkdtemp(join(tmpdir(), prefix))),
     (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
