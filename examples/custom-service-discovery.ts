@@ -16,7 +16,7 @@ const options = { host: "127.0.0.1", port: Number(process.env["METRICS_PORT"] ??
 
 // Prometheus reads the file whenever it changes. A rename is atomic, so Prometheus never reads a partial file.
 const writeTargets = async ({ address }: ServiceDiscovery.RunningServer): Promise<void> => {
-  const targets = [{ targets: [`${address.hostname}:${address.port}`], labels: { service: "checkout" } }]
+  const targets = [{ targets: [`${address.hostname}:${address.port}`], labels: { job: "checkout" } }]
   await writeFile(`${file}.new`, JSON.stringify(targets))
   await rename(`${file}.new`, file)
 }

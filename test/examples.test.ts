@@ -191,7 +191,7 @@ describe("examples", () => {
         const metrics = await example.printed(metricsAt)
         assert.include(example.stdout, `registered by the file ${file}`)
         assert.deepStrictEqual(JSON.parse(await readFile(file, "utf8")), [
-          { targets: [new URL(metrics).host], labels: { service: "checkout" } }
+          { targets: [new URL(metrics).host], labels: { job: "checkout" } }
         ])
         assert.strictEqual((await get(metrics)).status, 200)
         assert.strictEqual(await example.stop(), 0)

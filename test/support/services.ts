@@ -164,6 +164,7 @@ export interface ScrapeTarget {
   readonly labels: Readonly<Record<string, string>>
   readonly health: "up" | "down" | "unknown"
   readonly lastError: string
+  readonly scrapeUrl: string
 }
 
 export const temporaryFolder = (prefix: string): Effect.Effect<string, never, Scope.Scope> =>
@@ -198,16 +199,27 @@ export const prometheus = (
   flags: ReadonlyArray<string> = []
 ) =>
   Effect.gen(function* () {
-    const [port] = yield* freePorts(1)
     const folder = yield* temporaryFolder("prometheus-")
     const config = join(folder, "prometheus.yml")
     const scraping =
       typeof scrapeConfigs === "string" ? scrapeConfigs : `scrape_configs: ${JSON.stringify(scrapeConfigs)}`
     const intervals = "global: { scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms }"
     yield* Effect.promise(() => writeFile(config, `${intervals}\n${scraping}\n`))
+    return yield* prometheusOf(which, config, flags)
+  })
+
+/** Starts it with a configuration file. */
+export const prometheusOf = (
+  which: "prometheus" | "prometheus2" | "prometheus3",
+  config: string,
+  flags: ReadonlyArray<string> = []
+) =>
+  Effect.gen(function* () {
+    const [port] = yield* freePorts(1)
+    const folder = yield* temporaryFolder("prometheus-data-")
     yield* run(which, [
       `--config.file=${config}`,
-      `--storage.tsdb.path=${join(folder, "data")}`,
+      `--storage.tsdb.path=${folder}`,
       `--web.listen-address=127.0.0.1:${port}`,
       "--log.level=error",
       ...flags
