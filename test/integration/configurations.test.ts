@@ -409,20 +409,10 @@ describeWith(["prometheus3"], "Prometheus", () => {
 const relabelled = (name: string, discovery: string, groups: ReadonlyArray<TargetGroup>) =>
   Effect.gen(function* () {
     const url = yield* targetsEndpoint(() => groups)
-    // The last target that it lists shows that it has read all of them.
-    const last = { targets: ["127.0.0.1:1"], labels: {} }
-    const sentinel = yield* targetsEndpoint(() => [last])
-    const server = yield* prometheus("prometheus3", [
-      withTargetsFrom(name, discovery, url),
-      { job_name: "sentinel", http_sd_configs: [{ url: sentinel }] }
-    ])
-    const targets = yield* until(
-      "it has the targets",
-      server.targets,
-      (all) => all.some(({ labels }) => labels["job"] === "sentinel") && all.length > 1
-    )
+    const server = yield* prometheus("prometheus3", [withTargetsFrom(name, discovery, url)])
+    // It gets all targets of an answer at once.
+    const targets = yield* until("it has the targets", server.targets, (all) => all.length > 0)
     return targets
-      .filter(({ labels }) => labels["job"] !== "sentinel")
       .map(({ labels, scrapeUrl }) => ({ scrapeUrl, labels }))
       .sort((a, b) => a.scrapeUrl.localeCompare(b.scrapeUrl))
   })

@@ -40,6 +40,7 @@ export const overOneClient: Readonly<Record<string, ReadonlyArray<string>>> = {
     "test/ServiceDiscovery.test.ts"
   ],
   "They are about connections, certificates, credentials and shutdown, whatever is served.": [
+    "test/integration/configurations.test.ts",
     "test/integration/runtimes.test.ts",
     "test/MetricsServer.authentication.test.ts",
     "test/MetricsServer.connectionEviction.test.ts",
