@@ -48,6 +48,8 @@ const rightlyMissing: ReadonlySet<string> = new Set([
   "effect_prometheus_certificate_expiry_timestamp_seconds",
   "effect_prometheus_series_overflow_total",
   "http_server_active_requests",
+  "http_server_request_duration_milliseconds_sum",
+  "instance_route:http_server_requests_failed:increase5m",
   "http_server_request_body_size_bytes_sum",
   "http_server_response_body_size_bytes_sum",
   "job:without_effect_prometheus:seen",
