@@ -37,7 +37,7 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
         const host = agent.address.replace("http://", "")
         const { query } = yield* prometheus("prometheus", scrapeConfigs.code.replace("127.0.0.1:8500", host))
         // Consul gives the node's address, 127.0.0.1 here, to a service that was bound to all interfaces.
-        yield* until("it is up", query('up{service="checkout"}'), (up) => up === 1)
+        yield* until("it is up", query('up{job="checkout"}'), (up) => up === 1)
         program.child.kill("SIGTERM")
         assert.strictEqual(yield* Effect.promise(() => program.exited), 0)
         assert.deepEqual(yield* agent.services, {})
@@ -63,7 +63,7 @@ describeWith(["consul", "prometheus"], "The guide's way through Consul to Promet
           Layer.build
         )
         const { query } = yield* prometheus("prometheus", trusting)
-        yield* until("it is up", query('up{service="checkout"}'), (up) => up === 1)
+        yield* until("it is up", query('up{job="checkout"}'), (up) => up === 1)
       }),
     600_000
   )
