@@ -4,7 +4,7 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs"
 import { Agent, request } from "node:http"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { memoryGroup } from "./memoryGroup.js"
+import { memoryGroup } from "../support/memoryGroup.js"
 
 export interface ServiceOptions {
   /** Options of `ConsulAgent`. */

@@ -8,12 +8,12 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { describeWith } from "../support/binaries.js"
+import { describeUnless, describeWith } from "../support/binaries.js"
 import { selfSigned } from "../support/certificates.js"
+import { withoutMemoryGroups } from "../support/memoryGroup.js"
 import { consul, prometheus } from "../support/services.js"
 import { Fleet } from "./fleet.js"
 import { type Incident, incidents } from "./incidents.js"
-import { withoutMemoryGroups } from "./memoryGroup.js"
 import { fasterRules, pace } from "./rules.js"
 
 interface Alert {
@@ -73,18 +73,17 @@ const isAll = process.env["INCIDENTS"] === "all"
 // They take the processor from all others.
 const greedy = new Set(["busy", "restarting", "renamed"])
 
+const reasons = withoutMemoryGroups()
+
 const chosen = (): ReadonlyArray<Incident> => {
   const only = process.env["INCIDENTS_ONLY"]?.split(",")
-  const reason = withoutMemoryGroups()
-  if (reason !== undefined) {
-    if (process.env["REQUIRE_SERVICES"] === "1") throw new Error(reason)
-    console.warn(`left out: MemoryNearlyFull (${reason})`)
-  }
   return incidents.filter(
     ({ isLong, job }) =>
-      (isAll || isLong !== true) && (only?.includes(job) ?? true) && (job !== "memory" || reason === undefined)
+      (isAll || isLong !== true) && (only?.includes(job) ?? true) && (job !== "memory" || reasons.length === 0)
   )
 }
+
+if (reasons.length > 0) describeUnless(reasons, "the incident of a full control group", () => {})
 
 describeWith(["consul", "prometheus3"], "Incidents", () => {
   it.scopedLive(

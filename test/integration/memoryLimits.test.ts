@@ -1,9 +1,9 @@
 /** The memory limits of a process on other runtimes, and in a control group. */
-import { mkdirSync, rmdirSync, writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type Binary, binary, describeUnless, describeWith } from "../support/binaries.js"
 import type { ChildOptions } from "../support/childProcess.js"
+import { memoryGroup, withoutMemoryGroups } from "../support/memoryGroup.js"
 import { describeOldGeneration, limitsOf, mebibyte } from "../support/memoryLimits.js"
 
 type Program = NonNullable<ChildOptions["runtime"]>
@@ -46,35 +46,7 @@ describeWith(["bun"], "on Bun, whose engine has no old generation,", ({ bun }) =
   )
 })
 
-/** Where groups can be made, by the version of control groups: a folder, and the file with the limit of a group. */
-const hierarchies = [
-  ["/sys/fs/cgroup/memory", "memory.limit_in_bytes"],
-  ["/sys/fs/cgroup", "memory.max"]
-] as const
-
-const group = (() => {
-  const name = `effect-prometheus-tests-${process.pid}`
-  for (const [folder, file] of hierarchies) {
-    const path = `${folder}/${name}`
-    try {
-      mkdirSync(path)
-      try {
-        writeFileSync(`${path}/${file}`, `${600 * mebibyte}`)
-        return { path, limit: (bytes: number) => writeFileSync(`${path}/${file}`, String(bytes)) }
-      } finally {
-        rmdirSync(path)
-      }
-    } catch {
-      // The next one, or none.
-    }
-  }
-  return undefined
-})()
-
-const reasons = group === undefined ? ["this process cannot make a control group with a memory limit"] : []
-
-describeUnless(reasons, "in a control group of 600 MiB", () => {
-  const { limit, path } = group as NonNullable<typeof group>
+describeUnless(withoutMemoryGroups(), "in a control group of 600 MiB", () => {
   const programs: ReadonlyArray<readonly [name: string, program: Program | undefined]> = [
     ["this Node.js", [process.execPath]],
     ...(["node24", "bun", "deno"] as const satisfies ReadonlyArray<Binary>).map(
@@ -86,18 +58,15 @@ describeUnless(reasons, "in a control group of 600 MiB", () => {
     )
   ]
   const inGroup = Effect.acquireRelease(
-    Effect.sync(() => {
-      mkdirSync(path)
-      limit(600 * mebibyte)
-    }),
-    () => Effect.sync(() => rmdirSync(path))
+    Effect.sync(() => memoryGroup(600 * mebibyte)),
+    ({ remove }) => Effect.sync(remove)
   )
   for (const [name, program] of programs) {
     describe.skipIf(program === undefined)(name, () => {
       it.scopedLive("has its memory limit, and the old generation's that V8 calculates from it", () =>
         Effect.gen(function* () {
-          yield* inGroup
-          const enters = ["sh", "-c", `echo $$ > ${path}/cgroup.procs && exec "$@"`, "sh"] as const
+          const { folder } = yield* inGroup
+          const enters = ["sh", "-c", `echo $$ > ${folder}/cgroup.procs && exec "$@"`, "sh"] as const
           const isNode = name.toLowerCase().includes("node")
           const { implied, memory, oldGeneration } = yield* limitsOf(
             { implied: isNode },

@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
 export interface MemoryGroup {
+  /** Its folder: a process enters the group by its id in `cgroup.procs`. */
+  readonly folder: string
   /** Moves a process into the group. */
   readonly add: (pid: number) => void
   /** Once its processes have ended. */
@@ -29,18 +31,19 @@ export const memoryGroup = (bytes: number): MemoryGroup => {
     throw error
   }
   return {
+    folder: group,
     add: (pid) => writeFileSync(join(group, "cgroup.procs"), String(pid)),
     // The kernel may need a moment after the process has ended.
     remove: () => void setTimeout(() => rmdirSync(group), 200)
   }
 }
 
-/** Why no group can be created; undefined if one can. */
-export const withoutMemoryGroups = (): string | undefined => {
+/** Why no group can be created; empty if one can. */
+export const withoutMemoryGroups = (): ReadonlyArray<string> => {
   try {
     memoryGroup(2 ** 26).remove()
-    return undefined
+    return []
   } catch (error) {
-    return `no control group can be created: ${error instanceof Error ? error.message : error}`
+    return [`no control group can be created: ${error instanceof Error ? error.message : error}`]
   }
 }
