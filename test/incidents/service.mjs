@@ -4,6 +4,7 @@
 import { createServer } from "node:http"
 import { json } from "node:stream/consumers"
 import { setTimeout as sleep } from "node:timers/promises"
+import { getHeapStatistics } from "node:v8"
 import { Effect, Layer, Redacted } from "effect"
 import { ConsulAgent, DefaultMetrics, MetricsServer } from "effect-prometheus"
 import { httpMetrics } from "effect-prometheus/Promises"
@@ -49,8 +50,13 @@ const acts = {
     }
     work()
   },
-  // In bytes per second, as objects of about 40 bytes.
-  heap: (rate) => setInterval(() => kept.push(Array.from({ length: rate / 10 / 40 }, (_, at) => ({ at }))), tenth),
+  // In bytes per second, as objects of about 40 bytes. From half of the limit on, a fifth of it.
+  heap: (rate) =>
+    setInterval(() => {
+      const { heap_size_limit: limit, used_heap_size: used } = getHeapStatistics()
+      const length = (used < limit / 2 ? rate : rate / 5) / 10 / 40
+      kept.push(Array.from({ length }, (_, at) => ({ at })))
+    }, tenth),
   outside: (rate) => setInterval(() => kept.push(Buffer.alloc(rate / 10, 1)), tenth),
   series: (rate) =>
     setInterval(() => {
