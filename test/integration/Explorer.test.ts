@@ -511,9 +511,7 @@ describeWith(["chromium"], "The explorer in a real browser", ({ chromium }) => {
         yield* Effect.promise(async () => {
           const closed = await nodeCount(page)
           await page.fill("#search", "many_total")
-          await page.waitForFunction(() =>
-            document.querySelector("#summary")?.textContent?.startsWith("1 of 309 families")
-          )
+          await page.waitForFunction(() => document.querySelector("#summary")?.textContent?.startsWith("1 of "))
           const most = await nodeCount(page)
           await page.click(".body .more-button")
           assert.strictEqual(await page.locator(".series tbody tr").count(), 100)
