@@ -82,7 +82,7 @@ Ask Prometheus, once it scrapes ${new URL(metrics).host}:
   sum by (route, status) (rate(http_server_requests_total[1m]))
   histogram_quantile(0.95, sum by (route, le) (rate(http_server_request_duration_seconds_bucket[1m])))
 
-A dashboard for Grafana and alert rules are in examples/monitoring.
+Dashboards for Grafana and alert rules are in examples/monitoring.
 
 ${duration === undefined ? "Ctrl-C ends it." : `It ends by itself after ${Duration.format(duration)}, or with Ctrl-C.`}
 `
