@@ -1,6 +1,6 @@
 /** Serves metrics from an application's own server, and measures its requests. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { httpSource, targetOf } from "../core/http/metrics.js"
+import { httpSource } from "../core/http/metrics.js"
 import type { HttpNamesOption } from "../core/http/names.js"
 import { type HttpMeasure, type HttpOutcome, watching } from "../core/http/node/requests.js"
 import type { HttpCode, OwnHttpMetrics } from "../core/http/options.js"
@@ -15,7 +15,6 @@ import {
 import { httpRecorder } from "../core/http/recorder.js"
 import type { Labels } from "../core/instrument/labels.js"
 import { getOrCreate } from "../core/registry/getOrCreate.js"
-import type { Family } from "../core/registry/metricDefinition.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
 import { handlerOptions, type ServeOptions } from "../core/server/handlerOptions.js"
 import { newNodeListener, newWebHandler } from "../core/server/handlers.js"
@@ -105,8 +104,8 @@ export interface HttpMetricsOptions
  * `names` and `durationUnit` change the names of the metrics and labels, and the unit of the duration. `names: "otel"`
  * gives them the names, labels and buckets of OpenTelemetry's semantic conventions, without a counter of requests: an
  * unknown method is then `_OTHER`, the label of a route that did not match is empty, `url_scheme` is `https` on a TLS
- * connection, whatever headers of proxies say, and `error_type` is the status for 499 and for 500 and above. Two calls on
- * one registry count each request once, unless they use different metric names.
+ * connection, whatever headers of proxies say, and `error_type` is the status for 499 and for 500 and above. Several calls
+ * for one request record it once on each metric.
  *
  * The request and the response may come from a test tool, a serverless adapter or an in-process call. A response that
  * emits no event ends with its `end()`. Nothing here throws into the application. A metric that throws, a function of the
@@ -150,14 +149,12 @@ const httpMetrics: <
   const asked = {
     labels: labelsOption(options.labels, shape.labelNames),
     needsContext: runsCode(options),
-    hasRequestSize: shape.metrics.requestSize !== false,
-    hasResponseSize: shape.metrics.responseSize !== false,
     ...excludeOption<IncomingMessage>(options.exclude),
     ...longLivedOption(options.longLived)
   }
-  const make = (family: Family) => getOrCreate(registry, family)
-  const source = httpSource(shape, registry, make)
-  return watching(httpRecorder(source, shape, reporting(registry)), asked, targetOf(source.metric))
+  const reporter = reporting(registry)
+  const source = httpSource(shape, registry, (family) => getOrCreate(registry, family))
+  return watching(source, (its) => httpRecorder(its, shape, reporter), asked)
 }
 
 // A metric of the caller may be of any making.

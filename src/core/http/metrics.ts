@@ -140,6 +140,10 @@ export const httpNaming = (
   return { scheme, metrics, arrival: named(scheme.arrival), end: named(scheme.end) }
 }
 
+/** The first of the metrics that are recorded. Errors that concern no certain metric are reported for it. */
+export const firstFamily = ({ families, metrics }: Pick<HttpShape, "families" | "metrics">): Family =>
+  families[httpMetricNames.find((name) => metrics[name] !== false) ?? "requests"]
+
 /** The names of the labels, without additional ones. */
 export const httpLabelNames = ({ arrival, end }: HttpNaming): ReadonlyArray<string> =>
   [...arrival, ...end].map(({ name }) => name)
@@ -253,7 +257,3 @@ export const httpSource = (
   const metrics = new Map(httpMetricNames.map((name) => [name, found(name)]))
   return { metric: (name) => metrics.get(name)?.(), ownsGauge: own.inProgress === undefined }
 }
-
-/** Identifies the metrics: recorders of the same metrics have the same target, whichever metrics are left out. */
-export const targetOf = (metric: HttpSource["metric"]): object =>
-  metric("requests") ?? metric("duration") ?? metric("responseSize") ?? metric("requestSize") ?? {}

@@ -1,14 +1,7 @@
 /** Records HTTP requests. Each side has its own clock, routes, statuses, registry, and reports of failed metrics. */
 import type { Reporter } from "../instrument/instruments.js"
 import type { Labels } from "../instrument/labels.js"
-import {
-  type HttpArrival,
-  type HttpShape,
-  type HttpSource,
-  httpMetricNames,
-  perSecond,
-  type UrlScheme
-} from "./metrics.js"
+import { firstFamily, type HttpArrival, type HttpShape, type HttpSource, perSecond, type UrlScheme } from "./metrics.js"
 import { AllSeries, InProgress, type MethodInProgress } from "./series.js"
 
 // The methods in OpenTelemetry's semantic conventions: those of RFC 9110, PATCH (RFC 5789) and QUERY.
@@ -111,11 +104,11 @@ class Recorder implements HttpRecorder {
     this.inProgress = new InProgress(source, shape, reporter)
     this.labelNames = shape.labelNames
     this.perSecond = perSecond[shape.unit]
-    const { families, metrics, naming } = shape
+    const { naming } = shape
     this.hasUrlScheme = Object.hasOwn(naming.scheme.arrival, "scheme")
     this.otherMethod = naming.scheme.otherMethod
     this.unmatched = naming.scheme.unmatched
-    this.asked = { ...families[httpMetricNames.find((name) => metrics[name] !== false) ?? "requests"] }
+    this.asked = { ...firstFamily(shape) }
   }
 
   methodLabel(method: string): string {

@@ -17,13 +17,13 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { unmatched } from "../../core/http/metrics.js"
+import { type HttpSource, unmatched } from "../../core/http/metrics.js"
 import type { Closing, RequestSize, Waiting } from "../../core/http/node/messages.js"
 import { decided, HttpRun } from "../../core/http/recorder.js"
 import { onLeftOut, onRecorded, recordersOf } from "../../core/http/scrapeMarker.js"
 import type { Labels } from "../../core/instrument/labels.js"
 import { currentSpan } from "../run.js"
-import type { Measuring, Meter } from "./measuring.js"
+import type { Measuring, Meter, MeterPart } from "./measuring.js"
 import { type NodeWriting, nodeWriting } from "./nodeWriting.js"
 import { answers, bodyBytes, brokenStatus, isByClient, isNotFound } from "./outcome.js"
 import {
@@ -55,7 +55,7 @@ export const begun = (
   request: HttpServerRequest,
   fiber: AnyFiber,
   measuring: Measuring,
-  isMeasured: (request: HttpServerRequest, meter: Meter) => boolean
+  recordedOutside: (request: HttpServerRequest) => ReadonlyArray<HttpSource>
 ): RequestRun | undefined => {
   const own = measuring.meterIn(fiber.currentContext)
   const { excludes } = measuring
@@ -63,7 +63,7 @@ export const begun = (
   try {
     if (excludes !== undefined && decided(own.recorder, () => excludes(request, request.url), false)) return undefined
     const { matched, view } = trackRoute<RequestRun, Meter>(request)
-    const meter = isMeasured(request, own) ? undefined : besideOthers(own, matched.by)
+    const meter = own.beside(sourcesOf(recordedOutside(request), matched.by))
     if (meter === undefined) {
       matched.also = [...matched.also, own]
       return undefined
@@ -83,8 +83,8 @@ export const begun = (
   }
 }
 
-const besideOthers = (own: Meter, by: ReadonlyArray<RequestRun>): Meter | undefined =>
-  by.length === 0 ? own : own.beside(by.map((run) => run.own))
+const sourcesOf = (outside: ReadonlyArray<HttpSource>, by: ReadonlyArray<RequestRun>): ReadonlyArray<HttpSource> =>
+  by.length === 0 ? outside : [...outside, ...by.map((run) => run.own.source)]
 
 /**
  * The handler that is called right before a response is written. It is the same function for all requests: Effect compares
@@ -170,7 +170,7 @@ export class RequestRun extends HttpRun implements Closing {
     /** All metrics of the middleware. */
     readonly own: Meter,
     /** Those of them that are recorded here. */
-    private readonly meter: Meter
+    private readonly meter: MeterPart
   ) {
     super(meter.recorder, request.method, meter.recorder.hasUrlScheme ? urlScheme(request) : "http")
     this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
@@ -404,4 +404,6 @@ const nodeOf = (by: ReadonlyArray<RequestRun>): NodeWriting | undefined => {
 
 // If one meter excludes a request, another one counts it, whichever of them is further out.
 const isCountedFor = (route: string, { also, by }: MatchedRoute<RequestRun, Meter>, own: Meter): boolean =>
-  [...by.map((run) => run.own), ...also].some((other) => !other.excludesRoute(route) && own.beside([other]) !== own)
+  [...by.map((run) => run.own), ...also].some(
+    (other) => !other.excludesRoute(route) && own.beside([other.source]) !== own.whole
+  )

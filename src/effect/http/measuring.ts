@@ -4,8 +4,9 @@ import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import type { HttpMetricName } from "../../core/http/metrics.js"
+import type { HttpSource } from "../../core/http/metrics.js"
 import type { Excluding } from "../../core/http/options.js"
+import type { ObservedSizes, Parts } from "../../core/http/parts.js"
 import type { HttpRecorder } from "../../core/http/recorder.js"
 import type { Labels } from "../../core/instrument/labels.js"
 
@@ -28,18 +29,17 @@ export interface Exchange {
   readonly status: number
 }
 
-/** The metrics of one middleware on one registry. */
-export interface Meter {
+/** Some metrics of one middleware on one registry. */
+export interface MeterPart extends ObservedSizes {
   readonly recorder: HttpRecorder
   readonly excludesRoute: (route: string) => boolean
-  readonly hasRequestSize: boolean
-  readonly hasResponseSize: boolean
-  /** Undefined: the meter does not record it. */
-  readonly target: (name: HttpMetricName) => object | undefined
-  /** A meter for the metrics that other meters of the same request do not record; `undefined` if there are none. */
-  readonly beside: (others: ReadonlyArray<Meter>) => Meter | undefined
   /** Logs the failures since the last call first. */
   readonly afterWarnings: <A, E, R>(next: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/** All metrics of one middleware on one registry. */
+export interface Meter extends MeterPart, Parts<MeterPart> {
+  readonly source: HttpSource
 }
 
 /** The registry is found in the context of each request. */

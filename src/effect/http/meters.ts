@@ -1,14 +1,15 @@
 /** The metrics of HTTP requests for `@effect/platform`: their options, and their registries. */
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import type * as Context from "effect/Context"
-import { type HttpMetricName, type HttpSource, httpMetricNames, httpSource } from "../../core/http/metrics.js"
+import { firstFamily, type HttpSource, httpSource } from "../../core/http/metrics.js"
 import { checkedLater, excludeOption, httpOptions, httpShape, labelsOption } from "../../core/http/options.js"
+import { observedSizes, partsOf } from "../../core/http/parts.js"
 import { type HttpRecorder, httpRecorder } from "../../core/http/recorder.js"
 import { getOrCreate } from "../../core/registry/getOrCreate.js"
 import type { MetricRegistry } from "../../core/registry/metricRegistry.js"
 import { choice, type Given as GivenOptions, optional, readOptions } from "../../core/util/options.js"
 import { FailureReporting } from "../failureReporting.js"
-import type { Measuring, Meter } from "./measuring.js"
+import type { Measuring, Meter, MeterPart } from "./measuring.js"
 
 export const middlewareOptions = {
   /**
@@ -63,11 +64,8 @@ export const meters = (
       all.set(registry, meter)
       return meter
     } catch (error) {
-      reporting.failed("inc", shape.families.requests, error)
-      const target = () => undefined
-      const sizes = sizesOf([])
-      const meter: Meter = { recorder: noRecorder, target, beside: () => meter, excludesRoute, afterWarnings, ...sizes }
-      return meter
+      reporting.failed("inc", firstFamily(shape), error)
+      return meterOf(noSource, () => noRecorder, { excludesRoute, afterWarnings })
     }
   }
   return (context) => {
@@ -81,41 +79,15 @@ const meterOf = (
   recorderOf: (source: HttpSource) => HttpRecorder,
   common: Pick<Meter, "excludesRoute" | "afterWarnings">
 ): Meter => {
-  const target: Meter["target"] = (name) => {
-    try {
-      return source.metric(name)
-    } catch {
-      // Recording on it reports the error.
-      return undefined
-    }
-  }
-  const names = httpMetricNames.filter((name) => target(name) !== undefined)
-  const parts = new Map<string, Meter>()
-  const meter: Meter = {
-    recorder: recorderOf(source),
-    target,
-    ...sizesOf(names),
-    ...common,
-    beside: (others) => {
-      if (others.length === 0) return meter
-      const left = names.filter((name) => !others.some((other) => other.target(name) === target(name)))
-      if (left.length === names.length) return meter
-      if (left.length === 0) return undefined
-      const known = parts.get(left.join())
-      if (known !== undefined) return known
-      const metric = (name: HttpMetricName) => (left.includes(name) ? source.metric(name) : undefined)
-      const part = { ...meter, ...sizesOf(left), recorder: recorderOf({ ...source, metric }) }
-      parts.set(left.join(), part)
-      return part
-    }
-  }
-  return meter
+  const parts = partsOf<MeterPart>(source, (its, names) => ({
+    recorder: recorderOf(its),
+    ...observedSizes(names),
+    ...common
+  }))
+  return { ...parts.whole, ...parts, source }
 }
 
-const sizesOf = (names: ReadonlyArray<HttpMetricName>): Pick<Meter, "hasRequestSize" | "hasResponseSize"> => ({
-  hasRequestSize: names.includes("requestSize"),
-  hasResponseSize: names.includes("responseSize")
-})
+const noSource: HttpSource = { metric: () => undefined, ownsGauge: false }
 
 const noRecorder: HttpRecorder = {
   hasUrlScheme: false,

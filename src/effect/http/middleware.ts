@@ -6,10 +6,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import { targetOf } from "../../core/http/metrics.js"
-import { isRecorded } from "../../core/http/node/requests.js"
+import type { HttpSource } from "../../core/http/metrics.js"
+import { recordedOn } from "../../core/http/node/requests.js"
 import { awaitingResponse, begun } from "./exchange.js"
-import type { Measuring, Meter } from "./measuring.js"
+import type { Measuring } from "./measuring.js"
 
 // As in `Metrics`, the +1 and the handler of the end are in one uninterruptible region. A server starts in one.
 export const measured =
@@ -19,7 +19,7 @@ export const measured =
       (body: HttpApp.Default<E, R>) =>
       (fiber: Fiber.RuntimeFiber<unknown, unknown>): HttpApp.Default<E, R> => {
         const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
-        const run = begun(request, fiber, measuring, isRecordedOutside)
+        const run = begun(request, fiber, measuring, recordedOutside)
         if (run === undefined) return body
         return awaitingResponse(fiber, run, Effect.matchCauseEffect(body as HttpApp.Default<never, R>, run))
       }
@@ -53,6 +53,6 @@ export const measuredRouter = (
   return router.addGlobalMiddleware(within as never) as Effect.Effect<void>
 }
 
-// Whether `httpMetrics` of an outer application already records the request.
-const isRecordedOutside = ({ source }: HttpServerRequest.HttpServerRequest, meter: Meter): boolean =>
-  typeof source === "object" && source !== null && isRecorded(source, () => targetOf(meter.target))
+// The metrics on which `httpMetrics` of an outer application already records the request.
+const recordedOutside = ({ source }: HttpServerRequest.HttpServerRequest): ReadonlyArray<HttpSource> =>
+  typeof source === "object" && source !== null ? recordedOn(source) : []

@@ -3,11 +3,11 @@ import type { AsyncResource } from "node:async_hooks"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
-import { getOrInsert } from "../../util/getOrInsert.js"
 import { oncePerProcess } from "../../util/oncePerProcess.js"
 import { atOnce } from "../../util/thenable.js"
-import { unmatched } from "../metrics.js"
+import { type HttpSource, unmatched } from "../metrics.js"
 import type { Excluding, LongLived } from "../options.js"
+import { type ObservedSizes, observedSizes, partsOf } from "../parts.js"
 import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
 import { onLeftOut, onRecorded } from "../scrapeMarker.js"
 import { awaitContext, isContextFree, keptContext, newContext } from "./asyncContext.js"
@@ -54,9 +54,6 @@ export interface RequestOptions
   readonly labels: ((request: IncomingMessage, response: ServerResponse, outcome: HttpOutcome) => Labels) | undefined
   /** Whether options run code of the caller when a request ends, which may depend on the asynchronous context. */
   readonly needsContext: boolean
-  /** Whether the sizes of bodies are recorded. */
-  readonly hasRequestSize: boolean
-  readonly hasResponseSize: boolean
 }
 
 /**
@@ -79,20 +76,46 @@ export type HttpMeasure = (
   route?: (() => string | undefined) | undefined
 ) => void
 
-/** All recorders with the same `target` together record each request once. */
-export const watching = (recorder: HttpRecorder, options: RequestOptions, target: object): HttpMeasure => {
-  const marks = marksOf(target)
+/** What records a request on a part of the metrics. */
+interface Part {
+  readonly recorder: HttpRecorder
+  readonly options: RequestOptions & ObservedSizes
+}
+
+/** `recorderOf` is called for the source, and for parts of it: other calls may record some of its metrics already. */
+export const watching = (
+  source: HttpSource,
+  recorderOf: (source: HttpSource) => HttpRecorder,
+  options: RequestOptions
+): HttpMeasure => {
+  const { beside, whole } = partsOf<Part>(source, (its, names) => ({
+    recorder: recorderOf(its),
+    options: { ...options, ...observedSizes(names) }
+  }))
+  const alone: Recorded = [source]
+  recorded.hasAny = true
+  const begun = (request: IncomingMessage): Part | undefined => {
+    const others = recordedOn(request)
+    if (others === none) {
+      recordOn(request, alone)
+      return whole
+    }
+    const part = others.includes(source) ? undefined : beside(others)
+    if (part !== undefined) recordOn(request, [...others, source])
+    return part
+  }
+  const { excludes } = options
   // Any error here is an error of the measurement. The request continues as if it were not measured.
   return (request, response, route) => {
     let watched: Watched | undefined
     try {
-      if (options.excludes !== undefined && isExcluded(recorder, options.excludes, request)) return
-      if (marks.has(request)) return
-      marks.add(request)
-      watched = new Watched(request, response, streamOf(response), request.socket, route, recorder, options)
+      if (excludes !== undefined && isExcluded(whole.recorder, excludes, request)) return
+      const part = begun(request)
+      if (part === undefined) return
+      watched = new Watched(request, response, streamOf(response), request.socket, route, part.recorder, part.options)
       watched.begin()
     } catch (error) {
-      recorder.failed(error)
+      whole.recorder.failed(error)
       watched?.notBegun()
     }
   }
@@ -104,35 +127,30 @@ const isExcluded = (
   request: IncomingMessage
 ): boolean => decided(recorder, () => excludes(request, urlOf(request)), false)
 
+/** The sources on whose metrics a request is recorded. */
+type Recorded = ReadonlyArray<HttpSource>
+
+const none: Recorded = []
+
+const recorded = oncePerProcess("sources of recorded requests", () => ({
+  hasAny: false,
+  // A property of the request: a WeakMap would cost the garbage collector more.
+  key: Symbol("effect-prometheus/httpMetrics"),
+  // Of requests that cannot have another property.
+  others: new WeakMap<object, Recorded>()
+}))
+
 interface Marked {
-  [seen: symbol]: unknown
+  [key: symbol]: Recorded | undefined
 }
 
-/** The requests that are recorded on one target. */
-class Marks {
-  // A property of the request: a WeakSet would cost the garbage collector more.
-  private readonly seen = Symbol("effect-prometheus/httpMetrics")
-  private readonly others = new WeakSet<object>()
+export const recordedOn = (request: object): Recorded =>
+  recorded.hasAny ? ((request as Marked)[recorded.key] ?? recorded.others.get(request) ?? none) : none
 
-  has(request: object): boolean {
-    return (request as Marked)[this.seen] === true || this.others.has(request)
-  }
-
-  add(request: object): void {
-    if (Object.isExtensible(request)) (request as Marked)[this.seen] = true
-    else this.others.add(request)
-  }
+const recordOn = (request: object, sources: Recorded): void => {
+  if (Object.isExtensible(request)) (request as Marked)[recorded.key] = sources
+  else recorded.others.set(request, sources)
 }
-
-const marks = oncePerProcess("recorded requests", () => ({ all: new WeakMap<object, Marks>(), hasAny: false }))
-
-const marksOf = (target: object): Marks => {
-  marks.hasAny = true
-  return getOrInsert(marks.all, target, () => new Marks())
-}
-
-export const isRecorded = (request: object, target: () => object): boolean =>
-  marks.hasAny && (marks.all.get(target())?.has(request) ?? false)
 
 // Express removes the mount path of a router from `url`.
 const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: unknown }): string =>
@@ -172,7 +190,7 @@ class Watched extends HttpRun implements Writing {
     private readonly connection: Connection,
     private readonly route: (() => string | undefined) | undefined,
     recorder: HttpRecorder,
-    private readonly options: RequestOptions
+    private readonly options: Part["options"]
   ) {
     super(recorder, request.method ?? "", recorder.hasUrlScheme ? urlSchemeOf(connection) : "http")
   }
