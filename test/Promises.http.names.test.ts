@@ -166,17 +166,6 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
       { metrics: { requests: own } }
     ],
     [
-      "the name of a size that is not observed",
-      { requestSize: "x_bytes" },
-      "names.requestSize has no effect without sizes: set sizes to true, or remove the name"
-    ],
-    [
-      "the name of the other size that is not observed",
-      { responseSize: "x_bytes" },
-      "names.responseSize has no effect without sizes: set sizes to true, or remove the name",
-      { sizes: false, metrics: { requestSize: { labels: () => ({}), observe() {} } } }
-    ],
-    [
       "the name of a size that is left out",
       { requestSize: "x_bytes" },
       "names.requestSize has no effect together with metrics.requestSize: remove one of them",
@@ -224,6 +213,14 @@ describe("A name that cannot be is refused, and nothing is registered", () => {
       assert.throws(() => HttpMetrics.middleware(options), RangeError, message)
     })
   }
+
+  it("names of sizes may be given while these are not observed", () => {
+    for (const sizes of [undefined, false]) {
+      const registry = new PromRegistry()
+      httpMetrics({ registry, sizes, names: { requests: "x_total", requestSize: "x_bytes", responseSize: "x" } })
+      assert.lengthOf(registry.getMetricsAsArray(), 3)
+    }
+  })
 
   it("names of labels may change places", () => {
     const registry = new PromRegistry()

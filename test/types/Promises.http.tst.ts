@@ -3,7 +3,7 @@ import * as PrometheusIo from "@prometheus-io/client"
 import type { Request, Response } from "express"
 import * as PromClient from "prom-client"
 import { describe, expect, test } from "tstyche"
-import { type HttpMeasure, type HttpOutcome, httpMetrics } from "../../src/Promises.js"
+import { type HttpMeasure, type HttpNames, type HttpOutcome, httpMetrics } from "../../src/Promises.js"
 
 const names = ["method", "route", "status"] as const
 const mine = { name: "mine", help: "h", labelNames: names }
@@ -84,6 +84,18 @@ describe("httpMetrics", () => {
     expect(httpMetrics).type.toBeCallableWith({ names: { requests: "a:requests", method: "verb" } })
     expect(httpMetrics).type.toBeCallableWith({ names: {} })
     expect(httpMetrics).type.toBeCallableWith({ names: { status: "path" as string } })
+    expect(httpMetrics).type.toBeCallableWith({ names: { route: "path" as string, status: "code" } })
+    expect(httpMetrics).type.toBeCallableWith({
+      names: { route: "path" as string },
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+    expect(httpMetrics).type.toBeCallableWith({
+      names: {} as HttpNames,
+      labelNames: ["tenant"],
+      labels: () => ({ tenant: "a" })
+    })
+    expect(httpMetrics).type.not.toBeCallableWith({ names: { route: "path" as string, status: "2xx" } })
     expect(httpMetrics).type.not.toBeCallableWith({ names: { state: "status_code" } })
     expect(httpMetrics).type.not.toBeCallableWith({ names: { status: 7 } })
     expect(httpMetrics).type.not.toBeCallableWith({ names: { status: "status-code" } })

@@ -27,9 +27,9 @@ export interface HttpNames extends HttpLabelNames {
   readonly requests?: string | undefined
   /** Default: `http_server_request_duration_seconds`, or `…_milliseconds` where that is its unit. */
   readonly duration?: string | undefined
-  /** Default: `http_server_request_size_bytes`. */
+  /** With the option `sizes`. Default: `http_server_request_size_bytes`. */
   readonly requestSize?: string | undefined
-  /** Default: `http_server_response_size_bytes`. */
+  /** With the option `sizes`. Default: `http_server_response_size_bytes`. */
   readonly responseSize?: string | undefined
   /** Default: `http_server_requests_in_progress`. */
   readonly inProgress?: string | undefined
@@ -72,7 +72,7 @@ type ArrivalLabels<L> = L extends "otel" ? NameIn<Otel["arrival"]> : HttpNameIn<
  * @since 0.1.0
  * @category models
  */
-export type CheckHttpLabelNames<Further extends string, L> = string extends Further
+export type CheckHttpLabelNames<Further extends string, L> = string extends Further | EndLabels<L>
   ? unknown
   : [Extract<Further, EndLabels<L> | Reserved>] extends [never]
     ? unknown
@@ -126,11 +126,14 @@ type CheckName<X, What extends string, Taken extends string> = X extends undefin
   ? unknown
   : string extends X
     ? unknown
-    : X extends Taken
+    : X extends Known<Taken>
       ? { readonly "this name is already used or reserved": X }
       : X extends ForbiddenIn<What>
         ? { readonly "use only letters, digits and _, and no digit or __ at the start": What }
         : unknown
+
+// Names that are known only at run time are checked there.
+type Known<Names extends string> = string extends Names ? never : Names
 
 type ForbiddenIn<What> =
   | ""
@@ -221,9 +224,6 @@ export const checkMetricNames = (given: unknown, own: HttpOwn, recorded: HttpOwn
     if (chosen?.[key] === undefined) continue
     if (own[key] !== undefined) {
       throw new RangeError(`names.${key} has no effect together with metrics.${key}: remove one of them`)
-    }
-    if (recorded[key] === false) {
-      throw new RangeError(`names.${key} has no effect without sizes: set sizes to true, or remove the name`)
     }
   }
   distinctSamples(metrics, recorded)
