@@ -222,17 +222,22 @@ for (const { open, title: where } of servers) {
       ["it was removed from the registry", (registry: PromRegistry) => registry.removeSingleMetric("broken")],
       ["the registry was cleared", (registry: PromRegistry) => registry.clear()]
     ] as const) {
-      it.scopedLive(`no longer after ${how} and a scrape of everything found it missing`, () =>
-        logged(function* () {
-          const { registry } = broken()
-          const scrape = yield* open(registry)
-          yield* scrape()
-          assert.deepStrictEqual((yield* scrape()).failed, ["broken"])
-          act(registry)
-          yield* scrape()
-          assert.deepStrictEqual((yield* scrape()).failed, [])
-        })
-      )
+      for (const [what, query] of [
+        ["a scrape of everything", ""],
+        ["a scrape of it", `${others}&name[]=broken`]
+      ] as const) {
+        it.scopedLive(`no longer after ${how} and ${what} found it missing`, () =>
+          logged(function* () {
+            const { registry } = broken()
+            const scrape = yield* open(registry)
+            yield* scrape(query)
+            assert.deepStrictEqual((yield* scrape(query)).failed, ["broken"])
+            act(registry)
+            yield* scrape(query)
+            assert.deepStrictEqual((yield* scrape(query)).failed, [])
+          })
+        )
+      }
     }
 
     it.scopedLive("again after the metrics were reset", () =>

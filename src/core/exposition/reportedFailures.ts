@@ -32,19 +32,22 @@ export const failingMetrics = (registry: object): ReadonlyArray<string> => [...(
 
 /**
  * Failures of metrics that were not failing before. A metric that has been read in between counts as new. `isReported`:
- * a metric does not begin to fail with another failure. `isWhole`: the render had all families, so that a metric that it
- * neither read nor failed to read was removed.
+ * a metric does not begin to fail with another failure. `isCovered`: the render had the metric if it is registered, so that
+ * a metric that it neither read nor failed to read was removed.
  */
 export const newFailures = (
   registry: object,
   { failures, families }: Pick<Rendered, "failures" | "families">,
-  { isReported, isWhole }: { readonly isReported: (failure: Failure) => boolean; readonly isWhole: boolean }
+  {
+    isCovered,
+    isReported
+  }: { readonly isReported: (failure: Failure) => boolean; readonly isCovered: (name: string) => boolean }
 ): ReadonlyArray<Failure> => {
   const { failing } = reportedOf(registry)
   if (failing.size > 0) {
     const failed = new Set(failures.map(({ name }) => name))
     const read = new Set(families.map(({ name }) => name))
-    for (const name of failing) if (!failed.has(name) && (isWhole || read.has(name))) failing.delete(name)
+    for (const name of failing) if (!failed.has(name) && (isCovered(name) || read.has(name))) failing.delete(name)
   }
   const fresh = failures.filter((failure) => isReported(failure) && !failing.has(failure.name))
   for (const { name } of fresh) failing.add(name)

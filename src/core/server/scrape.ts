@@ -158,8 +158,8 @@ const report = (registry: MetricRegistry, rendered: Rendered, { hasShortDeadline
   for (let left = newlyFailed(registry, failures.filter(isReported)); left > 0; left -= 1) {
     countError(registry, "collect")
   }
-  const isWhole = names === undefined && stopped === undefined
-  for (const { error, name } of newFailures(registry, rendered, { isReported, isWhole })) {
+  const isCovered = (name: string): boolean => stopped === undefined && (names?.includes(name) ?? true)
+  for (const { error, name } of newFailures(registry, rendered, { isReported, isCovered })) {
     log("error", `collecting ${name} failed`, error)
   }
   for (const notice of newNotices(registry, rendered)) log("warn", notice)
