@@ -8,7 +8,24 @@ import { describeOldGeneration, limitsOf, mebibyte } from "../support/memoryLimi
 
 type Program = NonNullable<ChildOptions["runtime"]>
 
-describeWith(["node24"], "on another version", ({ node24 }) => describeOldGeneration("Node.js 24", [node24]))
+describeWith(["node24"], "on another version", ({ node24 }) => {
+  describeOldGeneration("Node.js 24", [node24])
+
+  for (const [title, execArgv, env] of [
+    ["on the command line", ["--max-old-space-size-percentage=30"], ""],
+    ["in NODE_OPTIONS", [], "--max-old-space-size-percentage=30"]
+  ] as const) {
+    it.live(`the limit of the old generation is a percentage of the memory, ${title}`, () =>
+      Effect.gen(function* () {
+        const { memory = 0, oldGeneration = 0 } = yield* limitsOf(
+          {},
+          { runtime: [node24, ...execArgv], env: { NODE_OPTIONS: env } }
+        )
+        assert.closeTo(oldGeneration, 0.3 * memory, mebibyte)
+      })
+    )
+  }
+})
 
 describeWith(["deno"], "on Deno, which takes no NODE_OPTIONS,", ({ deno }) => {
   const run: Program = [deno, "run", "-A"]

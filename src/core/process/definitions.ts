@@ -55,11 +55,15 @@ export const definitions: ReadonlyArray<Definition> = [
     aggregator: "omit"
   },
   gauge("process_resident_memory_bytes", "Resident memory size, in bytes.", (r) => r.get(from.resident)),
-  gauge(
-    "process_memory_limit_bytes",
-    "Memory that the system lets the process use: the limit of its control group, or the memory of the machine, in bytes.",
-    (r) => r.get(from.memoryLimit)
-  ),
+  {
+    ...gauge(
+      "process_memory_limit_bytes",
+      "Memory that the system lets the process use: the limit of its control group, or the memory of the machine, in bytes.",
+      (r) => r.get(from.memoryLimit)
+    ),
+    // The processes of a cluster share the limit.
+    aggregator: "max"
+  },
   gauge("process_virtual_memory_bytes", "Virtual memory size, in bytes.", (r) => r.get(from.status)?.["VmSize"]),
   gauge(
     "process_heap_bytes",

@@ -11,18 +11,20 @@ import { resourceLimits } from "node:worker_threads"
 const mebibyte = 2 ** 20
 const gibibyte = 2 ** 30
 
-const flag = /(?:^|[\s"])--max[-_]old[-_]space[-_]size="?(\d+)/g
+const sizeFlag = /(?:^|[\s"])--max[-_]old[-_]space[-_]size="?(\d+)/g
+const percentageFlag = /(?:^|[\s"])--max[-_]old[-_]space[-_]size[-_]percentage="?([\d.]+)/g
 
 // The command line overrides NODE_OPTIONS, and the last flag the ones before it.
-const flagged = (): number => {
+const flagged = (flag: RegExp): number => {
   const flags = [process.env["NODE_OPTIONS"] ?? "", ...process.execArgv].join(" ")
-  return Number([...flags.matchAll(flag)].at(-1)?.[1]) * mebibyte
+  return Number([...flags.matchAll(flag)].at(-1)?.[1])
 }
 
 // In V8's order, in bytes. NaN for what is not set; only a worker thread has resource limits. The other ones are those
 // that V8 calculates from the memory.
 const settings = (memory: number): ReadonlyArray<number> => [
-  flagged(),
+  flagged(sizeFlag) * mebibyte,
+  (flagged(percentageFlag) / 100) * memory,
   Number(resourceLimits.maxOldGenerationSizeMb) * mebibyte,
   4 * gibibyte,
   2 * gibibyte,

@@ -1,5 +1,5 @@
 /** The library's self-metrics: metrics about its own work, on the registry that it serves. */
-import { type Collect, newMetric } from "../client/promClient.js"
+import { type Collect, type MetricConfiguration, newMetric } from "../client/promClient.js"
 import { beginAtZero } from "../client/recording.js"
 import { failingMetrics } from "../exposition/reportedFailures.js"
 import { type Operation, operations } from "../instrument/metricFailures.js"
@@ -23,6 +23,8 @@ interface OwnMetric {
   readonly label?: string
   readonly values?: ReadonlyArray<string>
   readonly buckets?: ReadonlyArray<number>
+  /** How the client sums it up over the processes of a cluster. Default: their sum. */
+  readonly aggregator?: MetricConfiguration["aggregator"]
   /** The series of a gauge at a scrape of the registry. Default: the library sets the gauge. */
   readonly read?: (
     registry: object
@@ -94,6 +96,7 @@ export const ownMetrics = {
     name: "effect_prometheus_collect_failed",
     help: "1 for each metric that is missing because its last collection failed, by metric.",
     label: "metric",
+    aggregator: "max",
     read: (registry) => failingMetrics(registry).map((metric) => [{ metric }, 1] as const)
   },
   registered: {
@@ -110,6 +113,7 @@ export const ownMetrics = {
     type: "gauge",
     name: "effect_prometheus_certificate_expiry_timestamp_seconds",
     help: "End of the validity of the metrics server's TLS certificate since the Unix epoch, in seconds.",
+    aggregator: "min",
     read: (registry) =>
       oneSeries(
         answers(registry, (server) => server.certificateExpiry),
@@ -142,7 +146,7 @@ export const selfMetric = (
   key: OwnMetricName
 ): Usable => {
   const own: OwnMetric = ownMetrics[key]
-  const { buckets, help, label, name, read, type } = own
+  const { aggregator, buckets, help, label, name, read, type } = own
   const existing = registry.getSingleMetric(name)
   if (existing !== undefined) return existing as Usable
   const labelNames = label === undefined ? [] : [label]
@@ -154,7 +158,7 @@ export const selfMetric = (
       if (series.length === 0 && label === undefined) this.remove({})
       for (const [labels, value] of series) this.set(labels, value)
     }
-  const made = newMetric({ type, name, help, labelNames, buckets }, collect)
+  const made = newMetric({ type, name, help, labelNames, buckets, aggregator }, collect)
   beginAtZero(made, seriesOf(own), true)
   registry.registerMetric(made as never)
   return made as typeof made & Usable
