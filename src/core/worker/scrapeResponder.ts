@@ -22,7 +22,13 @@ export const firstExposition = async (
 ): Promise<SentExposition | undefined> => {
   const done = new AbortController()
   const late = sleep(firstTimeout, AbortSignal.any([signal, done.signal])).catch(() => {})
-  const request = { format: defaultFormat, names: undefined, timeout, hasShortDeadline: false } as const
+  const request = {
+    format: defaultFormat,
+    names: undefined,
+    timeout: Math.min(timeout, firstTimeout),
+    // A metric that is late now may be in time at a scrape.
+    hasShortDeadline: true
+  } as const
   const rendered = await Promise.race([scrape(request, { owner: {} }), late])
   done.abort()
   return rendered === undefined || "status" in rendered ? undefined : sentExposition([{ request, rendered }])
