@@ -95,6 +95,8 @@ const chosen: Readonly<Record<string, string>> = {
   instance: ".*",
   route: ".*",
   cluster: ".*",
+  namespace: ".*",
+  environment: ".*",
   __rate_interval: "1m",
   __range: "1h"
 }

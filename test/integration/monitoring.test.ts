@@ -56,7 +56,9 @@ const rightlyMissing: ReadonlySet<string> = new Set([
   "instance:up:down1m",
   "expected:up:count",
   "job:http_server_requests:usual5m",
-  "ALERTS"
+  "job:up:gone",
+  "ALERTS",
+  "ALERTS_FOR_STATE"
 ])
 
 const all = { includeAll: true, multi: true }
@@ -340,13 +342,15 @@ describeWith(["prometheus3"], "With the demo, scraped by Prometheus 3", () => {
           until("every expression has numbers", withoutNumbers(ask, dashboard, choice), ({ length }) => length === 0)
         yield* numbers(service, { job, instance: [instance] })
         yield* numbers(service, { job, instance: ["a|b", instance], route: ["/search", "/checkout"] })
+        // Its metrics have no such label.
+        yield* numbers(service, { job, environment: ["live"] })
         yield* numbers(fleet, { job })
         // And what is not chosen is not shown.
         const expressions = expressionsOf(service)
         const another = yield* withoutNumbers(ask, service, { job: "shop .demo." })
         assert.strictEqual(another.length, expressions.filter(({ where }) => !(where in rightlyEmpty)).length)
-        const [jobs, clusters, instances, routes] = yield* offered(ask)
-        assert.deepEqual([jobs, clusters, instances], [[job], [], [instance]])
+        const [jobs, clusters, namespaces, environments, instances, routes] = yield* offered(ask)
+        assert.deepEqual([jobs, clusters, namespaces, environments, instances], [[job], [], [], [], [instance]])
         assert.includeMembers([...(routes ?? [])], ["/search", "/checkout", "unmatched"])
         for (const { matchers, metric, where } of yield* selectorsOf(ask, expressions)) {
           const narrowing = matchers.find(({ name }) => name === "job")

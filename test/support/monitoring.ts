@@ -80,6 +80,7 @@ export const expressionsOf = ({ annotations, panels }: Dashboard): ReadonlyArray
 export interface Choice {
   readonly job: string
   readonly cluster?: ReadonlyArray<string>
+  readonly environment?: ReadonlyArray<string>
   readonly instance?: ReadonlyArray<string>
   readonly route?: ReadonlyArray<string>
 }
@@ -95,10 +96,16 @@ const pattern = (values: ReadonlyArray<string> | undefined): string => {
 }
 
 /** The expression as Grafana sends it, where it scrapes often enough for rates over so many seconds. */
-export const interpolated = (expr: string, { cluster, instance, job, route }: Choice, seconds: number): string => {
+export const interpolated = (
+  expr: string,
+  { cluster, environment, instance, job, route }: Choice,
+  seconds: number
+): string => {
   const values: Readonly<Record<string, string>> = {
     job: text(job),
     cluster: pattern(cluster),
+    namespace: ".*",
+    environment: pattern(environment),
     instance: pattern(instance),
     route: pattern(route),
     __rate_interval: `${seconds}s`,
