@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { rename, writeFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import { dirname, join } from "node:path"
@@ -955,7 +955,7 @@ describe("compose.yml", () => {
     for (const address of targets) assert.property(compose.services, address.split(":")[0] ?? "")
   })
 
-  it("gives Grafana the data source, and a folder with nothing but dashboards", () => {
+  it("gives Grafana the data source and the dashboards", () => {
     const { datasources } = parsed<{
       readonly datasources: ReadonlyArray<{ readonly type: string; readonly url: string }>
     }>("compose/grafana-datasources.yml")
@@ -968,16 +968,12 @@ describe("compose.yml", () => {
     }>("compose/grafana-dashboards.yml")
     const [provider] = providers
     assert.strictEqual(provider?.type, "file")
-    const mount = mounts.find(({ path, service }) => service === "grafana" && path === provider?.options.path)
-    // Grafana reads the files of all folders below.
-    const folder = configurationFile(join("compose", mount?.source ?? ""))
-    const dashboards = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) =>
-      file.endsWith(".json")
-    )
-    assert.include(dashboards, "dashboard.json")
-    const uids = dashboards.map((file) => {
-      const { panels, uid } = JSON.parse(readFileSync(join(folder, file), "utf8"))
-      assert.isArray(panels, file)
+    const dashboards = mounts.filter(({ path }) => dirname(path) === provider?.options.path)
+    assert.lengthOf(dashboards, 2)
+    const uids = dashboards.map(({ service, source }) => {
+      assert.strictEqual(service, "grafana")
+      const { panels, uid } = JSON.parse(readFileSync(configurationFile(join("compose", source)), "utf8"))
+      assert.isArray(panels, source)
       return uid
     })
     assert.lengthOf(new Set(uids), dashboards.length)
