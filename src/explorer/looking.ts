@@ -1,4 +1,5 @@
 /** Requests the metrics, again and again while the page is visible. */
+import { sleepingClock } from "./clock.js"
 import { reading } from "./parse.js"
 import type { Store } from "./store.js"
 
@@ -25,6 +26,7 @@ export class Looking {
   private timer: ReturnType<typeof setTimeout> | undefined
   private last = Number.NEGATIVE_INFINITY
   private rest = pause
+  private readonly clock = sleepingClock()
 
   constructor(
     private readonly url: string,
@@ -79,7 +81,7 @@ export class Looking {
     if (!response.ok) return refused(response.status, text)
     const at = new Date()
     const milliseconds = performance.now() - began
-    this.store.begin(performance.now())
+    this.store.begin(this.clock())
     await inSlices(reading(text, this.store))
     await inSlices(this.store.ending())
     return { tag: "Seen", at, milliseconds, characters: text.length }

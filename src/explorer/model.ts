@@ -71,6 +71,11 @@ export interface Family {
   /** The history of `total`, from its first change on. */
   history: History | undefined
   seen: number
+  /**
+   * The exposition in which it has numbers of an unknown past: the first one, or one after an exposition without it, as of a
+   * metric that could not be collected. 0: it began at 0.
+   */
+  readonly resumedIn: number
   /** Another family has its name. */
   isGone: boolean
 }

@@ -7,7 +7,7 @@ import { quantileOf } from "./quantile.js"
 
 // Metrics of the runtime may have a prefix. The name of the process alone is also in names of applications.
 const runtime =
-  /^process_|^effect_fiber_|(?:^|[_:])nodejs_|[_:]process_(?:cpu_|resident_memory_|virtual_memory_|heap_bytes|open_fds|max_fds|start_time_)/
+  /^process_|^effect_fiber_|(?:^|[_:])nodejs_|[_:]process_(?:cpu_|resident_memory_|memory_limit_|virtual_memory_|heap_bytes|open_fds|max_fds|start_time_)/
 
 /** The order of families by name: those of the application, those of its process and runtime, those of this library. */
 export const familyRank = (name: string): number => {

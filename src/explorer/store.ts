@@ -25,6 +25,9 @@ interface Slot {
 // The histories of series take two megabytes at most, and those of families as much again.
 const mostHistories = 2_000
 
+// The names of families that were in an earlier exposition and are missing.
+const mostMissing = 10_000
+
 // The number of series that are processed between two checks of the clock.
 const atOnce = 512
 
@@ -52,6 +55,7 @@ export class Store implements Sink {
   private elapsed = 0
   private followed = 0
   private readonly times = new SnapshotTimes()
+  private readonly missing = new Set<string>()
 
   /** How long ago the numbers are from which the last minute is calculated, in seconds; 0 if there is only one exposition. */
   get window(): number {
@@ -110,6 +114,7 @@ export class Store implements Sink {
       if (family.seen !== this.looks) {
         this.families.delete(name)
         this.forgetFamily(family)
+        if (this.missing.size < mostMissing) this.missing.add(name)
         continue
       }
       yield* this.follow(family)
@@ -125,6 +130,7 @@ export class Store implements Sink {
       known.isGone = true
       this.forgetFamily(known)
     }
+    const isResumed = this.missing.delete(name) || known !== undefined || this.looks === 1
     const fresh: Family = {
       ...{
         name,
@@ -138,7 +144,7 @@ export class Store implements Sink {
         hasChanged: false,
         total: Number.NaN
       },
-      ...{ history: undefined, seen: this.looks, isGone: false }
+      ...{ history: undefined, seen: this.looks, resumedIn: isResumed ? this.looks : 0, isGone: false }
     }
     described(fresh, this.helps.get(name) ?? "")
     this.families.set(name, fresh)
@@ -157,7 +163,7 @@ export class Store implements Sink {
     const family = this.current === undefined || suffix === undefined ? this.familyNamed(name) : this.current
     const labels = labelsOf(key, nameLength)
     // A series that appears later started at 0.
-    const first = this.looks === 1 ? value : 0
+    const first = family.resumedIn === this.looks ? value : 0
     const part = partOf(family.kind, suffix ?? "", labels, { value, first })
     if (part === undefined) return undefined
     const own = isDistribution(family.kind) ? labels.filter(([label]) => label !== bounds[family.kind]) : labels
@@ -165,7 +171,8 @@ export class Store implements Sink {
     if (typeof part === "object" && series.distribution !== undefined) added(series.distribution, part)
     if (part === "sum" && series.distribution !== undefined) series.distribution.firstSum = first
     if (part === "value") family.suffix = suffix ?? ""
-    if (part === "value" || part === "count") Object.assign(series, { first, previous: value })
+    if (part === "value" || part === "count")
+      Object.assign(series, { first, previous: isGauge(family.kind) ? value : first })
     const slot: Slot = { family, series, part, seen: 0 }
     this.slots.set(key, slot)
     return slot
@@ -177,13 +184,14 @@ export class Store implements Sink {
     if (known !== undefined) return known
     const recent = new Recent()
     // A series that appears later started at 0.
-    if (this.looks > 1) recent.restart()
+    const isNew = family.resumedIn !== this.looks
+    if (isNew) recent.restart()
     const distribution = isDistribution(family.kind)
       ? { points: [], isInOrder: true, sum: Number.NaN, firstSum: Number.NaN, recent }
       : undefined
     const fresh: Series = {
       ...{ labels, text: searched(labels), value: Number.NaN, previous: Number.NaN, first: Number.NaN },
-      ...{ rate: Number.NaN, hasChanged: this.looks > 1, seen: this.looks, history: undefined },
+      ...{ rate: isNew ? 0 : Number.NaN, hasChanged: isNew, seen: this.looks, history: undefined },
       ...{ isUntraced: false, distribution }
     }
     family.series.set(text, fresh)
