@@ -166,7 +166,7 @@ describe("The note above histograms", () => {
         [0, text(1, 1)],
         [12.2, text(2, 2)]
       ],
-      "The page has been open for less than a minute: these are the observations of the last 12 s."
+      "Nothing was requested a minute ago: these are the observations of the last 12 s."
     ],
     [
       "says one second if it is less",
@@ -174,7 +174,7 @@ describe("The note above histograms", () => {
         [0, text(1, 1)],
         [0.2, text(2, 2)]
       ],
-      "The page has been open for less than a minute: these are the observations of the last 1 s."
+      "Nothing was requested a minute ago: these are the observations of the last 1 s."
     ],
     [
       "says for how long nothing was requested",

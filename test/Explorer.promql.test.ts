@@ -36,52 +36,52 @@ const row = (text: string, name: string, at: number, query = "", by: ReadonlyArr
 describe("The expression of a counter is", () => {
   it("the rate of one series, without the series that have more labels", () => {
     assert.deepStrictEqual(all(row(requests, "requests_total", 0)), {
-      "Per second": 'rate(requests_total{route="/a",status="200",zone=""}[1m])',
+      "Per second": 'rate(requests_total{route="/a",status="200",zone=""}[5m])',
       Value: 'requests_total{route="/a",status="200",zone=""}'
     })
   })
 
   it("the rate of each of its series", () => {
-    assert.strictEqual(textOf(family(requests, "requests_total")), "rate(requests_total[1m])")
+    assert.strictEqual(textOf(family(requests, "requests_total")), "rate(requests_total[5m])")
   })
 
   it("the sum by the chosen labels", () => {
     assert.deepStrictEqual(all(family(requests, "requests_total", "", ["route", "status"])), {
-      "Per second": "sum by (route, status) (rate(requests_total[1m]))",
+      "Per second": "sum by (route, status) (rate(requests_total[5m]))",
       Sum: "sum by (route, status) (requests_total)"
     })
   })
 
   it("the sum of one row", () => {
-    const expected = 'sum(rate(requests_total{route="/a"}[1m]))'
+    const expected = 'sum(rate(requests_total{route="/a"}[5m]))'
     assert.strictEqual(textOf(row(requests, "requests_total", 0, "", ["route"])), expected)
   })
 
   it("of the samples with the suffix that the exposition gives them", () => {
-    assert.strictEqual(textOf(family("# TYPE c counter\nc_total 1\n", "c")), "rate(c_total[1m])")
+    assert.strictEqual(textOf(family("# TYPE c counter\nc_total 1\n", "c")), "rate(c_total[5m])")
   })
 })
 
 describe("The filter is part of an expression", () => {
   it("as the label that it is about", () => {
-    assert.strictEqual(textOf(family(requests, "requests_total", "404")), 'rate(requests_total{status="404"}[1m])')
-    assert.strictEqual(textOf(family(requests, "requests_total", "/b")), 'rate(requests_total{route="/b"}[1m])')
+    assert.strictEqual(textOf(family(requests, "requests_total", "404")), 'rate(requests_total{status="404"}[5m])')
+    assert.strictEqual(textOf(family(requests, "requests_total", "/b")), 'rate(requests_total{route="/b"}[5m])')
   })
 
   it("as a list of values, which are no regular expressions", () => {
-    const expected = 'sum by (route) (rate(requests_total{status=~"500|503"}[1m]))'
+    const expected = 'sum by (route) (rate(requests_total{status=~"500|503"}[5m]))'
     assert.strictEqual(textOf(family(requests, "requests_total", '"50', ["route"])), expected)
     const text = 'g{a="x.1"} 1\ng{a="x|2"} 1\ng{a="y(1)"} 1\n'
     assert.strictEqual(textOf(family(text, "g", '"x')), 'g{a=~"x\\\\.1|x\\\\|2"}')
   })
 
   it("as several labels, if one does not do", () => {
-    const expected = 'rate(requests_total{route="/b",status="500"}[1m])'
+    const expected = 'rate(requests_total{route="/b",status="500"}[5m])'
     assert.strictEqual(textOf(family(requests, "requests_total", "/b 500")), expected)
   })
 
   it("in the sum of a row", () => {
-    const expected = 'sum(rate(requests_total{route="/a",status="500"}[1m]))'
+    const expected = 'sum(rate(requests_total{route="/a",status="500"}[5m]))'
     assert.strictEqual(textOf(row(requests, "requests_total", 0, '"500', ["route"])), expected)
   })
 
@@ -128,21 +128,23 @@ describe("The expression of a histogram is", () => {
     const copy = row(text, "h", 1)
     assert.strictEqual(copy.first?.name, "p95")
     assert.deepStrictEqual(all(copy), {
-      p50: 'histogram_quantile(0.5, sum by (le) (rate(h_bucket{a="2"}[1m])))',
-      p95: 'histogram_quantile(0.95, sum by (le) (rate(h_bucket{a="2"}[1m])))',
-      p99: 'histogram_quantile(0.99, sum by (le) (rate(h_bucket{a="2"}[1m])))',
-      Mean: 'rate(h_sum{a="2"}[1m]) / rate(h_count{a="2"}[1m])',
-      "Per second": 'rate(h_count{a="2"}[1m])'
+      p50: 'histogram_quantile(0.5, rate(h_bucket{a="2"}[5m]))',
+      p95: 'histogram_quantile(0.95, rate(h_bucket{a="2"}[5m]))',
+      p99: 'histogram_quantile(0.99, rate(h_bucket{a="2"}[5m]))',
+      Mean: 'rate(h_sum{a="2"}[5m]) / rate(h_count{a="2"}[5m])',
+      "Per second": 'rate(h_count{a="2"}[5m])'
     })
   })
 
-  it("of all series, or of each sum", () => {
-    const quantile = (by: string): string => `histogram_quantile(0.95, sum by (${by}) (rate(h_bucket[1m])))`
-    assert.strictEqual(textOf(family(text, "h")), quantile("le"))
-    assert.strictEqual(textOf(family(text, "h", "", ["a"])), quantile("le, a"))
+  it("of each series, or of each sum", () => {
+    assert.strictEqual(textOf(family(text, "h")), "histogram_quantile(0.95, rate(h_bucket[5m]))")
+    assert.strictEqual(
+      textOf(family(text, "h", "", ["a"])),
+      "histogram_quantile(0.95, sum by (le, a) (rate(h_bucket[5m])))"
+    )
     assert.strictEqual(
       all(family(text, "h", "", ["a"]))["Mean"],
-      "sum by (a) (rate(h_sum[1m])) / sum by (a) (rate(h_count[1m]))"
+      "sum by (a) (rate(h_sum[5m])) / sum by (a) (rate(h_count[5m]))"
     )
   })
 })
@@ -156,15 +158,15 @@ describe("The expression of a summary is", () => {
       p50: 's{a="x",quantile="0.5"}',
       // Prometheus 3 stores it as 1.0.
       p100: 's{a="x",quantile=~"1|1\\\\.0"}',
-      Mean: 'rate(s_sum{a="x"}[1m]) / rate(s_count{a="x"}[1m])',
-      "Per second": 'rate(s_count{a="x"}[1m])'
+      Mean: 'rate(s_sum{a="x"}[5m]) / rate(s_count{a="x"}[5m])',
+      "Per second": 'rate(s_count{a="x"}[5m])'
     })
   })
 
   it("without quantiles if it is a sum", () => {
     assert.deepStrictEqual(all(family(text, "s", "", ["a"])), {
-      Mean: "sum by (a) (rate(s_sum[1m])) / sum by (a) (rate(s_count[1m]))",
-      "Per second": "sum by (a) (rate(s_count[1m]))"
+      Mean: "sum by (a) (rate(s_sum[5m])) / sum by (a) (rate(s_count[5m]))",
+      "Per second": "sum by (a) (rate(s_count[5m]))"
     })
   })
 })

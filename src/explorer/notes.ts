@@ -13,8 +13,7 @@ const spanNote = ({ window }: Found, span: Span): string => {
   if (span !== "minute" || isMinute(window)) return ""
   if (window === 0)
     return "These are the observations since the start. Those of the last minute come with the next refresh."
-  const reason = window < 60 ? "The page has been open for less than a minute" : "Nothing was requested a minute ago"
-  return `${reason}: these are the observations of the ${latestName(window)}.`
+  return `Nothing was requested a minute ago: these are the observations of the ${latestName(window)}.`
 }
 
 const sumNote = ({ family, series }: Found, by: ReadonlyArray<string>): string => {

@@ -31,7 +31,7 @@ export const expressionsOf = (target: Target): ReadonlyArray<Expression> => {
 }
 
 const ofHistogram = ({ by, family: { name }, matchers }: Target): ReadonlyArray<Expression> => {
-  const buckets = summed(["le", ...(by ?? [])], rate(selectorOf(`${name}_bucket`, matchers)))
+  const buckets = summed(by && ["le", ...by], rate(selectorOf(`${name}_bucket`, matchers)))
   return [
     ...shownQuantiles.map((quantile) => ({
       name: quantileName(quantile),
@@ -69,7 +69,7 @@ const meanAndRate = (name: string, matchers: ReadonlyArray<Matcher>, by: Target[
   ]
 }
 
-const rate = (selector: string): string => `rate(${selector}[1m])`
+const rate = (selector: string): string => `rate(${selector}[5m])`
 
 const summed = (by: Target["by"], expression: string): string => {
   if (by === undefined) return expression

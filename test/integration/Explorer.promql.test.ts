@@ -138,7 +138,7 @@ for (const { isLegacy, which } of [
         const server = yield* prometheus(which, [
           { job_name: "explorer", static_configs: [{ targets: [`127.0.0.1:${port}`] }] }
         ])
-        yield* until("there are rates", server.series("rate(requests_total[1m])"), (series) => series.length === 7)
+        yield* until("there are rates", server.series("rate(requests_total[5m])"), (series) => series.length === 7)
         let count = 0
         let selected = 0
         for (const one of copies()) {
