@@ -91,6 +91,32 @@ describe("The filter is part of an expression", () => {
     assert.strictEqual(textOf(family(text, "g", 'a="2')), 'g{a="2"}')
   })
 
+  const settled: ReadonlyArray<readonly [title: string, query: string, by: ReadonlyArray<string>, expected: string]> = [
+    ["as a label that all series here match", "500", [], 'rate(c{status="500"}[5m])'],
+    ["as several of these", "500 /b", [], 'rate(c{status="500",route="/b"}[5m])'],
+    ["as a list of values that all series here match", "/", [], 'rate(c{route=~"/a|/b"}[5m])'],
+    ["as a label with a part of its name", 'tus="5', [], 'rate(c{status="500"}[5m])'],
+    ["in a sum that all series here match", "500", ["route"], 'sum by (route) (rate(c{status="500"}[5m]))'],
+    ["not for a word in the name of a label", "status", [], "rate(c[5m])"],
+    ["not for a word in the values of several labels", "eu", [], "rate(c[5m])"]
+  ]
+  for (const [title, query, by, expected] of settled) {
+    it(title, () => {
+      const text = `# TYPE c counter
+c{route="/a",status="500",zone="eu-1",region="eu"} 1
+c{route="/b",status="500",zone="eu-2",region="eu"} 1
+`
+      assert.strictEqual(textOf(family(text, "c", query, by)), expected)
+    })
+  }
+
+  it("in the sum of a row once, also if the sum is by the label that was typed", () => {
+    assert.strictEqual(
+      textOf(row(requests, "requests_total", 0, "/a", ["route"])),
+      'sum(rate(requests_total{route="/a"}[5m]))'
+    )
+  })
+
   it("not if no lists of values select the same series, and then it says so", () => {
     const text = 'g{a="1",b="2"} 1\ng{a="2",b="1"} 1\ng{a="1",b="1"} 1\ng{a="2",b="2"} 1\n'
     const found = foundFamily(seen(text), "g")

@@ -40,19 +40,22 @@ export const matchersOf = (
   all: ReadonlyArray<Series>,
   { fixed, words }: Common
 ): ReadonlyArray<Matcher> | undefined => {
-  const given = fixed.map(([name, value]) => ({ name, values: [value] }))
-  const isChosen = new Set(chosen)
-  const wrong = all.filter((series) => !isChosen.has(series) && matches(series, given))
+  const own = new Set(fixed.map(([name]) => name))
   const candidates = labelNames(all)
+    .filter((name) => !own.has(name))
     .slice(0, mostNames)
     .flatMap((name) => {
-      const values = wrong.length === 0 ? undefined : valuesOf(name, chosen)
+      const values = valuesOf(name, chosen)
       return values === undefined ? [] : [{ name, values }]
     })
+  const meantBy = words.map((word) => candidates.filter((matcher) => isMeant(matcher, word)))
+  // Other instances may have series that do not match, even if this one has none.
+  const typed = new Set(meantBy.flatMap((matchers) => (matchers.length === 1 ? matchers : [])))
+  const given = [...fixed.map(([name, value]) => ({ name, values: [value] })), ...typed]
+  const isChosen = new Set(chosen)
+  const wrong = all.filter((series) => !isChosen.has(series) && matches(series, given))
   // Of several labels that would do, the one that the user means.
-  const meant = candidates.filter(({ values }) =>
-    words.some((word) => values.every((value) => value.toLowerCase().includes(word)))
-  )
+  const meant = [...new Set(meantBy.flat())]
   const needed = fewest(wrong, meant) ?? fewest(wrong, candidates)
   return needed === undefined ? undefined : [...given, ...needed]
 }
@@ -64,6 +67,12 @@ const valuesOf = (name: string, series: ReadonlyArray<Series>): ReadonlyArray<st
     if (values.size > mostValues) return undefined
   }
   return [...values]
+}
+
+// A word that is in the name of the label is not about its values.
+const isMeant = ({ name, values }: Matcher, word: string): boolean => {
+  const start = `${name.toLowerCase()}="`
+  return !start.includes(word) && values.every((value) => `${start}${value.toLowerCase()}"`.includes(word))
 }
 
 const matches = (series: Series, matchers: ReadonlyArray<Matcher>): boolean =>
