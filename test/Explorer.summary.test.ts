@@ -5,7 +5,7 @@ import type { Wanted } from "../src/explorer/filter.js"
 import { unitOf } from "../src/explorer/format.js"
 import type { Store } from "../src/explorer/store.js"
 import { type Summary, summaryOf } from "../src/explorer/summary.js"
-import { filtered, foundFamily, histogramLines, seen, seenAt } from "./support/explorerStore.js"
+import { filtered, foundFamily, histogramLines, type Looks, seen, seenAt } from "./support/explorerStore.js"
 
 const shownOf = (store: Store, name: string, wanted: Partial<Wanted> = {}): Summary => {
   const found = foundFamily(store, name, wanted)
@@ -134,9 +134,19 @@ describe("The line of a histogram shows", () => {
     assert.deepStrictEqual(shownOf(store, "h"), shown)
   })
 
-  it("the number of observations if there are no quantiles", () => {
-    const different = `# TYPE h histogram\n${histogramLines("h", 'a="1"', { "1": 2, "+Inf": 2 }, 1)}${histogramLines("h", 'a="2"', { "5": 2, "+Inf": 2 }, 1)}`
-    assert.deepInclude(shownOf(seen(different, different), "h"), { text: "4 observations", more: "" })
+  it("the mean of the last minute, and the rate, if its series have different buckets", () => {
+    const different = (count: number, sum: number): string =>
+      `# TYPE h histogram\n${histogramLines("h", 'a="1"', { "1": 2, "+Inf": 2 }, 1)}${histogramLines("h", 'a="2"', { "5": count, "+Inf": count }, sum)}`
+    const first: Looks[number] = [0, different(2, 1)]
+    const cases: ReadonlyArray<readonly [Looks, Partial<Summary>]> = [
+      [[first], { text: "0.5", more: "mean since start", since: "" }],
+      [[first, [60, different(2, 1)]], { text: "–", more: "nothing in the last minute", since: "since start 0.5" }],
+      [[first, [60, different(62, 127)]], { text: "2.1", more: "mean, last minute, 1/s", since: "since start 2" }]
+    ]
+    for (const [looks, expected] of cases) assert.deepInclude(shownOf(seenAt(...looks), "h"), expected)
+  })
+
+  it("the number of observations if there is no mean either", () => {
     assert.deepInclude(shownOf(seen(text(0, 0)), "h"), { text: "0 observations", more: "" })
   })
 })

@@ -29,20 +29,20 @@ export const summaryOf = (found: Found, unit: Unit): Summary => {
 }
 
 const observedSummary = ({ family, series, window }: Found, unit: Unit): Summary => {
-  const typical = family.kind === "histogram" ? quantilesOf : meanOf
+  const typical = family.kind === "histogram" ? quantilesOrMean : meanOf
   const all = observedByAll(series, "start")
   const sinceStart = typical(all, unit)
   if (sinceStart === undefined) {
     return { text: counted(all.count, "observation", "observations"), title: exact(all.count), more: "", since: "" }
   }
-  const { name, text, title } = sinceStart
-  if (window === 0) return { text, title, more: `${name} since start`, since: "" }
+  const { text, title } = sinceStart
+  if (window === 0) return { text, title, more: `${sinceStart.name} since start`, since: "" }
   const since = `since start ${text}`
   const observed = observedByAll(series, "minute")
   const latest = typical(observed, unit)
   if (latest === undefined) return { text: "–", title: "", more: `nothing in the ${latestName(window)}`, since }
   const rate = perSecond(observed.count / window, "none")
-  return { text: latest.text, title: latest.title, more: `${name}, ${latestName(window)}, ${rate}`, since }
+  return { text: latest.text, title: latest.title, more: `${latest.name}, ${latestName(window)}, ${rate}`, since }
 }
 
 interface Typical {
@@ -63,6 +63,10 @@ const meanOf = ({ count, sum }: Observed, unit: Unit): Typical | undefined => {
   const mean = sum / count
   return Number.isNaN(mean) ? undefined : { name: "mean", text: formatted(mean, unit), title: exact(mean) }
 }
+
+// Series with different buckets have no common quantiles.
+const quantilesOrMean = (observed: Observed, unit: Unit): Typical | undefined =>
+  quantilesOf(observed, unit) ?? meanOf(observed, unit)
 
 // A point in time is shown with its age.
 const ageOf = (value: number, unit: Unit): string => {
