@@ -104,6 +104,21 @@ describe("The history of several series", () => {
     const { series } = foundFamily(store, "depth")
     assert.deepStrictEqual(historyOf(series), [15, 16, 17])
   })
+
+  const one = (value: number): string => `depth{queue="a"} ${value}\n`
+  const other = (value: number): string => `depth{queue="b"} ${value}\n`
+  const later: ReadonlyArray<readonly [title: string, texts: ReadonlyArray<string>, expected: ReadonlyArray<number>]> =
+    [
+      ["that never changes", [one(1), one(2), one(3) + other(10), one(4) + other(10)], [1, 2, 13, 14]],
+      ["that changes later", [one(1), one(2), one(3) + other(10), one(4) + other(12)], [1, 2, 13, 16]],
+      ["that appears again", [one(1) + other(9), one(2), one(3) + other(9)], [1, 2, 12]]
+    ]
+  for (const [title, texts, expected] of later) {
+    it(`has a gauge as 0 before it appeared, also one ${title}`, () => {
+      const store = seen(...texts.map((text) => `# TYPE depth gauge\n${text}`))
+      assert.deepStrictEqual(historyOf(foundFamily(store, "depth").series), expected)
+    })
+  }
 })
 
 describe("The line of a histogram shows", () => {

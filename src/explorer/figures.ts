@@ -27,15 +27,18 @@ export const historyOf = (series: ReadonlyArray<Series>): ReadonlyArray<number> 
   if (length === 0) return []
   const points = new Array<number>(Math.min(length, longest)).fill(0)
   let constant = 0
-  for (const { history, rate } of series) {
-    const own = history?.all()
-    if (own === undefined) {
+  for (const { appeared, history, rate, seen } of series) {
+    // Before it appeared, it was 0.
+    const first = points.length - 1 - (seen - appeared)
+    if (history === undefined && first <= 0) {
       constant += rate
       continue
     }
     // A history begins with what the series was before its first change.
+    const own = history?.all() ?? [rate]
     const missing = points.length - own.length
-    for (let at = 0; at < points.length; at += 1) points[at] = (points[at] ?? 0) + (own[Math.max(0, at - missing)] ?? 0)
+    for (let at = Math.max(0, first); at < points.length; at += 1)
+      points[at] = (points[at] ?? 0) + (own[Math.max(0, at - missing)] ?? 0)
   }
   return points.map((point) => point + constant)
 }

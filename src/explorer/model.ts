@@ -44,6 +44,8 @@ export interface Series {
   /** Its increase per second, which requires two expositions; for a gauge, its value. */
   rate: number
   hasChanged: boolean
+  /** The exposition in which it appeared. */
+  readonly appeared: number
   seen: number
   history: History | undefined
   /** It changes, but there is no room for its history. */

@@ -191,8 +191,8 @@ export class Store implements Sink {
       : undefined
     const fresh: Series = {
       ...{ labels, text: searched(labels), value: Number.NaN, previous: Number.NaN, first: Number.NaN },
-      ...{ rate: isNew ? 0 : Number.NaN, hasChanged: isNew, seen: this.looks, history: undefined },
-      ...{ isUntraced: false, distribution }
+      ...{ rate: isNew ? 0 : Number.NaN, hasChanged: isNew, history: undefined },
+      ...{ appeared: this.looks, seen: this.looks, isUntraced: false, distribution }
     }
     family.series.set(text, fresh)
     return fresh
