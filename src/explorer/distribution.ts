@@ -32,7 +32,7 @@ const figure = (kind: Kind, unit: Unit, shown: () => ShownSpan, first: Group, ac
   let current = first
   const labels = groupLabels(first)
   const spark = sparkline()
-  const copy = copyIcon((from) => actions.copy(current, from))
+  const copy = copyIcon(labels.node, (from) => actions.copy(current, from))
   const stats = statistics()
   const secondary = element("p", "secondary")
   const bars = kind === "histogram" ? histogramBars(unit) : undefined

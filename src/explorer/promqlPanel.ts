@@ -3,13 +3,19 @@ import type { Copy } from "./actions.js"
 import { button, byId, drawn, write } from "./dom.js"
 import type { Expression } from "./promql.js"
 
-/** A small button that copies what is beside it. */
-export const copyIcon = (onClick: (from: HTMLElement) => void): HTMLButtonElement => {
+let lastId = 0
+
+/** A small button that copies the row with these labels, which are part of its name. */
+export const copyIcon = (labels: HTMLElement, onClick: (from: HTMLElement) => void): HTMLButtonElement => {
   const icon = drawn("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" })
   icon.append(drawn("path", { d: "M6 5.5h7.5v8H6zM3.5 10.5h-1v-8H10v1" }))
   const made = button("copy-icon", icon, () => onClick(made))
   made.setAttribute("aria-label", "Copy as PromQL")
   made.title = "Copy as PromQL"
+  lastId += 1
+  made.id = `copy-${lastId}`
+  labels.id = `${made.id}-labels`
+  made.setAttribute("aria-labelledby", `${made.id} ${labels.id}`)
   return made
 }
 

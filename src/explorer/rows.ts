@@ -94,7 +94,7 @@ const row = (kind: Kind, unit: Unit, first: Group, actions: RowActions): Row => 
   const copy = element(
     "td",
     "copy",
-    copyIcon((from) => actions.copy(current, from))
+    copyIcon(labels.node, (from) => actions.copy(current, from))
   )
   const cells = [element("td", "", labels.node), trend, value, ...(isCounter ? [rate] : []), copy]
   const node = element("tr", "", ...cells)

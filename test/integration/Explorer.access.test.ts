@@ -108,7 +108,8 @@ describeWith(["chromium"], "The accessible explorer", ({ chromium }) => {
           .map(({ name, role }) => `${role} ${name}`)
         const expected = [
           "button Close all",
-          ...Array.from({ length: 5 }, () => "button Copy as PromQL"),
+          // Those of all rows of a family, and of each row.
+          ...["", "", " no labels", ' route="/cart"', ' route="/pay"'].map((row) => `button Copy as PromQL${row}`),
           "button Labels",
           "button Last minute",
           "button Pause",

@@ -224,6 +224,10 @@ describeWith(["chromium"], "The rows of the explorer", ({ chromium }) => {
       const { page, traces } = yield* answered(yield* launched, body, open("requests_total", "work_seconds"), clipboard)
       yield* Effect.promise(async () => {
         const done = "Copied as PromQL."
+        for (const name of ['route="/a" status="200"', 'route="/a" status="500"', 'route="/0" method="GET"']) {
+          const button = page.getByRole("button", { name: `Copy as PromQL ${name}`, exact: true })
+          assert.strictEqual(await button.count(), 1, name)
+        }
         await page.focus(".series tbody tr:nth-child(2) .copy-icon")
         await page.keyboard.press("Enter")
         await panelSays(page, done)
