@@ -93,9 +93,9 @@ export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsE
  *   itself.
  * - `nodejs_heap_old_generation_limit_bytes` is new: the part of that limit which ends the process when it is used up. The
  *   rest is room for new objects. It is exact for V8's own limit, `--max-old-space-size`, `--max-old-space-size-percentage`,
- *   both also in `NODE_OPTIONS`, and the resource limits of a worker thread. With `--max-heap-size` alone it is up to a tenth too high until the process has
- *   created some garbage. Compare it with `nodejs_heap_space_size_used_bytes` of the spaces other than `new`,
- *   `new_large_object` and `read_only`.
+ *   both also in `NODE_OPTIONS`, and the resource limits of a worker thread. With `--max-heap-size` alone it is up to a
+ *   tenth too high until the process has created some garbage. Compare it with `nodejs_heap_space_size_used_bytes` of the
+ *   spaces other than `new`, `new_large_object` and `read_only`.
  * - `process_memory_limit_bytes` is new: the memory limit of the process's control group, as of a container, or the memory
  *   of the machine if that is less. Limits of parent groups are not included. Compare it with
  *   `process_resident_memory_bytes`.

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type { HttpSource } from "../../core/http/metrics.js"
-import { recordedOn } from "../../core/http/node/requests.js"
+import { recordedOn } from "../../core/http/recordedRequests.js"
 import { awaitingResponse, begun } from "./exchange.js"
 import type { Measuring } from "./measuring.js"
 

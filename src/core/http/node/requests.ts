@@ -3,11 +3,11 @@ import type { AsyncResource } from "node:async_hooks"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { ServerHttp2Stream } from "node:http2"
 import type { Labels } from "../../instrument/labels.js"
-import { oncePerProcess } from "../../util/oncePerProcess.js"
 import { atOnce } from "../../util/thenable.js"
 import { type HttpSource, unmatched } from "../metrics.js"
 import type { Excluding, LongLived } from "../options.js"
 import { type ObservedSizes, observedSizes, partsOf } from "../parts.js"
+import { none, type Recorded, recordedOn, recordOn } from "../recordedRequests.js"
 import { decided, type HttpRecorder, HttpRun } from "../recorder.js"
 import { onLeftOut, onRecorded } from "../scrapeMarker.js"
 import { awaitContext, isContextFree, keptContext, newContext } from "./asyncContext.js"
@@ -93,7 +93,6 @@ export const watching = (
     options: { ...options, ...observedSizes(names) }
   }))
   const alone: Recorded = [source]
-  recorded.hasAny = true
   const begun = (request: IncomingMessage): Part | undefined => {
     const others = recordedOn(request)
     if (others === none) {
@@ -126,31 +125,6 @@ const isExcluded = (
   excludes: NonNullable<RequestOptions["excludes"]>,
   request: IncomingMessage
 ): boolean => decided(recorder, () => excludes(request, urlOf(request)), false)
-
-/** The sources on whose metrics a request is recorded. */
-type Recorded = ReadonlyArray<HttpSource>
-
-const none: Recorded = []
-
-const recorded = oncePerProcess("sources of recorded requests", () => ({
-  hasAny: false,
-  // A property of the request: a WeakMap would cost the garbage collector more.
-  key: Symbol("effect-prometheus/httpMetrics"),
-  // Of requests that cannot have another property.
-  others: new WeakMap<object, Recorded>()
-}))
-
-interface Marked {
-  [key: symbol]: Recorded | undefined
-}
-
-export const recordedOn = (request: object): Recorded =>
-  recorded.hasAny ? ((request as Marked)[recorded.key] ?? recorded.others.get(request) ?? none) : none
-
-const recordOn = (request: object, sources: Recorded): void => {
-  if (Object.isExtensible(request)) (request as Marked)[recorded.key] = sources
-  else recorded.others.set(request, sources)
-}
 
 // Express removes the mount path of a router from `url`.
 const urlOf = ({ originalUrl, url }: IncomingMessage & { readonly originalUrl?: unknown }): string =>
