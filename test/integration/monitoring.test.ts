@@ -188,6 +188,16 @@ describe("The alerts", () => {
     )
   })
 
+  it("are tested with all groups in a fixed order", () => {
+    const groups = (text: string, start: RegExp): ReadonlyArray<string | undefined> =>
+      [...text.matchAll(start)].map(([, name]) => name)
+    for (const file of tests) {
+      const [, order = ""] = readFileSync(file, "utf8").split("group_eval_order:\n")
+      const [listed = ""] = order.split("tests:\n")
+      assert.deepEqual(groups(listed, /^ {2}- (.+)$/gm), groups(rules, /^ {2}- name: (.+)$/gm), file)
+    }
+  })
+
   describeWith(["promtool"], "promtool", ({ promtool }) => {
     it.live("finds no fault with the rules", () =>
       Effect.gen(function* () {
