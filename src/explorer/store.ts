@@ -8,17 +8,18 @@ import {
   type Kind,
   kinds,
   linesOf,
-  type Point,
   type Series
 } from "./model.js"
 import { familyRank } from "./order.js"
-import { type Labels, labelsOf, type Sink, toNumber } from "./parse.js"
+import { type Labels, labelsOf, type Sink } from "./parse.js"
+import { boundLabels, type Part, partOf, suffixOf } from "./parts.js"
+import { addPoint, sortPoints } from "./points.js"
 import { Recent, SnapshotTimes } from "./recent.js"
 
 interface Slot {
   readonly family: Family
   readonly series: Series
-  readonly part: "value" | "sum" | "count" | "created" | Point
+  readonly part: Part
   seen: number
 }
 
@@ -166,9 +167,9 @@ export class Store implements Sink {
     const first = family.resumedIn === this.looks ? value : 0
     const part = partOf(family.kind, suffix ?? "", labels, { value, first })
     if (part === undefined) return undefined
-    const own = isDistribution(family.kind) ? labels.filter(([label]) => label !== bounds[family.kind]) : labels
+    const own = isDistribution(family.kind) ? labels.filter(([label]) => label !== boundLabels[family.kind]) : labels
     const series = this.series(family, own)
-    if (typeof part === "object" && series.distribution !== undefined) added(series.distribution, part)
+    if (typeof part === "object" && series.distribution !== undefined) addPoint(series.distribution, part)
     if (part === "sum" && series.distribution !== undefined) series.distribution.firstSum = first
     if (part === "value") family.suffix = suffix ?? ""
     if (part === "value" || part === "count")
@@ -255,7 +256,7 @@ export class Store implements Sink {
 
   private followSeries(series: Series, kind: Kind): void {
     const { distribution, previous, rate: before, value } = series
-    if (distribution !== undefined) sorted(distribution)
+    if (distribution !== undefined) sortPoints(distribution)
     const isChanged = !Object.is(value, previous)
     // A value that decreased was reset.
     const isAnew = value < previous
@@ -295,56 +296,6 @@ const beginAnew = (series: Series): void => {
   series.distribution.firstSum = 0
   series.distribution.recent.restart()
   for (const point of series.distribution.points) point.first = 0
-}
-
-const bounds: Readonly<Record<string, string>> = { histogram: "le", summary: "quantile" }
-
-const suffixes: { readonly [K in Kind]: ReadonlyArray<string> } = {
-  counter: ["", "_total", "_created"],
-  gauge: [""],
-  histogram: ["_bucket", "_sum", "_count", "_created"],
-  summary: ["", "_sum", "_count", "_created"],
-  untyped: [""]
-}
-
-const suffixOf = ({ kind, name }: Family, sample: string): string | undefined =>
-  sample.startsWith(name)
-    ? suffixes[kind].find((suffix) => sample.length === name.length + suffix.length && sample.endsWith(suffix))
-    : undefined
-
-const partOf = (
-  kind: Kind,
-  suffix: string,
-  labels: Labels,
-  seen: Pick<Point, "value" | "first">
-): Slot["part"] | undefined => {
-  if (suffix === "_created") return "created"
-  const label = bounds[kind]
-  if (label === undefined) return "value"
-  if (suffix === "_sum") return "sum"
-  if (suffix === "_count") return "count"
-  const bound = toNumber(labels.find(([name]) => name === label)?.[1] ?? "")
-  return bound === undefined ? undefined : { bound, ...seen, index: 0 }
-}
-
-const added = (distribution: Distribution, point: Point): void => {
-  const last = distribution.points.at(-1)
-  if (last !== undefined && byBound(last, point) > 0) distribution.isInOrder = false
-  point.index = distribution.points.length
-  distribution.points.push(point)
-}
-
-// Sorted once: inserting each in its place would take time in proportion to their number.
-const sorted = (distribution: Distribution): void => {
-  if (distribution.isInOrder) return
-  distribution.points.sort(byBound)
-  distribution.isInOrder = true
-}
-
-// NaN comes last.
-const byBound = ({ bound: one }: Point, { bound: other }: Point): number => {
-  if (one < other) return -1
-  return one > other ? 1 : Number(Number.isNaN(one)) - Number(Number.isNaN(other))
 }
 
 const described = (family: Family, help: string): void => {
