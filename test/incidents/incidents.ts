@@ -130,6 +130,25 @@ export const incidents: ReadonlyArray<Incident> = [
     }
   },
   {
+    job: "cluster",
+    what: "10 % of the requests fail in two clusters, of which one has an objective that allows it",
+    alert: "HttpErrorBudgetBurnsFast",
+    also: ["HttpErrorBudgetBurns"],
+    labels: { cluster: "a" },
+    // Also beside the settings of one cluster, the defaults count for all other incidents.
+    rules: [
+      { record: "objective:http_server_requests:availability", labels: { cluster: "b" }, expr: "vector(0.5)" },
+      { record: "threshold:http_server_request_duration_seconds:p95", labels: { cluster: "b" }, expr: "vector(10)" },
+      { record: "threshold:http_server_requests_in_progress", labels: { cluster: "b" }, expr: "vector(1000)" }
+    ],
+    start: async (lab, job) => {
+      const [failing] = await services(lab, job, 1, { labels: { cluster: "a" } })
+      // No incident has this job, so no alert may have it.
+      const [allowed] = await services(lab, "allowed", 1, { labels: { cluster: "b" } })
+      return () => Promise.all([failing, allowed].map((service) => service.break({ fail: { "*": 0.1 } })))
+    }
+  },
+  {
     job: "quiet",
     what: "two requests in a minute, which fail",
     alert: "HttpRequestsFailing",
