@@ -9,6 +9,7 @@ import { contentTypes, formats, logged, parsers, renderedOnce } from "./support/
 import { get } from "./support/httpClient.js"
 import { mounts } from "./support/mounts.js"
 import { inThisThread, serverKinds, someMetrics, started } from "./support/servers.js"
+import { assertInTime, itInTime } from "./support/timing.js"
 
 type Format = "text" | "openmetrics"
 
@@ -24,6 +25,7 @@ interface Scraped {
 type Scrape = (query?: string, format?: Format) => Effect.Effect<Scraped>
 
 const scraped = (status: number, body: string, format: Format): Scraped => {
+  assertInTime(!body.startsWith("the scrape timed out before collecting "), body)
   const family = status === 200 ? parsers[format](body).find((one) => one.name === name) : undefined
   const samples = family?.samples ?? []
   for (const { labels, value } of samples) assert.deepStrictEqual([[...labels.keys()], value], [["metric"], 1])
@@ -105,7 +107,7 @@ const sources: ReadonlyArray<Source> = [
   {
     title: "a gauge whose collect is late",
     named: "sometimes",
-    options: { scrapeTimeout: "150 millis" },
+    options: { scrapeTimeout: "350 millis" },
     add: added((registers, isBroken) => {
       const collect = async () => {
         while (isBroken()) await new Promise((resolve) => setTimeout(resolve, 5))
@@ -142,8 +144,8 @@ const sources: ReadonlyArray<Source> = [
 for (const { open, title: where } of endpoints) {
   describe(`${where} names`, () => {
     for (const { add, named, options, title } of sources) {
-      it.scopedLive(`${title} from the scrape after the one that failed to the one that reads it again`, () =>
-        logged(function* () {
+      itInTime(`${title} from the scrape after the one that failed to the one that reads it again`, function* () {
+        yield* logged(function* () {
           const registry = someMetrics()
           const state = { isBroken: false }
           yield* add(registry, () => state.isBroken)
@@ -167,7 +169,7 @@ for (const { open, title: where } of endpoints) {
             assert.deepStrictEqual(failed, expected, `step ${step}`)
           }
         })
-      )
+      })
     }
 
     it.scopedLive("two metrics at once, and each of them until it is read", () =>
@@ -260,8 +262,8 @@ for (const { open, title: where } of servers) {
       })
     )
 
-    it.scopedLive("of those that wait for it, not for a scrape with too little time for any metric", () =>
-      logged(function* () {
+    itInTime("of those that wait for it, not for a scrape with too little time for any metric", function* () {
+      yield* logged(function* () {
         const registry = someMetrics()
         const state = { isLate: true }
         const collect = async () => {
@@ -283,7 +285,7 @@ for (const { open, title: where } of servers) {
         assert.deepStrictEqual(yield* asked(20), ["late"])
         assert.deepStrictEqual(yield* asked(20), [])
       })
-    )
+    })
 
     it.scopedLive("and gets there from an endpoint that fails, and from a render of the registry", () =>
       logged(function* () {

@@ -1,6 +1,6 @@
 /** Scrapes that come and go together, at random: each gets what it would get alone. */
 import { setImmediate as nextTurn } from "node:timers/promises"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import { Counter, Gauge, Histogram, Registry as PromRegistry, Summary } from "prom-client"
 import * as Exposition from "../src/Exposition.js"
@@ -8,6 +8,7 @@ import * as Registry from "../src/Registry.js"
 import { contentTypes } from "./support/expositions.js"
 import { seeded } from "./support/interruption.js"
 import { soak } from "./support/soak.js"
+import { assertInTime, itInTime } from "./support/timing.js"
 
 type Random = () => number
 
@@ -122,12 +123,11 @@ const expected = async (
 }
 
 describe("Scrapes that come and go together", () => {
-  it.live(
+  itInTime(
     "get what each of them would get alone",
-    () =>
-      Effect.promise(async () => {
-        for (let seed = 1; seed <= soak(400); seed += 1) await assertRight(seed)
-      }),
+    function* () {
+      for (let seed = 1; seed <= soak(400); seed += 1) yield* Effect.promise(() => assertRight(seed))
+    },
     600_000
   )
 })
@@ -177,6 +177,7 @@ const assertRight = async (seed: number): Promise<void> => {
     const body = await response.text()
     if (leavesAfter !== undefined && response.status === 499) return
     assert.isBelow(performance.now() - began, 10_000, title)
+    assertInTime(!body.startsWith("the scrape timed out before collecting "), `${title}: ${body}`)
     const textOf = (wanted: ReadonlyArray<string>) => alone(twin, format, wanted)
     const right = await expected(metrics, names, policy, textOf)
     const all = names === undefined && right.startsWith("200") ? withoutOwn(body) : body

@@ -1,5 +1,5 @@
 /** Assertions about times, on a machine that also runs other programs. */
-import { it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Cause, Effect, type Scope } from "effect"
 
 /** How long, in milliseconds, a test waits for an event. No test asserts that it comes within that time. */
@@ -17,6 +17,16 @@ export const assertInTime = (isInTime: boolean, otherwise: string): void => {
 /** Asserts that it took less than `most` milliseconds. If not, `itInTime` retries. */
 export const assertWithin = (took: number, most: number, what = "it"): void =>
   assertInTime(took < most, `${what} took ${took.toFixed(0)} ms, and not less than ${most}`)
+
+/**
+ * Asserts that a scrape reached its limit while it waited for that metric. With a short limit and a thread that is held
+ * up, it has not got that far, which is correct too: then `itInTime` retries.
+ */
+export const assertWaitedFor = (name: string, { body, status }: { body: string; status: number }, what = ""): void => {
+  assertInTime(!body.startsWith("the scrape timed out before collecting "), body)
+  assert.strictEqual(status, 503, what)
+  assert.strictEqual(body, `the scrape timed out while waiting for ${name}\n`, what)
+}
 
 // For how long, in milliseconds, tests have blocked this thread themselves.
 let ours = 0
