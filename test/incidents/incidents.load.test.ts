@@ -63,6 +63,16 @@ const broken = async (url: string, incident: Incident, act: () => Promise<unknow
   }
 }
 
+/**
+ * Where sixty processes start at once, the machine may hold one up for seconds. `nodejs_eventloop_lag_max_seconds` covers
+ * that for up to two minutes, which do not pass faster, as the start that `EventLoopStuck` excludes does.
+ */
+const startsHavePassed = async (url: string): Promise<void> => {
+  const deadline = Date.now() + 160_000
+  const isStuck = async () => (await firing(url)).some(({ labels }) => labels["alertname"] === "EventLoopStuck")
+  while ((await isStuck()) && Date.now() < deadline) await sleep(1_000)
+}
+
 const line = ({ alert, incident, seconds }: Outcome): string => {
   const minutes = (seconds * pace) / 60
   return `${incident.what} | ${incident.alert} | ${seconds.toFixed(1)} s, as ${minutes.toFixed(1)} min | ${alert.annotations["summary"]}`
@@ -121,6 +131,7 @@ scrape_configs:
           )
           // The rules need a few minutes of their time to know what is usual.
           await sleep(45_000)
+          await startsHavePassed(url)
           assert.deepEqual(
             (await firing(url)).map(({ labels }) => labels),
             [],
@@ -151,6 +162,6 @@ scrape_configs:
           )
         })
       }),
-    900_000
+    1_060_000
   )
 })
