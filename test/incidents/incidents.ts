@@ -303,7 +303,8 @@ export const incidents: ReadonlyArray<Incident> = [
       async () => {
         for (let time = 0; time < 8; time += 1) {
           const service = await fleet.start(job, `${job}-${time}`)
-          await sleep(4_000)
+          // Prometheus takes a new list of targets every five seconds at most, and then has to scrape it.
+          await sleep(9_000)
           service.forget()
           await service.kill()
         }
