@@ -281,7 +281,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "restarting",
     what: "a crash loop of one instance",
     alert: "ProcessRestarting",
-    also: ["MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetFlapping"],
+    also: ["ProcessRestartingSlowly", "MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetFlapping"],
     start: async ({ fleet }, job) => {
       let last = await fleet.start(job, job)
       return async () => {
