@@ -63,6 +63,15 @@ const untilItEnds =
     }
   }
 
+// What a process that has no time for its scrapes may raise as well.
+const unscraped = [
+  "EventLoopLagging",
+  "MetricsTargetsDown",
+  "MetricsScrapesFailing",
+  "MetricsScrapeNearTimeout",
+  "MetricsStale"
+]
+
 // True on the way to a larger share, and of a part as well as of the whole.
 const burning = ["HttpErrorBudgetBurnsFast", "HttpErrorBudgetBurns"]
 
@@ -181,21 +190,21 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "stuck",
     what: "the event loop is stuck",
     alert: "EventLoopStuck",
-    also: ["EventLoopLagging", "MetricsTargetsDown", "MetricsStale"],
+    also: unscraped,
     start: one({ block: 6_000 })
   },
   {
     job: "busy",
     what: "the event loop is busy for 98 % of the time",
     alert: "EventLoopSaturated",
-    also: ["EventLoopLagging"],
+    also: ["EventLoopStuck", ...unscraped],
     start: one({ busy: true })
   },
   {
     job: "heap",
     what: "a heap of 128 MiB fills up, until V8 ends the process",
     alert: "HeapNearlyFull",
-    also: ["EventLoopLagging", "EventLoopStuck", "EventLoopSaturated", "MetricsTargetsDown", "MetricsStale"],
+    also: ["EventLoopStuck", "EventLoopSaturated", ...unscraped],
     start: untilItEnds({ heap: 2.5e6 }, { execArgv: ["--max-old-space-size=128"] })
   },
   {
