@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -13,7 +14,7 @@ import { selfSigned } from "../support/certificates.js"
 import { withoutMemoryGroups } from "../support/memoryGroup.js"
 import { consul, prometheus } from "../support/services.js"
 import { Fleet } from "./fleet.js"
-import { type Incident, incidents } from "./incidents.js"
+import { type Incident, incidents, late } from "./incidents.js"
 import { fasterRules, pace } from "./rules.js"
 
 interface Alert {
@@ -34,8 +35,8 @@ const isOf = ({ alert, job, labels = {} }: Incident, { labels: found }: Alert): 
   Object.entries(labels).every(([name, value]) => found[name] === value)
 
 /** Whether an alert is true of that incident, or of the one beside it that has other labels. */
-const isTrueOf = ({ alert, also = [], job }: Incident, { labels }: Alert): boolean =>
-  `${labels["job"] ?? job}`.startsWith(job) && [alert, ...also].includes(labels["alertname"] ?? "")
+const isTrueOf = ({ alert, also, job }: Incident, { labels: { alertname = "", job: found = job } }: Alert): boolean =>
+  found.startsWith(job) && (alertname === alert || also?.test(alertname) === true)
 
 interface Outcome {
   readonly incident: Incident
@@ -69,8 +70,18 @@ const broken = async (url: string, incident: Incident, act: () => Promise<unknow
  */
 const startsHavePassed = async (url: string): Promise<void> => {
   const deadline = Date.now() + 160_000
-  const isStuck = async () => (await firing(url)).some(({ labels }) => labels["alertname"] === "EventLoopStuck")
-  while ((await isStuck()) && Date.now() < deadline) await sleep(1_000)
+  const isLate = async () => (await firing(url)).some(({ labels }) => late.test(labels["alertname"] ?? ""))
+  while ((await isLate()) && Date.now() < deadline) await sleep(1_000)
+}
+
+/**
+ * How long the machine has held up this process, in milliseconds: it waits for timers and answers, and has no long work of its
+ * own. Where that is as long as what the rules allow a process in their faster time, their alerts of late processes are true.
+ */
+const heldUp = (): (() => number) => {
+  const delay = monitorEventLoopDelay({ resolution: 10 })
+  delay.enable()
+  return () => delay.max / 1e6
 }
 
 const line = ({ alert, incident, seconds }: Outcome): string => {
@@ -137,6 +148,7 @@ scrape_configs:
             [],
             "while all is well"
           )
+          const longest = heldUp()
           const outcomes: Array<Outcome> = []
           const seen = new Map<string, Alert>()
           const watch = setInterval(async () => {
@@ -154,7 +166,14 @@ scrape_configs:
           await wave(ready.filter(({ incident }) => greedy.has(incident.job)))
           clearInterval(watch)
           console.log(["what | alert | after | summary", ...outcomes.map(line)].join("\n"))
-          const wrong = [...seen.values()].filter((alert) => !all.some((incident) => isTrueOf(incident, alert)))
+          const others = [...seen.values()].filter((alert) => !all.some((incident) => isTrueOf(incident, alert)))
+          const isHeldUp = longest() > 500
+          if (isHeldUp && others.length > 0)
+            console.log(
+              `left out: alerts of late processes, because the machine held this one up for ${longest()} ms`,
+              others
+            )
+          const wrong = others.filter(({ labels }) => !(isHeldUp && late.test(labels["alertname"] ?? "")))
           assert.deepEqual(failures, [])
           assert.deepEqual(
             wrong.map(({ labels }) => labels),

@@ -14,7 +14,7 @@ export interface Incident {
   readonly what: string
   readonly alert: string
   /** Other alerts that are as true. */
-  readonly also?: ReadonlyArray<string>
+  readonly also?: RegExp
   /** Labels that the alert must have. */
   readonly labels?: Readonly<Record<string, string>>
   /** What the operator of the service adds to the rules. */
@@ -63,17 +63,16 @@ const untilItEnds =
     }
   }
 
-// What a process that has no time for its scrapes may raise as well.
-const unscraped = [
-  "EventLoopLagging",
-  "MetricsTargetsDown",
-  "MetricsScrapesFailing",
-  "MetricsScrapeNearTimeout",
-  "MetricsStale"
-]
+/** What is true of a process that has no time, as one that the machine holds up. Which of them fire depends on when it is scraped. */
+export const late = /^(EventLoop|MetricsTarget|MetricsScrape|MetricsStale)/
+
+// The same of a process that ends, and is started again.
+const ended = /^(EventLoop|MetricsTarget|MetricsScrape|MetricsStale|Process)/
+
+const unanswered = /^MetricsTarget/
 
 // True on the way to a larger share, and of a part as well as of the whole.
-const burning = ["HttpErrorBudgetBurnsFast", "HttpErrorBudgetBurns"]
+const burning = /^HttpErrorBudgetBurns/
 
 export const incidents: ReadonlyArray<Incident> = [
   {
@@ -94,7 +93,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "burn",
     what: "3 % of the requests fail",
     alert: "HttpErrorBudgetBurnsFast",
-    also: ["HttpErrorBudgetBurns"],
+    also: burning,
     start: async (lab, job) => {
       const [service] = await services(lab, job, 1, {}, 40)
       return () => service.break({ fail: { "*": 0.03 } })
@@ -142,7 +141,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "cluster",
     what: "10 % of the requests fail in two clusters, of which one has an objective that allows it",
     alert: "HttpErrorBudgetBurnsFast",
-    also: ["HttpErrorBudgetBurns"],
+    also: burning,
     labels: { cluster: "a" },
     // Also beside the settings of one cluster, the defaults count for all other incidents.
     rules: [
@@ -172,7 +171,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "hang",
     what: "requests hang until their clients give up (499)",
     alert: "HttpRequestsPileUp",
-    also: ["HttpClientsGiveUp", "HttpNothingAnswered"],
+    also: /^Http(ClientsGiveUp|NothingAnswered)/,
     start: async ({ fleet }, job) => {
       const service = await fleet.start(job, job)
       service.visit({ rate: 60, timeout: 2_000 })
@@ -183,42 +182,42 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "slow",
     what: "a service answers after 4 seconds",
     alert: "HttpRequestsSlow",
-    also: ["HttpRequestsPileUp"],
+    also: /^HttpRequestsPileUp/,
     start: one({ slow: 4_000 })
   },
   {
     job: "stuck",
     what: "the event loop is stuck",
     alert: "EventLoopStuck",
-    also: unscraped,
+    also: late,
     start: one({ block: 6_000 })
   },
   {
     job: "busy",
     what: "the event loop is busy for 98 % of the time",
     alert: "EventLoopSaturated",
-    also: ["EventLoopStuck", ...unscraped],
+    also: late,
     start: one({ busy: true })
   },
   {
     job: "heap",
     what: "a heap of 128 MiB fills up, until V8 ends the process",
     alert: "HeapNearlyFull",
-    also: ["EventLoopStuck", "EventLoopSaturated", ...unscraped],
+    also: ended,
     start: untilItEnds({ heap: 2.5e6 }, { execArgv: ["--max-old-space-size=128"] })
   },
   {
     job: "memory",
     what: "buffers fill the memory of the control group, until the kernel ends the process",
     alert: "MemoryNearlyFull",
-    also: ["MetricsTargetsDown"],
+    also: ended,
     start: untilItEnds({ outside: 4.5e6 }, { memory: 256 * 2 ** 20 })
   },
   {
     job: "token",
     what: "a target that never worked: 401",
     alert: "MetricsTargetsDown",
-    also: ["MetricsUnauthorized"],
+    also: /^Metrics(Target|Unauthorized)/,
     start: async ({ fleet }, job) => {
       return () => fleet.start(job, job, { token: "a-token-of-which-prometheus-knows-nothing" })
     }
@@ -227,6 +226,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "half",
     what: "half of a job is down",
     alert: "MetricsTargetsDown",
+    also: unanswered,
     start: async (lab, job) => {
       const [first, second] = await services(lab, job, 4, {}, 2)
       return () => Promise.all([first.kill(), second?.kill()])
@@ -236,7 +236,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "killed",
     what: "an instance is killed, and forgotten by the service discovery",
     alert: "MetricsTargetsLost",
-    also: ["MetricsTargetsFewer"],
+    also: unanswered,
     start: async (lab, job) => {
       const [first] = await services(lab, job, 3, {}, 2)
       return async () => {
@@ -251,7 +251,7 @@ export const incidents: ReadonlyArray<Incident> = [
     what: "an instance vanishes from the service discovery, and two are expected",
     alert: "MetricsTargetsMissing",
     rules: [{ record: "expected:up:count", labels: { job: "vanished" }, expr: "vector(2)" }],
-    also: ["MetricsTargetsFewer"],
+    also: unanswered,
     start: async (lab, job) => {
       const [first] = await services(lab, job, 2, {}, 2)
       return async () => first.forget()
@@ -261,6 +261,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "gone",
     what: "all instances vanish from the service discovery",
     alert: "MetricsTargetsGone",
+    also: unanswered,
     start: async (lab, job) => {
       const [first] = await services(lab, job, 1, {}, 2)
       return async () => first.forget()
@@ -290,7 +291,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "restarting",
     what: "a crash loop of one instance",
     alert: "ProcessRestarting",
-    also: ["ProcessRestartingSlowly", "MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetFlapping"],
+    also: ended,
     start: async ({ fleet }, job) => {
       let last = await fleet.start(job, job)
       return async () => {
@@ -306,7 +307,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "renamed",
     what: "a crash loop under new names",
     alert: "ProcessesEndEarly",
-    also: ["MetricsTargetsDown", "MetricsTargetsGone", "MetricsTargetsLost", "MetricsTargetFlapping"],
+    also: ended,
     start:
       async ({ fleet }, job) =>
       async () => {
@@ -331,7 +332,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "timeout",
     what: "scrapes take nearly as long as they may",
     alert: "MetricsScrapeNearTimeout",
-    also: ["EventLoopLagging", "EventLoopSaturated", "MetricsTargetsDown"],
+    also: late,
     isLong: true,
     // The server stops waiting for a metric before the timeout of the scrape, by a time that does not pass faster.
     start: one({ collect: 650 }, { labels: { __scrape_interval__: "2s", __scrape_timeout__: "2s" } })
