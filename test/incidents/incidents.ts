@@ -64,12 +64,10 @@ const untilItEnds =
   }
 
 /** What is true of a process that has no time, as one that the machine holds up. Which of them fire depends on when it is scraped. */
-export const late = /^(EventLoop|MetricsTarget|MetricsScrape|MetricsStale)/
+export const late = /^(EventLoop|MetricsTargets?Down$|MetricsTargetFlapping|MetricsScrape|MetricsStale)/
 
-// The same of a process that ends, and is started again.
-const ended = /^(EventLoop|MetricsTarget|MetricsScrape|MetricsStale|Process)/
-
-const unanswered = /^MetricsTarget/
+// The same of a process that is started again and again.
+const restarted = new RegExp(`${late.source}|^(Process|MetricsTargets(Gone|Lost)$)`)
 
 // True on the way to a larger share, and of a part as well as of the whole.
 const burning = /^HttpErrorBudgetBurns/
@@ -203,21 +201,21 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "heap",
     what: "a heap of 128 MiB fills up, until V8 ends the process",
     alert: "HeapNearlyFull",
-    also: ended,
+    also: late,
     start: untilItEnds({ heap: 2.5e6 }, { execArgv: ["--max-old-space-size=128"] })
   },
   {
     job: "memory",
     what: "buffers fill the memory of the control group, until the kernel ends the process",
     alert: "MemoryNearlyFull",
-    also: ended,
+    also: late,
     start: untilItEnds({ outside: 4.5e6 }, { memory: 256 * 2 ** 20 })
   },
   {
     job: "token",
     what: "a target that never worked: 401",
     alert: "MetricsTargetsDown",
-    also: /^Metrics(Target|Unauthorized)/,
+    also: /^MetricsUnauthorized/,
     start: async ({ fleet }, job) => {
       return () => fleet.start(job, job, { token: "a-token-of-which-prometheus-knows-nothing" })
     }
@@ -226,7 +224,6 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "half",
     what: "half of a job is down",
     alert: "MetricsTargetsDown",
-    also: unanswered,
     start: async (lab, job) => {
       const [first, second] = await services(lab, job, 4, {}, 2)
       return () => Promise.all([first.kill(), second?.kill()])
@@ -236,7 +233,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "killed",
     what: "an instance is killed, and forgotten by the service discovery",
     alert: "MetricsTargetsLost",
-    also: unanswered,
+    also: /^MetricsTargetsFewer/,
     start: async (lab, job) => {
       const [first] = await services(lab, job, 3, {}, 2)
       return async () => {
@@ -251,7 +248,7 @@ export const incidents: ReadonlyArray<Incident> = [
     what: "an instance vanishes from the service discovery, and two are expected",
     alert: "MetricsTargetsMissing",
     rules: [{ record: "expected:up:count", labels: { job: "vanished" }, expr: "vector(2)" }],
-    also: unanswered,
+    also: /^MetricsTargetsFewer/,
     start: async (lab, job) => {
       const [first] = await services(lab, job, 2, {}, 2)
       return async () => first.forget()
@@ -261,7 +258,6 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "gone",
     what: "all instances vanish from the service discovery",
     alert: "MetricsTargetsGone",
-    also: unanswered,
     start: async (lab, job) => {
       const [first] = await services(lab, job, 1, {}, 2)
       return async () => first.forget()
@@ -291,7 +287,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "restarting",
     what: "a crash loop of one instance",
     alert: "ProcessRestarting",
-    also: ended,
+    also: restarted,
     start: async ({ fleet }, job) => {
       let last = await fleet.start(job, job)
       return async () => {
@@ -307,7 +303,7 @@ export const incidents: ReadonlyArray<Incident> = [
     job: "renamed",
     what: "a crash loop under new names",
     alert: "ProcessesEndEarly",
-    also: ended,
+    also: restarted,
     start:
       async ({ fleet }, job) =>
       async () => {
