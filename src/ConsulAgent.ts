@@ -18,78 +18,24 @@
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { checkOptions, httpCheckOptions, ttlCheckOptions } from "./core/consul/check.js"
-import type { connectionOptions, registrationOptions, tlsOptions } from "./core/consul/options.js"
-import type { Given } from "./core/util/options.js"
-import { type FromConfig, unwrapped } from "./effect/config.js"
-import type { tokenOptions } from "./effect/consul/options.js"
+import { variables } from "./core/consul/environment.js"
+import { type FromConfig, optionalStrings, unwrapped } from "./effect/config.js"
+import type { AgentConnection, Options } from "./effect/consul/options.js"
 import { lazily } from "./effect/lazily.js"
 import { type Discovery, ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
 export type { FromConfig } from "./effect/config.js"
-export type { Token } from "./effect/consul/options.js"
-
-/**
- * Options of HTTPS to the agent: the certificates to trust, and the client certificate. Each of `ca`, `cert` and `key` is
- * PEM text or the path of a PEM file.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AgentTls extends Given<typeof tlsOptions, Redacted.Redacted<string>> {}
-
-/**
- * Options of the connection to the agent.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AgentConnection
-  extends Given<typeof connectionOptions, Redacted.Redacted<string>>,
-    Given<typeof tokenOptions, Redacted.Redacted<string>> {}
-
-/**
- * Options of every check.
- *
- * @since 0.1.0
- * @category models
- */
-export interface CheckOptions extends Given<typeof checkOptions> {}
-
-/**
- * Options of an HTTP check: the agent requests a page of the server.
- *
- * @since 0.1.0
- * @category models
- */
-export interface HttpCheck extends Given<typeof httpCheckOptions, Redacted.Redacted<string>> {}
-
-/**
- * Options of a TTL check: the process reports to the agent three times per `ttl`. Use it for a server that the agent
- * cannot reach, or if the agent has no certificate or credentials for the server.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TtlCheck extends Given<typeof ttlCheckOptions> {}
-
-/**
- * The check of the service: an HTTP check or a TTL check.
- *
- * @since 0.1.0
- * @category models
- */
-export type Check = HttpCheck | TtlCheck
-
-/**
- * Options of the registration with an agent.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Options extends AgentConnection, Given<typeof registrationOptions, Redacted.Redacted<string>> {}
+export type {
+  AgentConnection,
+  AgentTls,
+  Check,
+  CheckOptions,
+  HttpCheck,
+  Options,
+  Token,
+  TtlCheck
+} from "./effect/consul/options.js"
 
 /**
  * Returns a service discovery that registers servers with a Consul agent. Fails with `reason: "InvalidOptions"` if an
@@ -167,7 +113,9 @@ export const layerEnv = (
 ): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
   Layer.scoped(
     ServiceDiscovery,
-    Effect.flatMap(environment, ({ withEnvironment }) => Effect.flatMap(withEnvironment(options), make))
+    Effect.flatMap(environment, ({ withEnvironment }) =>
+      Effect.flatMap(withEnvironment(options, optionalStrings(variables)), make)
+    )
   )
 
 /**
@@ -182,5 +130,5 @@ export const layerEnv = (
  */
 export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | ServiceDiscoveryError> = Effect.flatMap(
   environment,
-  ({ withEnvironment }) => withEnvironment({})
+  ({ withEnvironment }) => withEnvironment({}, optionalStrings(variables))
 )

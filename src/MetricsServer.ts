@@ -19,85 +19,27 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { authenticationOptions } from "./core/server/auth/options.js"
-import type { connectionLimits } from "./core/server/connectionLimits.js"
-import type { ServeOptions } from "./core/server/handlerOptions.js"
-import type { serverOptions, workerThreadOptions } from "./core/server/serverOptions.js"
-import type { tlsOptions } from "./core/server/tls/options.js"
-import type { Given } from "./core/util/options.js"
 import { type FromConfig, unwrapped } from "./effect/config.js"
 import { lazily } from "./effect/lazily.js"
+import { Registry } from "./effect/registry.js"
 import { invalidOptions, type MetricsServerError } from "./effect/serverError.js"
-import { type RunningServer as Registrable, ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
+import type { Options, RunningServer, WorkerOptions } from "./effect/serverOptions.js"
+import { ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { workerEntry } from "./workerEntry.js"
 
 export type { FromConfig } from "./effect/config.js"
 export { MetricsServerError } from "./effect/serverError.js"
-
-/**
- * Options of a metrics server.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Options
-  extends ServeOptions,
-    ConnectionLimits,
-    Given<typeof serverOptions, Redacted.Redacted<string>> {}
-
-/**
- * Options of a metrics server in a worker thread.
- *
- * @since 0.1.0
- * @category models
- */
-export interface WorkerOptions extends Options, Given<typeof workerThreadOptions> {}
-
-/**
- * Limits of the connections of a server. Request bodies are not read: a request that has one gets its response, and is
- * the last one of its connection.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ConnectionLimits extends Given<typeof connectionLimits> {}
-
-/**
- * Options of HTTPS. The key, the certificate and the authorities are each PEM text or the path of a PEM file.
- *
- * Changed files are reloaded within `reloadInterval`, for new connections; open connections keep theirs. If the files
- * cannot be used, an error that names the file is logged once, and the earlier files stay in use. Each file must be a
- * regular file of at most 4 MiB, and must be read within 5 seconds.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TlsOptions extends Given<typeof tlsOptions, Redacted.Redacted<string>> {}
-
-/**
- * Options of authentication. A request is authorized if it has the name and password of a user (`Authorization: Basic`)
- * or a token (`Authorization: Bearer`). Other requests get 401 on every path.
- *
- * Each serving thread verifies new passwords one at a time, with a pause after each. One more may queue; others get 429
- * with `Retry-After`. The last verified password of each user is cached as a digest, and is not verified again.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AuthenticationOptions extends Given<typeof authenticationOptions, Redacted.Redacted<string>> {}
-
-/**
- * A running metrics server.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RunningServer extends Registrable {
-  /** Whether the server is registered with a service discovery at this moment. */
-  readonly isRegistered: Effect.Effect<boolean>
-}
+export type {
+  AuthenticationOptions,
+  ConnectionLimits,
+  Options,
+  RunningServer,
+  TlsOptions,
+  WorkerOptions
+} from "./effect/serverOptions.js"
 
 /**
  * The running metrics server in context.
@@ -123,12 +65,18 @@ export class MetricsServer extends Context.Tag("effect-prometheus/MetricsServer"
 export const make = (
   options: Options = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  Effect.flatMap(server, ({ inThisThread, serve }) =>
-    serve(options, Effect.serviceOption(ServiceDiscovery), inThisThread)
+  Effect.flatMap(context, ([{ inThisThread, serve }, registry, discovery]) =>
+    serve(options, registry, discovery, inThisThread)
   )
 
 // The server code is loaded with the first server.
 const server = lazily(() => import("./effect/server.js"))
+
+const context = Effect.all([
+  server,
+  Registry,
+  Effect.map(Effect.serviceOption(ServiceDiscovery), Option.getOrUndefined)
+])
 
 /**
  * Starts the server of `make` as a layer. To register it, provide a `ServiceDiscovery` to this layer (`Layer.provide`).
@@ -180,8 +128,8 @@ export const layerConfig = (
 export const makeWorker = (
   options: WorkerOptions = {}
 ): Effect.Effect<RunningServer, MetricsServerError | ServiceDiscoveryError, Scope.Scope> =>
-  Effect.flatMap(server, ({ inWorker, serve }) =>
-    serve(options, Effect.serviceOption(ServiceDiscovery), inWorker(workerEntry))
+  Effect.flatMap(context, ([{ inWorker, serve }, registry, discovery]) =>
+    serve(options, registry, discovery, inWorker(workerEntry))
   )
 
 /**

@@ -1,8 +1,10 @@
 /** Reads options from configuration. */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import { isRecord, ownOptions } from "../core/util/options.js"
 
 /**
@@ -72,4 +74,14 @@ const withoutOption = (read: unknown): unknown => {
   if (Option.isOption(read)) return withoutOption(Option.getOrUndefined(read))
   if (typeof read !== "object" || read === null || Object.getPrototypeOf(read) !== Object.prototype) return read
   return Object.fromEntries(Object.entries(read).map(([name, value]) => [name, withoutOption(value)]))
+}
+
+/** Reads each, by its name. Those that are not set are left out. */
+export const optionalStrings = <K extends string>(
+  names: Readonly<Record<K, string>>
+): Effect.Effect<Partial<Record<K, string>>, ConfigError.ConfigError> => {
+  const configs: Record<string, Config.Config<Option.Option<string>>> = Record.map(names, (name: string) =>
+    Config.option(Config.string(name))
+  )
+  return Effect.map(Config.all(configs), (read) => Record.getSomes(read) as Partial<Record<K, string>>)
 }

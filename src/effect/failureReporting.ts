@@ -15,7 +15,7 @@ export abstract class FailureReporting implements Reporter {
   failed(operation: Operation, metric: object, error: unknown): void {
     countError(this.registry(), operation)
     const log = warning(operation, metric, error)
-    if (log !== undefined) this.warnings = this.warnings === undefined ? log : Effect.zipRight(this.warnings, log)
+    if (log !== undefined) this.warnings = this.warnings === undefined ? log : Effect.andThen(this.warnings, log)
   }
 
   failsLater(operation: Operation, metric: object): (error: unknown) => void {
@@ -39,10 +39,7 @@ export abstract class FailureReporting implements Reporter {
     if (warnings === undefined) return next
     this.warnings = undefined
     // A logger that dies must not change the outcome either.
-    return Effect.zipRight(
-      Effect.catchAllCause(warnings, () => Effect.void),
-      next
-    )
+    return Effect.matchCauseEffect(warnings, { onFailure: () => next, onSuccess: () => next })
   }
 }
 

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
+import { withinTime } from "./bothMajors.js"
 import type { Discovery, RunningServer, ServiceDiscoveryError } from "./serviceDiscovery.js"
 
 export interface Registration {
@@ -35,40 +36,31 @@ export const registration = (
     const registered = yield* Ref.make(false)
     const scope = yield* Scope.make()
     const closing = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.annotateLogs(closeInTime(scope, exit, shutdownTimeout, name), "metrics_url", server.url)
-    yield* Effect.addFinalizer((exit) => Effect.zipRight(Ref.set(registered, false), closing(exit)))
-    yield* Scope.extend(discovery.register(server), scope)
+      Effect.annotateLogs(closeInTime(Scope.close(scope, exit), shutdownTimeout, name), "metrics_url", server.url)
+    yield* Effect.addFinalizer((exit) => Effect.andThen(Ref.set(registered, false), closing(exit)))
+    yield* Effect.provideService(discovery.register(server), Scope.Scope, scope)
     yield* Ref.set(registered, true)
     const { isRegistered: ask } = discovery
     // A discovery that dies counts as not registered.
     const current =
       ask === undefined
         ? Effect.succeed(true)
-        : Effect.catchAllDefect(
-            Effect.suspend(() => ask.call(discovery, server)),
-            () => Effect.succeed(false)
+        : Effect.map(
+            Effect.exit(Effect.suspend(() => ask.call(discovery, server))),
+            (exit) => Exit.isSuccess(exit) && exit.value
           )
     const isRegistered = Effect.flatMap(Ref.get(registered), (is) => (is ? current : Effect.succeed(false)))
-    const summary = isRegistered.pipe(
-      Effect.disconnect,
-      Effect.timeoutOption(answerTime),
-      Effect.map((is) => `, ${Option.getOrElse(is, () => false) ? "" : "not yet "}registered by ${name}`)
+    const summary = Effect.map(
+      withinTime(isRegistered, answerTime),
+      (is) => `, ${Option.getOrElse(is, () => false) ? "" : "not yet "}registered by ${name}`
     )
     return { isRegistered, summary }
   })
 
-// A finalizer runs in an uninterruptible region. Because it is disconnected and interruptible, the timeout still cuts it.
-const closeInTime = (scope: Scope.CloseableScope, exit: Exit.Exit<unknown, unknown>, timeout: number, name: string) =>
-  Effect.exit(Scope.close(scope, exit)).pipe(
-    Effect.disconnect,
-    Effect.interruptible,
-    Effect.timeoutOption(timeout),
-    Effect.flatMap((closed) => {
-      if (Option.isNone(closed)) {
-        return Effect.logWarning(`${name} did not deregister the server within ${timeout} ms`)
-      }
-      return Exit.isFailure(closed.value)
-        ? Effect.logWarning(`${name} failed to deregister the server`, closed.value.cause)
-        : Effect.void
-    })
-  )
+const closeInTime = (close: Effect.Effect<void>, timeout: number, name: string) =>
+  Effect.flatMap(withinTime(Effect.exit(close), timeout), (closed) => {
+    if (Option.isNone(closed)) return Effect.logWarning(`${name} did not deregister the server within ${timeout} ms`)
+    return Exit.isFailure(closed.value)
+      ? Effect.logWarning(`${name} failed to deregister the server`, closed.value.cause)
+      : Effect.void
+  })

@@ -4,10 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
 import * as Scope from "effect/Scope"
 import { toConsole } from "../core/util/log.js"
 import { messageOf } from "../core/util/text.js"
+import { isEmpty, levelName, loggingTo } from "./bothMajors.js"
 
 /**
  * Receives the log lines of a server.
@@ -18,16 +18,13 @@ import { messageOf } from "../core/util/text.js"
 export type Log = (level: "info" | "warn" | "error", message: string) => void
 
 export const toLog = (log: Log | false = toConsole): Layer.Layer<never> =>
-  Logger.replace(
-    Logger.defaultLogger,
-    Logger.make(({ cause, logLevel, message }) => {
-      if (log === false || LogLevel.lessThan(logLevel, LogLevel.Info)) return
+  loggingTo(
+    Logger.make<unknown, void>(({ cause, logLevel, message }) => {
+      const level = levels.get(levelName(logLevel))
+      if (log === false || level === undefined) return
       const text = [message].flat().map(String).join(" ")
       try {
-        const said: unknown = log(
-          levelOf(logLevel),
-          Cause.isEmpty(cause) ? text : `${text}: ${messageOf(Cause.squash(cause))}`
-        )
+        const said: unknown = log(level, isEmpty(cause) ? text : `${text}: ${messageOf(Cause.squash(cause))}`)
         Promise.resolve(said).catch(() => {})
       } catch {
         // A log that throws, or that is async and rejects, must not stop the server.
@@ -35,9 +32,19 @@ export const toLog = (log: Log | false = toConsole): Layer.Layer<never> =>
     })
   )
 
-const levelOf = (level: LogLevel.LogLevel) => {
-  if (LogLevel.lessThan(level, LogLevel.Warning)) return "info"
-  return level === LogLevel.Warning ? "warn" : "error"
+// Others are not logged.
+const levels = new Map<string, Parameters<Log>[0]>([
+  ["INFO", "info"],
+  ["WARN", "warn"],
+  ["ERROR", "error"],
+  ["FATAL", "error"]
+])
+
+/** Rejects with the error as it is, not with a fiber failure. */
+export const promised = async <A, E>(effect: Effect.Effect<A, E>): Promise<A> => {
+  const exit = await Effect.runPromiseExit(effect)
+  if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
+  return exit.value
 }
 
 /** The scope is open until `close`, which may be called twice. Throws an error as it is, not a fiber failure. */
@@ -48,7 +55,7 @@ export const running = async <A, E>(
   const scope = Effect.runSync(Scope.make())
   const closing = (exit: Exit.Exit<unknown, unknown>) =>
     Effect.runPromise(Effect.provide(Scope.close(scope, exit), logger))
-  const exit = await Effect.runPromiseExit(Effect.provide(Scope.extend(effect, scope), logger))
+  const exit = await Effect.runPromiseExit(Effect.provide(Effect.provideService(effect, Scope.Scope, scope), logger))
   if (Exit.isFailure(exit)) {
     await closing(exit)
     throw Cause.squash(exit.cause)

@@ -3,11 +3,10 @@ import { pathToFileURL } from "node:url"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
-import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { defaultRegistry, hasBothClients } from "../core/client/promClient.js"
+import type { MetricRegistry } from "../core/registry/metricRegistry.js"
 import { scrapeRecorder, serverMetrics } from "../core/registry/scrapeRecorder.js"
 import { type ServerState, serversOf } from "../core/registry/selfMetrics.js"
 import { type ListeningServer, listen } from "../core/server/listen.js"
@@ -21,7 +20,6 @@ import { messageOf, visible } from "../core/util/text.js"
 import { WorkerStartError } from "../core/worker/startWorker.js"
 import { currentLog } from "./log.js"
 import { notRegistered, registration } from "./registration.js"
-import { Registry } from "./registry.js"
 import { readRedacted } from "./secrets.js"
 import { invalidOptions, MetricsServerError } from "./serverError.js"
 import type { Discovery, RunningServer } from "./serviceDiscovery.js"
@@ -50,11 +48,12 @@ export const readSettings = (
 
 /** Fails with the error of Node.js, or with a `WorkerStartError`. */
 type Start = (
-  settings: ServerSettings
+  settings: ServerSettings,
+  registry: MetricRegistry
 ) => Effect.Effect<ListeningServer & Partial<Pick<SupervisedServer, "supervise">>, unknown>
 
-export const inThisThread: Start = (settings) =>
-  Effect.flatMap(Effect.all([Registry, currentLog]), ([registry, log]) =>
+export const inThisThread: Start = (settings, registry) =>
+  Effect.flatMap(currentLog, (log) =>
     Effect.tryPromise({
       try: async () =>
         listen(settings, newEndpoint(registry, settings, log, scrapeRecorder(registry, settings, serverMetrics))),
@@ -65,9 +64,9 @@ export const inThisThread: Start = (settings) =>
 /** `entry` is the worker file of this package, the default. */
 export const inWorker =
   (entry: () => URL): Start =>
-  (settings) =>
+  (settings, registry) =>
     Effect.gen(function* () {
-      const [registry, log] = yield* Effect.all([Registry, currentLog])
+      const log = yield* currentLog
       const url = yield* Effect.try({ try: () => workerUrl(settings.workerUrl, entry), catch: (cause) => cause })
       const onEvent = scrapeRecorder(registry, settings, serverMetrics)
       return yield* supervised({ url, scrape: newScrape(registry, settings, log), onEvent }, settings)
@@ -89,26 +88,28 @@ const workerUrl = (given: string | undefined, entry: () => URL): URL => {
   }
 }
 
-/** Serves until the scope closes. Registers the server with the service discovery, if one is provided. */
-export const serve = (options: unknown, discovery: Effect.Effect<Option.Option<Discovery>>, start: Start) =>
+/** Serves until the scope closes. Registers the server with the service discovery, if there is one. */
+export const serve = (options: unknown, registry: MetricRegistry, discovery: Discovery | undefined, start: Start) =>
   closedOnFailure(
     Effect.gen(function* () {
       const { settings, sources } = yield* readSettings(options)
       const { selfMetrics, shutdownTimeout, tls } = settings
       const server = yield* Effect.acquireRelease(
-        Effect.mapError(start(settings), (error) => startError(error, settings)),
+        Effect.mapError(start(settings, registry), (error) => startError(error, settings)),
         ({ close }) => Effect.promise(() => close(shutdownTimeout))
       )
       const described = describe(server, settings)
       const serving = Effect.gen(function* () {
         if (server.supervise !== undefined) yield* Effect.forkScoped(server.supervise)
-        if (tls !== undefined && sources !== undefined) yield* keepCertificate(tls, sources, settings, server.renew)
-        const found = Option.getOrUndefined(yield* discovery)
+        if (tls !== undefined && sources !== undefined)
+          yield* keepCertificate(tls, sources, settings, registry, server.renew)
         const { summary, isRegistered } =
-          found === undefined ? notRegistered : yield* registration(found, described, shutdownTimeout)
-        if (selfMetrics && found !== undefined) yield* recordState({ isRegistered: () => isTrueNow(isRegistered) })
+          discovery === undefined ? notRegistered : yield* registration(discovery, described, shutdownTimeout)
+        if (selfMetrics && discovery !== undefined) {
+          yield* recordState(registry, { isRegistered: () => isTrueNow(isRegistered) })
+        }
         yield* Effect.logInfo(`metrics at ${described.url}${yield* summary}`)
-        if (hasBothClients() && (yield* Registry) === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
+        if (hasBothClients() && registry === defaultRegistry) yield* Effect.logInfo(ofWhichClient)
         return { ...described, isRegistered }
       })
       // Loggers that store fields can tell the lines of several servers apart. The messages are complete without them.
@@ -125,7 +126,10 @@ const ofWhichClient =
 const closedOnFailure = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E, Scope.Scope> =>
   Effect.flatMap(
     Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit)),
-    (scope) => Effect.onError(Scope.extend(effect, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+    (scope) =>
+      Effect.onError(Effect.provideService(effect, Scope.Scope, scope), (cause) =>
+        Scope.close(scope, Exit.failCause(cause))
+      )
   )
 
 const startError = (cause: unknown, { host, port }: ServerSettings): MetricsServerError => {
@@ -164,11 +168,12 @@ const keepCertificate = (
   tls: TlsMaterial,
   sources: TlsSources,
   { selfMetrics, unref }: ServerSettings,
+  registry: MetricRegistry,
   renew: ListeningServer["renew"]
 ) =>
   Effect.gen(function* () {
     let expiry = expiryOf(tls)
-    if (selfMetrics) yield* recordState({ certificateExpiry: () => expiry })
+    if (selfMetrics) yield* recordState(registry, { certificateExpiry: () => expiry })
     if (sources.reloadInterval === undefined) return
     const renewed = (changed: TlsMaterial) => {
       renew(changed)
@@ -181,18 +186,18 @@ const keepCertificate = (
 const expiryOf = (tls: TlsTexts): number => validUntil(tls).getTime() / 1e3
 
 // An effect that does not end synchronously counts as not registered.
-const isTrueNow = (isRegistered: Effect.Effect<boolean>): boolean =>
-  Exit.getOrElse(Effect.runSyncExit(isRegistered), (cause) => {
-    const error = Cause.squash(cause)
-    if (Runtime.isAsyncFiberException(error)) error.fiber.unsafeInterruptAsFork(FiberId.none)
-    return false
-  })
+const isTrueNow = (isRegistered: Effect.Effect<boolean>): boolean => {
+  const exit = Effect.runSyncExit(isRegistered)
+  if (Exit.isSuccess(exit)) return exit.value
+  const { fiber } = Object(Cause.squash(exit.cause)) as { readonly fiber?: unknown }
+  if (Fiber.isFiber(fiber)) Effect.runFork(Fiber.interrupt(fiber))
+  return false
+}
 
-const recordState = (state: ServerState): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.flatMap(Registry, (registry) => {
-    const servers = serversOf(registry)
-    return Effect.acquireRelease(
-      Effect.sync(() => void servers.add(state)),
-      () => Effect.sync(() => void servers.delete(state))
-    )
-  })
+const recordState = (registry: MetricRegistry, state: ServerState): Effect.Effect<void, never, Scope.Scope> => {
+  const servers = serversOf(registry)
+  return Effect.acquireRelease(
+    Effect.sync(() => void servers.add(state)),
+    () => Effect.sync(() => void servers.delete(state))
+  )
+}

@@ -44,16 +44,19 @@ export const reloadTls = (
     onSuccess: (tls) => (tls === undefined ? Effect.void : Effect.logInfo(reloaded(sources, tls)))
   })
   const pause = unref ? unreferenced(interval) : Effect.sleep(interval)
-  return Effect.forever(Effect.zipRight(pause, harmless(reloadAndLog)))
+  return Effect.forever(Effect.andThen(pause, harmless(reloadAndLog)))
 }
 
 // The timer of `Effect.sleep` keeps the process alive.
 const unreferenced = (milliseconds: number): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), milliseconds)
-    timer.unref()
-    return Effect.sync(() => clearTimeout(timer))
-  })
+  Effect.promise(
+    (signal) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => resolve(), milliseconds)
+        timer.unref()
+        signal.addEventListener("abort", () => clearTimeout(timer), { once: true })
+      })
+  )
 
 const reloaded = (sources: TlsSources, texts: TlsTexts): string =>
   `reloaded the changed TLS files; the certificate${originOf(sources.cert)} is valid until ${validUntil(texts).toISOString()}`

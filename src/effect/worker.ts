@@ -28,7 +28,7 @@ export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.
   let settings = given
   let current: WorkerServer
   // An interruption waits until the worker has ended, and has left the port.
-  const start = Effect.async<void, unknown>((resume) => {
+  const start = Effect.uninterruptibleMask((restore) => {
     const closing = new AbortController()
     const { tls } = settings
     const started = startWorker(thread, settings, closing.signal).then((worker) => {
@@ -36,22 +36,22 @@ export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.
       // The files may have changed while it started.
       if (settings.tls !== tls && settings.tls !== undefined) worker.renew(settings.tls)
     })
-    started.then(
-      () => resume(Effect.void),
-      (error) => resume(Effect.fail(error))
+    return Effect.onInterrupt(restore(Effect.tryPromise({ try: () => started, catch: (error) => error })), () =>
+      Effect.promise(() => {
+        closing.abort()
+        return started.catch(() => {})
+      })
     )
-    return Effect.promise(() => {
-      closing.abort()
-      return started.catch(() => {})
-    })
   })
   const restart = (delay: number): Effect.Effect<void> =>
-    Effect.catchAll(start, (error) =>
-      logError(`the worker could not be restarted: ${messageOf(error)}`).pipe(
-        Effect.zipRight(pause(delay)),
-        Effect.zipRight(restart(Math.min(2 * delay, longestDelay)))
-      )
-    )
+    Effect.matchEffect(start, {
+      onFailure: (error) =>
+        logError(`the worker could not be restarted: ${messageOf(error)}`).pipe(
+          Effect.andThen(pause(delay)),
+          Effect.andThen(restart(Math.min(2 * delay, longestDelay)))
+        ),
+      onSuccess: () => Effect.void
+    })
   const untilDead = Effect.gen(function* () {
     const since = now()
     const reason = yield* Effect.promise(() => current.died)
@@ -66,7 +66,7 @@ export const supervised = (thread: WorkerThread, given: ServerSettings): Effect.
     return {
       hostname,
       port,
-      supervise: Effect.forever(Effect.zipRight(untilDead, restart(firstDelay))),
+      supervise: Effect.forever(Effect.andThen(untilDead, restart(firstDelay))),
       close: (deadline) => current.close(deadline),
       renew: (tls: TlsMaterial) => {
         settings = { ...settings, tls }

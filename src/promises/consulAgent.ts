@@ -1,5 +1,5 @@
 /** Registration with Consul for promises. The implementation uses Effect, and is loaded when a server is registered. */
-import type { RunningServer } from "../ServiceDiscovery.js"
+import type { RunningServer } from "../effect/serviceDiscovery.js"
 import { type ConsulAgentOptions, type Discovery, type ServiceEffect, withService } from "./discovery.js"
 
 /**

@@ -2,8 +2,8 @@
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type * as ConsulAgent from "../ConsulAgent.js"
-import type { RunningServer, ServiceDiscovery } from "../ServiceDiscovery.js"
+import type * as ConsulAgent from "../effect/consul/options.js"
+import type { RunningServer, Discovery as Service } from "../effect/serviceDiscovery.js"
 
 /**
  * Registers the server of `startHttpServer` with a service discovery: `consulAgent(…)`, or a custom implementation.
@@ -42,7 +42,7 @@ export interface ConsulAgentOptions extends Omit<ConsulAgent.Options, "token"> {
 
 type SomeToken = string | Redacted.Redacted<string>
 
-export type Service = ServiceDiscovery["Type"]
+export type { Service }
 
 export type ServiceEffect = Effect.Effect<Service, unknown, Scope.Scope>
 

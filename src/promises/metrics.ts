@@ -2,8 +2,14 @@
 import type { Counter, Gauge, Histogram, Summary } from "../core/client/clientTypes.js"
 import { declare } from "../core/registry/declare.js"
 import type { Family } from "../core/registry/metricDefinition.js"
+import type {
+  CounterOptions,
+  GaugeOptions,
+  HistogramOptions,
+  MetricOptions,
+  SummaryOptions
+} from "../core/registry/metricOptions.js"
 import { without } from "../core/util/options.js"
-import type { CounterOptions, GaugeOptions, HistogramOptions, MetricOptions, SummaryOptions } from "../Registry.js"
 import { checkRegistry, type Options, registryOf } from "./registry.js"
 
 /**

@@ -1,24 +1,34 @@
 /** Runs service discoveries for promises. */
 import * as Effect from "effect/Effect"
-import type * as ConsulAgent from "../ConsulAgent.js"
+import { variables } from "../core/consul/environment.js"
 import { ownOptions } from "../core/util/options.js"
 import { makeFor } from "../effect/consul/discovery.js"
 import { withEnvironment } from "../effect/consul/environment.js"
+import type { Options } from "../effect/consul/options.js"
 import { running, toLog } from "../effect/runScoped.js"
-import type { RunningServer, ServiceDiscoveryError } from "../ServiceDiscovery.js"
+import type { RunningServer, ServiceDiscoveryError } from "../effect/serviceDiscovery.js"
 import { type ConsulAgentOptions, type Discovery, loadService, type Service, type ServiceEffect } from "./discovery.js"
 
 export const consulAgent = (options: ConsulAgentOptions, servers: Set<RunningServer>): ServiceEffect =>
   makeFor(withToken(options), servers)
 
 export const consulAgentFromEnv = (options: ConsulAgentOptions, servers: Set<RunningServer>): ServiceEffect =>
-  Effect.flatMap(withEnvironment(withToken(options)), (all) => makeFor(all, servers))
+  Effect.flatMap(withEnvironment(withToken(options), environment), (all) => makeFor(all, servers))
 
-const withToken = (options: ConsulAgentOptions): ConsulAgent.Options => {
+const environment = Effect.sync(() =>
+  Object.fromEntries(
+    Object.entries(variables).flatMap(([key, name]) => {
+      const value = process.env[name]
+      return value === undefined ? [] : [[key, value]]
+    })
+  )
+)
+
+const withToken = (options: ConsulAgentOptions): Options => {
   const token = options?.token
   // Some effects are also functions.
-  if (typeof token !== "function" || Effect.isEffect(token)) return options as ConsulAgent.Options
-  return { ...ownOptions(options), token: Effect.tryPromise(async () => token()) }
+  if (typeof token !== "function" || Effect.isEffect(token)) return options as Options
+  return { ...ownOptions(options), token: Effect.tryPromise({ try: async () => token(), catch: (error) => error }) }
 }
 
 /** Runs in its own scope, and logs to the console. */

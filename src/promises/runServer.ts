@@ -1,32 +1,27 @@
 /** Runs the server of `MetricsServer` behind a promise. */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import type * as Scope from "effect/Scope"
 import { without } from "../core/util/options.js"
 import { messageOf, shown } from "../core/util/text.js"
-import { Registry } from "../effect/registry.js"
-import { running, toLog } from "../effect/runScoped.js"
-import * as MetricsServer from "../MetricsServer.js"
-import { ServiceDiscovery } from "../ServiceDiscovery.js"
-import { checkRegistry } from "./registry.js"
+import { promised, running, toLog } from "../effect/runScoped.js"
+import { inThisThread, inWorker, readSettings, serve } from "../effect/server.js"
+import { MetricsServerError } from "../effect/serverError.js"
+import type { WorkerOptions } from "../effect/serverOptions.js"
+import { workerEntry } from "../workerEntry.js"
+import { checkRegistry, registryOf } from "./registry.js"
 import { serviceOf } from "./runDiscovery.js"
 import type { RunningServer, ServerOptions, ThreadOptions } from "./runningServer.js"
 
-export const start = (options: ServerOptions): Promise<RunningServer> =>
-  started(MetricsServer.make(serverOptions(options)), options)
+export const start = (options: ServerOptions): Promise<RunningServer> => started(inThisThread, options)
 
-export const startInThread = (options: ThreadOptions): Promise<RunningServer> =>
-  started(MetricsServer.makeWorker(serverOptions(options)), options)
+export const startInThread = (options: ThreadOptions): Promise<RunningServer> => started(inWorker(workerEntry), options)
 
 export const validate = async (options: ThreadOptions): Promise<void> => {
   checkOwn(options)
-  const checked = await Effect.runPromise(Effect.either(MetricsServer.validate(serverOptions(options))))
-  if (Either.isLeft(checked)) throw checked.left
+  await promised(readSettings(serverOptions(options)))
 }
 
 // The server rejects unknown options, so these are removed.
-const serverOptions = (given: ThreadOptions): MetricsServer.WorkerOptions =>
-  without(given, "log", "registry", "serviceDiscovery")
+const serverOptions = (given: ThreadOptions): WorkerOptions => without(given, "log", "registry", "serviceDiscovery")
 
 // Options that the server does not know.
 const checkOwn = (options: ServerOptions | null): void => {
@@ -40,23 +35,18 @@ const checkOwn = (options: ServerOptions | null): void => {
       throw new RangeError("serviceDiscovery must have a method register()")
     }
   } catch (error) {
-    throw new MetricsServer.MetricsServerError({ reason: "InvalidOptions", message: messageOf(error) })
+    throw new MetricsServerError({ reason: "InvalidOptions", message: messageOf(error) })
   }
 }
 
-const started = async <E>(
-  make: Effect.Effect<MetricsServer.RunningServer, E, Scope.Scope>,
-  options: ServerOptions | null
-): Promise<RunningServer> => {
+const started = async (start: Parameters<typeof serve>[3], options: ServerOptions): Promise<RunningServer> => {
   checkOwn(options)
   const serviceDiscovery = options?.serviceDiscovery
-  const registering =
-    serviceDiscovery === undefined
-      ? make
-      : Effect.flatMap(serviceOf(serviceDiscovery), (service) => Effect.provideService(make, ServiceDiscovery, service))
-  const registry = options?.registry
-  const onRegistry = registry === undefined ? registering : Effect.provideService(registering, Registry, registry)
-  const { value: server, close } = await running(onRegistry, toLog(options?.log))
+  const discovery = serviceDiscovery === undefined ? Effect.succeed(undefined) : serviceOf(serviceDiscovery)
+  const { value: server, close } = await running(
+    Effect.flatMap(discovery, (service) => serve(serverOptions(options), registryOf(options ?? {}), service, start)),
+    toLog(options?.log)
+  )
   const { isRegistered, ...described } = server
   return {
     ...described,

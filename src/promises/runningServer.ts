@@ -1,8 +1,8 @@
 /** Dedicated metrics servers: their options, and what is known of a running one. */
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
 import type { Log } from "../effect/runScoped.js"
-import type * as MetricsServer from "../MetricsServer.js"
-import type * as ServiceDiscovery from "../ServiceDiscovery.js"
+import type * as Server from "../effect/serverOptions.js"
+import type * as ServiceDiscovery from "../effect/serviceDiscovery.js"
 import type { Discovery } from "./discovery.js"
 import type { Options } from "./registry.js"
 
@@ -12,7 +12,7 @@ import type { Options } from "./registry.js"
  * @since 0.1.0
  * @category models
  */
-export interface ServerOptions extends MetricsServer.Options, Options {
+export interface ServerOptions extends Server.Options, Options {
   /** The registry to serve. Default: prom-client's global registry. */
   readonly registry?: MetricRegistry | undefined
   /** The service discovery to register with. Default: the server is not registered. */
@@ -30,7 +30,7 @@ export interface ServerOptions extends MetricsServer.Options, Options {
  * @since 0.1.0
  * @category models
  */
-export interface ThreadOptions extends ServerOptions, MetricsServer.WorkerOptions {}
+export interface ThreadOptions extends ServerOptions, Server.WorkerOptions {}
 
 /**
  * A running metrics server.

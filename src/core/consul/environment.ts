@@ -18,7 +18,8 @@ export const variables = {
   namespace: "CONSUL_NAMESPACE"
 } as const
 
-type Values = Partial<Record<keyof typeof variables, string>>
+/** Of the variables that are set. */
+export type Values = Partial<Record<keyof typeof variables, string>>
 
 export interface Environment extends Omit<Values, "ssl" | "verify"> {
   readonly ssl: boolean

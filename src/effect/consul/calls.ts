@@ -22,6 +22,7 @@ export const callsWith =
 
 /** A `ConsulError` of the core is a failure, every other error a defect. */
 export const attempt = <A>(run: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, ConsulError> =>
-  Effect.catchAll(Effect.tryPromise({ try: (signal) => run(signal), catch: (error) => error }), (error) =>
-    error instanceof ConsulError ? Effect.fail(error) : Effect.die(error)
-  )
+  Effect.matchEffect(Effect.tryPromise({ try: (signal) => run(signal), catch: (error) => error }), {
+    onFailure: (error) => (error instanceof ConsulError ? Effect.fail(error) : Effect.die(error)),
+    onSuccess: Effect.succeed
+  })

@@ -12,7 +12,7 @@ import { readRedacted } from "../secrets.js"
 import { type Discovery, type RunningServer, ServiceDiscoveryError } from "../serviceDiscovery.js"
 import { attempt, callsWith } from "./calls.js"
 import { keepRegistered, type RegistrationState } from "./keepRegistered.js"
-import { type AgentOptions, type AgentSettings, agentOptions } from "./options.js"
+import { type AgentSettings, agentOptions, type Options } from "./options.js"
 import { currentToken } from "./token.js"
 
 export const discoveryError = ({ body, cause, message, reason, status }: ConsulError): ServiceDiscoveryError =>
@@ -24,7 +24,7 @@ export const checked = <A>(read: () => A): Effect.Effect<A, ServiceDiscoveryErro
 
 /** See `ConsulAgent.make`. `servers` are those that are registered with the same options: at most one at a time. */
 export const makeFor = (
-  options: AgentOptions,
+  options: Options,
   servers: Set<RunningServer>
 ): Effect.Effect<Discovery, ServiceDiscoveryError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -73,7 +73,7 @@ const discovery = (connection: Connection, settings: AgentSettings, servers: Set
       },
       state
     )
-    return Effect.zipRight(reserveId(server, servers, id), Effect.annotateLogs(kept, "service_id", id))
+    return Effect.andThen(reserveId(server, servers, id), Effect.annotateLogs(kept, "service_id", id))
   }
   return {
     name,

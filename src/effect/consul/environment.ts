@@ -1,10 +1,7 @@
 /** Reads the connection to a Consul agent from the environment. */
-import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
-import { environmentOf, readTokenFile, secureAddress, variables } from "../../core/consul/environment.js"
+import { environmentOf, readTokenFile, secureAddress, type Values } from "../../core/consul/environment.js"
 import { invalidOptions } from "../../core/consul/error.js"
 import { defaultAddress, isBlankText, tlsOptions } from "../../core/consul/options.js"
 import { checkNames, ownOptions } from "../../core/util/options.js"
@@ -12,32 +9,29 @@ import { messageOf } from "../../core/util/text.js"
 import { readRedacted } from "../secrets.js"
 import type { ServiceDiscoveryError } from "../serviceDiscovery.js"
 import { checked, discoveryError } from "./discovery.js"
-import { type AgentOptions, agentOptions, givenToken } from "./options.js"
+import { agentOptions, givenToken, type Options } from "./options.js"
 
-// Created at first use, so that loading the library does not take this time.
-const environment = () =>
-  Config.mapAttempt(Config.all(Record.map(variables, (name) => Config.option(Config.string(name)))), (values) =>
-    environmentOf(Record.getSomes(values))
-  )
-
-/** For options that are not given. With `CONSUL_HTTP_SSL`, a given `address` also uses HTTPS. */
-export const withEnvironment = (
-  options: AgentOptions
-): Effect.Effect<AgentOptions, ConfigError.ConfigError | ServiceDiscoveryError> =>
+/** Adds the variables, for options that are not given. With `CONSUL_HTTP_SSL`, a given `address` also uses HTTPS. */
+export const withEnvironment = <E>(
+  options: Options,
+  variables: Effect.Effect<Values, E>
+): Effect.Effect<Options, E | ServiceDiscoveryError> =>
   Effect.gen(function* () {
     readRedacted()
-    const given = yield* checked(() => {
+    const given: Options = yield* checked(() => {
       checkNames(agentOptions, options)
-      if (options.tls !== undefined) checkNames(tlsOptions, options.tls, "tls")
-      return ownOptions(options)
+      const own = ownOptions<Options>(options)
+      if (own.tls !== undefined) checkNames(tlsOptions, own.tls, "tls")
+      return own
     })
-    const env = yield* environment()
+    const values = yield* variables
+    const env = yield* checked(() => environmentOf(values))
     const { auth, namespace, tls = {} } = given
     const address = orElse(given.address, env.address ?? defaultAddress)
     return {
       ...given,
       address: env.ssl && typeof address === "string" ? secureAddress(address) : address,
-      token: (givenToken(given.token) as AgentOptions["token"]) ?? (yield* tokenOf(env)),
+      token: (givenToken(given.token) as Options["token"]) ?? (yield* tokenOf(env)),
       auth: orElse(auth, redacted(env.auth)),
       namespace: orElse(namespace, env.namespace),
       tls: {

@@ -1,12 +1,13 @@
 /** Keeps a registration: watches it, and registers again if the agent lost it. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { ConsulError } from "../../core/consul/error.js"
 import { longestTimer } from "../../core/util/duration.js"
 import { messageOf } from "../../core/util/text.js"
+import { holdsFailure, isInterruptedOnly } from "../bothMajors.js"
 import { type Outcome, type ReconcileOptions, Reconciler, replacedByMessage } from "./reconcile.js"
 
 /** Times are in milliseconds. */
@@ -45,24 +46,41 @@ export const keepRegistered = (
       return deregister ? Effect.annotateLogs(reconciler.deregister(), "service_id", service.id) : Effect.void
     })
     state.isConfirmed = yield* Effect.as(reconciler.look(), true).pipe(
-      Effect.catchAll((error) =>
-        required
-          ? Effect.fail(error)
-          : Effect.as(Effect.logWarning(`${error.message}; ${url} is not registered; retrying`), false)
-      )
+      Effect.matchEffect({
+        onFailure: (error) =>
+          required
+            ? Effect.fail(error)
+            : Effect.as(Effect.logWarning(`${error.message}; ${url} is not registered; retrying`), false),
+        onSuccess: Effect.succeed
+      })
     )
-    const oneAtATime = yield* Effect.makeSemaphore(1)
-    const look = oneAtATime.withPermits(1)(logged(withoutDefects(reconciler.look()), options, state))
+    const look = yield* oneAtATime(logged(withoutDefects(reconciler.look()), options, state))
     if (watchInterval !== undefined || !state.isConfirmed) {
-      yield* Effect.forkScoped(Effect.ignore(watch(look, watchInterval, state)))
+      yield* Effect.forkScoped(watch(look, watchInterval, state))
     }
     if (options.ttl !== undefined) yield* Effect.forkScoped(heartbeat(look, options, options.ttl, state))
   })
 
 // A defect must not end the watch; only the scope does.
 const withoutDefects = (look: Look): Look =>
-  Effect.catchAllDefect(look, (cause) =>
-    Effect.fail(new ConsulError("Unreachable", `cannot check the registration: ${messageOf(cause)}`, { cause }))
+  Effect.matchCauseEffect(look, {
+    onFailure: (cause) => {
+      if (holdsFailure(cause) || isInterruptedOnly(cause)) return Effect.failCause(cause)
+      const defect = Cause.squash(cause)
+      const message = `cannot check the registration: ${messageOf(defect)}`
+      return Effect.fail(new ConsulError("Unreachable", message, { cause: defect }))
+    },
+    onSuccess: Effect.succeed
+  })
+
+// The watch and the heartbeat may look at the same time. The queue has one place, which is used while one of them does.
+const oneAtATime = <A, E>(run: Effect.Effect<A, E>): Effect.Effect<Effect.Effect<A, E>> =>
+  Effect.map(Queue.bounded<void>(1), (running) =>
+    Effect.acquireUseRelease(
+      Effect.interruptible(Queue.offer(running, undefined)),
+      () => run,
+      () => Queue.take(running)
+    )
   )
 
 // Each change is logged once, however often a look finds it.
@@ -94,7 +112,10 @@ const logged = (look: Look, { by, sanitize, service, url }: KeepRegisteredOption
     wasRegistered = true
     return Effect.logInfo(`${url} is ${what} by ${by}`)
   }
-  return Effect.tapBoth(look, { onFailure, onSuccess })
+  return Effect.matchEffect(look, {
+    onFailure: (error) => Effect.andThen(onFailure(error), Effect.fail(error)),
+    onSuccess: (outcome) => Effect.as(onSuccess(outcome), outcome)
+  })
 }
 
 const firstPause = 1_000
@@ -102,21 +123,23 @@ const longestPause = 30_000
 
 // The jitter prevents that instances which the agent lost at the same time all return at the same time.
 const pause = (milliseconds: number): Effect.Effect<void> =>
-  Effect.flatMap(Random.nextRange(0.9, 1.1), (factor) => Effect.sleep(milliseconds * factor))
+  Effect.flatMap(Random.next, (random) => Effect.sleep(milliseconds * (0.9 + random / 5)))
 
-// One second, then two, then four …
-const backoff = (longest: number) =>
-  Schedule.exponential(Math.min(firstPause, longest)).pipe(Schedule.union(Schedule.spaced(longest)), Schedule.jittered)
+// Retries after one second, then two, then four …
+const retried = <A>(look: Effect.Effect<A, ConsulError>, next: number, longest: number): Effect.Effect<A> =>
+  Effect.matchEffect(look, {
+    onFailure: () => Effect.andThen(pause(Math.min(next, longest)), retried(look, 2 * next, longest)),
+    onSuccess: Effect.succeed
+  })
 
 // Without an interval, the watch ends with the first success.
 const watch = (look: Look, interval: number | undefined, { isConfirmed }: RegistrationState) => {
   // The pause after a failure is at most the pause after a success.
   const longest = Math.min(interval ?? longestPause, longestPause)
   const first = isConfirmed && interval !== undefined ? interval : Math.min(longest, firstPause)
-  const tried = Effect.retry(look, backoff(longest))
-  const every = Schedule.jitteredWith(Schedule.spaced(interval ?? 0), { min: 0.9, max: 1.1 })
-  const looks: Effect.Effect<unknown, ConsulError> = interval === undefined ? tried : Effect.repeat(tried, every)
-  return Effect.zipRight(pause(first), looks)
+  const tried = retried(look, firstPause, longest)
+  const looks = interval === undefined ? tried : Effect.forever(Effect.andThen(tried, pause(interval)))
+  return Effect.andThen(pause(first), looks)
 }
 
 // Three reports per TTL. If the agent refuses one, it may have lost the check, or another instance may have the id. A
@@ -131,19 +154,25 @@ const heartbeat = (
   const pass = Effect.suspend(() =>
     state.isConfirmed ? Effect.asVoid(call((api, options) => api.pass(options))) : Effect.void
   )
-  const passed = Effect.catchAll(pass, () => Effect.zipRight(Effect.ignore(look), pass))
-  const report = Effect.flatMap(Effect.either(passed), (result) => {
-    const wasFailing = isFailing
-    isFailing = Either.isLeft(result)
-    if (isFailing === wasFailing) return Effect.void
-    if (Either.isLeft(result)) {
-      return Effect.logWarning(`${result.left.message}; the check of ${url} becomes critical if this continues`)
+  const passed = Effect.matchEffect(pass, {
+    onFailure: () => Effect.andThen(Effect.ignore(look), pass),
+    onSuccess: Effect.succeed
+  })
+  const report = Effect.matchEffect(passed, {
+    onFailure: ({ message }) => {
+      if (isFailing) return Effect.void
+      isFailing = true
+      return Effect.logWarning(`${message}; the check of ${url} becomes critical if this continues`)
+    },
+    onSuccess: () => {
+      const wasFailing = isFailing
+      isFailing = false
+      return wasFailing && state.isConfirmed ? Effect.logInfo(`the check of ${url} passes again`) : Effect.void
     }
-    return state.isConfirmed ? Effect.logInfo(`the check of ${url} passes again`) : Effect.void
   })
   const beat = Effect.suspend(() =>
     // Without a watch, only this look detects that the registration is correct again.
-    state.isConfirmed || watchInterval !== undefined ? report : Effect.zipRight(Effect.ignore(look), report)
+    state.isConfirmed || watchInterval !== undefined ? report : Effect.andThen(Effect.ignore(look), report)
   )
-  return Effect.repeat(beat, Schedule.spaced(Math.min(ttl / 3, longestTimer)))
+  return Effect.forever(Effect.andThen(beat, Effect.sleep(Math.min(ttl / 3, longestTimer))))
 }

@@ -2,8 +2,9 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import type { checkOptions, httpCheckOptions, ttlCheckOptions } from "../../core/consul/check.js"
 import { headerValue } from "../../core/consul/headers.js"
-import { connectionOptions, isBlankText, registrationOptions } from "../../core/consul/options.js"
+import { connectionOptions, isBlankText, registrationOptions, type tlsOptions } from "../../core/consul/options.js"
 import { type Given, kind, optional, type Read } from "../../core/util/options.js"
 import { secretText } from "../../core/util/secrets.js"
 
@@ -41,7 +42,64 @@ export const tokenOptions = {
 
 export const agentOptions = { ...registrationOptions, ...connectionOptions, ...tokenOptions }
 
-/** As users pass them. */
-export type AgentOptions = Given<typeof agentOptions, Redacted.Redacted<string>>
+/**
+ * Options of HTTPS to the agent: the certificates to trust, and the client certificate. Each of `ca`, `cert` and `key` is
+ * PEM text or the path of a PEM file.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentTls extends Given<typeof tlsOptions, Redacted.Redacted<string>> {}
+
+/**
+ * Options of the connection to the agent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentConnection
+  extends Given<typeof connectionOptions, Redacted.Redacted<string>>,
+    Given<typeof tokenOptions, Redacted.Redacted<string>> {}
+
+/**
+ * Options of every check.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CheckOptions extends Given<typeof checkOptions> {}
+
+/**
+ * Options of an HTTP check: the agent requests a page of the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpCheck extends Given<typeof httpCheckOptions, Redacted.Redacted<string>> {}
+
+/**
+ * Options of a TTL check: the process reports to the agent three times per `ttl`. Use it for a server that the agent
+ * cannot reach, or if the agent has no certificate or credentials for the server.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TtlCheck extends Given<typeof ttlCheckOptions> {}
+
+/**
+ * The check of the service: an HTTP check or a TTL check.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Check = HttpCheck | TtlCheck
+
+/**
+ * Options of the registration with an agent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends AgentConnection, Given<typeof registrationOptions, Redacted.Redacted<string>> {}
 
 export type AgentSettings = Read<typeof agentOptions>

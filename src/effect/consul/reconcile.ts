@@ -39,24 +39,26 @@ export class Reconciler {
    * instance; later looks leave the id to it.
    */
   look(): Effect.Effect<Outcome, ConsulError> {
-    return Effect.gen(this, function* () {
-      const { call, sanitize, service } = this.options
-      const { wasRegistered } = this
-      const { result: known, token } = yield* call((api, options) => api.look(options))
-      const isOther = known !== undefined && !isSamePlace(known, service)
-      this.replacedBy = isOther && wasRegistered ? known : undefined
-      if (known !== undefined && wasRegistered) {
-        if (isOther) return { replacedBy: known }
-        if (token === this.token && !(yield* this.isDifferent(known))) return "unchanged"
-      }
-      yield* this.register()
-      // A check of an earlier run would continue for this one.
-      if (known !== undefined && !wasRegistered && service.check === undefined) {
-        yield* Effect.ignore(call((api, options) => api.dropCheck(options)))
-      }
-      if (isOther) yield* Effect.logWarning(replacedMessage(service, known, sanitize))
-      return "registered"
-    })
+    return Effect.gen(() => this.looking())
+  }
+
+  private *looking() {
+    const { call, sanitize, service } = this.options
+    const { wasRegistered } = this
+    const { result: known, token } = yield* call((api, options) => api.look(options))
+    const isOther = known !== undefined && !isSamePlace(known, service)
+    this.replacedBy = isOther && wasRegistered ? known : undefined
+    if (known !== undefined && wasRegistered) {
+      if (isOther) return { replacedBy: known }
+      if (token === this.token && !(yield* this.isDifferent(known))) return "unchanged"
+    }
+    yield* this.register()
+    // A check of an earlier run would continue for this one.
+    if (known !== undefined && !wasRegistered && service.check === undefined) {
+      yield* Effect.ignore(call((api, options) => api.dropCheck(options)))
+    }
+    if (isOther) yield* Effect.logWarning(replacedMessage(service, known, sanitize))
+    return "registered"
   }
 
   /** Does nothing if another instance has the id by now. */
@@ -68,9 +70,13 @@ export class Reconciler {
         `the service ${idText(service)} stays registered, because another instance has its id: ${placeText(other, sanitize)}`
       )
     return Effect.flatMap(callWithOneToken, (call) => {
-      const remove = Effect.catchAll(
+      const remove = Effect.matchEffect(
         call((api, options) => api.deregister(options)),
-        ({ message }) => Effect.logWarning(`the service ${idText(service)} may still be registered: ${message}`)
+        {
+          onFailure: ({ message }) =>
+            Effect.logWarning(`the service ${idText(service)} may still be registered: ${message}`),
+          onSuccess: () => Effect.void
+        }
       )
       const look = call((api, options) => api.look({ ...options, timeout }))
       return Effect.matchEffect(look, {
@@ -93,21 +99,19 @@ export class Reconciler {
       onSuccess: ({ token }) => {
         this.token = token
         this.wasRegistered = true
-        return this.options.verify ? this.verified() : Effect.void
+        return this.options.verify ? Effect.gen(() => this.verifying()) : Effect.void
       }
     })
   }
 
-  private verified(): Effect.Effect<void, ConsulError> {
-    return Effect.gen(this, function* () {
-      const { by, call, sanitize, service } = this.options
-      const { result: known } = yield* call((api, options) => api.look(options))
-      const wrong = known === undefined ? ["no service"] : differences(known, service, sanitize)
-      const all = wrong.length === 0 && (yield* this.lacksCheck()) ? ["no check"] : wrong
-      if (all.length === 0) return
-      const message = `${by} accepted the registration of ${placeText(service)}, but shows ${all.join(", ")}`
-      yield* Effect.fail(new ConsulError("NotVerified", message + sharedIdMessage(known, service, sanitize)))
-    })
+  private *verifying() {
+    const { by, call, sanitize, service } = this.options
+    const { result: known } = yield* call((api, options) => api.look(options))
+    const wrong = known === undefined ? ["no service"] : differences(known, service, sanitize)
+    const all = wrong.length === 0 && (yield* this.lacksCheck()) ? ["no check"] : wrong
+    if (all.length === 0) return
+    const message = `${by} accepted the registration of ${placeText(service)}, but shows ${all.join(", ")}`
+    yield* Effect.fail(new ConsulError("NotVerified", message + sharedIdMessage(known, service, sanitize)))
   }
 
   private isDifferent(known: RegisteredService): Effect.Effect<boolean> {
