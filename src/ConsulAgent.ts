@@ -15,17 +15,18 @@
  * @since 0.1.0
  * @module
  */
-import type * as ConfigError from "effect/ConfigError"
+
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { type ConfigError, type FromConfig, optionalStrings, unwrapped } from "./compat/config.js"
+import { scoped } from "./compat/layer.js"
 import { variables } from "./core/consul/environment.js"
-import { type FromConfig, optionalStrings, unwrapped } from "./effect/config.js"
 import type { AgentConnection, Options } from "./effect/consul/options.js"
 import { lazily } from "./effect/lazily.js"
 import { type Discovery, ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
-export type { FromConfig } from "./effect/config.js"
+export type { FromConfig } from "./compat/config.js"
 export type {
   AgentConnection,
   AgentTls,
@@ -76,7 +77,7 @@ const environment = lazily(() => import("./effect/consul/environment.js"))
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<ServiceDiscovery, ServiceDiscoveryError> =>
-  Layer.scoped(ServiceDiscovery, make(options))
+  scoped(ServiceDiscovery, make(options))
 
 /**
  * Provides the service discovery of `make`, with options read from configuration. A `Config.option` that is not set
@@ -97,8 +98,8 @@ export const layer = (options: Options = {}): Layer.Layer<ServiceDiscovery, Serv
  */
 export const layerConfig = (
   options: FromConfig<Options>
-): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
-  Layer.scoped(ServiceDiscovery, Effect.flatMap(unwrapped(options), make))
+): Layer.Layer<ServiceDiscovery, ConfigError | ServiceDiscoveryError> =>
+  scoped(ServiceDiscovery, Effect.flatMap(unwrapped(options), make))
 
 /**
  * Provides the service discovery of `make`, with the connection to the agent read from the environment variables of
@@ -108,10 +109,8 @@ export const layerConfig = (
  * @since 0.1.0
  * @category layers
  */
-export const layerEnv = (
-  options: Options = {}
-): Layer.Layer<ServiceDiscovery, ConfigError.ConfigError | ServiceDiscoveryError> =>
-  Layer.scoped(
+export const layerEnv = (options: Options = {}): Layer.Layer<ServiceDiscovery, ConfigError | ServiceDiscoveryError> =>
+  scoped(
     ServiceDiscovery,
     Effect.flatMap(environment, ({ withEnvironment }) =>
       Effect.flatMap(withEnvironment(options, optionalStrings(variables)), make)
@@ -128,7 +127,7 @@ export const layerEnv = (
  * @since 0.1.0
  * @category config
  */
-export const fromEnv: Effect.Effect<AgentConnection, ConfigError.ConfigError | ServiceDiscoveryError> = Effect.flatMap(
+export const fromEnv: Effect.Effect<AgentConnection, ConfigError | ServiceDiscoveryError> = Effect.flatMap(
   environment,
   ({ withEnvironment }) => withEnvironment({}, optionalStrings(variables))
 )

@@ -14,15 +14,16 @@
  * @since 0.1.0
  * @module
  */
-import type * as ConfigError from "effect/ConfigError"
+
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { type ConfigError, type FromConfig, unwrapped } from "./compat/config.js"
+import { scopedDiscard } from "./compat/layer.js"
+import { Registry } from "./compat/registry.js"
 import { closeDefaultMetrics, openDefaultMetrics } from "./core/process/collection.js"
 import { type Options, readProcessOptions } from "./core/process/options.js"
 import { messageOf } from "./core/util/text.js"
-import { type FromConfig, unwrapped } from "./effect/config.js"
-import { Registry } from "./effect/registry.js"
 import { TaggedError } from "./effect/taggedError.js"
 
 export type { Options } from "./core/process/options.js"
@@ -115,8 +116,7 @@ export const make = (options: Options = {}): Effect.Effect<void, DefaultMetricsE
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<never, DefaultMetricsError> =>
-  Layer.scopedDiscard(make(options))
+export const layer = (options: Options = {}): Layer.Layer<never, DefaultMetricsError> => scopedDiscard(make(options))
 
 /**
  * Registers the same metrics as `layer`, with options read from configuration.
@@ -132,10 +132,8 @@ export const layer = (options: Options = {}): Layer.Layer<never, DefaultMetricsE
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (
-  options: FromConfig<Options>
-): Layer.Layer<never, ConfigError.ConfigError | DefaultMetricsError> =>
-  Layer.scopedDiscard(Effect.flatMap(unwrapped(options), make))
+export const layerConfig = (options: FromConfig<Options>): Layer.Layer<never, ConfigError | DefaultMetricsError> =>
+  scopedDiscard(Effect.flatMap(unwrapped(options), make))
 
 const attempt = <A>(reason: DefaultMetricsError["reason"], body: () => A): Effect.Effect<A, DefaultMetricsError> =>
   Effect.try({

@@ -37,14 +37,15 @@
  * @since 0.1.0
  * @module
  */
-import type * as ConfigError from "effect/ConfigError"
+
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import type * as Scope from "effect/Scope"
+import { type ConfigError, type FromConfig, unwrapped } from "./compat/config.js"
+import { scopedDiscard } from "./compat/layer.js"
 import { messageOf } from "./core/util/text.js"
-import { type FromConfig, unwrapped } from "./effect/config.js"
 import { type EffectOptions, type EffectSettings, readEffectOptions } from "./effect/metrics/options.js"
 import { openEffectSource } from "./effect/metrics/source.js"
 import { TaggedError } from "./effect/taggedError.js"
@@ -103,8 +104,7 @@ export const make = (options: Options = {}): Effect.Effect<void, EffectMetricsEr
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsError> =>
-  Layer.scopedDiscard(make(options))
+export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsError> => scopedDiscard(make(options))
 
 /**
  * Exposes the same metrics as `layer`, with options read from configuration.
@@ -121,10 +121,8 @@ export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsEr
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (
-  options: FromConfig<Options>
-): Layer.Layer<never, ConfigError.ConfigError | EffectMetricsError> =>
-  Layer.scopedDiscard(Effect.flatMap(unwrapped(options), make))
+export const layerConfig = (options: FromConfig<Options>): Layer.Layer<never, ConfigError | EffectMetricsError> =>
+  scopedDiscard(Effect.flatMap(unwrapped(options), make))
 
 const settingsOf = (options: Options): Effect.Effect<EffectSettings, EffectMetricsError> =>
   Effect.try({

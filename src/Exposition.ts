@@ -41,6 +41,7 @@
  * @since 0.1.0
  * @module
  */
+
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
@@ -48,11 +49,13 @@ import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as ConfigError from "effect/ConfigError"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import { type ConfigError, type FromConfig, unwrapped } from "./compat/config.js"
+import { unwrapEffect } from "./compat/layer.js"
+import { Registry } from "./compat/registry.js"
 import { Cancellation } from "./core/exposition/renderRequest.js"
 import { leaveOut } from "./core/http/scrapeMarker.js"
 import type { MetricRegistry } from "./core/registry/metricRegistry.js"
@@ -61,10 +64,8 @@ import { mountOptions, readHandlerOptions, renderOptions, type ServeOptions } fr
 import { handlerModules, newNodeListener, newWebHandler, preloadHandlers } from "./core/server/handlers.js"
 import { type Given, readOptions } from "./core/util/options.js"
 import { messageOf } from "./core/util/text.js"
-import { type FromConfig, unwrapped } from "./effect/config.js"
 import { lazily } from "./effect/lazily.js"
 import { currentLog } from "./effect/log.js"
-import { Registry } from "./effect/registry.js"
 import { TaggedError } from "./effect/taggedError.js"
 
 export type { ErrorPolicy, ServeOptions } from "./core/server/handlerOptions.js"
@@ -262,7 +263,7 @@ const layerRouter: {
     options?: ServeOptions & MountOptions
   ): Layer.Layer<never, ExpositionError, Self>
 } = (router: unknown, options: ServeOptions & MountOptions = {}): Layer.Layer<never, ExpositionError> =>
-  Layer.unwrapEffect(
+  unwrapEffect(
     Effect.map(
       checked(() => readOptions(mountOptions, options)),
       ({ path, ...serving }): Layer.Layer<never> => {
@@ -298,13 +299,13 @@ const layerRouterConfig: {
   <Self, Name extends string, E, R>(
     router: HttpRouter.HttpRouter.TagClass<Self, Name, E, R>,
     options: FromConfig<ServeOptions & MountOptions>
-  ): Layer.Layer<never, ConfigError.ConfigError | ExpositionError>
+  ): Layer.Layer<never, ConfigError | ExpositionError>
   <Self>(
     router: Context.Tag<Self, HttpLayerRouter.HttpRouter>,
     options: FromConfig<ServeOptions & MountOptions>
-  ): Layer.Layer<never, ConfigError.ConfigError | ExpositionError, Self>
+  ): Layer.Layer<never, ConfigError | ExpositionError, Self>
 } = (router: unknown, options: FromConfig<ServeOptions & MountOptions>) =>
-  Layer.unwrapEffect(
+  unwrapEffect(
     Effect.map(unwrapped(options), (read) =>
       layerRouter(router as Context.Tag<never, HttpLayerRouter.HttpRouter>, read)
     )

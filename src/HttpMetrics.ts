@@ -21,12 +21,15 @@
  * @since 0.1.0
  * @module
  */
+
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
-import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { type ConfigError, type FromConfig, unwrapped } from "./compat/config.js"
+import { unwrapEffect } from "./compat/layer.js"
+import { Registry } from "./compat/registry.js"
 import { httpSource } from "./core/http/metrics.js"
 import type { HttpNamesOption } from "./core/http/names.js"
 import type { HttpCode, OwnHttpMetrics } from "./core/http/options.js"
@@ -34,14 +37,12 @@ import { getOrCreate } from "./core/registry/getOrCreate.js"
 import type { MetricRegistry } from "./core/registry/metricRegistry.js"
 import type { Given as GivenOptions } from "./core/util/options.js"
 import { messageOf } from "./core/util/text.js"
-import { type FromConfig, unwrapped } from "./effect/config.js"
 import type { Exchange, Measuring } from "./effect/http/measuring.js"
 import type { Given, MiddlewareSettings, middlewareOptions } from "./effect/http/meters.js"
 import { meters, readMiddlewareOptions } from "./effect/http/meters.js"
 import { measured, measuredRouter } from "./effect/http/middleware.js"
-import { measuredRpcs, type RpcGroup } from "./effect/http/rpc.js"
-import { Registry } from "./effect/registry.js"
 import { TaggedError } from "./effect/taggedError.js"
+import { measuredRpcs, type RpcGroup } from "./runtime/http/rpc.js"
 
 export type {
   CheckHttpLabelNames,
@@ -53,7 +54,7 @@ export type {
 } from "./core/http/names.js"
 export type { OwnHttpMetrics } from "./core/http/options.js"
 export type { Exchange } from "./effect/http/measuring.js"
-export type { RpcGroup } from "./effect/http/rpc.js"
+export type { RpcGroup } from "./runtime/http/rpc.js"
 
 /**
  * The metrics could not be created. `message` names the option or the metric.
@@ -282,8 +283,8 @@ export const layerConfig = <
 >(
   settings: FromConfig<Settings>,
   code?: Code<Names, O, M, L>
-): Layer.Layer<never, ConfigError.ConfigError | HttpMetricsError, HttpLayerRouter.HttpRouter> =>
-  Layer.unwrapEffect(
+): Layer.Layer<never, ConfigError | HttpMetricsError, HttpLayerRouter.HttpRouter> =>
+  unwrapEffect(
     Effect.map(unwrapped(settings), (read) =>
       layer<Names, O, M, L>({ ...code, ...read } as unknown as Options<Names, O, M, L>)
     )

@@ -15,22 +15,23 @@
  * @since 0.1.0
  * @module
  */
-import type * as ConfigError from "effect/ConfigError"
-import * as Context from "effect/Context"
+
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { type FromConfig, unwrapped } from "./effect/config.js"
+import { type ConfigError, type FromConfig, unwrapped } from "./compat/config.js"
+import { Tag } from "./compat/context.js"
+import { scoped } from "./compat/layer.js"
+import { Registry } from "./compat/registry.js"
 import { lazily } from "./effect/lazily.js"
-import { Registry } from "./effect/registry.js"
 import { invalidOptions, type MetricsServerError } from "./effect/serverError.js"
 import type { Options, RunningServer, WorkerOptions } from "./effect/serverOptions.js"
 import { ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
 import { workerEntry } from "./workerEntry.js"
 
-export type { FromConfig } from "./effect/config.js"
+export type { FromConfig } from "./compat/config.js"
 export { MetricsServerError } from "./effect/serverError.js"
 export type {
   AuthenticationOptions,
@@ -47,7 +48,7 @@ export type {
  * @since 0.1.0
  * @category tags
  */
-export class MetricsServer extends Context.Tag("effect-prometheus/MetricsServer")<MetricsServer, RunningServer>() {}
+export class MetricsServer extends Tag("effect-prometheus/MetricsServer")<MetricsServer, RunningServer>() {}
 
 /**
  * Starts a metrics server, and registers it with the service discovery in context, if one is provided.
@@ -86,7 +87,7 @@ const context = Effect.all([
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<MetricsServer, MetricsServerError | ServiceDiscoveryError> =>
-  Layer.scoped(MetricsServer, make(options))
+  scoped(MetricsServer, make(options))
 
 /**
  * Starts the server of `make` as a layer, with options read from configuration. A `Config.option` that is not set counts
@@ -106,8 +107,8 @@ export const layer = (options: Options = {}): Layer.Layer<MetricsServer, Metrics
  */
 export const layerConfig = (
   options: FromConfig<Options>
-): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
-  Layer.scoped(MetricsServer, Effect.flatMap(unwrapped(options), make))
+): Layer.Layer<MetricsServer, ConfigError | MetricsServerError | ServiceDiscoveryError> =>
+  scoped(MetricsServer, Effect.flatMap(unwrapped(options), make))
 
 /**
  * Starts a metrics server in a worker thread. HTTP, TLS and compression leave the application's event loop.
@@ -140,8 +141,7 @@ export const makeWorker = (
  */
 export const layerWorker = (
   options: WorkerOptions = {}
-): Layer.Layer<MetricsServer, MetricsServerError | ServiceDiscoveryError> =>
-  Layer.scoped(MetricsServer, makeWorker(options))
+): Layer.Layer<MetricsServer, MetricsServerError | ServiceDiscoveryError> => scoped(MetricsServer, makeWorker(options))
 
 /**
  * Starts the server of `makeWorker` as a layer, with options read from configuration.
@@ -151,8 +151,8 @@ export const layerWorker = (
  */
 export const layerWorkerConfig = (
   options: FromConfig<WorkerOptions>
-): Layer.Layer<MetricsServer, ConfigError.ConfigError | MetricsServerError | ServiceDiscoveryError> =>
-  Layer.scoped(MetricsServer, Effect.flatMap(unwrapped(options), makeWorker))
+): Layer.Layer<MetricsServer, ConfigError | MetricsServerError | ServiceDiscoveryError> =>
+  scoped(MetricsServer, Effect.flatMap(unwrapped(options), makeWorker))
 
 /**
  * Checks options without serving, including the files of `tls`. Does not check whether the port is free and the worker

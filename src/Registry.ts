@@ -23,11 +23,12 @@
  * @since 0.1.0
  * @module
  */
-import type * as Duration from "effect/Duration"
+
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import type { DurationInput } from "./compat/duration.js"
+import { Registry } from "./compat/registry.js"
 import type { Registry as ClientRegistry, Counter, Gauge, Histogram, Summary } from "./core/client/clientTypes.js"
 import { newMetric, newRegistry } from "./core/client/promClient.js"
 import { commonOptions, declare, familyOf } from "./core/registry/declare.js"
@@ -43,10 +44,11 @@ import type {
 import type { MetricRegistry } from "./core/registry/metricRegistry.js"
 import { checkNames, duration } from "./core/util/options.js"
 import { loggable, messageOf, shown } from "./core/util/text.js"
+import { currentFork, type Fork } from "./effect/bothMajors.js"
 import { type ScrapeValue, ScrapeValues } from "./effect/gaugeEffect.js"
-import { Registry } from "./effect/registry.js"
 import { TaggedError } from "./effect/taggedError.js"
 
+export { Registry } from "./compat/registry.js"
 export type {
   ClosedSet,
   CounterOptions,
@@ -56,7 +58,6 @@ export type {
   SummaryOptions
 } from "./core/registry/metricOptions.js"
 export type { MetricRegistry } from "./core/registry/metricRegistry.js"
-export { Registry } from "./effect/registry.js"
 
 /**
  * Provides `registry` instead of prom-client's global registry, to every layer and effect that gets this layer.
@@ -137,7 +138,7 @@ export interface GaugeEffectOptions<Names extends string, E, R>
    */
   readonly value: Effect.Effect<GaugeValue<NoInfer<Names>>, E, R>
   /** The time limit of the effect. After that it is interrupted. Default: 1 second. */
-  readonly timeout?: Duration.DurationInput | undefined
+  readonly timeout?: DurationInput | undefined
 }
 
 /**
@@ -229,17 +230,17 @@ export const summary = <const Names extends string = never>(
 export const gaugeEffect = <const Names extends string = never, E = never, R = never>(
   options: GaugeEffectOptions<Names, E, R>
 ): Effect.Effect<void, RegistryError, R | Scope.Scope> =>
-  Effect.flatMap(Effect.all([Effect.runtime<R>(), Registry]), ([runtime, registry]) =>
+  Effect.flatMap(Effect.all([currentFork<R>(), Registry]), ([fork, registry]) =>
     Effect.acquireRelease(
-      attempted(options, () => newGaugeEffect(registry, options, runtime)),
+      attempted(options, () => newGaugeEffect(registry, options, fork)),
       (remove) => remove
     )
   )
 
 const declared = (type: Family["type"], options: MetricOptions<string>): Effect.Effect<object, RegistryError> =>
-  Effect.flatMap(Effect.all([Effect.runtime<never>(), Registry]), ([runtime, registry]) =>
+  Effect.flatMap(Effect.all([currentFork<never>(), Registry]), ([fork, registry]) =>
     attempted(options, () => {
-      const warn = (message: string): unknown => Runtime.runFork(runtime)(Effect.logWarning(message))
+      const warn = (message: string): unknown => fork(Effect.logWarning(message))
       return declare(registry, type, options, warn)
     })
   )
@@ -260,7 +261,7 @@ const registryError = (options: unknown, thrown: unknown): RegistryError => {
 const newGaugeEffect = <Names extends string, E, R>(
   registry: MetricRegistry,
   options: GaugeEffectOptions<Names, E, R>,
-  runtime: Runtime.Runtime<R>
+  fork: Fork<R>
 ): Effect.Effect<void> => {
   checkNames({ ...commonOptions, value: true, timeout: true }, options)
   const { name, help, labelNames } = options
@@ -271,7 +272,7 @@ const newGaugeEffect = <Names extends string, E, R>(
   if (registry.getSingleMetric(name) !== undefined) throw new ClashError(`the metric ${name} is already registered`)
   checkSampleNames(registry, family)
   const value = options.value as Effect.Effect<ScrapeValue, E, R>
-  const values = new ScrapeValues(value, runtime, family.labelNames.length > 0, milliseconds)
+  const values = new ScrapeValues(value, fork, family.labelNames.length > 0, milliseconds)
   const made = newMetric(family, function () {
     return values.read(this)
   })
@@ -281,5 +282,5 @@ const newGaugeEffect = <Names extends string, E, R>(
     // Another metric may have replaced it.
     if (registry.getSingleMetric(name) === made) registry.removeSingleMetric?.(name)
   })
-  return Effect.zipRight(Effect.ignoreLogged(remove), values.close)
+  return Effect.andThen(Effect.exit(remove), values.close)
 }

@@ -28,8 +28,9 @@
  * @since 0.1.0
  * @module
  */
-import * as Context from "effect/Context"
+
 import * as Layer from "effect/Layer"
+import { Tag } from "./compat/context.js"
 import type { Discovery } from "./effect/serviceDiscovery.js"
 
 export { type Discovery, type RunningServer, ServiceDiscoveryError } from "./effect/serviceDiscovery.js"
@@ -40,10 +41,7 @@ export { type Discovery, type RunningServer, ServiceDiscoveryError } from "./eff
  * @since 0.1.0
  * @category tags
  */
-export class ServiceDiscovery extends Context.Tag("effect-prometheus/ServiceDiscovery")<
-  ServiceDiscovery,
-  Discovery
->() {}
+export class ServiceDiscovery extends Tag("effect-prometheus/ServiceDiscovery")<ServiceDiscovery, Discovery>() {}
 
 /**
  * Provides a custom service discovery. Provide this layer *to* the layer of the server (`Layer.provide`). If the two

@@ -51,8 +51,8 @@ import type { CheckEntries, Counter, Gauge, LabelsFrom, Observer, SomeLabels } f
 import { adding } from "./core/instrument/record.js"
 import { type ConstantCombinator, combinatorOf, type ExitCombinator, type MeasuredKind } from "./effect/combinator.js"
 import { counting, instrumentOptions, type Only } from "./effect/run.js"
-import { measured } from "./effect/streamRun.js"
 import type { Counting, Instruments as EffectInstruments } from "./Metrics.js"
+import { measured } from "./runtime/streamRun.js"
 
 export type { ErrorClass, OnlyErrors } from "./core/instrument/errorFilter.js"
 export type * from "./core/instrument/labels.js"

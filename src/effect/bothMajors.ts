@@ -5,44 +5,67 @@
  * Tested with effect 3.22 and 4.1.
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import type * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Tracer from "effect/Tracer"
 
-type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+/** A running fiber. */
+export interface Forked<A, E> extends Fiber.Fiber<A, E> {
+  addObserver(ended: (exit: Exit.Exit<A, E>) => void): unknown
+}
+
+export type Fork<R> = <A, E>(effect: Effect.Effect<A, E, R>) => Forked<A, E>
 
 interface Effects {
   // Effect 3.
-  readonly runtime?: () => Effect.Effect<object>
+  readonly runtime?: <R>() => Effect.Effect<Runtime.Runtime<R>, never, R>
   readonly forkDaemon?: Detach
+  readonly mapInputContext?: UpdateContext
   // Effect 4.
-  readonly context?: () => Effect.Effect<object>
-  readonly runForkWith?: (context: object) => Fork
+  readonly context?: <R>() => Effect.Effect<Context.Context<R>, never, R>
+  readonly runForkWith?: <R>(context: Context.Context<R>) => Fork<R>
   readonly forkDetach?: Detach
+  readonly updateContext?: UpdateContext
 }
+
+type UpdateContext = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  update: (context: Context.Context<R>) => Context.Context<R>
+) => Effect.Effect<A, E, R>
 
 type Detach = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Fiber.Fiber<A, E>, never, R>
 
-const { context, forkDaemon, forkDetach, runForkWith, runtime }: Effects = Effect as unknown as Effects
-
-const { runFork } = Runtime as { readonly runFork?: (runtime: object) => Fork }
+const effects = Effect as unknown as Effects
 
 const missing = (): never => {
   throw new Error(
-    "this version of effect is not supported: effect-prometheus needs effect 3.19 or later, or 4.1 or later"
+    "effect-prometheus needs effect 3.19 or later, or effect 4.1 or later; this effect is another version"
   )
 }
 
 /** Forks effects with the services, loggers and annotations of the fiber that runs this. */
-export const currentFork: Effect.Effect<Fork> =
-  runForkWith !== undefined && context !== undefined
-    ? Effect.map(context(), runForkWith)
-    : Effect.map((runtime ?? missing)(), runFork ?? missing)
+export const currentFork = <R = never>(): Effect.Effect<Fork<R>, never, R> => {
+  const { context, runForkWith, runtime = missing } = effects
+  if (context !== undefined && runForkWith !== undefined)
+    return Effect.map(context<R>(), (services) => runForkWith(services))
+  const { runFork } = Runtime as unknown as { readonly runFork: (runtime: Runtime.Runtime<R>) => Fork<R> }
+  return Effect.map(runtime<R>(), runFork)
+}
 
-const detached: Detach = forkDaemon ?? forkDetach ?? missing
+/** Runs outside of the current span. */
+export const withoutSpan = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  (effects.mapInputContext ?? effects.updateContext ?? missing)(
+    self,
+    (context) => Context.omit(Tracer.ParentSpan as never)(context) as never
+  )
+
+const detached: Detach = effects.forkDaemon ?? effects.forkDetach ?? missing
 
 /**
  * Runs it for at most the given milliseconds. After that, or when the caller is interrupted, it is interrupted, which is
@@ -65,14 +88,28 @@ export const withinTime = <A, E, R>(
 
 type Test = (cause: Cause.Cause<unknown>) => boolean
 
+interface Reasons {
+  readonly reasons: ReadonlyArray<{
+    readonly _tag: "Fail" | "Die" | "Interrupt"
+    readonly error?: unknown
+    readonly defect?: unknown
+  }>
+}
+
 interface Causes {
   // Effect 3.
-  readonly isInterruptedOnly?: Test
-  readonly isFailure?: Test
   readonly isEmpty?: Test
+  readonly isFailure?: Test
+  readonly isDie?: Test
+  readonly isInterrupted?: Test
+  readonly isInterruptedOnly?: Test
+  readonly failures?: (cause: Cause.Cause<unknown>) => Iterable<unknown>
+  readonly defects?: (cause: Cause.Cause<unknown>) => Iterable<unknown>
   // Effect 4.
-  readonly hasInterruptsOnly?: Test
   readonly hasFails?: Test
+  readonly hasDies?: Test
+  readonly hasInterrupts?: Test
+  readonly hasInterruptsOnly?: Test
 }
 
 const causes: Causes = Cause
@@ -82,8 +119,26 @@ export const isInterruptedOnly: Test = causes.isInterruptedOnly ?? causes.hasInt
 /** Whether it holds at least one failure. */
 export const holdsFailure: Test = causes.isFailure ?? causes.hasFails ?? missing
 
-export const isEmpty: Test =
-  causes.isEmpty ?? ((cause) => (cause as { readonly reasons?: ReadonlyArray<unknown> }).reasons?.length === 0)
+/** Whether it holds at least one defect. */
+export const holdsDefect: Test = causes.isDie ?? causes.hasDies ?? missing
+
+/** Whether it holds at least one interruption. */
+export const holdsInterruption: Test = causes.isInterrupted ?? causes.hasInterrupts ?? missing
+
+const reasons = (cause: Cause.Cause<unknown>): Reasons["reasons"] => (cause as unknown as Reasons).reasons
+
+const { defects, failures, isEmpty: isEmpty3 } = causes
+
+export const isEmpty: Test = isEmpty3 ?? ((cause) => reasons(cause).length === 0)
+
+/** Its failures, then its defects. */
+export const errorsOf: (cause: Cause.Cause<unknown>) => ReadonlyArray<unknown> =
+  failures === undefined || defects === undefined
+    ? (cause) => [
+        ...reasons(cause).flatMap((reason) => (reason._tag === "Fail" ? [reason.error] : [])),
+        ...reasons(cause).flatMap((reason) => (reason._tag === "Die" ? [reason.defect] : []))
+      ]
+    : (cause) => [...failures(cause), ...defects(cause)]
 
 interface Loggers {
   // Effect 3.

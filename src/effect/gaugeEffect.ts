@@ -1,21 +1,18 @@
 /** A gauge whose value is an effect, which runs when a scrape reads the gauge. */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as Runtime from "effect/Runtime"
-import * as Tracer from "effect/Tracer"
 import type { CollectedMetric } from "../core/client/promClient.js"
 import { clearTimeout, setTimeout } from "../core/util/realTimers.js"
 import { messageOf, shown } from "../core/util/text.js"
+import { type Fork, type Forked, withinTime, withoutSpan } from "./bothMajors.js"
 
 export type ScrapeValue = number | ReadonlyArray<{ readonly labels: object; readonly value: number }>
 
 interface Run {
   readonly answer: Promise<void>
-  fiber: Fiber.RuntimeFiber<Exit.Exit<ScrapeValue, unknown>> | undefined
+  fiber: Forked<Exit.Exit<ScrapeValue, unknown>, never> | undefined
   isLate: boolean
 }
 
@@ -28,13 +25,12 @@ export class ScrapeValues<R> {
 
   constructor(
     value: Effect.Effect<ScrapeValue, unknown, R>,
-    private readonly runtime: Runtime.Runtime<R>,
+    private readonly fork: Fork<R>,
     private readonly hasLabels: boolean,
     private readonly milliseconds: number
   ) {
     // A scrape is not part of the application's traces, and its parent is not the span in which the gauge was created.
-    const untraced = Effect.mapInputContext(Effect.withTracerEnabled(value, false), withoutSpan<R>)
-    this.effect = Effect.exit(Effect.interruptible(untraced))
+    this.effect = Effect.exit(Effect.interruptible(withoutSpan(Effect.withTracerEnabled(value, false))))
   }
 
   /** Rejects if the effect returns no value, or not in time. */
@@ -53,13 +49,7 @@ export class ScrapeValues<R> {
     this.isClosed = true
     const fiber = this.run?.fiber
     if (fiber === undefined) return Effect.void
-    // Can be interrupted also in a finalizer, and ends also if the fiber cannot be interrupted.
-    return Fiber.interrupt(fiber).pipe(
-      Effect.disconnect,
-      Effect.interruptible,
-      Effect.timeoutOption(this.milliseconds),
-      Effect.asVoid
-    )
+    return Effect.asVoid(withinTime(Fiber.interrupt(fiber), this.milliseconds))
   })
 
   private begin(gauge: CollectedMetric): Promise<void> {
@@ -67,12 +57,12 @@ export class ScrapeValues<R> {
     const run: Run = { answer: promise, fiber: undefined, isLate: false }
     // Set before the effect runs, because it may end synchronously.
     this.run = run
-    const fiber = Runtime.runFork(this.runtime)(this.effect)
+    const fiber = this.fork(this.effect)
     run.fiber = fiber
     const late = setTimeout(() => {
       run.isLate = true
       reject(new Error(`its effect did not end within ${this.milliseconds} ms`))
-      fiber.unsafeInterruptAsFork(FiberId.none)
+      Effect.runFork(Fiber.interrupt(fiber))
     }, this.milliseconds)
     // This timer does not keep the process alive.
     late.unref()
@@ -81,7 +71,7 @@ export class ScrapeValues<R> {
       this.run = undefined
       if (run.isLate) return
       try {
-        this.set(gauge, Exit.flatten(exit))
+        this.set(gauge, Exit.isSuccess(exit) ? exit.value : Exit.failCause(exit.cause))
         resolve()
       } catch (error) {
         reject(error)
@@ -119,7 +109,7 @@ export class ScrapeValues<R> {
     if (this.hasWarned) return
     this.hasWarned = true
     const name = String((gauge as { readonly name?: unknown }).name)
-    Runtime.runFork(this.runtime)(Effect.logWarning(`metric ${name}: a value is left out: ${why}`))
+    this.fork(Effect.logWarning(`metric ${name}: a value is left out: ${why}`))
   }
 }
 
@@ -138,6 +128,3 @@ const setNone = (gauge: CollectedMetric): void => {
   gauge.reset()
   gauge.remove({})
 }
-
-const withoutSpan = <R>(context: Context.Context<R>): Context.Context<R> =>
-  Context.omit(Tracer.ParentSpan as never)(context) as Context.Context<R>

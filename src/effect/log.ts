@@ -6,7 +6,7 @@ import { currentFork } from "./bothMajors.js"
 
 /** With the loggers and annotations of the fiber that runs this effect. */
 export const currentLog: Effect.Effect<Log> = Effect.map(
-  currentFork,
+  currentFork(),
   (fork): Log =>
     (level, message, error) =>
       void fork(error === undefined ? at[level](message) : at[level](message, Cause.die(error)))

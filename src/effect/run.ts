@@ -1,20 +1,17 @@
 /** One measured run in a fiber: when it begins and ends, whether its exit counts, and its exemplar. */
-import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
+import type * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
-import * as Option from "effect/Option"
+import { type AnyFiber, clockOf, contextOf, forkLike, nanoseconds, spanOf } from "../compat/fiber.js"
+import { Registry } from "../compat/registry.js"
 import { matching, type OnlyErrors } from "../core/instrument/errorFilter.js"
 import { begin, end, type InstrumentOptions, type Plan } from "../core/instrument/instruments.js"
 import type { Gauge, Labels } from "../core/instrument/labels.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
+import { errorsOf, holdsDefect, holdsFailure, holdsInterruption, isInterruptedOnly } from "./bothMajors.js"
 import { FailureReporting } from "./failureReporting.js"
-import { Registry } from "./registry.js"
 
 /** The constructor counts the start. A run also reports failures of its metrics. */
 export class Run<A, E> extends FailureReporting {
@@ -25,61 +22,33 @@ export class Run<A, E> extends FailureReporting {
 
   constructor(
     protected readonly plan: Plan<Exit.Exit<unknown, unknown>>,
-    protected readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+    protected readonly fiber: AnyFiber
   ) {
     super()
-    this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    this.clock = clockOf(fiber)
     this.exemplar = plan.exemplars ? currentSpan(fiber) : undefined
     this.gauge = begin(plan, this)
-    this.start = plan.duration === undefined ? 0n : this.clock.unsafeCurrentTimeNanos()
-  }
-
-  readonly onFailure = (cause: Cause.Cause<E>) => this.ended(Exit.failCause(cause))
-
-  readonly onSuccess = (value: A) => this.ended(Exit.succeed(value))
-
-  private ended(exit: Exit.Exit<A, E>): Effect.Effect<A, E> {
-    this.record(exit)
-    return this.afterWarnings(exit)
+    this.start = plan.duration === undefined ? 0n : nanoseconds(this.clock)
   }
 
   record(exit: Exit.Exit<A, E>, plan = this.plan): void {
-    const seconds = plan.duration === undefined ? 0 : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9
+    const seconds = plan.duration === undefined ? 0 : Number(nanoseconds(this.clock) - this.start) / 1e9
     end(plan, this.gauge, seconds, exit, this.exemplar, this)
   }
 
   protected override registry(): MetricRegistry {
-    return Context.get(this.fiber.currentContext, Registry)
+    return Context.get(contextOf(this.fiber), Registry)
   }
 
   // Logs with the loggers that the fiber had at the time of the failure.
   protected override forking(): (log: Effect.Effect<void>) => void {
-    // Without the interruption of the run, which would also interrupt the warning.
-    const refs = FiberRefs.delete(this.fiber.getFiberRefs(), FiberRef.interruptedCause)
-    return (log) => Effect.runFork(Effect.zipRight(Effect.setFiberRefs(refs), log))
+    return forkLike(this.fiber)
   }
 }
 
-/**
- * The +1 is inside the mask: an interruption between the two would leave the gauge too high for ever. The end is
- * recorded in the handler of the masked body, which no interruption can skip.
- */
-export const measured = <A, E, R>(
-  self: Effect.Effect<A, E, R>,
-  plan: Plan<Exit.Exit<unknown, unknown>>
-): Effect.Effect<A, E, R> => {
-  // Outside of uninterruptible regions the mask restores to this. It is created once.
-  const interruptible = Effect.interruptible(self)
-  return Effect.uninterruptibleMask((restore) => {
-    const run = new Run<A, E>(plan, Option.getOrThrow(Fiber.getCurrentFiber()))
-    const body = restore === Effect.interruptible ? interruptible : restore(self)
-    return run.afterWarnings(Effect.matchCauseEffect(body, run))
-  })
-}
-
 /** Of a sampled span, with OpenTelemetry's label names ("Prometheus and OpenMetrics Compatibility", Exemplars). */
-export const currentSpan = (fiber: Fiber.RuntimeFiber<unknown, unknown>): Labels | undefined => {
-  const span = fiber.currentSpan
+export const currentSpan = (fiber: AnyFiber): Labels | undefined => {
+  const span = spanOf(fiber)
   return span?.sampled === true ? { trace_id: span.traceId, span_id: span.spanId } : undefined
 }
 
@@ -108,14 +77,14 @@ export const counting = (only: Only | undefined): ((exit: Exit.Exit<unknown, unk
   return (exit) => Exit.isFailure(exit) && counts(exit.cause)
 }
 
-const causes = { failure: Cause.isFailure, defect: Cause.isDie, interrupt: Cause.isInterrupted, any: () => true }
+const causes = { failure: holdsFailure, defect: holdsDefect, interrupt: holdsInterruption, any: () => true }
 
 const countingCauses = (only: Only | undefined): ((cause: Cause.Cause<unknown>) => boolean) => {
-  if (only === undefined) return (cause) => !Cause.isInterruptedOnly(cause)
+  if (only === undefined) return (cause) => !isInterruptedOnly(cause)
   if (typeof only === "object" && only !== null && "exit" in only) {
     if (Object.hasOwn(causes, only.exit)) return causes[only.exit]
     throw new RangeError(`only.exit must be one of ${Object.keys(causes).join(", ")}`)
   }
   const matches = matching(only)
-  return (cause) => Chunk.some(Cause.failures(cause), matches) || Chunk.some(Cause.defects(cause), matches)
+  return (cause) => errorsOf(cause).some(matches)
 }

@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import { Registry } from "../../compat/registry.js"
 import { httpSchemes } from "../../core/http/metrics.js"
 import { type Plan, planned } from "../../core/instrument/instruments.js"
 import type { Gauge, Labels, Observer } from "../../core/instrument/labels.js"
@@ -16,8 +17,8 @@ import { getOrCreate } from "../../core/registry/getOrCreate.js"
 import type { Family } from "../../core/registry/metricDefinition.js"
 import type { MetricRegistry } from "../../core/registry/metricRegistry.js"
 import { messageOf } from "../../core/util/text.js"
-import { Registry } from "../registry.js"
-import { instrumentOptions, measured } from "../run.js"
+import { instrumentOptions } from "../../effect/run.js"
+import { measured } from "../measured.js"
 
 /** Required by the server of a middleware that wraps handlers. */
 type Wrap = <A, E, R>(request: {

@@ -1,11 +1,13 @@
 /** Reads options from configuration. */
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import { type ConfigError, InvalidData } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import { isRecord, ownOptions } from "../core/util/options.js"
+
+export type { ConfigError }
 
 /**
  * Options that are read from configuration. Each is a `Config` of its value, or of an `Option` of it, as `Config.option`
@@ -66,7 +68,7 @@ const holdsConfig = (given: object, levels: number): boolean =>
 // The message does not show the value, because it may be a secret.
 const failed = (path: ReadonlyArray<string>): Config.Config<never> => {
   const message = `${path.join(".") || "the options"} must be a Config; use Config.succeed for a constant`
-  return Config.mapOrFail(Config.succeed(undefined), () => Either.left(ConfigError.InvalidData([...path], message)))
+  return Config.mapOrFail(Config.succeed(undefined), () => Either.left(InvalidData([...path], message)))
 }
 
 // An `Option` is also an `Effect`, and some options accept effects, so it is unwrapped here.
@@ -79,7 +81,7 @@ const withoutOption = (read: unknown): unknown => {
 /** Reads each, by its name. Those that are not set are left out. */
 export const optionalStrings = <K extends string>(
   names: Readonly<Record<K, string>>
-): Effect.Effect<Partial<Record<K, string>>, ConfigError.ConfigError> => {
+): Effect.Effect<Partial<Record<K, string>>, ConfigError> => {
   const configs: Record<string, Config.Config<Option.Option<string>>> = Record.map(names, (name: string) =>
     Config.option(Config.string(name))
   )

@@ -10,11 +10,11 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Registry } from "../compat/registry.js"
 import { type Plan, reportRejection } from "../core/instrument/instruments.js"
 import type { Add } from "../core/instrument/record.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
-import { Registry } from "./registry.js"
-import { Run } from "./run.js"
+import { Run } from "../effect/run.js"
 
 type AnyExit = Exit.Exit<unknown, unknown>
 

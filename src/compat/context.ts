@@ -1,0 +1,2 @@
+/** How a tag is declared. */
+export { Tag } from "effect/Context"

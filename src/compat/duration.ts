@@ -1,0 +1,2 @@
+/** A duration as users give it. */
+export type { DurationInput } from "effect/Duration"

@@ -1,0 +1,2 @@
+/** Layers from effects. */
+export { scoped, scopedDiscard, unwrapEffect } from "effect/Layer"
