@@ -52,7 +52,7 @@ import { adding } from "./core/instrument/record.js"
 import { type ConstantCombinator, combinatorOf, type ExitCombinator, type MeasuredKind } from "./effect/combinator.js"
 import { counting, instrumentOptions, type Only } from "./effect/run.js"
 import type { Counting, Instruments as EffectInstruments } from "./Metrics.js"
-import { measured } from "./runtime/streamRun.js"
+import { measured } from "./runtime/measuredStream.js"
 
 export type { ErrorClass, OnlyErrors } from "./core/instrument/errorFilter.js"
 export type * from "./core/instrument/labels.js"
