@@ -19,14 +19,14 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { type ConfigError, type FromConfig, optionalStrings, unwrapped } from "./compat/config.js"
 import { scoped } from "./compat/layer.js"
 import { variables } from "./core/consul/environment.js"
+import { type ConfigError, type FromConfig, optionalStrings, unwrapped } from "./effect/config.js"
 import type { AgentConnection, Options } from "./effect/consul/options.js"
 import { lazily } from "./effect/lazily.js"
 import { type Discovery, ServiceDiscovery, type ServiceDiscoveryError } from "./ServiceDiscovery.js"
 
-export type { FromConfig } from "./compat/config.js"
+export type { FromConfig } from "./effect/config.js"
 export type {
   AgentConnection,
   AgentTls,

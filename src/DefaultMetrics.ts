@@ -18,12 +18,12 @@
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { type ConfigError, type FromConfig, unwrapped } from "./compat/config.js"
 import { scopedDiscard } from "./compat/layer.js"
 import { Registry } from "./compat/registry.js"
 import { closeDefaultMetrics, openDefaultMetrics } from "./core/process/collection.js"
 import { type Options, readProcessOptions } from "./core/process/options.js"
 import { messageOf } from "./core/util/text.js"
+import { type ConfigError, type FromConfig, unwrapped } from "./effect/config.js"
 import { TaggedError } from "./effect/taggedError.js"
 
 export type { Options } from "./core/process/options.js"

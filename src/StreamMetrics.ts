@@ -42,17 +42,15 @@
  * @since 0.1.0
  * @module
  */
-import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import { hasProperty } from "effect/Predicate"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { entry, type Instruments as PlanInstruments, planned } from "./core/instrument/instruments.js"
 import type { CheckEntries, Counter, Gauge, LabelsFrom, Observer, SomeLabels } from "./core/instrument/labels.js"
 import { adding } from "./core/instrument/record.js"
 import { type ConstantCombinator, combinatorOf, type ExitCombinator, type MeasuredKind } from "./effect/combinator.js"
 import { counting, instrumentOptions, type Only } from "./effect/run.js"
 import type { Counting, Instruments as EffectInstruments } from "./Metrics.js"
-import { measured } from "./runtime/measuredStream.js"
+import { isStream, measured } from "./runtime/measuredStream.js"
 
 export type { ErrorClass, OnlyErrors } from "./core/instrument/errorFilter.js"
 export type * from "./core/instrument/labels.js"
@@ -136,16 +134,12 @@ interface AnyInstruments extends PlanInstruments<AnyExit, Only> {
   readonly elements?: Instruments<unknown>["elements"]
 }
 
-// An effect is also a stream.
-const combinator = combinatorOf(
-  (value) => Effect.isEffect(value) || hasProperty(value, Stream.StreamTypeId),
-  (instruments: AnyInstruments) => {
-    const plan = planned<AnyExit, Only>(instruments, counting, { ...instrumentOptions, elements: ["labels"] })
-    const each = entry<ElementCounter, { readonly labels?: SomeLabels | undefined }>(instruments.elements)
-    const elements = each && { metric: each.metric, add: adding(each.metric, each.labels) }
-    return (self: Stream.Stream<unknown, unknown, unknown>) => measured(self, plan, elements)
-  }
-)
+const combinator = combinatorOf(isStream, (instruments: AnyInstruments) => {
+  const plan = planned<AnyExit, Only>(instruments, counting, { ...instrumentOptions, elements: ["labels"] })
+  const each = entry<ElementCounter, { readonly labels?: SomeLabels | undefined }>(instruments.elements)
+  const elements = each && { metric: each.metric, add: adding(each.metric, each.labels) }
+  return (self: Stream.Stream<unknown, unknown, unknown>) => measured(self, plan, elements)
+})
 
 /**
  * Observes the run time of a stream, in **seconds**, from its first pull until it ends. It is observed once per run and

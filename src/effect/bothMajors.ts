@@ -16,15 +16,13 @@ import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
 /** A running fiber. */
-export interface Forked<A, E> extends Fiber.Fiber<A, E> {
-  addObserver(ended: (exit: Exit.Exit<A, E>) => void): unknown
-}
+export type Forked<A, E> = Fiber.Fiber<A, E> & { addObserver(ended: (exit: Exit.Exit<A, E>) => void): unknown }
 
 export type Fork<R> = <A, E>(effect: Effect.Effect<A, E, R>) => Forked<A, E>
 
 interface Effects {
   // Effect 3.
-  readonly runtime?: <R>() => Effect.Effect<Runtime.Runtime<R>, never, R>
+  readonly runtime?: <R>() => Effect.Effect<object, never, R>
   readonly forkDaemon?: Detach
   readonly mapInputContext?: UpdateContext
   // Effect 4.
@@ -54,7 +52,7 @@ export const currentFork = <R = never>(): Effect.Effect<Fork<R>, never, R> => {
   const { context, runForkWith, runtime = missing } = effects
   if (context !== undefined && runForkWith !== undefined)
     return Effect.map(context<R>(), (services) => runForkWith(services))
-  const { runFork } = Runtime as unknown as { readonly runFork: (runtime: Runtime.Runtime<R>) => Fork<R> }
+  const { runFork } = Runtime as unknown as { readonly runFork: (runtime: object) => Fork<R> }
   return Effect.map(runtime<R>(), runFork)
 }
 

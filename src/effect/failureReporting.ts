@@ -5,9 +5,10 @@ import type { Reporter } from "../core/instrument/instruments.js"
 import { nameOf, type Operation, warningFor } from "../core/instrument/metricFailures.js"
 import type { MetricRegistry } from "../core/registry/metricRegistry.js"
 import { countError } from "../core/registry/selfMetrics.js"
+import { harmless } from "./log.js"
 
 export abstract class FailureReporting implements Reporter {
-  private warnings: Effect.Effect<void> | undefined
+  private logs: Effect.Effect<void> | undefined
 
   /** Where failures are counted. */
   protected abstract registry(): MetricRegistry
@@ -15,7 +16,7 @@ export abstract class FailureReporting implements Reporter {
   failed(operation: Operation, metric: object, error: unknown): void {
     countError(this.registry(), operation)
     const log = warning(operation, metric, error)
-    if (log !== undefined) this.warnings = this.warnings === undefined ? log : Effect.andThen(this.warnings, log)
+    if (log !== undefined) this.logs = this.logs === undefined ? log : Effect.andThen(this.logs, log)
   }
 
   failsLater(operation: Operation, metric: object): (error: unknown) => void {
@@ -33,13 +34,17 @@ export abstract class FailureReporting implements Reporter {
     return Effect.runFork
   }
 
+  /** Logs the failures since the last call. A logger that dies must not change the outcome either. */
+  warnings(): Effect.Effect<void> | undefined {
+    const { logs } = this
+    this.logs = undefined
+    return logs && harmless(logs)
+  }
+
   /** Logs the failures since the last call first. */
   afterWarnings<A, E, R>(next: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const { warnings } = this
-    if (warnings === undefined) return next
-    this.warnings = undefined
-    // A logger that dies must not change the outcome either.
-    return Effect.matchCauseEffect(warnings, { onFailure: () => next, onSuccess: () => next })
+    const warnings = this.warnings()
+    return warnings === undefined ? next : Effect.flatMap(warnings, () => next)
   }
 }
 

@@ -4,10 +4,14 @@ import type * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import { hasProperty } from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Plan } from "../core/instrument/instruments.js"
 import { type Elements, StreamRun } from "../effect/streamRun.js"
+
+/** An effect is also a stream. */
+export const isStream = (value: unknown): boolean => Effect.isEffect(value) || hasProperty(value, Stream.StreamTypeId)
 
 type AnyExit = Exit.Exit<unknown, unknown>
 

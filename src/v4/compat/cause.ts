@@ -1,0 +1,9 @@
+/** Causes that are combined and taken apart. */
+import * as Cause from "effect/Cause"
+
+/** The first cause, followed by the second one. */
+export const followed: <E, E2>(first: Cause.Cause<E>, second: Cause.Cause<E2>) => Cause.Cause<E | E2> = Cause.combine
+
+/** Only its interruptions. */
+export const interruptionsOf = ({ reasons }: Cause.Cause<unknown>): Cause.Cause<never> =>
+  Cause.fromReasons(reasons.filter(Cause.isInterruptReason))
