@@ -1,7 +1,7 @@
 /**
  * Exposes Effect's own metrics, those of `effect/Metric` and of its fibers, with the registry in context.
  *
- * They are read at the scrape, from Effect's registry, which is global in the process. Nothing is copied, and the
+ * They are read at the scrape, from Effect's registry. Nothing is copied, and the
  * registry in context does not change. They come after the metrics of the registry:
  *
  * - A counter that is `incremental` becomes a counter whose name ends in `_total`. Any other counter can decrease, and
@@ -39,17 +39,17 @@
  */
 
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
-import * as RuntimeFlags from "effect/RuntimeFlags"
-import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { scopedDiscard } from "./compat/layer.js"
+import { scopedDiscard, unwrapEffect } from "./compat/layer.js"
 import { messageOf } from "./core/util/text.js"
 import { type ConfigError, type FromConfig, unwrapped } from "./effect/config.js"
 import { type EffectOptions, type EffectSettings, readEffectOptions } from "./effect/metrics/options.js"
 import { openEffectSource } from "./effect/metrics/source.js"
 import { TaggedError } from "./effect/taggedError.js"
 import { Registry } from "./Registry.js"
+import { effectRegistry } from "./runtime/effectRegistry.js"
+import { fibersLayer, switchFibers } from "./runtime/fiberMetrics.js"
 
 /**
  * Options: which of Effect's metrics are exposed, and under which names.
@@ -83,16 +83,18 @@ export class EffectMetricsError extends TaggedError("EffectMetricsError")<{
  * @category constructors
  */
 export const make = (options: Options = {}): Effect.Effect<void, EffectMetricsError, Scope.Scope> =>
-  Effect.flatMap(settingsOf(options), ({ fibers, prefix, wanted }) =>
-    Effect.flatMap(Registry, (registry) =>
-      Effect.zipRight(
-        fibers === undefined ? Effect.void : Effect.withRuntimeFlagsPatchScoped(switched[fibers ? "on" : "off"]),
-        Effect.asVoid(
-          Effect.acquireRelease(
-            Effect.sync(() => openEffectSource(registry, prefix, wanted)),
-            (close) => Effect.sync(close)
-          )
-        )
+  Effect.flatMap(settingsOf(options), (settings) => {
+    const { fibers } = settings
+    const switched = fibers === undefined ? Effect.void : switchFibers(fibers)
+    return Effect.andThen(Effect.mapError(switched, invalidOptions), exposed(settings))
+  })
+
+const exposed = ({ prefix, wanted }: EffectSettings): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Effect.all([Registry, effectRegistry]), ([registry, effects]) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => openEffectSource(registry, effects, prefix, wanted)),
+        (close) => Effect.sync(close)
       )
     )
   )
@@ -104,7 +106,14 @@ export const make = (options: Options = {}): Effect.Effect<void, EffectMetricsEr
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsError> => scopedDiscard(make(options))
+export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsError> =>
+  unwrapEffect(
+    Effect.map(settingsOf(options), (settings): Layer.Layer<never> => {
+      const { fibers } = settings
+      const exposing = scopedDiscard(exposed(settings))
+      return fibers === undefined ? exposing : Layer.merge(exposing, fibersLayer(fibers))
+    })
+  )
 
 /**
  * Exposes the same metrics as `layer`, with options read from configuration.
@@ -122,15 +131,10 @@ export const layer = (options: Options = {}): Layer.Layer<never, EffectMetricsEr
  * @category layers
  */
 export const layerConfig = (options: FromConfig<Options>): Layer.Layer<never, ConfigError | EffectMetricsError> =>
-  scopedDiscard(Effect.flatMap(unwrapped(options), make))
+  unwrapEffect(Effect.map(unwrapped(options), layer))
 
 const settingsOf = (options: Options): Effect.Effect<EffectSettings, EffectMetricsError> =>
-  Effect.try({
-    try: () => readEffectOptions(options),
-    catch: (cause) => new EffectMetricsError({ reason: "InvalidOptions", message: messageOf(cause), cause })
-  })
+  Effect.try({ try: () => readEffectOptions(options), catch: invalidOptions })
 
-const switched = {
-  on: RuntimeFlagsPatch.enable(RuntimeFlags.RuntimeMetrics),
-  off: RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)
-}
+const invalidOptions = (cause: unknown): EffectMetricsError =>
+  new EffectMetricsError({ reason: "InvalidOptions", message: messageOf(cause), cause })

@@ -46,7 +46,7 @@ interface Source {
 
 const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
   .map((file) => file.replaceAll("\\", "/"))
-  .filter((file) => /\.c?[jt]s$/.test(file) && !file.startsWith("explorer/"))
+  .filter((file) => /\.c?[jt]s$/.test(file) && !file.startsWith("explorer/") && !file.startsWith("v4/"))
 
 const sources: ReadonlyArray<Source> = files.map((file) => ({
   file,
@@ -103,6 +103,24 @@ describe("The sources", () => {
         .map((other) => `${file} imports ${other}`)
     )
     assert.deepEqual(wrong, [])
+  })
+
+  it("have a twin for Effect 4, with the same exports, of each file of compat and of runtime, and of no other", () => {
+    const twins = readdirSync(join(root, "src", "v4"), { recursive: true, encoding: "utf8" })
+      .map((file) => file.replaceAll("\\", "/"))
+      .filter((file) => /^(compat|runtime)\/.*\.ts$/.test(file))
+    const originals = files.filter((file) => /^(compat|runtime)\//.test(file))
+    assert.sameMembers(twins, originals)
+    const exported = (file: string): ReadonlyArray<string> => {
+      const text = readFileSync(join(root, "src", file), "utf8")
+      const declared = text.matchAll(/^export (?:declare )?(?:const|function|class|interface|type) (\w+)/gm)
+      const listed = [...text.matchAll(/^export (?:type |const )?\{([^}]*)\}/gm)].flatMap(([, names = ""]) =>
+        names.split(",")
+      )
+      const names = listed.map((name) => name.replace(/^.* as |^\s*type /, "").trim())
+      return [...new Set([...[...declared].map(([, name = ""]) => name), ...names])].sort()
+    }
+    for (const file of originals) assert.deepEqual(exported(`v4/${file}`), exported(file), file)
   })
 
   it("have no circle of imports, of types neither", () => {

@@ -1,7 +1,5 @@
 /** Maps a metric of Effect to its metric family and labels. */
-import type * as MetricKey from "effect/MetricKey"
-import * as MetricKeyType from "effect/MetricKeyType"
-import * as Option from "effect/Option"
+import type { EffectMetric } from "./model.js"
 import { labelsOf, metricName } from "./names.js"
 
 export type FamilyType = "counter" | "gauge" | "histogram" | "summary"
@@ -23,20 +21,17 @@ export interface Described {
 }
 
 /** A sentence with the reason if the metric cannot be exposed. */
-export const described = (key: MetricKey.MetricKey.Untyped, prefix: string): Described | string => {
-  const original = String(key.name)
-  const kind = kindOf(key.keyType)
+export const described = (metric: EffectMetric, prefix: string): Described | string => {
+  const { description, isIncremental, kind, tags, trouble } = metric
+  const original = String(metric.name)
   const subject = `Effect's ${kind ?? "metric"} ${original}`
   if (kind === undefined) return `${subject} is left out: its kind is unknown`
-  const isTime = kind === "histogram" && key.tags.some(isMilliseconds)
+  const isTime = kind === "histogram" && tags.some(isMilliseconds)
   const divisor = isTime ? 1_000 : 1
-  const bounds = MetricKeyType.isHistogramKey(key.keyType) ? boundsOf(key.keyType.boundaries.values, divisor) : []
+  const bounds = boundsOf(metric.boundaries, divisor)
   if (bounds === undefined) return `${subject} is left out: its boundaries must be numbers in increasing order`
-  // With a `maxSize` below 1, Effect searches for the previous slot for ever.
-  if (MetricKeyType.isSummaryKey(key.keyType) && !(key.keyType.maxSize >= 1)) {
-    return `${subject} is left out: its maxSize must be at least 1, not ${key.keyType.maxSize}`
-  }
-  const goesDown = MetricKeyType.isCounterKey(key.keyType) && !key.keyType.incremental
+  if (trouble !== undefined) return `${subject} is left out: ${trouble}`
+  const goesDown = kind === "counter" && !isIncremental
   const shape = goesDown ? "gauge" : kind
   const type = shape === "frequency" ? "counter" : shape
   return {
@@ -44,20 +39,12 @@ export const described = (key: MetricKey.MetricKey.Untyped, prefix: string): Des
     type,
     name: nameOf(metricName(prefix, original), type, isTime),
     subject,
-    description: Option.getOrUndefined(key.description) ?? fiberHelp[original],
-    labels: labelsOf(isTime ? key.tags.filter((tag) => !isMilliseconds(tag)) : key.tags, reserved[shape]),
+    description: description ?? fiberHelp[original],
+    labels: labelsOf(isTime ? tags.filter((tag) => !isMilliseconds(tag)) : tags, reserved[shape]),
     divisor,
     bounds,
     isSum: kind === "counter" || kind === "frequency" || kind === "histogram"
   }
-}
-
-const kindOf = (type: unknown): Described["kind"] | undefined => {
-  if (MetricKeyType.isCounterKey(type)) return "counter"
-  if (MetricKeyType.isFrequencyKey(type)) return "frequency"
-  if (MetricKeyType.isGaugeKey(type)) return "gauge"
-  if (MetricKeyType.isHistogramKey(type)) return "histogram"
-  return MetricKeyType.isSummaryKey(type) ? "summary" : undefined
 }
 
 // The labels that samples of a kind have in addition to those of the metric.
@@ -89,7 +76,7 @@ const boundsOf = (values: ReadonlyArray<number>, divisor: number): ReadonlyArray
   return bounds.every((bound, at) => bound > (bounds[at - 1] ?? Number.NEGATIVE_INFINITY)) ? bounds : undefined
 }
 
-// Effect gives its own metrics no descriptions.
+// Effect 3 gives its own metrics no descriptions.
 const fiberHelp: { readonly [name: string]: string | undefined } = Object.assign(Object.create(null), {
   effect_fiber_started: "Fibers started.",
   effect_fiber_active: "Fibers that have started but not ended.",

@@ -1,18 +1,13 @@
 /**
  * Names, labels and bounds of Effect's metrics never change: they are computed once. The value is read at the scrape.
  */
-import type * as MetricHook from "effect/MetricHook"
-import type * as MetricState from "effect/MetricState"
-import * as Option from "effect/Option"
 import { type LabelTexts, type LabelValues, labelText } from "../../core/exposition/labelText.js"
 import type { FamilySnapshot, HistogramSeries, Layout, Sample } from "../../core/exposition/model.js"
 import { pieceSize } from "../../core/exposition/model.js"
 import type { SourceFamily } from "../../core/exposition/sources.js"
 import type { Described, FamilyType } from "./describe.js"
+import type { Hook } from "./model.js"
 import { identityOf, wellFormed } from "./names.js"
-
-/** What is read of Effect's state of a metric. */
-export type Hook = Pick<MetricHook.MetricHook.Root, "get">
 
 /** A series has several parts if their tags are in a different order, or if the metric was created again. */
 interface Part {
@@ -128,7 +123,7 @@ const notANumber = undefined as unknown as number
 const totalOf = ({ parts }: Series): number =>
   sumOf(
     parts.map(({ hook }) => {
-      const state = hook.get() as MetricState.MetricState.Counter<number> | MetricState.MetricState.Gauge<number>
+      const state = hook.get()
       return "count" in state ? state.count : state.value
     })
   )
@@ -136,7 +131,7 @@ const totalOf = ({ parts }: Series): number =>
 function* occurrencesOf({ labels, parts }: Series): Generator<Sample> {
   const counts = new Map<unknown, number>()
   for (const { hook } of parts) {
-    for (const [occurrence, count] of (hook.get() as MetricState.MetricState.Frequency).occurrences) {
+    for (const [occurrence, count] of hook.get().occurrences ?? []) {
       const key = keyOf(occurrence)
       counts.set(key, (counts.get(key) ?? 0) + count)
     }
@@ -156,14 +151,14 @@ const keyOf = (occurrence: unknown): unknown => {
 function* quantilesOf(name: string, { labels, parts }: Series): Generator<Sample> {
   const [part] = parts
   if (part === undefined) return
-  const { count, quantiles, sum } = part.hook.get() as MetricState.MetricState.Summary
+  const { count, quantiles = [], sum } = part.hook.get()
   for (const [at, [quantile, value]] of quantiles.entries()) {
     // The quantiles are sorted. A quantile that is configured twice is written once.
     if (quantile === quantiles[at - 1]?.[0]) continue
-    yield { labels: { ...labels, quantile }, value: Option.getOrElse(value, () => Number.NaN) }
+    yield { labels: { ...labels, quantile }, value: value ?? Number.NaN }
   }
-  yield { metricName: `${name}_sum`, labels, value: sum }
-  yield { metricName: `${name}_count`, labels, value: count }
+  yield { metricName: `${name}_sum`, labels, value: sumOf([sum]) }
+  yield { metricName: `${name}_count`, labels, value: sumOf([count]) }
 }
 
 // Effect's buckets are cumulative. A NaN is only in `+Inf`, which has the count of all observations.
@@ -172,12 +167,12 @@ const distributionOf = ({ bounds, labels, parts }: Series): HistogramSeries => {
   const sums: Array<unknown> = []
   let count = 0
   for (const { divisor, hook } of parts) {
-    const state = hook.get() as MetricState.MetricState.Histogram
+    const state = hook.get()
     for (let at = 0; at < buckets.length; at += 1) {
-      buckets[at] = (buckets[at] ?? 0) + (state.buckets[at]?.[1] ?? 0)
+      buckets[at] = (buckets[at] ?? 0) + (state.buckets?.[at]?.[1] ?? 0)
     }
     sums.push(typeof state.sum === "number" ? state.sum / divisor : state.sum)
-    count += state.count
+    count += Number(state.count)
   }
   buckets.push(count)
   return { labels, buckets, sum: sumOf(sums), count }
