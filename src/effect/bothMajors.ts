@@ -107,12 +107,15 @@ interface Causes {
   readonly hasFails?: Test
   readonly hasDies?: Test
   readonly hasInterrupts?: Test
-  readonly hasInterruptsOnly?: Test
 }
 
 const causes: Causes = Cause
 
-export const isInterruptedOnly: Test = causes.isInterruptedOnly ?? causes.hasInterruptsOnly ?? missing
+const reasons = (cause: Cause.Cause<unknown>): Reasons["reasons"] => (cause as unknown as Reasons).reasons
+
+/** Also of a cause without a reason. */
+export const isInterruptedOnly: Test =
+  causes.isInterruptedOnly ?? ((cause) => reasons(cause).every(({ _tag }) => _tag === "Interrupt"))
 
 /** Whether it holds at least one failure. */
 export const holdsFailure: Test = causes.isFailure ?? causes.hasFails ?? missing
@@ -122,8 +125,6 @@ export const holdsDefect: Test = causes.isDie ?? causes.hasDies ?? missing
 
 /** Whether it holds at least one interruption. */
 export const holdsInterruption: Test = causes.isInterrupted ?? causes.hasInterrupts ?? missing
-
-const reasons = (cause: Cause.Cause<unknown>): Reasons["reasons"] => (cause as unknown as Reasons).reasons
 
 const { defects, failures, isEmpty: isEmpty3 } = causes
 
