@@ -37,11 +37,12 @@ import type { MetricRegistry } from "./core/registry/metricRegistry.js"
 import type { Given as GivenOptions } from "./core/util/options.js"
 import { messageOf } from "./core/util/text.js"
 import { type ConfigError, type FromConfig, unwrapped } from "./effect/config.js"
+import { measuredRouter } from "./effect/http/measuredRouter.js"
 import type { Exchange, Measuring } from "./effect/http/measuring.js"
 import type { Given, MiddlewareSettings, middlewareOptions } from "./effect/http/meters.js"
 import { meters, readMiddlewareOptions } from "./effect/http/meters.js"
-import { measured, measuredRouter } from "./effect/http/middleware.js"
 import { TaggedError } from "./effect/taggedError.js"
+import { measured } from "./runtime/http/measuredApp.js"
 import { measuredRpcs, type RpcGroup } from "./runtime/http/rpc.js"
 
 export type {

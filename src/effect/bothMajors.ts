@@ -130,14 +130,21 @@ const { defects, failures, isEmpty: isEmpty3 } = causes
 
 export const isEmpty: Test = isEmpty3 ?? ((cause) => reasons(cause).length === 0)
 
+export const failuresOf: (cause: Cause.Cause<unknown>) => ReadonlyArray<unknown> =
+  failures === undefined
+    ? (cause) => reasons(cause).flatMap((reason) => (reason._tag === "Fail" ? [reason.error] : []))
+    : (cause) => [...failures(cause)]
+
+const defectsOf: typeof failuresOf =
+  defects === undefined
+    ? (cause) => reasons(cause).flatMap((reason) => (reason._tag === "Die" ? [reason.defect] : []))
+    : (cause) => [...defects(cause)]
+
 /** Its failures, then its defects. */
-export const errorsOf: (cause: Cause.Cause<unknown>) => ReadonlyArray<unknown> =
-  failures === undefined || defects === undefined
-    ? (cause) => [
-        ...reasons(cause).flatMap((reason) => (reason._tag === "Fail" ? [reason.error] : [])),
-        ...reasons(cause).flatMap((reason) => (reason._tag === "Die" ? [reason.defect] : []))
-      ]
-    : (cause) => [...failures(cause), ...defects(cause)]
+export const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => [
+  ...failuresOf(cause),
+  ...defectsOf(cause)
+]
 
 interface Loggers {
   // Effect 3.

@@ -7,7 +7,6 @@ import { sharedTests } from "./sharedTests.js"
 
 const here = dirname(fileURLToPath(import.meta.url))
 const root = resolve(here, "../..")
-const packages = join(here, "node_modules")
 
 /** What a test imports by these names, with the names of Effect 3. */
 const dialect: Record<string, string> = {

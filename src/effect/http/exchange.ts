@@ -1,31 +1,39 @@
 /** One request of `@effect/platform` and its response, measured until the response is complete or cut. */
 import type { ServerResponse } from "node:http"
-import { appendPreResponseHandler, currentPreResponseHandlers, type PreResponseHandler } from "@effect/platform/HttpApp"
-import * as HttpBody from "@effect/platform/HttpBody"
-import * as HttpServerError from "@effect/platform/HttpServerError"
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
+import type * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import { interruption } from "../../compat/cause.js"
+import { type AnyFiber, clockOf, contextOf, currentFiber, nanoseconds } from "../../compat/fiber.js"
+import { type Awaiting, hasHandlers, restored } from "../../compat/http/handlers.js"
+import {
+  type AnyResponse,
+  clientAbort,
+  emptyResponse,
+  type HttpServerRequest,
+  interruptionOf,
+  isClientAbort,
+  observedBody,
+  requestIn,
+  scopeIn,
+  withBodyStream
+} from "../../compat/http/platform.js"
+import { isUpgraded } from "../../compat/http/upgrade.js"
 import { type HttpSource, unmatched } from "../../core/http/metrics.js"
 import type { Closing, RequestSize, Waiting } from "../../core/http/node/messages.js"
+import { recordedOn } from "../../core/http/recordedRequests.js"
 import { decided, HttpRun } from "../../core/http/recorder.js"
-import { onLeftOut, onRecorded, recordersOf } from "../../core/http/scrapeMarker.js"
+import { onLeftOut, onRecorded } from "../../core/http/scrapeMarker.js"
 import type { Labels } from "../../core/instrument/labels.js"
+import { isInterruptedOnly } from "../bothMajors.js"
 import { currentSpan } from "../run.js"
 import type { Measuring, Meter, MeterPart } from "./measuring.js"
 import { type NodeWriting, nodeWriting } from "./nodeWriting.js"
-import { answers, bodyBytes, brokenStatus, isByClient, isNotFound } from "./outcome.js"
+import { answers, bodyBytes, brokenStatus, isNotFound } from "./outcome.js"
 import {
   arrivedBytes,
   arrivingSize,
@@ -39,11 +47,7 @@ import {
   urlScheme,
   writtenStatus
 } from "./request.js"
-import { followWriting, forget, type MatchedRoute, release, setRef, track, trackRoute } from "./route.js"
-
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
-
-type AnyResponse = HttpServerResponse.HttpServerResponse
+import { followWriting, forget, type MatchedRoute, release, track, trackRoute } from "./route.js"
 
 type AnyExit = Exit.Exit<AnyResponse, unknown>
 
@@ -52,12 +56,13 @@ type AnyExit = Exit.Exit<AnyResponse, unknown>
  * measured here.
  */
 export const begun = (
-  request: HttpServerRequest,
+  context: Context.Context<never>,
   fiber: AnyFiber,
-  measuring: Measuring,
-  recordedOutside: (request: HttpServerRequest) => ReadonlyArray<HttpSource>
+  measuring: Measuring
 ): RequestRun | undefined => {
-  const own = measuring.meterIn(fiber.currentContext)
+  // Its type requires one.
+  const request = requestIn(context) as HttpServerRequest
+  const own = measuring.meterIn(context)
   const { excludes } = measuring
   let run: RequestRun | undefined
   try {
@@ -83,46 +88,15 @@ export const begun = (
   }
 }
 
+// The metrics on which `httpMetrics` of an outer application already records the request.
+const recordedOutside = ({ source }: HttpServerRequest): ReadonlyArray<HttpSource> =>
+  typeof source === "object" && source !== null ? recordedOn(source) : []
+
 const sourcesOf = (outside: ReadonlyArray<HttpSource>, by: ReadonlyArray<RequestRun>): ReadonlyArray<HttpSource> =>
   by.length === 0 ? outside : [...outside, ...by.map((run) => run.own.source)]
 
-/**
- * The handler that is called right before a response is written. It is the same function for all requests: Effect compares
- * handlers by a hash, and would keep the hash of each function in a table.
- */
-const writing = (request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> => {
-  const { source } = request
-  let written: Effect.Effect<AnyResponse> | undefined
-  for (const run of typeof source === "object" && source !== null ? recordersOf(source) : []) {
-    if (!(run instanceof RequestRun && run.isAwaitedWithAll)) continue
-    written =
-      written === undefined ? run.writing(request, response) : Effect.flatMap(written, (r) => run.writing(request, r))
-  }
-  return written ?? Effect.succeed(response)
-}
-
-const onlyWriting = Option.some(writing)
-
-/** Adds the handler to those of the fiber, as `HttpApp.appendPreResponseHandler` does, unless the run needs none. */
-export const awaitingResponse = <A, E, R>(
-  fiber: AnyFiber,
-  run: RequestRun,
-  app: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => {
-  if (run.isDirect) return app
-  const before = Option.getOrUndefined(fiber.getFiberRef(currentPreResponseHandlers))
-  const isAlone = before === undefined || before === writing
-  if (isAlone && run.isFound && (before === writing || setRef(fiber, currentPreResponseHandlers, onlyWriting))) {
-    run.isAwaitedWithAll = true
-    return app
-  }
-  // After the handlers of others, it is called once for each of ours.
-  const own = (request: HttpServerRequest, response: AnyResponse) => run.writing(request, response)
-  return Effect.zipRight(appendPreResponseHandler(own), app)
-}
-
 /** From the app that creates the response to its last byte. The constructor counts the start. */
-export class RequestRun extends HttpRun implements Closing {
+export class RequestRun extends HttpRun implements Closing, Awaiting {
   private readonly clock: Clock.Clock
   private readonly start: bigint
   private readonly exemplar: Labels | undefined
@@ -148,14 +122,12 @@ export class RequestRun extends HttpRun implements Closing {
    * references and more steps of the effect, a third of what measuring a request costs.
    */
   isDirect = false
-  // It is called before the handlers of the application, unless these are lost, as with a fiber that is not joined.
-  private isPreceding = false
-  // The server writes the response, which the run observes, or has written it.
-  private isBegun = false
+  /** These handlers may be lost, as with a fiber that is not joined. */
+  isPreceding = false
+  /** The server writes the response, which the run observes, or has written it. */
+  isBegun = false
   private isBodyBroken = false
-  /** Whether the handler of all requests calls it. */
   isAwaitedWithAll = false
-  /** Whether it is found by the object that the server knows. */
   isFound = false
   private isUnread = false
   private isReleased = false
@@ -173,10 +145,10 @@ export class RequestRun extends HttpRun implements Closing {
     private readonly meter: MeterPart
   ) {
     super(meter.recorder, request.method, meter.recorder.hasUrlScheme ? urlScheme(request) : "http")
-    this.clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
-    this.start = this.clock.unsafeCurrentTimeNanos()
+    this.clock = clockOf(fiber)
+    this.start = nanoseconds(this.clock)
     this.exemplar = measuring.exemplar ? currentSpan(fiber) : undefined
-    this.scope = fiber.currentContext.unsafeMap.get(Scope.Scope.key) as Scope.Scope | undefined
+    this.scope = scopeIn(contextOf(fiber))
   }
 
   /** `isFollowed`: whether `written` is called. Throws if the request lacks a property. */
@@ -197,7 +169,7 @@ export class RequestRun extends HttpRun implements Closing {
       this.node?.begin()
     }
     // Labels are computed from the response that a handler is called with.
-    const isAlone = measuring.labels === undefined && Option.isNone(fiber.getFiberRef(currentPreResponseHandlers))
+    const isAlone = measuring.labels === undefined && !hasHandlers(fiber)
     this.isDirect = isFollowed && isAlone && (this.node !== undefined || !meter.hasResponseSize)
   }
 
@@ -209,18 +181,6 @@ export class RequestRun extends HttpRun implements Closing {
     if (!this.isSecond) this.waiting ??= awaitClose(this.request, false, this)
   }
 
-  /** The application adds a handler. It may replace the response, fail or never end, so that ours is to be called first. */
-  precedes(handlers: Option.Option<PreResponseHandler>): Option.Option<PreResponseHandler> {
-    const isNeeded = this.isDirect && !this.isPreceding && !this.isBegun && handlers !== onlyWriting
-    if (!isNeeded || Option.isNone(handlers)) return handlers
-    this.isPreceding = true
-    return Option.map(
-      handlers,
-      (others) => (request, response) =>
-        Effect.flatMap(this.writing(request, response), (written) => others(request, written))
-    )
-  }
-
   /** Right before the response is written. Gives the response that is written instead. */
   writing(request: HttpServerRequest, response: AnyResponse): Effect.Effect<AnyResponse> {
     // The call can be for an earlier request, or for one that is answered within this one.
@@ -229,7 +189,8 @@ export class RequestRun extends HttpRun implements Closing {
     const written = this.replaces(request, response)
     // The scope of a web handler waits for the end of a body, also of one that is never read.
     const { exit, isUnread } = this
-    return isUnread && exit !== undefined ? this.finish(exit, Effect.succeed(written)) : Effect.succeed(written)
+    const finished = isUnread && exit !== undefined ? this.finish(exit) : undefined
+    return finished === undefined ? Effect.succeed(written) : Effect.as(finished, written)
   }
 
   private replaces(request: HttpServerRequest, response: AnyResponse): AnyResponse {
@@ -241,32 +202,20 @@ export class RequestRun extends HttpRun implements Closing {
     this.isUnread = this.isSecond ? request.source instanceof Request : isStream && request.method === "HEAD"
     if (!this.isSecond) this.waiting ??= awaitClose(request, isStream, this)
     if (this.isSecond || this.isUnread || !isStream) return response
-    const { contentLength, contentType } = body
-    return HttpServerResponse.setBody(response, HttpBody.stream(this.watched(body.stream), contentType, contentLength))
+    return withBodyStream(response, body, this.watched(body.stream))
   }
 
-  readonly onFailure = (cause: Cause.Cause<never>): Effect.Effect<AnyResponse> => this.done(Exit.failCause(cause))
-
-  readonly onSuccess = (response: AnyResponse): Effect.Effect<AnyResponse> => this.done(Exit.succeed(response))
-
-  // The app has ended. Failures of metrics are logged before its exit continues.
-  private done<E>(exit: Exit.Exit<AnyResponse, E>): Effect.Effect<AnyResponse, E> {
+  /** The app has ended. The effect runs before its exit continues. It also logs failures of metrics. */
+  ended(exit: AnyExit): Effect.Effect<void> | undefined {
     this.exit = exit
     const { matched } = this
     matched.running -= 1
     if (matched.running === 0) release(this.fiber, matched)
     if (Exit.isSuccess(exit)) this.latest = exit.value
-    if (this.scope === undefined || this.isWritten()) return this.finish(exit, exit)
-    const closed = Effect.suspend(() => this.finish(exit, Effect.void))
-    const next = Effect.zipRight(Scope.addFinalizer(this.scope, closed), this.meter.afterWarnings(exit))
-    if (!this.isDirect || this.isPreceding) return next
-    // The response is written by code around the app, to which another request may be known.
-    const handlers = this.fiber.getFiberRef(currentPreResponseHandlers)
-    if (Option.isSome(handlers)) {
-      return Effect.zipRight(FiberRef.set(currentPreResponseHandlers, this.precedes(handlers)), next)
-    }
-    this.isDirect = false
-    return awaitingResponse(this.fiber, this, next)
+    if (this.scope === undefined || this.isWritten()) return this.finish(exit)
+    const closed = Effect.suspend(() => this.finish(exit) ?? Effect.void)
+    const next = Effect.andThen(Scope.addFinalizer(this.scope, closed), this.meter.warnings() ?? Effect.void)
+    return this.isDirect && !this.isPreceding ? restored(this.fiber, this, next) : next
   }
 
   private isWritten(): boolean {
@@ -275,7 +224,7 @@ export class RequestRun extends HttpRun implements Closing {
     return isHandled(this.request) && !(isHandedOver && this.latest?.body._tag === "Stream")
   }
 
-  private finish<A, E>(exit: AnyExit, next: Effect.Effect<A, E>): Effect.Effect<A, E> {
+  private finish(exit: AnyExit): Effect.Effect<void> | undefined {
     this.release()
     const { latest } = this
     if (latest === undefined && Exit.isFailure(exit)) {
@@ -283,12 +232,12 @@ export class RequestRun extends HttpRun implements Closing {
       return Effect.flatMap(answers(exit.cause), ({ isOfBody, sent }) => {
         this.isBodyBroken = isOfBody
         this.ends(exit, sent, this.status(sent))
-        return this.meter.afterWarnings(next)
+        return this.meter.warnings() ?? Effect.void
       })
     }
-    const sent = latest ?? Exit.getOrElse(exit, () => HttpServerResponse.empty())
+    const sent = latest ?? (Exit.isSuccess(exit) ? exit.value : emptyResponse())
     this.ends(exit, sent, this.status(sent))
-    return this.meter.afterWarnings(next)
+    return this.meter.warnings()
   }
 
   private release(): void {
@@ -302,11 +251,11 @@ export class RequestRun extends HttpRun implements Closing {
   /** The code that writes may never notice: `end` of Node.js reports no error, and does not call its callback. */
   closed(): void {
     // Bun aborts the request of a websocket when it closes.
-    if (this.isOver || this.matched.upgraded || !isUnfinished(this.request)) return
-    const exit = this.exit ?? Exit.failCause(Cause.interrupt(HttpServerError.clientAbortFiberId))
+    if (this.isOver || this.isUpgraded() || !isUnfinished(this.request)) return
+    const exit = this.exit ?? Exit.failCause(clientAbort)
     const status = cutStatus(this.request)
     this.isCut = true
-    this.ends(exit, this.latest ?? HttpServerResponse.empty({ status }), status)
+    this.ends(exit, this.latest ?? emptyResponse(status), status)
   }
 
   private ends(exit: AnyExit, response: AnyResponse, status: number): void {
@@ -316,7 +265,7 @@ export class RequestRun extends HttpRun implements Closing {
     const { matched, measuring, request } = this
     this.node?.end()
     if (typeof request.source === "object" && request.source !== null) onRecorded(request.source, this)
-    const { upgraded } = matched
+    const upgraded = this.isUpgraded()
     const pattern = matched.pattern(isNotFound(exit))
     const route = pattern ?? unmatched
     if (this.own.excludesRoute(route) && !isCountedFor(route, matched, this.own)) {
@@ -328,7 +277,7 @@ export class RequestRun extends HttpRun implements Closing {
       route: pattern,
       status,
       // The lifetime of an upgraded connection says nothing about response times.
-      seconds: upgraded ? undefined : Number(this.clock.unsafeCurrentTimeNanos() - this.start) / 1e9,
+      seconds: upgraded ? undefined : Number(nanoseconds(this.clock) - this.start) / 1e9,
       requestBytes: upgraded ? undefined : arrivedBytes(this.requestSize, request, status),
       responseBytes: this.meter.hasResponseSize ? this.size(response, status) : undefined,
       labels: labels && decided(this.recorder, () => labels({ request, response, exit, route, status }), undefined),
@@ -336,21 +285,22 @@ export class RequestRun extends HttpRun implements Closing {
     })
   }
 
-  private watched<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
-    const watched = Stream.tapErrorCause(stream, (cause) => Effect.sync(() => this.breaks(cause)))
-    const counted = this.meter.hasResponseSize ? this.counted(watched) : watched
-    return Stream.ensuringWith(counted, (exit) => Effect.sync(() => this.wasStreamed(exit)))
+  private isUpgraded(): boolean {
+    return this.matched.upgraded || isUpgraded(this.request)
   }
 
-  private counted<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
-    return Stream.mapChunks(stream, (chunk) => {
-      this.bytes = Chunk.reduce(chunk, this.bytes ?? 0, (bytes, part) => bytes + part.length)
-      return chunk
+  private watched<E>(stream: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> {
+    return observedBody(stream, {
+      wrote: this.meter.hasResponseSize ? (bytes) => this.wrote(bytes) : undefined,
+      failed: (cause) => {
+        this.broke = cause
+      },
+      ended: (exit) => this.wasStreamed(exit)
     })
   }
 
-  private breaks(cause: Cause.Cause<unknown>): void {
-    this.broke = cause
+  private wrote(bytes: number): void {
+    this.bytes = (this.bytes ?? 0) + bytes
   }
 
   private wasStreamed(exit: Exit.Exit<unknown, unknown>): void {
@@ -360,18 +310,18 @@ export class RequestRun extends HttpRun implements Closing {
       return
     }
     // If another fiber than that of the request reads the body, its interruption means that the body is read no further.
-    const isOwn = Option.getOrUndefined(Fiber.getCurrentFiber()) === this.fiber
+    const isOwn = currentFiber() === this.fiber
     // With Node.js, the connection shows whether the client has left.
-    const isGone = isByClient(exit.cause) || (!isOwn && this.response === undefined)
+    const isGone = isClientAbort(exit.cause) || (!isOwn && this.response === undefined)
     // The body can also fail because it is read no further. Only a failure of the body itself is a fault of the body.
-    const cause = isOwn ? exit.cause : (this.broke ?? Cause.interrupt(FiberId.none))
-    this.streamed = { status: Cause.isInterruptedOnly(cause) ? (isGone ? 499 : 503) : 500 }
+    const cause = isOwn ? exit.cause : (this.broke ?? interruption)
+    this.streamed = { status: isInterruptedOnly(cause) ? (isGone ? 499 : 503) : 500 }
   }
 
   private status(response: AnyResponse): number {
-    if (this.matched.upgraded) return 101
+    if (this.isUpgraded()) return 101
     // The platform treats every closed connection as closed by the client.
-    if (isByClient(this.fiber.getFiberRef(FiberRef.interruptedCause)) || isLost(this.request)) {
+    if (isClientAbort(interruptionOf(this.fiber)) || isLost(this.request)) {
       this.isCut = true
       return cutStatus(this.request)
     }
@@ -388,7 +338,7 @@ export class RequestRun extends HttpRun implements Closing {
   }
 
   private size(response: AnyResponse, status: number): number | undefined {
-    if (this.matched.upgraded) return undefined
+    if (this.isUpgraded()) return undefined
     // The size of a response that was cut is unknown.
     if (this.isCut || status === 499 || this.streamed?.status !== undefined || this.isSecond) return undefined
     if (this.isBroken()) return undefined

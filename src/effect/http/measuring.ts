@@ -1,9 +1,9 @@
 /** What a middleware measures, and on which metrics. */
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
+
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type { AnyResponse, HttpServerRequest } from "../../compat/http/platform.js"
 import type { HttpSource } from "../../core/http/metrics.js"
 import type { Excluding } from "../../core/http/options.js"
 import type { ObservedSizes, Parts } from "../../core/http/parts.js"
@@ -20,9 +20,9 @@ export interface Exchange {
   /** The request as it arrived. */
   readonly request: HttpServerRequest
   /** The last known version of the response before it is sent. */
-  readonly response: HttpServerResponse
+  readonly response: AnyResponse
   /** The exit of the application. */
-  readonly exit: Exit.Exit<HttpServerResponse, unknown>
+  readonly exit: Exit.Exit<AnyResponse, unknown>
   /** A pattern, or `unmatched`, for which the label of OpenTelemetry is empty. */
   readonly route: string
   /** The status that is recorded: the one that was sent, or 499 or 503 if the response was cut. */
@@ -33,8 +33,8 @@ export interface Exchange {
 export interface MeterPart extends ObservedSizes {
   readonly recorder: HttpRecorder
   readonly excludesRoute: (route: string) => boolean
-  /** Logs the failures since the last call first. */
-  readonly afterWarnings: <A, E, R>(next: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Logs the failures since the last call. */
+  readonly warnings: () => Effect.Effect<void> | undefined
 }
 
 /** All metrics of one middleware on one registry. */

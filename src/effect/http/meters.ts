@@ -1,6 +1,7 @@
 /** The metrics of HTTP requests for `@effect/platform`: their options, and their registries. */
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+
 import type * as Context from "effect/Context"
+import type { HttpServerRequest } from "../../compat/http/platform.js"
 import { firstFamily, type HttpSource, httpSource } from "../../core/http/metrics.js"
 import { checkedLater, excludeOption, httpOptions, httpShape, labelsOption } from "../../core/http/options.js"
 import { observedSizes, partsOf } from "../../core/http/parts.js"
@@ -57,15 +58,15 @@ export const meters = (
   const all = new WeakMap<MetricRegistry, Meter>()
   const meterOn = (registry: MetricRegistry): Meter => {
     const reporting = new MeterReporting(registry)
-    const afterWarnings: Meter["afterWarnings"] = (next) => reporting.afterWarnings(next)
+    const warnings = () => reporting.warnings()
     try {
       const source = httpSource(shape, registry, (family) => getOrCreate(registry, family))
-      const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), { excludesRoute, afterWarnings })
+      const meter = meterOf(source, (its) => httpRecorder(its, shape, reporting), { excludesRoute, warnings })
       all.set(registry, meter)
       return meter
     } catch (error) {
       reporting.failed("inc", firstFamily(shape), error)
-      return meterOf(noSource, () => noRecorder, { excludesRoute, afterWarnings })
+      return meterOf(noSource, () => noRecorder, { excludesRoute, warnings })
     }
   }
   return (context) => {
@@ -77,7 +78,7 @@ export const meters = (
 const meterOf = (
   source: HttpSource,
   recorderOf: (source: HttpSource) => HttpRecorder,
-  common: Pick<Meter, "excludesRoute" | "afterWarnings">
+  common: Pick<Meter, "excludesRoute" | "warnings">
 ): Meter => {
   const parts = partsOf<MeterPart>(source, (its, names) => ({
     recorder: recorderOf(its),

@@ -1,6 +1,6 @@
 /** Counts what is written of a response of Node.js. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import type { HttpServerRequest } from "../../compat/http/platform.js"
 import { sizeOf } from "../../core/http/node/messages.js"
 import { type Method, observe, release, type Writing } from "../../core/http/node/responseMethods.js"
 

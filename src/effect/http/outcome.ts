@@ -1,21 +1,27 @@
 /** What the exit of an application says of the response that was sent. */
-import * as HttpServerError from "@effect/platform/HttpServerError"
-import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
-import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
+
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as HashSet from "effect/HashSet"
 import * as Option from "effect/Option"
+import {
+  type AnyResponse,
+  causeResponse,
+  causeResponseStripped,
+  isClientAbort,
+  isResponseError,
+  isRouteNotFound
+} from "../../compat/http/platform.js"
+import { failuresOf, isInterruptedOnly } from "../bothMajors.js"
 import { contentLength } from "./request.js"
 
 /** The first response could not be written, or its body failed or was interrupted. */
-export const brokenStatus = (exit: Exit.Exit<HttpServerResponse, unknown> | undefined): number => {
+export const brokenStatus = (exit: Exit.Exit<AnyResponse, unknown> | undefined): number => {
   if (exit === undefined) return 500
   // The platform returns the response whose body was interrupted. A middleware that recovers returns another one.
   if (Exit.isSuccess(exit)) return exit.value.body._tag === "Stream" ? 503 : 500
-  const [response, cause] = HttpServerError.causeResponseStripped(exit.cause)
-  if (Option.exists(cause, Cause.isInterruptedOnly)) return isByClient(exit.cause) ? 499 : 503
+  const [response, cause] = causeResponseStripped(exit.cause)
+  if (Option.exists(cause, isInterruptedOnly)) return isClientAbort(exit.cause) ? 499 : 503
   return Math.max(response.status, 500)
 }
 
@@ -25,29 +31,21 @@ export const brokenStatus = (exit: Exit.Exit<HttpServerResponse, unknown> | unde
  */
 export const answers = (
   cause: Cause.Cause<unknown>
-): Effect.Effect<{ readonly sent: HttpServerResponse; readonly isOfBody: boolean }> => {
-  const [, own] = HttpServerError.causeResponseStripped(cause)
+): Effect.Effect<{ readonly sent: AnyResponse; readonly isOfBody: boolean }> => {
+  const [, own] = causeResponseStripped(cause)
   return Effect.zipWith(
-    HttpServerError.causeResponse(cause),
-    HttpServerError.causeResponse(Option.getOrElse(own, () => cause)),
+    causeResponse(cause),
+    causeResponse(Option.getOrElse(own, () => cause)),
     ([sent], [expected]) => ({ sent, isOfBody: expected.status !== sent.status && Option.exists(own, canBeOfBody) })
   )
 }
 
-const canBeOfBody = (cause: Cause.Cause<unknown>): boolean =>
-  Chunk.every(Cause.failures(cause), (error) => HttpServerError.isServerError(error) && error._tag === "ResponseError")
+const canBeOfBody = (cause: Cause.Cause<unknown>): boolean => failuresOf(cause).every(isResponseError)
 
 export const isNotFound = (exit: Exit.Exit<unknown, unknown>): boolean =>
-  Exit.isFailure(exit) &&
-  Chunk.some(
-    Cause.failures(exit.cause),
-    (error) => HttpServerError.isServerError(error) && error._tag === "RouteNotFound"
-  )
+  Exit.isFailure(exit) && failuresOf(exit.cause).some(isRouteNotFound)
 
-export const isByClient = (cause: Cause.Cause<unknown>): boolean =>
-  HashSet.has(Cause.interruptors(cause), HttpServerError.clientAbortFiberId)
-
-export const bodyBytes = ({ body, headers }: HttpServerResponse): number | undefined => {
+export const bodyBytes = ({ body, headers }: AnyResponse): number | undefined => {
   switch (body._tag) {
     case "Empty":
       return 0

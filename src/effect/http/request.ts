@@ -1,7 +1,8 @@
 /**
- * What a request of `@effect/platform` shows of the request and the response behind it: of Node.js, or of the web.
+ * What a request shows of the request and the response behind it: of Node.js, or of the web.
  *
- * This file depends on internals of Effect, and was tested with @effect/platform 0.97 and @effect/platform-node 0.108:
+ * This file depends on internals of Effect, and was tested with @effect/platform 0.97, @effect/platform-node 0.108, and
+ * effect and @effect/platform-node 4.1:
  * the property `response` of a request of Node.js, the function by which a web handler returns its response, and the
  * mark of a request whose response was written. Without the first, a closed connection is noticed when the app is
  * interrupted, and always has the status 499. Without the second, the status is that of the response from which the web
@@ -9,7 +10,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+import { type HttpServerRequest, handledKey, resolveKey } from "../../compat/http/platform.js"
 import type { UrlScheme } from "../../core/http/metrics.js"
 import type { Closing, RequestSize, Waiting } from "../../core/http/node/messages.js"
 import { receivedBytes, requestSize, streamOf, urlSchemeOf, waitingOn, whyCut } from "../../core/http/node/messages.js"
@@ -80,8 +81,6 @@ const internalError = 2
 const isBroken = ({ errored }: ServerResponse, socket: Socket): boolean =>
   errored instanceof Error && errored === socket.errored && errored.name !== "AbortError"
 
-const resolveKey = Symbol.for("@effect/platform/HttpApp/resolve")
-
 /** The status that a web handler sends can differ from that of the response from which it was made. */
 export const onSent = (request: HttpServerRequest, sent: (response: Response) => void): void => {
   const resolving = request as { [resolveKey]?: (response: Response) => void }
@@ -132,8 +131,6 @@ export const isUnfinished = (request: HttpServerRequest): boolean => {
   const { response } = request as Partial<NodeRequest>
   return typeof response !== "object" || response.writableFinished === false
 }
-
-const handledKey = Symbol.for("@effect/platform/HttpApp/handled")
 
 /** Whether the server has written a response. It hands over the body of a web response that is a stream earlier. */
 export const isHandled = (request: HttpServerRequest): boolean =>

@@ -1,50 +1,30 @@
 /**
- * Finds the pattern with which a router of `@effect/platform` matches a request, from outside of the router.
+ * Finds the pattern with which a router matches a request, from outside of the router.
  *
- * Both routers run a handler with its `RouteContext` in the context of the fiber, by `Effect.locally`, which calls
- * `setFiberRef` of the fiber. So this method is replaced by one that, in a fiber that answers a request, reads the route
- * of each new context. A router may run in another fiber, for example behind a timeout. Where a fiber is forked,
- * `getFiberRefs` of its parent is called: from then on, the request finds the fiber in which its `url` is read, or in
- * which it is modified. A router does one of these before it matches.
- *
- * With Node.js, a server asks a request for its response, by the property `resolvedResponse`, before it writes.
+ * Routers run a handler with its `RouteContext` in the context of the fiber, which is followed (`compat/http/tracking.ts`).
+ * A router may run in another fiber, for example behind a timeout. From a fork on, the request finds the fiber in which its
+ * `url` is read, or in which it is modified. A router does one of these before it matches.
  *
  * Handlers see the same request, services and spans as without this.
- *
- * This file depends on internals of Effect, and was tested with effect 3.22, @effect/platform 0.97 and
- * @effect/platform-node 0.108: `setFiberRef` and `getFiberRefs` of fibers, and `resolvedResponse` of requests. Without the
- * first, routes are `unmatched`; without the second, those of forked fibers are. Without the third, each measured request
- * adds a handler, as in other servers.
  */
-import { currentPreResponseHandlers, type PreResponseHandler } from "@effect/platform/HttpApp"
-import type { RouteContext } from "@effect/platform/HttpRouter"
-import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
-import type { Socket } from "@effect/platform/Socket"
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import type * as FiberRefs from "effect/FiberRefs"
-import * as Option from "effect/Option"
+import { type AnyFiber, contextOf, currentFiber } from "../../compat/fiber.js"
+import type { Awaiting } from "../../compat/http/handlers.js"
+import { type HttpServerRequest, prefixOf, type RouteContext, requestIn, routeIn } from "../../compat/http/platform.js"
+import { responseObserver, tracking } from "../../compat/http/tracking.js"
+import { observeUpgrade } from "../../compat/http/upgrade.js"
 import { version } from "../../core/util/build.js"
-import { replacing } from "./sharedMethods.js"
+import { replacing } from "../../core/util/sharedMethods.js"
 
-const requestKey = "@effect/platform/HttpServerRequest"
-const routeKey = "@effect/platform/HttpRouter/RouteContext"
 // All copies of this version, as its ES modules and its CommonJS files, track the same requests.
 const viewKey: unique symbol = Symbol.for(`effect-prometheus/${version}/view`)
-const trackedKey: unique symbol = Symbol.for(`effect-prometheus/${version}/tracked`)
-
-type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 type AnyContext = Context.Context<never>
 
 /** What measures a request. */
-interface Measures {
+interface Measures extends Awaiting {
   /** The server begins to write the response to the request. */
   written(request: HttpServerRequest): void
-  /** The application adds a handler. Gives the handlers that are called instead. */
-  precedes(handlers: Option.Option<PreResponseHandler>): Option.Option<PreResponseHandler>
 }
 
 type AnyMatched = MatchedRoute<Measures, unknown>
@@ -75,8 +55,8 @@ export class MatchedRoute<Run extends Measures, Meter> {
   }
 
   /** The measured app may itself be below a router. */
-  startsIn(view: View, { currentContext }: AnyFiber): void {
-    const route = routeIn(currentContext)
+  startsIn(view: View, fiber: AnyFiber): void {
+    const route = routeIn(contextOf(fiber))
     view.prefixIn(route)
     if (route === undefined) return
     if (this.route === undefined) this.record("", route)
@@ -88,7 +68,7 @@ export class MatchedRoute<Run extends Measures, Meter> {
     const route = routeIn(after)
     if (this.running === 0 || route === undefined || this.entered.includes(route)) return
     // A request that cannot be changed has no view of its own.
-    const view = viewIn(before) ?? (requestIn(before) === this.request ? own : undefined)
+    const view = viewIn(before) ?? (watchedIn(before) === this.request ? own : undefined)
     if (view?.matched !== this) return
     this.entered.push(route)
     this.record(view.prefixIn(routeIn(before)), route)
@@ -102,77 +82,6 @@ export class MatchedRoute<Run extends Measures, Meter> {
     const own = this.isMount && route.path === "/*" ? prefixOf(route) : ""
     this.route = prefix + own + route.path
   }
-}
-
-/** The request that a fiber answers. */
-interface Tracked {
-  readonly matched: AnyMatched
-  readonly view: View
-  readonly outer: Tracked | undefined
-}
-
-interface TrackedFiber extends AnyFiber {
-  [trackedKey]?: Tracked | undefined
-}
-
-/** From now on, the routes that the fiber enters are those of the request, until it is released. */
-export const track = (fiber: AnyFiber, view: View): void => {
-  const tracked = fiber as TrackedFiber
-  const { matched } = view
-  let known = tracked[trackedKey]
-  if (known?.matched === matched) return
-  // A fiber that answers no request by itself is never released.
-  while (known !== undefined && known.matched.running === 0) known = known.outer
-  tracked[trackedKey] = { matched, view, outer: known }
-  observeSetFiberRef(fiber)
-  observeGetFiberRefs(fiber)
-}
-
-/** The app has ended. */
-export const release = (fiber: AnyFiber, matched: AnyMatched): void => {
-  const tracked = fiber as TrackedFiber
-  const known = tracked[trackedKey]
-  if (known?.matched === matched) tracked[trackedKey] = known.outer
-}
-
-type SetFiberRef = (this: TrackedFiber, ref: unknown, value: unknown) => void
-
-const observeSetFiberRef = replacing<SetFiberRef>(
-  "setFiberRef",
-  "value",
-  (original) =>
-    function (ref, value) {
-      const tracked = this[trackedKey]
-      let set = value
-      if (tracked !== undefined && ref === FiberRef.currentContext) {
-        tracked.matched.changes(this.currentContext, value as AnyContext, tracked.view)
-      } else if (tracked !== undefined && ref === currentPreResponseHandlers) {
-        for (const each of tracked.matched.by) set = each.precedes(set as Option.Option<PreResponseHandler>)
-      }
-      original.call(this, ref, set)
-    }
-)
-
-// A fiber may be forked now.
-const observeGetFiberRefs = replacing<(this: TrackedFiber) => FiberRefs.FiberRefs>(
-  "getFiberRefs",
-  "value",
-  (original) =>
-    function () {
-      if (this[trackedKey] !== undefined) {
-        const view = viewIn(this.currentContext)
-        if (view !== undefined && view.url === undefined) watchUrl(view)
-      }
-      return original.call(this)
-    }
-)
-
-/** Whether the reference was set at once, instead of by an effect. */
-export const setRef = <A>(fiber: AnyFiber, ref: FiberRef.FiberRef<A>, value: A): boolean => {
-  const { setFiberRef } = fiber as { readonly setFiberRef?: unknown }
-  if (typeof setFiberRef !== "function") return false
-  setFiberRef.call(fiber, ref, value)
-  return true
 }
 
 /** All runs of the request share the same state until none of them measures it any more. */
@@ -193,7 +102,7 @@ const watch = (request: Watched, matched: AnyMatched, outer: View | undefined): 
   request[viewKey] = view
   if (known === undefined) {
     observeModify(request)
-    if (canUpgrade(request)) Reflect.defineProperty(request, "upgrade", upgrading(request.upgrade))
+    observeUpgrade(request, upgraded)
   } else view.url = known.url
   if (outer?.isFollowed === true) followWriting(view)
   return view
@@ -248,23 +157,18 @@ const url: PropertyDescriptor & ThisType<Followed> = {
   }
 }
 
-const observeResponse = replacing<(this: Watched) => unknown>(
-  "resolvedResponse",
-  "get",
-  (original) =>
-    function () {
-      const view = this[viewKey]
-      if (view === undefined || view.isAsked) return original.call(this)
-      // Other code may have wrapped the accessor, so that it calls another one of ours.
-      view.isAsked = true
-      try {
-        for (const each of view.matched.by) each.written(this)
-        return original.call(this)
-      } finally {
-        view.isAsked = false
-      }
-    }
-)
+const observeResponse = responseObserver<Watched>((request, answer) => {
+  const view = request[viewKey]
+  if (view === undefined || view.isAsked) return answer()
+  // Other code may have wrapped the accessor, so that it calls another one of ours.
+  view.isAsked = true
+  try {
+    for (const each of view.matched.by) each.written(request)
+    return answer()
+  } finally {
+    view.isAsked = false
+  }
+})
 
 type Modify = (this: Watched, ...args: Parameters<HttpServerRequest["modify"]>) => HttpServerRequest
 
@@ -283,34 +187,9 @@ const observeModify = replacing<Modify>(
     }
 )
 
-const upgrading = (upgrade: HttpServerRequest["upgrade"]): PropertyDescriptor & ThisType<Required<Watched>> => ({
-  configurable: true,
-  get() {
-    return Effect.map(upgrade, (socket) => opening(socket, this[viewKey].matched))
-  }
-})
-
-// Node.js creates the response of an upgrade when it is needed. On other platforms, any request may be an upgrade.
-const canUpgrade = (request: HttpServerRequest): boolean => {
-  const { response } = request as { readonly response?: unknown }
-  return typeof response === "function" || (response === undefined && request.headers["upgrade"] !== undefined)
-}
-
-const opening = (socket: Socket, matched: AnyMatched): Socket => {
-  const opened = Effect.sync(() => {
-    matched.upgraded = true
-  })
-  const opens = (run: unknown) => (handler: unknown, options?: { readonly onOpen?: Effect.Effect<void> }) =>
-    Reflect.apply(run as () => unknown, socket, [
-      handler,
-      { ...options, onOpen: options?.onOpen === undefined ? opened : Effect.zipRight(opened, options.onOpen) }
-    ])
-  return new Proxy(socket, {
-    get: (target, key) => {
-      const value = Reflect.get(target, key, target)
-      return key === "run" || key === "runRaw" ? opens(value) : value
-    }
-  })
+const upgraded = (request: Watched): void => {
+  const view = request[viewKey]
+  if (view !== undefined) view.matched.upgraded = true
 }
 
 /** A request below the prefixes that were removed from its URL. */
@@ -344,20 +223,19 @@ class View {
   }
 }
 
-const requestIn = ({ unsafeMap }: AnyContext): Watched | undefined => unsafeMap.get(requestKey)
+const watchedIn = (context: AnyContext): Watched | undefined => requestIn(context)
 
 // A test may provide a request that throws for what it does not know, or that has a function for it.
 const viewIn = (context: AnyContext): View | undefined => {
   try {
-    const view: unknown = requestIn(context)?.[viewKey]
+    const view: unknown = watchedIn(context)?.[viewKey]
     return typeof view === "object" ? (view as View) : undefined
   } catch {
     return undefined
   }
 }
 
-const routeIn = ({ unsafeMap }: AnyContext): RouteContext | undefined => unsafeMap.get(routeKey)
-
-const prefixOf = ({ prefix }: RouteContext["route"]): string => Option.getOrElse(prefix, () => "")
-
-const currentFiber = (): AnyFiber | undefined => Option.getOrUndefined(Fiber.getCurrentFiber())
+export const { release, track } = tracking<View>((context) => {
+  const view = viewIn(context)
+  if (view !== undefined && view.url === undefined) watchUrl(view)
+})
