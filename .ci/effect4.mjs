@@ -45,7 +45,8 @@ const copyOf = (file) =>
     .replace(/(?<=^ \* .*from ")effect-prometheus(?=["/])/gm, "effect-prometheus/v4")
 
 const v4 = join(src, "v4")
-for (const name of readdirSync(v4)) if (!isTwin(name) && name !== "tsconfig.json") rmSync(join(v4, name), { recursive: true })
+for (const name of readdirSync(v4))
+  if (!isTwin(name) && name !== "tsconfig.json") rmSync(join(v4, name), { recursive: true })
 for (const file of differs) {
   if (isTwin(file)) continue
   const to = join(v4, file)

@@ -74,7 +74,11 @@ describe.each(modules)("Of effect-prometheus/%s an editor", (module) => {
       const places = await editor.definition(file, `Module.${name}`, ";")
       assert.isNotEmpty(places, name)
       for (const place of places) {
-        assert.match(dirname(place), new RegExp(`^${root}/src(?:/(?:compat|core|effect|promises|runtime)(?:/\\w+)*)?$`), name)
+        assert.match(
+          dirname(place),
+          new RegExp(`^${root}/src(?:/(?:compat|core|effect|promises|runtime)(?:/\\w+)*)?$`),
+          name
+        )
         assert.isTrue(existsSync(place), place)
       }
     }
