@@ -49,14 +49,7 @@ import { type ScrapeValue, ScrapeValues } from "./effect/gaugeEffect.js"
 import { TaggedError } from "./effect/taggedError.js"
 
 export { Registry } from "./compat/registry.js"
-export type {
-  ClosedSet,
-  CounterOptions,
-  GaugeOptions,
-  HistogramOptions,
-  MetricOptions,
-  SummaryOptions
-} from "./core/registry/metricOptions.js"
+export type * from "./core/registry/metricOptions.js"
 export type { MetricRegistry } from "./core/registry/metricRegistry.js"
 
 /**

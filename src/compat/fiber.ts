@@ -26,5 +26,5 @@ export const nanoseconds = (clock: Clock.Clock): bigint => clock.unsafeCurrentTi
 export const forkLike = (fiber: AnyFiber): ((effect: Effect.Effect<void>) => void) => {
   // Without the interruption of the fiber, which would also interrupt the effect.
   const refs = FiberRefs.delete(fiber.getFiberRefs(), FiberRef.interruptedCause)
-  return (effect) => void Effect.runFork(Effect.andThen(Effect.setFiberRefs(refs), effect))
+  return (effect) => void Effect.runFork(Effect.zipRight(Effect.setFiberRefs(refs), effect))
 }

@@ -62,7 +62,7 @@ export const awaitingResponse = <A, E, R>(
   }
   // After the handlers of others, it is called once for each of ours.
   const own = (request: HttpServerRequest, response: AnyResponse) => run.writing(request, response)
-  return Effect.andThen(appendPreResponseHandler(own), app)
+  return Effect.zipRight(appendPreResponseHandler(own), app)
 }
 
 /**
@@ -89,7 +89,7 @@ export const restored = <A, E, R>(
   // The response is written by code around the app, to which another request may be known.
   const handlers = fiber.getFiberRef(currentPreResponseHandlers)
   if (Option.isSome(handlers)) {
-    return Effect.andThen(FiberRef.set(currentPreResponseHandlers, preceded(run, handlers)), next)
+    return Effect.zipRight(FiberRef.set(currentPreResponseHandlers, preceded(run, handlers)), next)
   }
   run.isDirect = false
   return awaitingResponse(fiber, run, next)

@@ -32,7 +32,7 @@ const opening = (socket: Socket, open: () => void): Socket => {
   const opens = (run: unknown) => (handler: unknown, options?: { readonly onOpen?: Effect.Effect<void> }) =>
     Reflect.apply(run as () => unknown, socket, [
       handler,
-      { ...options, onOpen: options?.onOpen === undefined ? opened : Effect.andThen(opened, options.onOpen) }
+      { ...options, onOpen: options?.onOpen === undefined ? opened : Effect.zipRight(opened, options.onOpen) }
     ])
   return new Proxy(socket, {
     get: (target, key) => {

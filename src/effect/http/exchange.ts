@@ -2,7 +2,6 @@
 import type { ServerResponse } from "node:http"
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -55,12 +54,9 @@ type AnyExit = Exit.Exit<AnyResponse, unknown>
  * Counts the start of a request, for the metrics that no other middleware records for it. Undefined: the request is not
  * measured here.
  */
-export const begun = (
-  context: Context.Context<never>,
-  fiber: AnyFiber,
-  measuring: Measuring
-): RequestRun | undefined => {
-  // Its type requires one.
+export const begun = (fiber: AnyFiber, measuring: Measuring): RequestRun | undefined => {
+  const context = contextOf(fiber)
+  // The type of an app requires one.
   const request = requestIn(context) as HttpServerRequest
   const own = measuring.meterIn(context)
   const { excludes } = measuring

@@ -3,7 +3,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as RuntimeFlags from "effect/RuntimeFlags"
-import { type AnyFiber, contextOf } from "../../compat/fiber.js"
+import type { AnyFiber } from "../../compat/fiber.js"
 import { awaitingResponse } from "../../compat/http/handlers.js"
 import type { AnyResponse, App } from "../../compat/http/platform.js"
 import { begun, type RequestRun } from "../../effect/http/exchange.js"
@@ -16,7 +16,7 @@ export const measured =
     const around =
       (body: App<E, R>) =>
       (fiber: AnyFiber): App<E, R> => {
-        const run = begun(contextOf(fiber), fiber, measuring)
+        const run = begun(fiber, measuring)
         return run === undefined ? body : awaitingResponse(fiber, run, observed(body, run))
       }
     const protectedBody = around(app)
